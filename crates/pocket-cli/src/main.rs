@@ -1,0 +1,2 @@
+//! The reference pair.
+fn main() {}

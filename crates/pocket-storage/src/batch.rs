@@ -1,0 +1,114 @@
+//! A batch: checks and writes as a value.
+
+use bytes::Bytes;
+
+/// A condition that must hold for a batch to be applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Check {
+    /// The key holds exactly this value.
+    Equals {
+        /// The key looked at.
+        key: Vec<u8>,
+        /// The value it must hold.
+        value: Bytes,
+    },
+    /// The key holds nothing.
+    Absent {
+        /// The key looked at.
+        key: Vec<u8>,
+    },
+}
+
+/// One write of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Write {
+    /// Stores a value, replacing what was there.
+    Put {
+        /// The key written.
+        key: Vec<u8>,
+        /// The value it holds afterwards.
+        value: Bytes,
+    },
+    /// Removes a key; nothing happens if it holds nothing.
+    Delete {
+        /// The key removed.
+        key: Vec<u8>,
+    },
+}
+
+/// Checks and writes that a store applies all or not at all.
+///
+/// All checks are evaluated on the state before the batch; then the writes are applied in order, so of two
+/// writes to one key the later stands. A batch is a value: it can be printed, replayed and simulated, and no
+/// transaction is ever held open over an `.await`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    checks: Vec<Check>,
+    writes: Vec<Write>,
+}
+
+impl Batch {
+    /// An empty batch. Committing it is allowed and, with [`Durability::PowerLoss`](crate::Durability),
+    /// makes everything committed before it durable.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Requires that `key` holds exactly `value`.
+    pub fn check_equals(&mut self, key: impl Into<Vec<u8>>, value: impl Into<Bytes>) -> &mut Self {
+        self.checks.push(Check::Equals {
+            key: key.into(),
+            value: value.into(),
+        });
+        self
+    }
+
+    /// Requires that `key` holds nothing.
+    pub fn check_absent(&mut self, key: impl Into<Vec<u8>>) -> &mut Self {
+        self.checks.push(Check::Absent { key: key.into() });
+        self
+    }
+
+    /// Stores `value` under `key`.
+    pub fn put(&mut self, key: impl Into<Vec<u8>>, value: impl Into<Bytes>) -> &mut Self {
+        self.writes.push(Write::Put {
+            key: key.into(),
+            value: value.into(),
+        });
+        self
+    }
+
+    /// Removes `key`.
+    pub fn delete(&mut self, key: impl Into<Vec<u8>>) -> &mut Self {
+        self.writes.push(Write::Delete { key: key.into() });
+        self
+    }
+
+    /// The conditions, in the order they were added.
+    pub fn checks(&self) -> &[Check] {
+        &self.checks
+    }
+
+    /// The writes, in the order they are applied.
+    pub fn writes(&self) -> &[Write] {
+        &self.writes
+    }
+
+    /// Whether the batch has neither checks nor writes.
+    pub fn is_empty(&self) -> bool {
+        self.checks.is_empty() && self.writes.is_empty()
+    }
+
+    /// Bytes of all keys and values to be written.
+    pub fn write_bytes(&self) -> usize {
+        self.writes
+            .iter()
+            .map(|write| match write {
+                Write::Put { key, value } => key.len() + value.len(),
+                Write::Delete { key } => key.len(),
+            })
+            .sum()
+    }
+}

@@ -1,0 +1,14 @@
+#![doc = include_str!("../README.md")]
+
+mod batch;
+mod error;
+mod maybe_send;
+mod storage;
+
+pub use batch::{Batch, Check, Write};
+pub use error::{Result, StorageError};
+pub use maybe_send::{BoxFuture, MaybeSend, MaybeSync};
+pub use storage::{
+    Capabilities, Direction, Durability, Entry, KeyRange, MAX_KEY_BYTES, MAX_VALUE_BYTES,
+    ScanLimit, Storage,
+};

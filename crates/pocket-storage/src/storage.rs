@@ -1,0 +1,237 @@
+//! The contract every backend keeps.
+
+use std::fmt::Debug;
+use std::ops::Bound;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{Batch, MaybeSend, MaybeSync, Result};
+
+/// The longest key a store must accept, in bytes.
+pub const MAX_KEY_BYTES: usize = 1024;
+
+/// The largest value a store must accept, in bytes: a body of 16 MiB and its envelope.
+pub const MAX_VALUE_BYTES: usize = 17 * 1024 * 1024;
+
+/// What an acknowledged commit survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Nothing: a crash may lose the newest commits, a suffix, never a hole and never half a batch.
+    Relaxed,
+    /// The end of the process, also by `kill -9`.
+    ProcessCrash,
+    /// Loss of power, given a disk that honours fsync.
+    #[default]
+    PowerLoss,
+}
+
+/// What a backend can promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// The strongest durability it has. A commit that asks for more gets this.
+    pub durability: Durability,
+}
+
+impl Capabilities {
+    /// A backend whose strongest level is `durability`.
+    pub fn new(durability: Durability) -> Self {
+        Self { durability }
+    }
+}
+
+/// Which end of a range a scan starts from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// Smallest key first.
+    #[default]
+    Forward,
+    /// Largest key first.
+    Backward,
+}
+
+/// A range of keys, compared as bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRange {
+    /// Where the range begins.
+    pub start: Bound<Vec<u8>>,
+    /// Where the range ends.
+    pub end: Bound<Vec<u8>>,
+}
+
+impl KeyRange {
+    /// Every key.
+    pub fn all() -> Self {
+        Self {
+            start: Bound::Unbounded,
+            end: Bound::Unbounded,
+        }
+    }
+
+    /// The keys that begin with `prefix`.
+    pub fn prefix(prefix: impl Into<Vec<u8>>) -> Self {
+        let start = prefix.into();
+        let end = prefix_end(&start).map_or(Bound::Unbounded, Bound::Excluded);
+        Self {
+            start: Bound::Included(start),
+            end,
+        }
+    }
+
+    /// The same range, beginning behind `key`.
+    #[must_use]
+    pub fn after(mut self, key: impl Into<Vec<u8>>) -> Self {
+        self.start = Bound::Excluded(key.into());
+        self
+    }
+
+    /// The same range, ending before `key`.
+    #[must_use]
+    pub fn before(mut self, key: impl Into<Vec<u8>>) -> Self {
+        self.end = Bound::Excluded(key.into());
+        self
+    }
+
+    /// Whether `key` lies in the range.
+    pub fn contains(&self, key: &[u8]) -> bool {
+        let from = match &self.start {
+            Bound::Included(start) => key >= start.as_slice(),
+            Bound::Excluded(start) => key > start.as_slice(),
+            Bound::Unbounded => true,
+        };
+        let to = match &self.end {
+            Bound::Included(end) => key <= end.as_slice(),
+            Bound::Excluded(end) => key < end.as_slice(),
+            Bound::Unbounded => true,
+        };
+        from && to
+    }
+
+    /// Whether no key can lie in the range. Ordered maps panic on such bounds, so backends ask first.
+    pub fn is_empty(&self) -> bool {
+        match (&self.start, &self.end) {
+            (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+            (Bound::Included(start), Bound::Included(end)) => start > end,
+            (
+                Bound::Included(start) | Bound::Excluded(start),
+                Bound::Included(end) | Bound::Excluded(end),
+            ) => start >= end,
+        }
+    }
+}
+
+/// The smallest key greater than every key with this prefix, if there is one.
+fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut end = prefix[..=last].to_vec();
+    end[last] += 1;
+    Some(end)
+}
+
+/// How much one scan returns at the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScanLimit {
+    /// Entries at the most.
+    pub entries: usize,
+    /// The scan ends behind the entry whose key and value bring the sum to this many bytes or more.
+    pub bytes: usize,
+}
+
+impl ScanLimit {
+    /// At most `entries` entries and 4 MiB.
+    pub fn entries(entries: usize) -> Self {
+        Self {
+            entries,
+            bytes: 4 * 1024 * 1024,
+        }
+    }
+
+    /// The same number of entries with another bound on their bytes.
+    #[must_use]
+    pub fn bytes(mut self, bytes: usize) -> Self {
+        self.bytes = bytes;
+        self
+    }
+}
+
+/// A key and its value.
+pub type Entry = (Vec<u8>, Bytes);
+
+/// An ordered map of bytes whose only write is an atomic batch with checks.
+///
+/// A backend is finished when it passes the conformance suite (feature `conformance`). Each guarantee below is
+/// quoted by the case that shows it.
+#[cfg_attr(not(target_arch = "wasm32"), async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait(?Send))]
+pub trait Storage: Debug + MaybeSend + MaybeSync + 'static {
+    /// What this store can promise.
+    fn capabilities(&self) -> Capabilities;
+
+    /// The value of `key`, or `None`. Sees every commit that was acknowledged before the call.
+    ///
+    /// # Errors
+    /// [`Corrupt`](crate::StorageError::Corrupt), [`Closed`](crate::StorageError::Closed) or
+    /// [`Backend`](crate::StorageError::Backend).
+    async fn get(&self, key: &[u8]) -> Result<Option<Bytes>>;
+
+    /// The values of `keys`, in their order, all read from one state of the store.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    async fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>>;
+
+    /// The entries of `range` in the order of `direction`, all read from one state of the store, until `limit`
+    /// is reached. A limit of no entries returns none; otherwise at least one entry is returned if the range
+    /// has one, whatever its size.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    async fn scan(
+        &self,
+        range: KeyRange,
+        limit: ScanLimit,
+        direction: Direction,
+    ) -> Result<Vec<Entry>>;
+
+    /// Applies `batch` all or not at all.
+    ///
+    /// All checks are evaluated on the state before the batch; then the writes are applied in order. When the
+    /// call returns `Ok`, the batch survives what `durability` names, or the strongest level the backend has.
+    /// A commit of a stronger level makes every commit before it as durable as itself. A future that is
+    /// dropped before it is done leaves the batch either stored or not stored, never half.
+    ///
+    /// # Errors
+    /// [`Conflict`](crate::StorageError::Conflict), [`Full`](crate::StorageError::Full),
+    /// [`TooLarge`](crate::StorageError::TooLarge) and [`Closed`](crate::StorageError::Closed): nothing was
+    /// written. [`Backend`](crate::StorageError::Backend): unknown; the store refuses writes until it has
+    /// reopened itself.
+    async fn commit(&self, batch: Batch, durability: Durability) -> Result<()>;
+
+    /// Ends the store: finishes what is under way and releases files and locks. Every later call answers
+    /// [`Closed`](crate::StorageError::Closed). Closing twice is allowed.
+    ///
+    /// # Errors
+    /// [`Backend`](crate::StorageError::Backend) if the last writes could not be made durable.
+    async fn close(&self) -> Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_range_holds_exactly_the_keys_with_that_prefix() {
+        let range = KeyRange::prefix(vec![1, 0xff]);
+        assert!(range.contains(&[1, 0xff]) && range.contains(&[1, 0xff, 0xff, 9]));
+        assert!(!range.contains(&[2]) && !range.contains(&[1, 0xfe, 0xff]));
+        assert!(KeyRange::prefix(vec![0xff]).contains(&[0xff, 0xff]));
+    }
+
+    #[test]
+    fn inverted_bounds_are_empty() {
+        assert!(KeyRange::all().after(vec![5]).before(vec![5]).is_empty());
+        assert!(!KeyRange::prefix(vec![5]).is_empty());
+    }
+}
