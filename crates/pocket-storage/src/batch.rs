@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
+use crate::{MAX_KEY_BYTES, MAX_VALUE_BYTES, Result, StorageError};
+
 /// A condition that must hold for a batch to be applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Check {
     /// The key holds exactly this value.
     Equals {
@@ -22,7 +23,6 @@ pub enum Check {
 
 /// One write of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Write {
     /// Stores a value, replacing what was there.
     Put {
@@ -111,4 +111,36 @@ impl Batch {
             })
             .sum()
     }
+    /// Whether a store may accept the batch: no key and no value is over its limit.
+    ///
+    /// # Errors
+    /// [`StorageError::TooLarge`] names the first that is.
+    pub fn check_sizes(&self) -> Result<()> {
+        for check in &self.checks {
+            match check {
+                Check::Equals { key, value } => check_sizes(key, Some(value))?,
+                Check::Absent { key } => check_sizes(key, None)?,
+            }
+        }
+        for write in &self.writes {
+            match write {
+                Write::Put { key, value } => check_sizes(key, Some(value))?,
+                Write::Delete { key } => check_sizes(key, None)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_sizes(key: &[u8], value: Option<&Bytes>) -> Result<()> {
+    let value_bytes = value.map_or(0, Bytes::len);
+    for (what, bytes, limit) in [
+        ("key", key.len(), MAX_KEY_BYTES),
+        ("value", value_bytes, MAX_VALUE_BYTES),
+    ] {
+        if bytes > limit {
+            return Err(StorageError::TooLarge { what, bytes, limit });
+        }
+    }
+    Ok(())
 }
