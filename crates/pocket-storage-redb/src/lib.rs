@@ -1,1 +1,11 @@
 #![doc = include_str!("../README.md")]
+
+mod builder;
+mod disk;
+mod engine;
+mod error;
+mod opener;
+mod storage;
+
+pub use builder::RedbBuilder;
+pub use storage::RedbStorage;

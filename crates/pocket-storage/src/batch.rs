@@ -45,8 +45,8 @@ pub enum Write {
 /// transaction is ever held open over an `.await`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    checks: Vec<Check>,
-    writes: Vec<Write>,
+    pub(crate) checks: Vec<Check>,
+    pub(crate) writes: Vec<Write>,
 }
 
 impl Batch {

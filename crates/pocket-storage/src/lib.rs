@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod batch;
+#[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
+pub mod blocking;
 mod error;
 mod maybe_send;
 mod storage;

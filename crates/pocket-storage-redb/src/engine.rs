@@ -1,0 +1,147 @@
+//! The contract in redb's terms.
+
+use std::ops::Bound;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use pocket_storage::blocking::{BlockingStore, WriteSet};
+use pocket_storage::{
+    Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, StorageError,
+};
+use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
+
+use crate::error::{from_commit, from_database, from_storage, from_table, from_transaction};
+
+/// Every entry of the store, under its own key.
+const ENTRIES: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("pocket");
+
+/// Commits that redb only holds in memory also hold back the pages they replace; past this many bytes the
+/// next commit is made durable whatever it asks for.
+const RELAXED_BYTES: usize = 16 * 1024 * 1024;
+
+/// What one entry costs in that account beside its bytes.
+const RELAXED_ENTRY: usize = 256;
+
+pub(crate) struct Engine {
+    database: Database,
+    /// Bytes committed since the last durable commit.
+    relaxed: AtomicUsize,
+}
+
+/// Makes the empty table by which a Pocket store is recognised.
+pub(crate) fn initialize(database: &Database) -> Result<()> {
+    let transaction = database.begin_write().map_err(from_transaction)?;
+    transaction.open_table(ENTRIES).map_err(from_table)?;
+    transaction.commit().map_err(from_commit)
+}
+
+impl Engine {
+    pub(crate) fn new(database: Database) -> Result<Self> {
+        let engine = Self {
+            database,
+            relaxed: AtomicUsize::new(0),
+        };
+        engine.entries()?;
+        Ok(engine)
+    }
+
+    /// The entries as of the last commit. It keeps its state while others write.
+    fn entries(&self) -> Result<ReadOnlyTable<&'static [u8], &'static [u8]>> {
+        let transaction = self.database.begin_read().map_err(from_transaction)?;
+        transaction.open_table(ENTRIES).map_err(from_table)
+    }
+
+    fn commit(&self, writes: &WriteSet, durability: redb::Durability) -> Result<()> {
+        let mut transaction = self.database.begin_write().map_err(from_transaction)?;
+        transaction
+            .set_durability(durability)
+            .map_err(|error| StorageError::Backend(error.to_string()))?;
+        {
+            let mut entries = transaction.open_table(ENTRIES).map_err(from_table)?;
+            for (key, value) in writes {
+                match value {
+                    Some(value) => entries.insert(key.as_slice(), value.as_ref()),
+                    None => entries.remove(key.as_slice()),
+                }
+                .map_err(from_storage)?;
+            }
+        }
+        transaction.commit().map_err(from_commit)
+    }
+}
+
+impl BlockingStore for Engine {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new(Durability::PowerLoss)
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        let found = self.entries()?.get(key).map_err(from_storage)?;
+        Ok(found.map(|value| Bytes::copy_from_slice(value.value())))
+    }
+
+    fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>> {
+        let entries = self.entries()?;
+        keys.iter()
+            .map(|key| {
+                let found = entries.get(*key).map_err(from_storage)?;
+                Ok(found.map(|value| Bytes::copy_from_slice(value.value())))
+            })
+            .collect()
+    }
+
+    fn scan(&self, range: &KeyRange, limit: ScanLimit, direction: Direction) -> Result<Vec<Entry>> {
+        let bounds = (as_slice(&range.start), as_slice(&range.end));
+        let entries = self.entries()?;
+        let mut found = entries.range::<&[u8]>(bounds).map_err(from_storage)?;
+        let mut taken = Vec::new();
+        let mut bytes = 0;
+        while taken.len() < limit.entries && (taken.is_empty() || bytes < limit.bytes) {
+            let next = match direction {
+                Direction::Forward => found.next(),
+                Direction::Backward => found.next_back(),
+            };
+            let Some(next) = next else { break };
+            let (key, value) = next.map_err(from_storage)?;
+            let (key, value) = (key.value().to_vec(), Bytes::copy_from_slice(value.value()));
+            bytes += key.len() + value.len();
+            taken.push((key, value));
+        }
+        Ok(taken)
+    }
+
+    fn write(&self, writes: WriteSet, durability: Durability) -> Result<()> {
+        let bytes: usize = writes
+            .iter()
+            .map(|(key, value)| RELAXED_ENTRY + key.len() + value.as_ref().map_or(0, Bytes::len))
+            .sum();
+        let relaxed = self.relaxed.load(Ordering::Relaxed) + bytes;
+        // redb has no level between "in this process" and "on the disk", so a commit that must survive
+        // the end of the process is synced, too.
+        if durability == Durability::Relaxed && relaxed < RELAXED_BYTES {
+            self.commit(&writes, redb::Durability::None)?;
+            self.relaxed.store(relaxed, Ordering::Relaxed);
+        } else {
+            self.commit(&writes, redb::Durability::Immediate)?;
+            self.relaxed.store(0, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn close(self) -> Result<()> {
+        if self.relaxed.load(Ordering::Relaxed) > 0 {
+            self.commit(&WriteSet::new(), redb::Durability::Immediate)?;
+        }
+        self.database
+            .close()
+            .map_err(|error| from_database(error, "the file"))
+    }
+}
+
+fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
+    match bound {
+        Bound::Included(key) => Bound::Included(key),
+        Bound::Excluded(key) => Bound::Excluded(key),
+        Bound::Unbounded => Bound::Unbounded,
+    }
+}

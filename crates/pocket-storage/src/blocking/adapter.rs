@@ -1,0 +1,201 @@
+//! The async face of a blocking engine.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::queue::Queue;
+use super::shared::Shared;
+use super::writer::{self, Commit, Job, Reply};
+use super::{BlockingOpener, BlockingOptions, BlockingStore};
+use crate::{
+    Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Storage,
+    StorageError,
+};
+
+/// A [`Storage`] on a [`BlockingStore`].
+///
+/// Dropping it waits for the commits under way, then closes the engine and ends the threads.
+pub struct BlockingStorage<O: BlockingOpener> {
+    shared: Arc<Shared<O>>,
+    writes: Arc<Queue<Job>>,
+    reads: Arc<Queue<Read>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    capabilities: Capabilities,
+    name: String,
+}
+
+enum Read {
+    Get(Vec<u8>, Reply<Option<Bytes>>),
+    GetMany(Vec<Vec<u8>>, Reply<Vec<Option<Bytes>>>),
+    Scan(KeyRange, ScanLimit, Direction, Reply<Vec<Entry>>),
+}
+
+impl<O: BlockingOpener> BlockingStorage<O> {
+    /// Opens the engine on this thread, which may take a while, and starts the threads.
+    ///
+    /// # Errors
+    /// What [`BlockingOpener::open`] answers; `Backend` if a thread cannot be started.
+    pub fn open(opener: O, options: &BlockingOptions) -> Result<Self> {
+        let shared = Arc::new(Shared::open(opener)?);
+        let capabilities = shared.use_once(|store| Ok(store.capabilities()))?;
+        let storage = Self {
+            shared: Arc::clone(&shared),
+            writes: Arc::new(Queue::new()),
+            reads: Arc::new(Queue::new()),
+            threads: Mutex::default(),
+            capabilities,
+            name: options.name.clone(),
+        };
+        {
+            let (writes, reads) = (Arc::clone(&storage.writes), Arc::clone(&storage.reads));
+            let (shared, options) = (Arc::clone(&shared), options.clone());
+            storage.spawn("write", move || {
+                writer::run(&shared, &writes, &options);
+                reads.close();
+            })?;
+        }
+        for _ in 0..options.readers.get() {
+            let (shared, reads) = (Arc::clone(&shared), Arc::clone(&storage.reads));
+            storage.spawn("read", move || serve_reads(&shared, &reads))?;
+        }
+        Ok(storage)
+    }
+
+    fn spawn(&self, role: &str, run: impl FnOnce() + Send + 'static) -> Result<()> {
+        let thread = std::thread::Builder::new()
+            .name(format!("{}-{role}", self.name))
+            .spawn(run)
+            .map_err(|error| StorageError::Backend(format!("cannot start a thread: {error}")))?;
+        self.threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(thread);
+        Ok(())
+    }
+
+    async fn read<T>(&self, job: impl FnOnce(Reply<T>) -> Read) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        // A closed queue drops the job, and with it the reply.
+        let _ = self.reads.push(job(reply));
+        answer.await.unwrap_or(Err(StorageError::Closed))
+    }
+}
+
+#[async_trait]
+impl<O: BlockingOpener> Storage for BlockingStorage<O> {
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        match self.shared.try_use(|store| store.get(key)) {
+            // Reopening takes a while, so it happens on a reader thread.
+            None | Some(Err(StorageError::Backend(_))) => {
+                self.read(|reply| Read::Get(key.to_vec(), reply)).await
+            }
+            Some(answer) => answer,
+        }
+    }
+
+    async fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>> {
+        self.read(|reply| Read::GetMany(keys.to_vec(), reply)).await
+    }
+
+    async fn scan(
+        &self,
+        range: KeyRange,
+        limit: ScanLimit,
+        direction: Direction,
+    ) -> Result<Vec<Entry>> {
+        self.read(|reply| Read::Scan(range, limit, direction, reply))
+            .await
+    }
+
+    async fn commit(&self, batch: Batch, durability: Durability) -> Result<()> {
+        batch.check_sizes()?;
+        let (reply, answer) = oneshot::channel();
+        let job = Job::Commit(Commit {
+            batch,
+            durability,
+            reply,
+        });
+        // Before the first await: the order of first polls is the order of commits.
+        if self.writes.push(job).is_err() {
+            return Err(StorageError::Closed);
+        }
+        answer.await.unwrap_or_else(|_| {
+            Err(StorageError::Backend(
+                "the writer thread ended without an answer; close the store and open it again"
+                    .to_owned(),
+            ))
+        })
+    }
+
+    async fn close(&self) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        if self.writes.push(Job::Close(reply)).is_err() {
+            return Ok(());
+        }
+        answer.await.unwrap_or(Ok(()))
+    }
+}
+
+impl<O: BlockingOpener> Drop for BlockingStorage<O> {
+    fn drop(&mut self) {
+        let (reply, _) = oneshot::channel();
+        let _ = self.writes.push(Job::Close(reply));
+        let threads = std::mem::take(
+            self.threads
+                .get_mut()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        let here = std::thread::current().id();
+        // The writer is the first; the readers end when it has.
+        for thread in threads {
+            // A waker that drops the store runs on one of its threads, which cannot wait for itself.
+            if thread.thread().id() != here {
+                let _ = thread.join();
+                self.reads.close();
+            }
+        }
+    }
+}
+
+impl<O: BlockingOpener> fmt::Debug for BlockingStorage<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockingStorage")
+            .field("name", &self.name)
+            .field("capabilities", &self.capabilities)
+            .finish_non_exhaustive()
+    }
+}
+
+fn serve_reads<O: BlockingOpener>(shared: &Shared<O>, queue: &Queue<Read>) {
+    while let Some(jobs) = queue.take(|_| false) {
+        for job in jobs {
+            match job {
+                Read::Get(key, reply) => {
+                    let _ = reply.send(shared.read_twice(|store| store.get(&key)));
+                }
+                Read::GetMany(keys, reply) => {
+                    let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+                    let _ = reply.send(shared.read_twice(|store| store.get_many(&keys)));
+                }
+                Read::Scan(range, limit, direction, reply) => {
+                    let empty = range.is_empty() || limit.entries == 0;
+                    let _ = reply.send(shared.read_twice(|store| {
+                        if empty {
+                            return Ok(Vec::new());
+                        }
+                        store.scan(&range, limit, direction)
+                    }));
+                }
+            }
+        }
+    }
+}

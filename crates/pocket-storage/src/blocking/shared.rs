@@ -1,0 +1,156 @@
+//! What callers and threads share: the engine, its state, and how it is brought back.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+
+use super::{BlockingOpener, BlockingStore};
+use crate::{Result, StorageError};
+
+pub(super) struct Shared<O: BlockingOpener> {
+    slot: RwLock<Slot<O>>,
+}
+
+/// Readers and the writer hold the read lock while they use the engine, so whoever holds the write lock is
+/// alone with it.
+struct Slot<O: BlockingOpener> {
+    /// `None` once closed.
+    opener: Option<O>,
+    engine: Engine<O::Store>,
+}
+
+enum Engine<S> {
+    Open(S),
+    /// It failed and must be reopened before anything else. The engine, if there still is one, and why.
+    Failed(Option<S>, String),
+    Closed,
+}
+
+impl<O: BlockingOpener> Shared<O> {
+    pub(super) fn open(opener: O) -> Result<Self> {
+        let engine = Engine::Open(contain(|| opener.open())?);
+        Ok(Self {
+            slot: RwLock::new(Slot {
+                opener: Some(opener),
+                engine,
+            }),
+        })
+    }
+
+    /// Uses the engine if that is possible without waiting and without opening it again.
+    pub(super) fn try_use<T>(&self, f: impl FnOnce(&O::Store) -> Result<T>) -> Option<Result<T>> {
+        let slot = match self.slot.try_read() {
+            Ok(slot) => slot,
+            Err(TryLockError::Poisoned(slot)) => slot.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        match &slot.engine {
+            Engine::Open(store) => Some(contain(|| f(store))),
+            Engine::Failed(..) => None,
+            Engine::Closed => Some(Err(StorageError::Closed)),
+        }
+    }
+
+    /// Uses the engine once, opened again before if it had failed.
+    pub(super) fn use_once<T>(&self, f: impl FnOnce(&O::Store) -> Result<T>) -> Result<T> {
+        loop {
+            {
+                let slot = self.read();
+                match &slot.engine {
+                    Engine::Open(store) => return contain(|| f(store)),
+                    Engine::Failed(..) => {}
+                    Engine::Closed => return Err(StorageError::Closed),
+                }
+            }
+            self.reopen()?;
+        }
+    }
+
+    /// Reads, and if the engine fails, reopens it and reads once more.
+    pub(super) fn read_twice<T>(&self, f: impl Fn(&O::Store) -> Result<T>) -> Result<T> {
+        match self.use_once(&f) {
+            Err(StorageError::Backend(reason)) => {
+                self.fail(&reason);
+                self.use_once(&f)
+            }
+            answer => answer,
+        }
+    }
+
+    /// Marks the engine as failed.
+    pub(super) fn fail(&self, reason: &str) {
+        let mut slot = self.write();
+        slot.engine = match std::mem::replace(&mut slot.engine, Engine::Closed) {
+            Engine::Open(store) => Engine::Failed(Some(store), reason.to_owned()),
+            other => other,
+        };
+    }
+
+    /// Ends the engine, then drops the opener and with it the lock file.
+    pub(super) fn close(&self) -> Result<()> {
+        let mut slot = self.write();
+        let engine = std::mem::replace(&mut slot.engine, Engine::Closed);
+        let answer = match engine {
+            Engine::Open(store) => contain(|| store.close()),
+            Engine::Failed(store, reason) => {
+                discard(store);
+                Err(StorageError::Backend(format!(
+                    "closed after a failure ({reason}); the newest commits may not be durable"
+                )))
+            }
+            Engine::Closed => Ok(()),
+        };
+        slot.opener = None;
+        answer
+    }
+
+    fn reopen(&self) -> Result<()> {
+        let mut slot = self.write();
+        let slot = &mut *slot;
+        let Engine::Failed(store, reason) = &mut slot.engine else {
+            return Ok(());
+        };
+        let Some(opener) = &slot.opener else {
+            return Err(StorageError::Closed);
+        };
+        discard(store.take());
+        match contain(|| opener.open()) {
+            Ok(store) => {
+                slot.engine = Engine::Open(store);
+                Ok(())
+            }
+            Err(StorageError::Backend(again)) => Err(StorageError::Backend(format!(
+                "the store failed ({reason}) and could not be reopened: {again}; \
+                 nothing was written, the next call tries again"
+            ))),
+            Err(error) => Err(error),
+        }
+    }
+
+    // The engine's panics are contained before they reach a guard, so a poisoned lock is taken as it is.
+    fn read(&self) -> RwLockReadGuard<'_, Slot<O>> {
+        self.slot.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Slot<O>> {
+        self.slot.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Drops a failed engine. Whatever it says at the end says nothing new.
+fn discard<S>(store: Option<S>) {
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(store)));
+}
+
+/// Runs engine code; engines panic on damage that they did not expect.
+pub(super) fn contain<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
+        let message = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no message");
+        Err(StorageError::Corrupt(format!(
+            "the storage engine panicked: {message}"
+        )))
+    })
+}
