@@ -1,0 +1,130 @@
+//! The pieces of MessagePack, read one at a time and without allocation.
+
+use crate::{Error, Result};
+
+/// One piece: a whole scalar, or the head of an array or map.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Token<'a> {
+    Null,
+    Bool,
+    Integer,
+    Float(f64),
+    /// Text; that it is UTF-8 is not checked here.
+    String(&'a [u8]),
+    Binary(&'a [u8]),
+    Ext(i8, &'a [u8]),
+    /// An array of this many values.
+    Array(u32),
+    /// A map of this many entries.
+    Map(u32),
+}
+
+/// Reads pieces from the front.
+#[derive(Clone, Debug)]
+pub(super) struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    /// How many bytes have been read.
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// How many bytes are left.
+    pub(super) fn left(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    /// The next piece. What it claims to hold of text or bytes is there.
+    pub(super) fn next(&mut self) -> Result<Token<'a>> {
+        let [marker] = self.array()?;
+        Ok(match marker {
+            0x00..=0x7f | 0xe0..=0xff => Token::Integer,
+            0x80..=0x8f => Token::Map(u32::from(marker & 0x0f)),
+            0x90..=0x9f => Token::Array(u32::from(marker & 0x0f)),
+            0xa0..=0xbf => Token::String(self.take(usize::from(marker & 0x1f))?),
+            0xc0 => Token::Null,
+            0xc1 => {
+                return Err(malformed("0xc1 has no meaning in MessagePack", self.at - 1));
+            }
+            0xc2 | 0xc3 => Token::Bool,
+            0xc4..=0xc6 => {
+                let len = self.length(marker - 0xc4)?;
+                Token::Binary(self.take(len as usize)?)
+            }
+            0xc7..=0xc9 => {
+                let len = self.length(marker - 0xc7)?;
+                self.ext(len as usize)?
+            }
+            0xca => Token::Float(f32::from_be_bytes(self.array()?).into()),
+            0xcb => Token::Float(f64::from_be_bytes(self.array()?)),
+            0xcc..=0xcf => {
+                self.take(1 << (marker - 0xcc))?;
+                Token::Integer
+            }
+            0xd0..=0xd3 => {
+                self.take(1 << (marker - 0xd0))?;
+                Token::Integer
+            }
+            0xd4..=0xd8 => self.ext(1 << (marker - 0xd4))?,
+            0xd9..=0xdb => {
+                let len = self.length(marker - 0xd9)?;
+                Token::String(self.take(len as usize)?)
+            }
+            0xdc | 0xdd => Token::Array(self.length(marker - 0xdc + 1)?),
+            0xde | 0xdf => Token::Map(self.length(marker - 0xde + 1)?),
+        })
+    }
+
+    /// Passes over one value with all it holds.
+    pub(super) fn skip(&mut self) -> Result<()> {
+        let mut pending = 1_u64;
+        while pending > 0 {
+            pending -= 1;
+            pending += match self.next()? {
+                Token::Array(len) => u64::from(len),
+                Token::Map(len) => 2 * u64::from(len),
+                _ => 0,
+            };
+        }
+        Ok(())
+    }
+
+    fn ext(&mut self, len: usize) -> Result<Token<'a>> {
+        let [kind] = self.array()?;
+        Ok(Token::Ext(kind.cast_signed(), self.take(len)?))
+    }
+
+    /// A length of one, two or four bytes.
+    fn length(&mut self, size: u8) -> Result<u32> {
+        Ok(match size {
+            0 => u32::from(u8::from_be_bytes(self.array()?)),
+            1 => u32::from(u16::from_be_bytes(self.array()?)),
+            _ => u32::from_be_bytes(self.array()?),
+        })
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let bytes = self.take(N)?;
+        Ok(bytes.try_into().expect("as many were taken"))
+    }
+
+    fn take(&mut self, len: usize) -> Result<&'a [u8]> {
+        let rest = &self.bytes[self.at..];
+        let Some(taken) = rest.get(..len) else {
+            return Err(malformed("the bytes end in the middle of a value", self.at));
+        };
+        self.at += len;
+        Ok(taken)
+    }
+}
+
+pub(super) fn malformed(what: &str, at: usize) -> Error {
+    Error::validation(format!("bad MessagePack: {what} (byte {at})"))
+}
