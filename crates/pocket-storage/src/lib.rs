@@ -3,6 +3,8 @@
 mod batch;
 #[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
 pub mod blocking;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod maybe_send;
 mod storage;

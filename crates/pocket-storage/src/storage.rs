@@ -199,18 +199,20 @@ pub trait Storage: Debug + MaybeSend + MaybeSync + 'static {
     ///
     /// All checks are evaluated on the state before the batch; then the writes are applied in order. When the
     /// call returns `Ok`, the batch survives what `durability` names, or the strongest level the backend has.
-    /// A commit of a stronger level makes every commit before it as durable as itself. A future that is
-    /// dropped before it is done leaves the batch either stored or not stored, never half.
+    /// A commit of a stronger level makes every commit before it as durable as itself. Commits take effect in
+    /// the order in which their futures were first polled. A future that is dropped before it is done leaves
+    /// the batch either stored or not stored, never half.
     ///
     /// # Errors
     /// [`Conflict`](crate::StorageError::Conflict), [`Full`](crate::StorageError::Full),
     /// [`TooLarge`](crate::StorageError::TooLarge) and [`Closed`](crate::StorageError::Closed): nothing was
-    /// written. [`Backend`](crate::StorageError::Backend): unknown; the store refuses writes until it has
-    /// reopened itself.
+    /// written. [`Backend`](crate::StorageError::Backend) and [`Corrupt`](crate::StorageError::Corrupt):
+    /// unknown; the store refuses writes until it has reopened itself, which it tries at the next call.
     async fn commit(&self, batch: Batch, durability: Durability) -> Result<()>;
 
     /// Ends the store: finishes what is under way and releases files and locks. Every later call answers
-    /// [`Closed`](crate::StorageError::Closed). Closing twice is allowed.
+    /// [`Closed`](crate::StorageError::Closed). Closing twice is allowed. Dropping a store without closing it
+    /// releases them, too, at the latest when the last handle is gone.
     ///
     /// # Errors
     /// [`Backend`](crate::StorageError::Backend) if the last writes could not be made durable.
