@@ -6,6 +6,8 @@ pub mod blocking;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+#[cfg(feature = "faulty")]
+pub mod faulty;
 mod maybe_send;
 mod storage;
 
