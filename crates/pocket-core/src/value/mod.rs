@@ -187,3 +187,8 @@ impl<T: Into<Value>> FromIterator<T> for Value {
         Self::Array(values.into_iter().map(Into::into).collect())
     }
 }
+
+/// Compiles the examples of the page.
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/values.md")]
+struct Page;

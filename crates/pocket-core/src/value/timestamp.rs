@@ -73,18 +73,18 @@ impl Timestamp {
 
     /// From the payload of an extension −1, of any of the three forms.
     pub(super) fn from_ext(bytes: &[u8]) -> Result<Self, &'static str> {
-        let (seconds, nanos) = if let Ok(bytes) = bytes.try_into() {
-            (i64::from(u32::from_be_bytes(bytes)), 0)
-        } else if let Ok(bytes) = bytes.try_into() {
-            let packed = u64::from_be_bytes(bytes);
+        let (seconds, nanos) = if let Some((seconds, [])) = bytes.split_first_chunk::<4>() {
+            (i64::from(u32::from_be_bytes(*seconds)), 0)
+        } else if let Some((packed, [])) = bytes.split_first_chunk::<8>() {
+            let packed = u64::from_be_bytes(*packed);
             (
                 (packed & ((1 << 34) - 1)).cast_signed(),
                 (packed >> 34) as u32,
             )
-        } else if let Some((nanos, seconds)) = bytes.split_first_chunk()
-            && let Ok(seconds) = seconds.try_into()
+        } else if let Some((nanos, seconds)) = bytes.split_last_chunk::<8>()
+            && let Ok(nanos) = nanos.try_into()
         {
-            (i64::from_be_bytes(seconds), u32::from_be_bytes(*nanos))
+            (i64::from_be_bytes(*seconds), u32::from_be_bytes(nanos))
         } else {
             return Err("a timestamp has 4, 8 or 12 bytes");
         };
