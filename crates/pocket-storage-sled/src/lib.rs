@@ -1,1 +1,11 @@
 #![doc = include_str!("../README.md")]
+
+mod builder;
+mod engine;
+mod error;
+mod layout;
+mod opener;
+mod storage;
+
+pub use builder::SledBuilder;
+pub use storage::SledStorage;
