@@ -22,6 +22,9 @@ pub const MAX_FRAME_CHANGES: usize = 4_096;
 /// The longest text of a handshake or an error, in bytes: namespace, token, user, agent, message.
 pub const MAX_TEXT_BYTES: usize = 4_096;
 
+/// The longest reason of a rejection, in bytes, so that the outcomes of any push fit one message.
+pub const MAX_REASON_BYTES: usize = 512;
+
 /// The largest documents any server may be configured for.
 ///
 /// Received records are checked against these: which limits were in force when a document was

@@ -71,6 +71,7 @@ impl PageBuilder {
     ///
     /// # Returns
     /// Whether it was added.
+    #[must_use = "a record that was not added belongs into the next message"]
     pub fn push(&mut self, record: &EncodedRecord) -> bool {
         let cost = self.cost(record);
         let full = self.bytes.saturating_add(cost) > self.limit || self.len() >= MAX_FRAME_CHANGES;

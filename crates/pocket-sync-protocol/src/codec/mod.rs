@@ -4,6 +4,8 @@
 //! an unknown field must be told from a critical one.
 
 mod client;
+mod page;
+mod push;
 mod reader;
 mod record;
 mod server;

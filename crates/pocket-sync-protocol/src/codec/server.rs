@@ -5,15 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use pocket_core::{Epoch, Lineage, MutationNumber, Outcome, Seq, SessionToken, Timestamp};
 
-use super::client::client_id;
+use super::page;
 use super::reader::{Reader, required};
-use super::record::document_id;
 use super::writer::Writer;
-use super::{check_count, collection_name};
-use crate::limits::MAX_TEXT_BYTES;
+use crate::limits::{MAX_REASON_BYTES, MAX_TEXT_BYTES};
 use crate::{
-    EpochStart, ErrorMessage, Outcomes, Page, Pong, ProtocolError, RecordSet, Records, Removal,
-    ServerLimits, ServerMessage, Welcome,
+    EpochStart, ErrorMessage, Outcomes, Pong, ProtocolError, ServerLimits, ServerMessage, Welcome,
 };
 
 type Result<T> = std::result::Result<T, ProtocolError>;
@@ -26,8 +23,8 @@ pub(super) fn encode(message: &ServerMessage) -> Bytes {
     match message {
         ServerMessage::Welcome(welcome) => encode_welcome(welcome),
         ServerMessage::Outcomes(outcomes) => encode_outcomes(outcomes),
-        ServerMessage::Page(page) => encode_page(page),
-        ServerMessage::Records(records) => encode_records(records),
+        ServerMessage::Page(page) => page::encode(page),
+        ServerMessage::Records(records) => page::encode_records(records),
         ServerMessage::Error(error) => encode_error(error),
         ServerMessage::Pong(pong) => {
             let mut w = Writer::message(48, "pong", 3);
@@ -43,8 +40,8 @@ pub(super) fn decode(name: &str, reader: &mut Reader<'_>) -> Result<Option<Serve
     Ok(Some(match name {
         "welcome" => decode_welcome(reader)?.into(),
         "outcomes" => decode_outcomes(reader)?.into(),
-        "page" => decode_page(reader)?.into(),
-        "records" => decode_records(reader)?.into(),
+        "page" => page::decode(reader)?.into(),
+        "records" => page::decode_records(reader)?.into(),
         "error" => decode_error(reader)?.into(),
         "pong" => decode_pong(reader)?.into(),
         _ => return Ok(None),
@@ -183,7 +180,7 @@ fn encode_outcome(w: &mut Writer, outcome: &Outcome) {
             w.array(5);
             w.u64(REJECTED);
             w.text(code);
-            w.text(reason);
+            w.cut_text(reason, MAX_REASON_BYTES);
             match server_time {
                 Some(time) => w.i64(time.millis()),
                 None => w.nil(),
@@ -224,7 +221,7 @@ fn decode_outcome(reader: &mut Reader<'_>) -> Result<Outcome> {
         },
         (REJECTED, 5) => Outcome::Rejected {
             code: reader.short_text("a code", MAX_TEXT_BYTES)?,
-            reason: reader.short_text("a reason", MAX_TEXT_BYTES)?,
+            reason: reader.short_text("a reason", MAX_REASON_BYTES)?,
             server_time: reader
                 .optional(|reader| reader.i64("a time"))?
                 .map(Timestamp::from_millis),
@@ -239,199 +236,12 @@ fn decode_outcome(reader: &mut Reader<'_>) -> Result<Outcome> {
     Ok(outcome)
 }
 
-fn encode_page(page: &Page) -> Bytes {
-    let removals = usize::from(!page.removals.is_empty());
-    let optional = usize::from(page.resync)
-        + usize::from(page.joining.is_some())
-        + removals
-        + usize::from(page.digest.is_some());
-    let capacity = 160 + set_capacity(&page.set) + 288 * page.removals.len();
-    let mut w = Writer::message(capacity, "page", 9 + optional);
-    w.field("i").u32(page.id);
-    w.field("q").bin(page.epoch.as_bytes());
-    w.field("b").u64(page.start.get());
-    w.field("e").u64(page.end.get());
-    w.field("h").u64(page.head.get());
-    w.optional("z", page.resync.then_some(true), Writer::bool);
-    w.optional("j", page.joining.as_ref(), |w, name| w.text(name.as_str()));
-    encode_set(&mut w, &page.set);
-    w.optional(
-        "x",
-        (removals > 0).then_some(&page.removals),
-        |w, removals| {
-            w.list(removals, |w, removal| {
-                w.array(4);
-                w.u32(removal.collection);
-                w.text(removal.id.as_str());
-                w.u64(removal.seq.get());
-                w.nil();
-            });
-        },
-    );
-    w.optional("g", page.digest.as_deref(), Writer::bin);
-    w.finish()
-}
-
-fn decode_page(reader: &mut Reader<'_>) -> Result<Page> {
-    let (mut id, mut epoch, mut start, mut end, mut head) = (None, None, None, None, None);
-    let (mut resync, mut joining, mut removals, mut digest) = (false, None, Vec::new(), None);
-    let mut set = SetFields::default();
-    reader.fields("page", |name, r| {
-        match name {
-            "i" => id = Some(r.u32("the id")?),
-            "q" => epoch = Some(Epoch::from_bytes(r.sixteen("the epoch")?)),
-            "b" => start = Some(Seq::new(r.u64("the start")?)),
-            "e" => end = Some(Seq::new(r.u64("the end")?)),
-            "h" => head = Some(Seq::new(r.u64("the head")?)),
-            "z" => resync = r.optional(|r| r.bool("the resync flag"))?.unwrap_or(false),
-            "j" => joining = r.optional(collection_name)?,
-            "x" => {
-                let list = r.optional(|r| r.list("the removals", decode_removal))?;
-                removals = list.unwrap_or_default();
-            }
-            "g" => digest = r.optional(|r| r.bin("the digest"))?,
-            _ => return set.field(name, r),
-        }
-        Ok(true)
-    })?;
-    let page = Page {
-        id: required(id, "page", "i")?,
-        epoch: required(epoch, "page", "q")?,
-        start: required(start, "page", "b")?,
-        end: required(end, "page", "e")?,
-        head: required(head, "page", "h")?,
-        resync,
-        joining,
-        set: set.finish("page")?,
-        removals,
-        digest,
-    };
-    if page.start > page.end || page.end > page.head {
-        return Err(ProtocolError::bad_frame(format!(
-            "a page from {} to {} of a feed that ends at {}",
-            page.start, page.end, page.head
-        )));
-    }
-    Ok(page)
-}
-
-fn decode_removal(reader: &mut Reader<'_>) -> Result<Removal> {
-    reader.fixed("a removal", 4)?;
-    let collection = reader.u32("a collection's index")?;
-    let id = document_id(reader)?;
-    let seq = Seq::new(reader.u64("a removal's place")?);
-    reader.later()?;
-    Ok(Removal {
-        collection,
-        id,
-        seq,
-    })
-}
-
-fn encode_records(records: &Records) -> Bytes {
-    let mut w = Writer::message(96 + set_capacity(&records.set), "records", 7);
-    w.field("i").u32(records.id);
-    w.field("q").bin(records.epoch.as_bytes());
-    w.field("h").u64(records.head.get());
-    encode_set(&mut w, &records.set);
-    w.finish()
-}
-
-fn decode_records(reader: &mut Reader<'_>) -> Result<Records> {
-    let (mut id, mut epoch, mut head) = (None, None, None);
-    let mut set = SetFields::default();
-    reader.fields("records", |name, r| {
-        match name {
-            "i" => id = Some(r.u32("the id")?),
-            "q" => epoch = Some(Epoch::from_bytes(r.sixteen("the epoch")?)),
-            "h" => head = Some(Seq::new(r.u64("the head")?)),
-            _ => return set.field(name, r),
-        }
-        Ok(true)
-    })?;
-    Ok(Records {
-        id: required(id, "records", "i")?,
-        epoch: required(epoch, "records", "q")?,
-        head: required(head, "records", "h")?,
-        set: set.finish("records")?,
-    })
-}
-
-/// The four fields of records, in the order that lets a reader go through them once.
-fn encode_set(w: &mut Writer, set: &RecordSet) {
-    w.field("c")
-        .list(&set.collections, |w, name| w.text(name.as_str()));
-    w.field("r")
-        .list(&set.clients, |w, client| w.bin(client.as_bytes()));
-    w.field("o").list(&set.heads, |w, (collection, client)| {
-        w.array(2);
-        w.u32(*collection);
-        w.u32(*client);
-    });
-    w.field("d").list(&set.data, |w, bytes| w.bin(bytes));
-}
-
-fn set_capacity(set: &RecordSet) -> usize {
-    set.collections
-        .iter()
-        .map(|name| 2 + name.as_str().len())
-        .sum::<usize>()
-        + 18 * set.clients.len()
-        + 11 * set.heads.len()
-        + set.data.iter().map(|bytes| 5 + bytes.len()).sum::<usize>()
-}
-
-#[derive(Default)]
-struct SetFields {
-    collections: Option<Vec<pocket_core::CollectionName>>,
-    clients: Option<Vec<pocket_core::ClientId>>,
-    heads: Option<Vec<(u32, u32)>>,
-    data: Option<Vec<Bytes>>,
-}
-
-impl SetFields {
-    fn field(&mut self, name: &str, r: &mut Reader<'_>) -> Result<bool> {
-        match name {
-            "c" => self.collections = Some(r.list("the collections", collection_name)?),
-            "r" => self.clients = Some(r.list("the clients", client_id)?),
-            "o" => {
-                let head = |r: &mut Reader<'_>| {
-                    r.fixed("a head", 2)?;
-                    Ok((r.u32("a collection's index")?, r.u32("a client's index")?))
-                };
-                self.heads = Some(r.list("the heads", head)?);
-            }
-            "d" => self.data = Some(r.list("the records", |r| r.bin("a record"))?),
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-
-    fn finish(self, message: &str) -> Result<RecordSet> {
-        let set = RecordSet {
-            collections: required(self.collections, message, "c")?,
-            clients: required(self.clients, message, "r")?,
-            heads: required(self.heads, message, "o")?,
-            data: required(self.data, message, "d")?,
-        };
-        check_count(set.data.len())?;
-        if set.heads.len() != set.data.len() {
-            return Err(ProtocolError::bad_frame(format!(
-                "{} heads for {} records",
-                set.heads.len(),
-                set.data.len()
-            )));
-        }
-        Ok(set)
-    }
-}
-
 fn encode_error(error: &ErrorMessage) -> Bytes {
     let optional = usize::from(error.id.is_some()) + usize::from(error.retry_after.is_some());
     let mut w = Writer::message(96 + error.message.len(), "error", 4 + optional);
     w.optional("i", error.id, Writer::u32);
     w.field("c").text(&error.code);
-    w.field("m").text(&error.message);
+    w.field("m").cut_text(&error.message, MAX_TEXT_BYTES);
     w.field("r").bool(error.retryable);
     w.optional("a", error.retry_after, |w, after| w.u64(millis(after)));
     w.field("x").bool(error.fatal);
@@ -450,7 +260,7 @@ fn decode_error(reader: &mut Reader<'_>) -> Result<ErrorMessage> {
             "a" => {
                 retry_after = r
                     .optional(|r| r.u64("the wait"))?
-                    .map(Duration::from_millis)
+                    .map(Duration::from_millis);
             }
             "x" => fatal = Some(r.bool("the fatal flag")?),
             _ => return Ok(false),

@@ -69,6 +69,15 @@ impl Writer {
         encode::write_str(&mut self.0, value).expect(ALWAYS);
     }
 
+    /// Text for people, cut where the receiver would refuse it.
+    pub(super) fn cut_text(&mut self, value: &str, max: usize) {
+        let mut end = value.len().min(max);
+        while !value.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.text(&value[..end]);
+    }
+
     pub(super) fn bin(&mut self, value: &[u8]) {
         encode::write_bin(&mut self.0, value).expect(ALWAYS);
     }
