@@ -21,6 +21,8 @@
 //! ```
 
 mod commits;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod crash;
 mod life;
 mod random;
 mod reads;
