@@ -1,0 +1,350 @@
+//! Settings of the sync engine, and every bound of the client.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pocket_core::replica::{Resolver, Scope};
+use pocket_core::{CollectionName, ConflictStrategy};
+pub use pocket_sync_protocol::Direction;
+
+use crate::conflict::Strategies;
+use crate::endpoint::Endpoint;
+use crate::session::SessionConfig;
+use crate::{SyncError, codes};
+
+/// Pushes sent before their outcomes are known, unless the server allows fewer.
+pub const PUSHES_IN_FLIGHT: usize = 4;
+
+/// Pushes numbered ahead, so that the store is made durable once for several of them.
+pub const PUSHES_AHEAD: usize = 8;
+
+/// Pages the server may send before the first is applied.
+pub const PAGES_IN_FLIGHT: u32 = 2;
+
+/// How long opening a connection may take, and then the handshake, in milliseconds.
+pub const HANDSHAKE_MILLIS: u64 = 10_000;
+
+/// The settings of a [`SyncEngine`](crate::SyncEngine); the required one in `new`, the others by setters.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct SyncConfig {
+    /// `ws(s)://` or `http(s)://`, with any base path; `/sync` is added only when there is no path.
+    pub server_url: String,
+    /// Sent in a header, never in the URL.
+    pub auth_token: Option<String>,
+    /// What is opened on the server: a tenant, a workspace, a user.
+    pub namespace: String,
+    /// What syncs; empty means every collection with `sync: true`, also ones made later.
+    pub collections: Vec<String>,
+    /// Which way changes flow.
+    pub direction: Direction,
+    /// Who wins a conflict, for collections that do not say it themselves.
+    pub conflict_strategy: ConflictStrategy,
+    /// Whether the engine connects again by itself; it never gives up while this is on.
+    pub auto_retry: bool,
+    /// The first delay before connecting again; doubled per attempt, jittered, at most 30 s.
+    pub retry_delay: Duration,
+    /// Lost connections that one `force_sync`, `push` or `pull` bears before it fails.
+    pub max_retry_attempts: u32,
+    /// Whether to use a WebSocket. `false` (HTTP) is not available in this version.
+    pub use_websocket: bool,
+    /// How often HTTP polls; over a WebSocket changes arrive by themselves.
+    pub pull_interval: Duration,
+    /// Changes per push, and documents per page while catching up.
+    pub batch_size: NonZeroUsize,
+    /// Whether a token may travel in plain text to a host that is not this machine.
+    pub allow_plaintext: bool,
+    resolver: Option<Arc<dyn Resolver>>,
+}
+
+impl SyncConfig {
+    /// The defaults, for this server.
+    pub fn new(server_url: impl Into<String>) -> Self {
+        Self {
+            server_url: server_url.into(),
+            auth_token: None,
+            namespace: "default".to_owned(),
+            collections: Vec::new(),
+            direction: Direction::Both,
+            conflict_strategy: ConflictStrategy::LastWriteWins,
+            auto_retry: true,
+            retry_delay: Duration::from_secs(1),
+            max_retry_attempts: 5,
+            use_websocket: true,
+            pull_interval: Duration::from_secs(30),
+            batch_size: const { NonZeroUsize::new(100).expect("100 is not zero") },
+            allow_plaintext: false,
+            resolver: None,
+        }
+    }
+
+    /// The token that says who this is.
+    #[must_use]
+    pub fn auth_token(mut self, token: impl Into<String>) -> Self {
+        self.auth_token = Some(token.into());
+        self
+    }
+
+    /// The namespace to open; `default` unless set.
+    #[must_use]
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// Only these collections.
+    #[must_use]
+    pub fn collections<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.collections = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Which way changes flow.
+    #[must_use]
+    pub fn direction(mut self, direction: Direction) -> Self {
+        self.direction = direction;
+        self
+    }
+
+    /// Who wins a conflict, for collections that do not say it themselves.
+    #[must_use]
+    pub fn conflict_strategy(mut self, strategy: ConflictStrategy) -> Self {
+        self.conflict_strategy = strategy;
+        self
+    }
+
+    /// Another rule than the built-in ones, for all collections.
+    #[must_use]
+    pub fn resolver(mut self, resolver: impl Resolver) -> Self {
+        self.resolver = Some(Arc::new(resolver));
+        self
+    }
+
+    /// Whether the engine connects again by itself.
+    #[must_use]
+    pub fn auto_retry(mut self, on: bool) -> Self {
+        self.auto_retry = on;
+        self
+    }
+
+    /// The first delay before connecting again.
+    #[must_use]
+    pub fn retry_delay(mut self, delay: Duration) -> Self {
+        self.retry_delay = delay;
+        self
+    }
+
+    /// Lost connections that one operation bears before it fails.
+    #[must_use]
+    pub fn max_retry_attempts(mut self, attempts: u32) -> Self {
+        self.max_retry_attempts = attempts;
+        self
+    }
+
+    /// Whether to use a WebSocket.
+    #[must_use]
+    pub fn use_websocket(mut self, on: bool) -> Self {
+        self.use_websocket = on;
+        self
+    }
+
+    /// How often HTTP polls.
+    #[must_use]
+    pub fn pull_interval(mut self, interval: Duration) -> Self {
+        self.pull_interval = interval;
+        self
+    }
+
+    /// Changes per push, and documents per page while catching up.
+    #[must_use]
+    pub fn batch_size(mut self, changes: NonZeroUsize) -> Self {
+        self.batch_size = changes;
+        self
+    }
+
+    /// Lets a token travel in plain text, to any host. For networks that are encrypted by themselves.
+    #[must_use]
+    pub fn allow_plaintext(mut self, on: bool) -> Self {
+        self.allow_plaintext = on;
+        self
+    }
+
+    /// Checks everything that can be checked without a server.
+    ///
+    /// # Errors
+    /// `config`, `bad-collection-name`, or `plaintext-refused`.
+    pub fn check(&self) -> Result<(), SyncError> {
+        self.endpoint()?;
+        self.scope()?;
+        if !self.use_websocket {
+            return Err(SyncError::config(
+                "syncing over HTTP does not exist yet; leave `use_websocket` on",
+            ));
+        }
+        if self.namespace.is_empty()
+            || self.namespace.len() > pocket_sync_protocol::limits::MAX_TEXT_BYTES
+        {
+            return Err(SyncError::config(
+                "a namespace has 1 to 4096 bytes; `default` is the usual one",
+            ));
+        }
+        self.auth_token.as_deref().map_or(Ok(()), check_token)
+    }
+
+    /// The server's address, and whether the token may go there.
+    pub(crate) fn endpoint(&self) -> Result<Endpoint, SyncError> {
+        let endpoint = Endpoint::parse(&self.server_url)?;
+        let in_clear = !endpoint.is_secure() && !endpoint.is_loopback();
+        if self.auth_token.is_some() && in_clear && !self.allow_plaintext {
+            return Err(SyncError::new(
+                codes::PLAINTEXT_REFUSED,
+                format!(
+                    "a token would travel in plain text to {}; use wss://, or `allow_plaintext` on a network you trust",
+                    endpoint.host()
+                ),
+            ));
+        }
+        Ok(endpoint)
+    }
+
+    pub(crate) fn scope(&self) -> Result<Scope, SyncError> {
+        if self.collections.is_empty() {
+            return Ok(Scope::All);
+        }
+        let names = self
+            .collections
+            .iter()
+            .map(|name| CollectionName::new(name));
+        Ok(Scope::Only(names.collect::<Result<BTreeSet<_>, _>>()?))
+    }
+
+    pub(crate) fn conflict_resolver(&self) -> Arc<dyn Resolver> {
+        self.resolver
+            .clone()
+            .unwrap_or_else(|| Arc::new(Strategies::new(self.conflict_strategy)))
+    }
+
+    /// What the session needs of it; `seed` decides its jitter.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn session(&self, seed: u64) -> Result<SessionConfig, SyncError> {
+        self.check()?;
+        let mut session = SessionConfig::new(self.scope()?);
+        session.namespace.clone_from(&self.namespace);
+        session.token.clone_from(&self.auth_token);
+        session.direction = self.direction;
+        session.batch_size = self.batch_size.get();
+        session.auto_retry = self.auto_retry;
+        session.retry_delay_millis =
+            u64::try_from(self.retry_delay.as_millis()).unwrap_or(u64::MAX);
+        session.max_retry_attempts = self.max_retry_attempts;
+        session.seed = seed;
+        Ok(session)
+    }
+}
+
+/// Whether `token` can stand in a header.
+pub(crate) fn check_token(token: &str) -> Result<(), SyncError> {
+    let fits = (1..=pocket_sync_protocol::limits::MAX_TEXT_BYTES).contains(&token.len());
+    if fits && token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    // Not a word of the token itself: messages end up in logs.
+    Err(SyncError::config(
+        "a token has 1 to 4096 visible ASCII characters and no space",
+    ))
+}
+
+/// The token is left out: configurations end up in logs.
+impl fmt::Debug for SyncConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SyncConfig")
+            .field("server_url", &self.server_url)
+            .field("auth_token", &self.auth_token.as_ref().map(|_| "…"))
+            .field("namespace", &self.namespace)
+            .field("collections", &self.collections)
+            .field("direction", &self.direction)
+            .field("conflict_strategy", &self.conflict_strategy)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(config: &SyncConfig) -> String {
+        config
+            .check()
+            .expect_err("must be refused")
+            .code()
+            .to_owned()
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_contract() {
+        let config = SyncConfig::new("wss://example.com");
+        assert_eq!(config.direction, Direction::Both);
+        assert_eq!(config.conflict_strategy, ConflictStrategy::LastWriteWins);
+        assert!(config.auto_retry && config.use_websocket && !config.allow_plaintext);
+        assert_eq!(
+            (config.retry_delay, config.max_retry_attempts),
+            (Duration::from_secs(1), 5)
+        );
+        assert_eq!(
+            (config.pull_interval, config.batch_size.get()),
+            (Duration::from_secs(30), 100)
+        );
+        assert!(config.auth_token.is_none() && config.collections.is_empty());
+        config.check().expect("the defaults are fine");
+    }
+
+    #[test]
+    fn a_token_in_plain_text_is_refused_except_to_this_machine() {
+        let far = SyncConfig::new("ws://example.com").auth_token("t");
+        assert_eq!(refused(&far), "plaintext-refused");
+        assert_eq!(
+            refused(&SyncConfig::new("http://example.com").auth_token("t")),
+            "plaintext-refused"
+        );
+        far.allow_plaintext(true).check().expect("allowed");
+        SyncConfig::new("ws://127.0.0.1:7700")
+            .auth_token("t")
+            .check()
+            .expect("loopback");
+        SyncConfig::new("wss://example.com")
+            .auth_token("t")
+            .check()
+            .expect("encrypted");
+        SyncConfig::new("ws://example.com")
+            .check()
+            .expect("no token, nothing to lose");
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_at_once() {
+        assert_eq!(
+            refused(&SyncConfig::new("ws://h").use_websocket(false)),
+            "config"
+        );
+        assert_eq!(refused(&SyncConfig::new("ws://h").namespace("")), "config");
+        assert_eq!(
+            refused(&SyncConfig::new("ws://h").collections(["_mine"])),
+            "bad-collection-name"
+        );
+        assert_eq!(
+            refused(&SyncConfig::new("wss://h").auth_token("a\r\nb")),
+            "config"
+        );
+    }
+
+    #[test]
+    fn a_token_is_not_shown() {
+        let shown = format!("{:?}", SyncConfig::new("wss://h").auth_token("sesame"));
+        assert!(!shown.contains("sesame"), "{shown}");
+    }
+}

@@ -1,0 +1,143 @@
+//! The error of sync, with a stable code for what the application can do.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use pocket_sync_protocol::ProtocolError;
+
+/// The stable codes of errors this side finds; those of the server are in `pocket_sync_protocol::codes`.
+pub mod codes {
+    /// The server cannot be reached, or the connection was lost.
+    pub const CONNECT: &str = "connect";
+    /// The server did not answer in time.
+    pub const TIMEOUT: &str = "timeout";
+    /// A token would travel in plain text to a host that is not this machine.
+    pub const PLAINTEXT_REFUSED: &str = "plaintext-refused";
+    /// The configuration contradicts itself, or asks for what does not exist.
+    pub const CONFIG: &str = "config";
+    /// The database is bound to another server's log.
+    pub const OTHER_LINEAGE: &str = "other-lineage";
+    /// The database is bound to another namespace.
+    pub const OTHER_NAMESPACE: &str = "other-namespace";
+    /// The database is bound to another user.
+    pub const OTHER_USER: &str = pocket_sync_protocol::codes::OTHER_USER;
+    /// The server knows fewer numbers of this client than it confirmed: it was restored from a backup.
+    pub const RESTORED_SERVER: &str = "restored-server";
+    /// The server wants the client to read everything again, which this version cannot do.
+    pub const RESYNC_REQUIRED: &str = "resync-required";
+    /// The engine was not started, or was stopped meanwhile.
+    pub const STOPPED: &str = "stopped";
+    /// The engine was destroyed.
+    pub const DESTROYED: &str = "destroyed";
+    /// The engine's direction excludes what was asked for.
+    pub const DIRECTION: &str = "direction";
+}
+
+/// Why sync does not get on, with a stable [`code`](SyncError::code).
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SyncError {
+    code: Cow<'static, str>,
+    message: String,
+    retryable: bool,
+}
+
+impl SyncError {
+    /// An error that stays until somebody does something about it.
+    pub fn new(code: impl Into<Cow<'static, str>>, message: impl fmt::Display) -> Self {
+        Self {
+            code: code.into(),
+            message: message.to_string(),
+            retryable: false,
+        }
+    }
+
+    /// An error that may go away by itself; the engine tries again.
+    pub fn retryable(code: impl Into<Cow<'static, str>>, message: impl fmt::Display) -> Self {
+        Self {
+            code: code.into(),
+            message: message.to_string(),
+            retryable: true,
+        }
+    }
+
+    /// The stable code; `docs/errors.md` says what to do about each.
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// What happened and what to do.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Whether the same may succeed later without a change by the caller.
+    pub fn is_retryable(&self) -> bool {
+        self.retryable
+    }
+
+    pub(crate) fn from_server(code: String, message: String, retryable: bool) -> Self {
+        Self {
+            code: code.into(),
+            message,
+            retryable,
+        }
+    }
+
+    pub(crate) fn connect(message: impl fmt::Display) -> Self {
+        Self::retryable(codes::CONNECT, message)
+    }
+
+    pub(crate) fn timeout(message: impl fmt::Display) -> Self {
+        Self::retryable(codes::TIMEOUT, message)
+    }
+
+    pub(crate) fn config(message: impl fmt::Display) -> Self {
+        Self::new(codes::CONFIG, message)
+    }
+
+    pub(crate) fn stopped() -> Self {
+        Self::new(
+            codes::STOPPED,
+            "the sync engine does not run; call `start` first",
+        )
+    }
+
+    pub(crate) fn destroyed() -> Self {
+        Self::new(
+            codes::DESTROYED,
+            "the sync engine was destroyed; make a new one",
+        )
+    }
+}
+
+impl fmt::Debug for SyncError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SyncError[{}]: {}", self.code, self.message)
+    }
+}
+
+impl From<pocket_core::Error> for SyncError {
+    fn from(error: pocket_core::Error) -> Self {
+        Self {
+            code: error.code().into(),
+            message: error.to_string(),
+            retryable: error.is_retryable(),
+        }
+    }
+}
+
+/// A defect of the other side, or of the way between: a new connection may do better.
+impl From<ProtocolError> for SyncError {
+    fn from(error: ProtocolError) -> Self {
+        let retryable = !matches!(
+            error,
+            ProtocolError::VersionMismatch { .. } | ProtocolError::CriticalField { .. }
+        );
+        Self {
+            code: error.code().into(),
+            message: error.to_string(),
+            retryable,
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Commands: somebody waits until everything of this moment is through.
+
+use pocket_core::replica::ReplicaState;
+use pocket_core::{MutationNumber, Seq};
+use pocket_sync_protocol::Direction;
+
+use super::storing::unsettled;
+use super::{Attention, Effect, Pass, Session};
+use crate::{SyncError, codes};
+
+/// A command that is not done.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    id: u64,
+    push: bool,
+    pull: bool,
+    /// The ping that asked for the head; an answer to it or to a later one tells a head of after the call.
+    ping: Option<u32>,
+    /// The head to reach; none before the server was heard of since the call.
+    head: Option<Seq>,
+    /// The load that sees the outbox as it was at the call; that one or a later one sets the number.
+    load: u64,
+    /// The number to settle; none before the outbox was seen.
+    number: Option<MutationNumber>,
+    /// Mutations turned back when the number was set: later ones may be in the outbox again.
+    turned_back: u64,
+    /// Connections lost meanwhile.
+    closures: u32,
+}
+
+impl Session {
+    pub(super) fn command(&mut self, id: u64, pass: Pass) {
+        let direction = self.config.direction;
+        let refusal = match (&self.attention, pass, direction) {
+            _ if !self.running => Some(SyncError::stopped()),
+            (Attention::Halted(error), _, _) => Some(error.clone()),
+            (_, Pass::Push, Direction::Pull) | (_, Pass::Pull, Direction::Push) => {
+                Some(SyncError::new(
+                    codes::DIRECTION,
+                    "the engine's direction excludes this; use `force_sync`, or configure `direction: both`",
+                ))
+            }
+            _ => None,
+        };
+        if let Some(error) = refusal {
+            return self.effects.push(Effect::Finished {
+                id,
+                result: Err(error),
+            });
+        }
+        // Whatever is being loaded now may have begun before the last write.
+        self.store.want_load();
+        let ping = self.ping();
+        self.commands.push(Waiting {
+            id,
+            push: self.config.pushes() && pass != Pass::Pull,
+            pull: self.config.pulls() && pass != Pass::Push,
+            ping,
+            head: None,
+            load: self.store.loads + 1,
+            number: None,
+            turned_back: 0,
+            closures: 0,
+        });
+        if self.retry_at.is_some() || (!self.config.auto_retry && self.link.connection().is_none())
+        {
+            self.retry_at = Some(self.now);
+        }
+    }
+
+    /// The server told its head: in its welcome, or in answer to this ping.
+    pub(super) fn commands_at_head(&mut self, ping: Option<u32>, head: Seq) {
+        for command in &mut self.commands {
+            let after_call = match (ping, command.ping) {
+                (Some(answered), Some(asked)) => answered >= asked,
+                (None, _) => true,
+                (Some(_), None) => false,
+            };
+            if after_call && command.head.is_none() {
+                command.head = Some(head);
+            }
+        }
+    }
+
+    /// The outbox was looked at.
+    pub(super) fn commands_loaded(&mut self, state: &ReplicaState, load: u64) {
+        let turned_back = self.store.turned_back;
+        for command in self
+            .commands
+            .iter_mut()
+            .filter(|command| command.number.is_none() && command.load <= load)
+        {
+            command.number = Some(last_queued(state));
+            command.turned_back = turned_back;
+        }
+    }
+
+    /// The connection is lost: commands bear that a few times, and aim at the new connection's head.
+    pub(super) fn bear_closure(&mut self, error: &SyncError) {
+        let most = self.config.max_retry_attempts;
+        for command in &mut self.commands {
+            command.closures += 1;
+            command.ping = None;
+            command.head = None;
+        }
+        let (over, borne) = std::mem::take(&mut self.commands)
+            .into_iter()
+            .partition(|command| command.closures > most);
+        self.commands = borne;
+        self.finish(over, Some(error));
+    }
+
+    pub(super) fn fail_commands(&mut self, error: &SyncError) {
+        let all = std::mem::take(&mut self.commands);
+        self.finish(all, Some(error));
+    }
+
+    /// Finishes the commands that have what they wait for.
+    pub(super) fn finish_commands(&mut self) {
+        if self.commands.is_empty() || !self.link.is_attached() || self.store.is_loading() {
+            return;
+        }
+        let Some(replica) = self.store.replica().cloned() else {
+            return;
+        };
+        let (turned_back, reads) = (self.store.turned_back, self.config.pulls());
+        let mut finished = Vec::new();
+        for mut command in std::mem::take(&mut self.commands) {
+            let done = command.is_done(&replica, turned_back, reads);
+            if done {
+                &mut finished
+            } else {
+                &mut self.commands
+            }
+            .push(command);
+        }
+        self.finish(finished, None);
+    }
+
+    fn finish(&mut self, commands: Vec<Waiting>, error: Option<&SyncError>) {
+        for command in commands {
+            let result = error.map_or(Ok(()), |error| Err(error.clone()));
+            self.effects.push(Effect::Finished {
+                id: command.id,
+                result,
+            });
+        }
+    }
+}
+
+impl Waiting {
+    fn is_done(&mut self, replica: &ReplicaState, turned_back: u64, reads: bool) -> bool {
+        let Some(head) = self.head else { return false };
+        let pulled = replica.checkpoint.seq >= head && replica.checkpoint.joining.is_empty();
+        (!self.pull || pulled) && (!self.push || self.is_pushed(replica, turned_back, reads))
+    }
+
+    fn is_pushed(&mut self, replica: &ReplicaState, turned_back: u64, reads: bool) -> bool {
+        let Some(number) = self.number else {
+            return false;
+        };
+        // Who does not read cannot decide a conflict: it waits for a session that does.
+        if replica.waiting > 0 && reads {
+            return false;
+        }
+        if replica.pending <= replica.waiting {
+            return true;
+        }
+        if replica.confirmed < number {
+            return false;
+        }
+        // What was decided for the local version, or stamped anew, is in the outbox again and belongs to the pass.
+        if turned_back == self.turned_back {
+            return true;
+        }
+        self.turned_back = turned_back;
+        self.number = Some(last_queued(replica));
+        false
+    }
+}
+
+/// The number that the last mutation of the outbox has or will get, at the most.
+fn last_queued(state: &ReplicaState) -> MutationNumber {
+    let unsent = state
+        .pending
+        .saturating_sub(state.waiting)
+        .saturating_sub(unsettled(state));
+    state.last_number.plus(unsent)
+}

@@ -1,0 +1,257 @@
+//! What goes into a session and what comes out of it.
+
+use std::fmt;
+
+use bytes::Bytes;
+use pocket_core::replica::{Applied, Attachment, IncomingPage, ReplicaState, Scope, Settled};
+use pocket_core::{Mutation, MutationNumber, Outcome, PushLimit};
+use pocket_sync_protocol::{Direction, WireLimits};
+
+use crate::{Moment, Snapshot, SyncError};
+
+/// What a session must know from the start.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct SessionConfig {
+    /// The namespace to open.
+    pub namespace: String,
+    /// The token that says who this is.
+    pub token: Option<String>,
+    /// Whether the hello carries the token; otherwise the transport has another place for it.
+    pub token_in_hello: bool,
+    /// The collections that sync.
+    pub scope: Scope,
+    /// Which way changes flow.
+    pub direction: Direction,
+    /// Changes per push, and records per page while catching up.
+    pub batch_size: usize,
+    /// Whether to connect again by itself.
+    pub auto_retry: bool,
+    /// The first delay before connecting again, in milliseconds.
+    pub retry_delay_millis: u64,
+    /// Lost connections that one command bears.
+    pub max_retry_attempts: u32,
+    /// Decides the jitter. Two clients should not share one.
+    pub seed: u64,
+    /// The program and its version, for the server's log.
+    pub agent: String,
+    /// What a frame of the server may cost.
+    pub limits: WireLimits,
+}
+
+impl SessionConfig {
+    /// The defaults, for these collections.
+    pub fn new(scope: Scope) -> Self {
+        Self {
+            namespace: "default".to_owned(),
+            token: None,
+            token_in_hello: true,
+            scope,
+            direction: Direction::Both,
+            batch_size: 100,
+            auto_retry: true,
+            retry_delay_millis: 1_000,
+            max_retry_attempts: 5,
+            seed: 0,
+            agent: concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")).to_owned(),
+            limits: WireLimits::default(),
+        }
+    }
+
+    pub(crate) fn pushes(&self) -> bool {
+        self.direction != Direction::Pull
+    }
+
+    pub(crate) fn pulls(&self) -> bool {
+        self.direction != Direction::Push
+    }
+}
+
+/// The token is left out: configurations end up in logs.
+impl fmt::Debug for SessionConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionConfig")
+            .field("namespace", &self.namespace)
+            .field("scope", &self.scope)
+            .field("direction", &self.direction)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What happened, as the driver saw it.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Begin, or begin again after a stop. Clears an error that only a person could clear.
+    Start,
+    /// End the connection and stay away.
+    Stop,
+    /// The connection is open.
+    Opened {
+        /// The number that [`Effect::Open`] gave.
+        connection: u64,
+    },
+    /// The connection could not be opened.
+    Refused {
+        /// The number that [`Effect::Open`] gave.
+        connection: u64,
+        /// Why.
+        error: SyncError,
+    },
+    /// The connection has ended.
+    Closed {
+        /// The number that [`Effect::Open`] gave.
+        connection: u64,
+        /// The code of the other side's close frame.
+        code: Option<u16>,
+        /// What it said, or what broke.
+        reason: String,
+    },
+    /// The server said something.
+    Frame {
+        /// The number that [`Effect::Open`] gave.
+        connection: u64,
+        /// One whole binary message.
+        bytes: Bytes,
+    },
+    /// The moment of the last [`Effect::Timer`] has come. Too early or too often does no harm.
+    Timer,
+    /// A local write entered the outbox.
+    OutboxGrew,
+    /// The store has answered the one request under way.
+    Stored(StoreAnswer),
+    /// Somebody waits for a complete pass.
+    Command {
+        /// What [`Effect::Finished`] repeats.
+        id: u64,
+        /// What the pass must complete.
+        pass: Pass,
+    },
+    /// There is another token.
+    TokenChanged(Option<String>),
+}
+
+/// What a command must complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// Everything the session's direction allows.
+    Both,
+    /// All that was in the outbox has its outcome.
+    Push,
+    /// All that the server had is here.
+    Pull,
+}
+
+/// What the driver shall do, in this order.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Open a connection; its events carry this number.
+    Open {
+        /// Rises with each connection.
+        connection: u64,
+    },
+    /// Close the connection opened last, or give up opening it. Its further events are ignored.
+    Close {
+        /// For the close frame.
+        code: u16,
+        /// For the close frame.
+        reason: String,
+    },
+    /// Send this on the connection opened last.
+    Send(Bytes),
+    /// Ask the store. There is never more than one request without an answer.
+    Store(StoreRequest),
+    /// Send [`Event::Timer`] at this moment, and no longer at the one told before.
+    Timer(Option<Moment>),
+    /// This is how things stand now.
+    Publish(Box<Snapshot>),
+    /// A command is done.
+    Finished {
+        /// The command.
+        id: u64,
+        /// How it went.
+        result: Result<(), SyncError>,
+    },
+}
+
+/// What the store shall do; [`perform`](crate::store::perform) does it.
+#[derive(Clone, Debug)]
+pub enum StoreRequest {
+    /// Read where the replica stands.
+    Load,
+    /// Store the binding and the session token.
+    Attach(Attachment),
+    /// Number the next unsent mutations.
+    Pin(PushLimit),
+    /// Read numbered mutations again.
+    Resend {
+        /// From this number on.
+        from: MutationNumber,
+        /// How many.
+        limit: PushLimit,
+    },
+    /// Store what became of mutations.
+    Settle {
+        /// The number of the first outcome.
+        first: MutationNumber,
+        /// The outcomes, contiguous.
+        outcomes: Vec<Outcome>,
+    },
+    /// Store a page.
+    Apply(IncomingPage),
+}
+
+impl StoreRequest {
+    /// Which kind it is.
+    pub fn kind(&self) -> StoreRequestKind {
+        match self {
+            Self::Load => StoreRequestKind::Load,
+            Self::Attach(_) => StoreRequestKind::Attach,
+            Self::Pin(_) => StoreRequestKind::Pin,
+            Self::Resend { .. } => StoreRequestKind::Resend,
+            Self::Settle { .. } => StoreRequestKind::Settle,
+            Self::Apply(_) => StoreRequestKind::Apply,
+        }
+    }
+}
+
+/// The kinds of [`StoreRequest`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StoreRequestKind {
+    /// [`StoreRequest::Load`].
+    Load,
+    /// [`StoreRequest::Attach`].
+    Attach,
+    /// [`StoreRequest::Pin`].
+    Pin,
+    /// [`StoreRequest::Resend`].
+    Resend,
+    /// [`StoreRequest::Settle`].
+    Settle,
+    /// [`StoreRequest::Apply`].
+    Apply,
+}
+
+/// What the store answers.
+#[derive(Clone, Debug)]
+pub enum StoreAnswer {
+    /// To a load.
+    Loaded(ReplicaState),
+    /// To an attach.
+    Attached(ReplicaState),
+    /// To a pin: what was numbered.
+    Pinned(Vec<Mutation>),
+    /// To a resend.
+    Resent(Vec<Mutation>),
+    /// To a settle.
+    Settled(Settled),
+    /// To an apply.
+    Applied(Applied),
+    /// To any: nothing of it is stored, or nothing is known.
+    Failed {
+        /// What was asked.
+        request: StoreRequestKind,
+        /// Why.
+        error: pocket_core::Error,
+    },
+}

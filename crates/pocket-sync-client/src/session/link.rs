@@ -1,0 +1,183 @@
+//! The connection, as the session sees it.
+
+use pocket_core::{Epoch, Seq};
+use pocket_sync_protocol::{ServerLimits, Welcome};
+
+use super::pull::Pulling;
+use super::push::Pushing;
+use super::{Session, SessionConfig};
+use crate::Moment;
+
+/// The shortest heartbeat that is followed, in milliseconds: a server must not make its clients flood it.
+const MIN_HEARTBEAT_MILLIS: u64 = 100;
+
+/// The longest heartbeat that is followed, in milliseconds.
+const MAX_HEARTBEAT_MILLIS: u64 = 300_000;
+
+/// Pings without anything heard after which a connection counts as dead.
+const MISSED_PINGS: u32 = 2;
+
+#[derive(Debug)]
+pub(super) enum Link {
+    Down,
+    /// The transport is opening it.
+    Opening {
+        connection: u64,
+        deadline: Moment,
+    },
+    /// The hello is on its way.
+    Greeting {
+        connection: u64,
+        deadline: Moment,
+    },
+    /// The server has welcomed us.
+    Up(Box<Live>),
+}
+
+impl Link {
+    pub(super) fn connection(&self) -> Option<u64> {
+        match self {
+            Self::Down => None,
+            Self::Opening { connection, .. } | Self::Greeting { connection, .. } => {
+                Some(*connection)
+            }
+            Self::Up(live) => Some(live.connection),
+        }
+    }
+
+    pub(super) fn is(&self, connection: u64) -> bool {
+        self.connection() == Some(connection)
+    }
+
+    pub(super) fn live(&self) -> Option<&Live> {
+        match self {
+            Self::Up(live) => Some(live),
+            _ => None,
+        }
+    }
+
+    pub(super) fn live_mut(&mut self) -> Option<&mut Live> {
+        match self {
+            Self::Up(live) => Some(live),
+            _ => None,
+        }
+    }
+
+    /// Whether the welcome is stored, so that pushes and pages may travel.
+    pub(super) fn is_attached(&self) -> bool {
+        self.live().is_some_and(|live| live.attached)
+    }
+}
+
+/// A connection after its welcome.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) connection: u64,
+    pub(super) welcome: Welcome,
+    pub(super) attached: bool,
+    pub(super) heartbeat: u64,
+    pub(super) epoch: Epoch,
+    /// The newest place the server told of.
+    pub(super) head: Seq,
+    /// When it told.
+    head_at: Moment,
+    pinged_at: Moment,
+    missed: u32,
+    last_id: u32,
+    pub(super) push: Pushing,
+    pub(super) pull: Pulling,
+}
+
+impl Live {
+    pub(super) fn new(
+        connection: u64,
+        welcome: Welcome,
+        config: &SessionConfig,
+        now: Moment,
+    ) -> Self {
+        let heartbeat = u64::try_from(welcome.heartbeat.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            connection,
+            attached: false,
+            heartbeat: heartbeat.clamp(MIN_HEARTBEAT_MILLIS, MAX_HEARTBEAT_MILLIS),
+            epoch: welcome.epoch,
+            head: welcome.head,
+            head_at: now,
+            pinged_at: now,
+            missed: 0,
+            last_id: 0,
+            push: Pushing::new(config.batch_size, &welcome.limits, now),
+            pull: Pulling::new(config.batch_size, now),
+            welcome,
+        }
+    }
+
+    pub(super) fn limits(&self) -> &ServerLimits {
+        &self.welcome.limits
+    }
+
+    /// An id for the next request; they rise.
+    pub(super) fn next_id(&mut self) -> u32 {
+        self.last_id = self.last_id.wrapping_add(1);
+        self.last_id
+    }
+
+    /// Something came from the server.
+    pub(super) fn heard(&mut self) {
+        self.missed = 0;
+    }
+
+    /// The server told its head.
+    pub(super) fn told_head(&mut self, head: Seq, now: Moment) {
+        self.head = self.head.max(head);
+        self.head_at = now;
+    }
+
+    /// The head is at least here, though the server did not say where.
+    pub(super) fn raise_head(&mut self, place: Seq) {
+        self.head = self.head.max(place);
+    }
+
+    /// Until when the head told last is fresh enough to be idle by it.
+    pub(super) fn idle_until(&self) -> Moment {
+        self.head_at.plus(2 * self.heartbeat)
+    }
+
+    pub(super) fn next_ping(&self) -> Moment {
+        self.head_at.max(self.pinged_at).plus(self.heartbeat)
+    }
+
+    pub(super) fn ping_due(&self, now: Moment) -> bool {
+        self.next_ping() <= now
+    }
+
+    pub(super) fn pinged(&mut self, now: Moment) {
+        self.pinged_at = now;
+        self.missed += 1;
+    }
+
+    pub(super) fn is_dead(&self, now: Moment) -> bool {
+        self.missed >= MISSED_PINGS && self.ping_due(now)
+    }
+
+    /// When pushes have been without an answer for too long.
+    pub(super) fn push_stalls_at(&self) -> Option<Moment> {
+        self.push
+            .waiting_since()
+            .map(|since| since.plus(2 * self.heartbeat))
+    }
+
+    pub(super) fn push_stalls(&self, now: Moment) -> bool {
+        self.push_stalls_at().is_some_and(|at| at <= now)
+    }
+}
+
+impl Session {
+    /// Whether the server has told of places that are not here yet.
+    pub(super) fn is_behind(&self) -> bool {
+        let (Some(live), Some(replica)) = (self.link.live(), self.store.replica()) else {
+            return false;
+        };
+        replica.checkpoint.seq < live.head || !replica.checkpoint.joining.is_empty()
+    }
+}

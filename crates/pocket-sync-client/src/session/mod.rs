@@ -1,0 +1,454 @@
+//! The client's side of the protocol, pure: events in, effects out.
+//!
+//! Calling rules, for every driver:
+//! - One [`Session`] per replica. [`Session::handle`] is called with each event as it happens and with a moment that
+//!   never goes back; the effects are carried out in their order.
+//! - [`Effect::Store`] is answered by exactly one [`Event::Stored`], whenever it is ready. There is never a second
+//!   request before the answer.
+//! - [`Effect::Timer`] replaces the one deadline there is.
+//! - [`Effect::Open`] is answered by `Opened` or `Refused`; after `Opened` come frames and at last `Closed`. What
+//!   belongs to an earlier connection is ignored, so a driver need not filter.
+//!
+//! There is no socket, clock, task, random source or order of a hash map in here: the same events give the same effects.
+
+mod command;
+mod event;
+mod handshake;
+mod link;
+mod pull;
+mod push;
+mod report;
+mod storing;
+
+pub use event::{Effect, Event, Pass, SessionConfig, StoreAnswer, StoreRequest, StoreRequestKind};
+
+use bytes::Bytes;
+use pocket_sync_protocol::codes::{self as wire, close};
+use pocket_sync_protocol::{ClientMessage, ErrorMessage, Ping, ServerMessage, encode_client};
+
+use self::command::Waiting;
+use self::link::{Link, Live};
+use self::storing::Store;
+use crate::backoff::Backoff;
+use crate::config::HANDSHAKE_MILLIS;
+use crate::{Moment, Snapshot, Stats, SyncError, codes};
+
+/// The client's state machine; see the [module](self) for the calling rules.
+#[derive(Debug)]
+pub struct Session {
+    config: SessionConfig,
+    backoff: Backoff,
+    now: Moment,
+    running: bool,
+    attention: Attention,
+    link: Link,
+    /// Connections opened so far.
+    opened: u64,
+    /// When to open the next connection, while there is none.
+    retry_at: Option<Moment>,
+    store: Store,
+    commands: Vec<Waiting>,
+    stats: Stats,
+    first_sync_complete: bool,
+    /// The server's time at moment zero, in milliseconds since 1970.
+    server_clock: Option<i64>,
+    deadline: Option<Moment>,
+    published: Option<Snapshot>,
+    effects: Vec<Effect>,
+}
+
+/// Whether something is wrong that a lost connection does not explain.
+#[derive(Debug)]
+enum Attention {
+    None,
+    /// It may go away: the session tries again, slowly.
+    Retrying(SyncError),
+    /// It does not go away by itself, and going on could do harm.
+    Halted(SyncError),
+}
+
+/// When to come back after a connection has ended.
+#[derive(Clone, Copy, Debug)]
+enum Return {
+    /// After the next delay.
+    Soon,
+    /// After this many milliseconds at the least, because the server said so.
+    After(u64),
+    /// Slowly, and with the status `error`.
+    Slowly,
+    /// Not before a start or another token, and with the status `error`.
+    Never,
+}
+
+impl Session {
+    /// A session that has not been started.
+    pub fn new(config: SessionConfig) -> Self {
+        Self {
+            backoff: Backoff::new(config.retry_delay_millis, config.seed),
+            config,
+            now: Moment::default(),
+            running: false,
+            attention: Attention::None,
+            link: Link::Down,
+            opened: 0,
+            retry_at: None,
+            store: Store::default(),
+            commands: Vec::new(),
+            stats: Stats::default(),
+            first_sync_complete: false,
+            server_clock: None,
+            deadline: None,
+            published: None,
+            effects: Vec::new(),
+        }
+    }
+
+    /// Takes what happened at `now` and says what to do about it.
+    pub fn handle(&mut self, now: Moment, event: Event) -> Vec<Effect> {
+        self.now = self.now.max(now);
+        match event {
+            Event::Start => self.start(),
+            Event::Stop => self.stop(),
+            Event::Opened { connection } => self.greet(connection),
+            Event::Refused { connection, error } if self.link.is(connection) => self.refused(error),
+            Event::Closed {
+                connection,
+                code,
+                reason,
+            } if self.link.is(connection) => self.closed(code, &reason),
+            Event::Frame { connection, bytes } if self.link.is(connection) => self.frame(&bytes),
+            Event::Refused { .. } | Event::Closed { .. } | Event::Frame { .. } | Event::Timer => {}
+            Event::OutboxGrew => self.outbox_grew(),
+            Event::Stored(answer) => self.stored(answer),
+            Event::Command { id, pass } => self.command(id, pass),
+            Event::TokenChanged(token) => self.token_changed(token),
+        }
+        self.check_deadlines();
+        self.open_if_due();
+        self.send_pushes();
+        self.begin_reading();
+        self.ask_store();
+        self.finish_commands();
+        self.publish();
+        self.set_timer();
+        std::mem::take(&mut self.effects)
+    }
+
+    fn start(&mut self) {
+        if self.running && !matches!(self.attention, Attention::Halted(_)) {
+            return;
+        }
+        self.running = true;
+        self.attention = Attention::None;
+        self.backoff.reset();
+        self.store.forget();
+        self.retry_at = Some(self.now);
+    }
+
+    fn stop(&mut self) {
+        self.running = false;
+        self.attention = Attention::None;
+        self.retry_at = None;
+        self.hang_up(close::NORMAL, "stopped");
+        self.fail_commands(&SyncError::stopped());
+    }
+
+    fn token_changed(&mut self, token: Option<String>) {
+        self.config.token = token;
+        let blocked = match &self.attention {
+            Attention::None => false,
+            Attention::Retrying(_) => true,
+            Attention::Halted(error) => error.code() == codes::OTHER_USER,
+        };
+        if self.running && blocked {
+            self.attention = Attention::None;
+            self.backoff.reset();
+            self.retry_at = Some(self.now);
+        }
+    }
+
+    fn open_if_due(&mut self) {
+        let due = self.retry_at.is_some_and(|at| at <= self.now);
+        if !self.running || !matches!(self.link, Link::Down) || !due {
+            return;
+        }
+        if self.store.replica().is_none() {
+            self.store.want_load();
+            return;
+        }
+        self.retry_at = None;
+        self.opened += 1;
+        self.link = Link::Opening {
+            connection: self.opened,
+            deadline: self.now.plus(HANDSHAKE_MILLIS),
+        };
+        self.effects.push(Effect::Open {
+            connection: self.opened,
+        });
+    }
+
+    fn frame(&mut self, bytes: &Bytes) {
+        let message = match pocket_sync_protocol::decode_server(bytes, &self.config.limits) {
+            Ok(message) => message,
+            Err(error) => return self.broken(error.into()),
+        };
+        if let Some(live) = self.link.live_mut() {
+            live.heard();
+        }
+        match message {
+            ServerMessage::Error(error) => self.refusal(error),
+            ServerMessage::Welcome(welcome) => self.welcome(welcome),
+            _ if self.link.live_mut().is_none() => {
+                self.broken(SyncError::retryable(
+                    wire::UNEXPECTED_MESSAGE,
+                    "the server spoke before its welcome",
+                ));
+            }
+            ServerMessage::Outcomes(outcomes) => self.outcomes(outcomes),
+            ServerMessage::Page(page) => self.page(&page),
+            ServerMessage::Pong(pong) => self.pong(pong),
+            // Nothing is ever fetched by this version, so this answers a connection's past at the most.
+            ServerMessage::Records(_) => {}
+        }
+    }
+
+    /// Ends a connection on which the other side, or this one, broke the protocol.
+    fn broken(&mut self, error: SyncError) {
+        let back = if error.is_retryable() {
+            Return::Soon
+        } else {
+            Return::Slowly
+        };
+        self.lose(error, back, close::BAD_FRAME);
+    }
+
+    /// The server refused something.
+    fn refusal(&mut self, error: ErrorMessage) {
+        let wait = error
+            .retry_after
+            .map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        let back = comeback(&error.code, error.retryable, wait);
+        let told = SyncError::from_server(error.code, error.message, error.retryable);
+        if error.fatal || !self.link.is_attached() {
+            return self.lose(told, back, close::NORMAL);
+        }
+        let resume = self.now.plus(wait.unwrap_or(0).max(self.backoff.next()));
+        let Some(live) = self.link.live_mut() else {
+            return;
+        };
+        let of_push = error.id.is_some_and(|id| live.push.is_flying(id));
+        let of_pull = error.id.is_some_and(|id| live.pull.is_reading(id));
+        match (of_push, of_pull) {
+            // It answers something given up long ago, or a copy of it that the network made.
+            (false, false) => return,
+            _ if !error.retryable => return self.lose(told, back, close::NORMAL),
+            (true, _) => live.push.send_again_at(resume),
+            (_, true) => live.pull.read_again_at(resume),
+        }
+        self.stats.last_error = Some(told);
+    }
+
+    fn refused(&mut self, error: SyncError) {
+        let back = comeback(error.code(), error.is_retryable(), None);
+        self.link = Link::Down;
+        self.lost(error, back);
+    }
+
+    fn closed(&mut self, code: Option<u16>, reason: &str) {
+        let (error, back) = closing(code, reason);
+        let attached = self.link.is_attached();
+        self.link = Link::Down;
+        self.lost_from(error, back, attached);
+    }
+
+    /// Ends the connection from this side, because of `error`.
+    fn lose(&mut self, error: SyncError, back: Return, code: u16) {
+        let attached = self.link.is_attached();
+        self.hang_up(code, error.code().to_owned());
+        self.lost_from(error, back, attached);
+    }
+
+    fn hang_up(&mut self, code: u16, reason: impl Into<String>) {
+        if !matches!(self.link, Link::Down) {
+            self.link = Link::Down;
+            self.effects.push(Effect::Close {
+                code,
+                reason: reason.into(),
+            });
+        }
+    }
+
+    fn lost(&mut self, error: SyncError, back: Return) {
+        self.lost_from(error, back, false);
+    }
+
+    /// There is no connection any more: decides when to come back, and who hears of it.
+    fn lost_from(&mut self, error: SyncError, back: Return, was_attached: bool) {
+        self.stats.last_error = Some(error.clone());
+        if !self.running {
+            return;
+        }
+        let (at, attention) = match back {
+            Return::Soon => (Some(self.backoff.next()), Attention::None),
+            Return::After(wait) => (
+                Some(wait.saturating_add(self.backoff.next())),
+                Attention::None,
+            ),
+            Return::Slowly => (
+                Some(self.backoff.slow()),
+                Attention::Retrying(error.clone()),
+            ),
+            Return::Never => (None, Attention::Halted(error.clone())),
+        };
+        self.retry_at = at
+            .filter(|_| self.config.auto_retry)
+            .map(|wait| self.now.plus(wait));
+        let bearable =
+            was_attached && matches!(attention, Attention::None) && self.config.auto_retry;
+        self.attention = attention;
+        if bearable {
+            self.bear_closure(&error);
+        } else {
+            self.fail_commands(&error);
+        }
+    }
+
+    fn check_deadlines(&mut self) {
+        match &self.link {
+            Link::Opening { deadline, .. } | Link::Greeting { deadline, .. }
+                if *deadline <= self.now =>
+            {
+                let seconds = HANDSHAKE_MILLIS / 1_000;
+                let error =
+                    SyncError::timeout(format!("the server did not answer within {seconds} s"));
+                self.lose(error, Return::Soon, close::TIMEOUT);
+            }
+            Link::Up(live) if live.is_dead(self.now) => {
+                let error =
+                    SyncError::timeout("nothing was heard of the server for three heartbeats");
+                self.lose(error, Return::Soon, close::TIMEOUT);
+            }
+            Link::Up(live) if live.push_stalls(self.now) => {
+                let error =
+                    SyncError::timeout("the server did not answer a push for two heartbeats");
+                self.lose(error, Return::Soon, close::TIMEOUT);
+            }
+            Link::Up(_) => self.beat(),
+            _ => {}
+        }
+    }
+
+    /// What a live connection does by the clock.
+    fn beat(&mut self) {
+        let (now, behind) = (self.now, self.is_behind());
+        let Link::Up(live) = &mut self.link else {
+            return;
+        };
+        live.push.resume(now);
+        live.pull.resume(now);
+        if live.pull.is_stalled(now, behind, live.heartbeat) {
+            live.pull.read_again_at(now);
+            live.pull.resume(now);
+        }
+        if live.ping_due(now) {
+            live.pinged(now);
+            self.ping();
+        }
+    }
+
+    /// Sends a ping and says its id.
+    fn ping(&mut self) -> Option<u32> {
+        let live = self.link.live_mut()?;
+        let id = live.next_id();
+        let ping = Ping { id, time: None };
+        self.send(&ping.into());
+        Some(id)
+    }
+
+    fn send(&mut self, message: &ClientMessage) {
+        self.effects.push(Effect::Send(encode_client(message)));
+    }
+
+    fn set_timer(&mut self) {
+        let deadline = match &self.link {
+            Link::Down if self.running && self.store.replica().is_some() => self.retry_at,
+            Link::Down => self.retry_at.filter(|at| self.running && *at > self.now),
+            Link::Opening { deadline, .. } | Link::Greeting { deadline, .. } => Some(*deadline),
+            Link::Up(live) => Some(self.live_deadline(live)),
+        };
+        if deadline != self.deadline {
+            self.deadline = deadline;
+            self.effects.push(Effect::Timer(deadline));
+        }
+    }
+
+    fn live_deadline(&self, live: &Live) -> Moment {
+        let mut deadline = live.next_ping().min(live.idle_until().plus(1));
+        let also = [
+            live.push_stalls_at(),
+            live.push.resumes_at(),
+            live.pull.resumes_at(),
+        ];
+        let stalled = Some(live.pull.stalls_at(live.heartbeat))
+            .filter(|_| self.config.pulls() && self.is_behind());
+        for moment in also.into_iter().chain([stalled]).flatten() {
+            deadline = deadline.min(moment);
+        }
+        // What is due already is being done, and only waits for the store or the server.
+        deadline.max(self.now.plus(1))
+    }
+}
+
+/// When to come back after an error of this code.
+fn comeback(code: &str, retryable: bool, wait: Option<u64>) -> Return {
+    match code {
+        wire::OTHER_USER | wire::UNKNOWN_EPOCH | wire::BELOW_HORIZON | wire::CLIENT_COPIED => {
+            Return::Never
+        }
+        codes::OTHER_LINEAGE
+        | codes::OTHER_NAMESPACE
+        | codes::RESTORED_SERVER
+        | codes::RESYNC_REQUIRED => Return::Never,
+        // A defect of one side: a new connection may do better, and the delay grows while it does not.
+        wire::BAD_FRAME | wire::UNEXPECTED_MESSAGE | wire::TOO_LARGE => Return::Soon,
+        _ => match wait {
+            Some(wait) if retryable => Return::After(wait),
+            _ if retryable => Return::Soon,
+            _ => Return::Slowly,
+        },
+    }
+}
+
+/// What a close frame without an error message before it means.
+fn closing(code: Option<u16>, reason: &str) -> (SyncError, Return) {
+    let told = |what: &str| match reason {
+        "" => what.to_owned(),
+        reason => format!("{what}: {reason}"),
+    };
+    let named = match code {
+        Some(close::UNAUTHORIZED) => Some((wire::UNAUTHORIZED, "the server refused the token")),
+        Some(close::FORBIDDEN) => Some((wire::FORBIDDEN, "the server refused the namespace")),
+        Some(close::VERSION) => Some((
+            wire::VERSION_MISMATCH,
+            "the server speaks no common protocol version",
+        )),
+        Some(close::REPLACED) => Some((wire::REPLACED, "another session of this client has begun")),
+        Some(close::CHECKPOINT) => Some((
+            wire::UNKNOWN_EPOCH,
+            "the server does not know this checkpoint",
+        )),
+        _ => None,
+    };
+    if let Some((code, what)) = named {
+        return (
+            SyncError::new(code, told(what)),
+            comeback(code, false, None),
+        );
+    }
+    let what = match code {
+        Some(close::GOING_AWAY | close::RESTART) => "the server went away for a while".to_owned(),
+        Some(code) => format!("the server closed the connection with code {code}"),
+        None => "the connection was lost".to_owned(),
+    };
+    (SyncError::connect(told(&what)), Return::Soon)
+}

@@ -1,0 +1,409 @@
+//! Sending the outbox: numbered mutations, several pushes in flight, outcomes in order.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use pocket_core::replica::ReplicaState;
+use pocket_core::{ClientId, Mutation, MutationContent, MutationNumber, Outcome, PushLimit, Seq};
+use pocket_sync_protocol::codes::{self as wire, close, rejection};
+use pocket_sync_protocol::{Outcomes, ProtocolError, Push, ServerLimits, encode_client};
+
+use super::{Return, Session, StoreRequest};
+use crate::config::{PUSHES_AHEAD, PUSHES_IN_FLIGHT};
+use crate::{Moment, SyncError, codes};
+
+/// The most changes of a push, so that a whole transaction more still fits the protocol's limit.
+const MAX_BATCH: usize = 3_000;
+
+/// What a change costs in a message beside id and body, at the most.
+const CHANGE_BYTES: usize = 64;
+
+/// The pushing half of a live connection.
+#[derive(Debug)]
+pub(super) struct Pushing {
+    batch: usize,
+    /// Bytes of one push; only a single mutation may be larger.
+    budget: usize,
+    /// Bytes that the server takes.
+    message_bytes: usize,
+    window: usize,
+    /// Numbered, and to be sent next.
+    ready: VecDeque<Mutation>,
+    ready_changes: usize,
+    /// Sent, without an outcome that has its turn.
+    flying: VecDeque<Flight>,
+    /// Outcomes that have their turn, to be stored.
+    done: Option<Done>,
+    /// Numbered mutations of the past, still to be read again: all of them, or those from a number on.
+    resend: Option<Option<MutationNumber>>,
+    wants_pin: bool,
+    paused_until: Option<Moment>,
+    /// Rises when what is under way is given up; store answers of an earlier round are stale.
+    round: u32,
+    moved_at: Moment,
+}
+
+/// A push on its way.
+#[derive(Debug)]
+struct Flight {
+    id: u32,
+    first: MutationNumber,
+    /// The number of changes of each mutation.
+    changes: Vec<u64>,
+    outcomes: Option<Vec<Outcome>>,
+}
+
+#[derive(Debug)]
+struct Done {
+    first: MutationNumber,
+    outcomes: Vec<Outcome>,
+}
+
+impl Pushing {
+    pub(super) fn new(batch: usize, limits: &ServerLimits, now: Moment) -> Self {
+        Self {
+            batch: batch.clamp(1, MAX_BATCH),
+            budget: limits.message_bytes / 2,
+            message_bytes: limits.message_bytes,
+            window: limits.pushes.clamp(1, PUSHES_IN_FLIGHT),
+            ready: VecDeque::new(),
+            ready_changes: 0,
+            flying: VecDeque::new(),
+            done: None,
+            resend: None,
+            wants_pin: false,
+            paused_until: None,
+            round: 0,
+            moved_at: now,
+        }
+    }
+
+    /// The connection may push: first what was numbered before, if there is any.
+    pub(super) fn begin(&mut self, resend: bool, now: Moment) {
+        self.wants_pin = true;
+        self.moved_at = now;
+        if resend {
+            self.resend = Some(None);
+        }
+    }
+
+    pub(super) fn round(&self) -> u32 {
+        self.round
+    }
+
+    pub(super) fn want_pin(&mut self) {
+        self.wants_pin = true;
+    }
+
+    /// Whether nothing is on its way and nothing more to be numbered.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.flying.is_empty()
+            && self.ready.is_empty()
+            && self.done.is_none()
+            && self.resend.is_none()
+            && !self.wants_pin
+    }
+
+    pub(super) fn is_flying(&self, id: u32) -> bool {
+        self.flying.iter().any(|flight| flight.id == id)
+    }
+
+    /// Since when an outcome is owed.
+    pub(super) fn waiting_since(&self) -> Option<Moment> {
+        self.flying
+            .iter()
+            .any(|flight| flight.outcomes.is_none())
+            .then_some(self.moved_at)
+    }
+
+    pub(super) fn resumes_at(&self) -> Option<Moment> {
+        self.paused_until
+    }
+
+    pub(super) fn resume(&mut self, now: Moment) {
+        if self.paused_until.is_some_and(|at| at <= now) {
+            self.paused_until = None;
+        }
+    }
+
+    /// Gives up what is under way and sends it again from the first unsettled number on.
+    pub(super) fn send_again_at(&mut self, moment: Moment) {
+        self.flying.clear();
+        self.ready.clear();
+        self.ready_changes = 0;
+        self.resend = Some(None);
+        self.wants_pin = true;
+        self.paused_until = Some(moment);
+        self.round += 1;
+    }
+
+    /// Outcomes to be stored, which must happen before anything is read again.
+    pub(super) fn take_done(&mut self) -> Option<StoreRequest> {
+        let done = self.done.take()?;
+        Some(StoreRequest::Settle {
+            first: done.first,
+            outcomes: done.outcomes,
+        })
+    }
+
+    /// What to ask the store for next, so that there is always something to send.
+    pub(super) fn next_request(&mut self, replica: &ReplicaState) -> Option<StoreRequest> {
+        let under_way = self.flying.len() + self.ready_changes.div_ceil(self.batch);
+        let free = PUSHES_AHEAD.saturating_sub(under_way);
+        // Half a window at once: the store makes each pin durable, and one for eight pushes costs as much as one for one.
+        if self.paused_until.is_some() || self.done.is_some() || 2 * free < PUSHES_AHEAD {
+            return None;
+        }
+        let limit = PushLimit {
+            changes: free * self.batch,
+            bytes: free * self.budget,
+        };
+        if let Some(from) = self.resend {
+            return Some(StoreRequest::Resend {
+                from: from.unwrap_or(replica.confirmed.next()),
+                limit,
+            });
+        }
+        if std::mem::take(&mut self.wants_pin) {
+            return Some(StoreRequest::Pin(limit));
+        }
+        None
+    }
+
+    /// Freshly numbered mutations.
+    pub(super) fn pinned(&mut self, mutations: Vec<Mutation>) {
+        // There may be more than the limit let through.
+        self.wants_pin |= !mutations.is_empty();
+        self.add(mutations);
+    }
+
+    /// Mutations numbered before; `last` is the last number there is.
+    pub(super) fn resent(&mut self, mutations: Vec<Mutation>, last: MutationNumber) {
+        let reached = mutations.last().map(|mutation| mutation.number);
+        self.resend = reached
+            .filter(|reached| *reached < last)
+            .map(|reached| Some(reached.next()));
+        self.add(mutations);
+    }
+
+    fn add(&mut self, mutations: Vec<Mutation>) {
+        self.ready_changes += mutations.iter().map(weight).sum::<usize>();
+        self.ready.extend(mutations);
+    }
+
+    /// The next push, if one may be sent.
+    fn next_push(
+        &mut self,
+        id: u32,
+        client: ClientId,
+        confirmed: MutationNumber,
+        now: Moment,
+    ) -> Result<Option<Bytes>, ProtocolError> {
+        if self.flying.len() >= self.window || self.paused_until.is_some() {
+            return Ok(None);
+        }
+        let Some(first) = self.ready.front().map(|mutation| mutation.number) else {
+            return Ok(None);
+        };
+        let mut mutations = Vec::new();
+        let (mut changes, mut bytes) = (0, 0);
+        while let Some(mutation) = self.ready.front() {
+            let (more, cost) = (weight(mutation), cost(mutation));
+            if !mutations.is_empty() && (changes + more > self.batch || bytes + cost > self.budget)
+            {
+                break;
+            }
+            (changes, bytes) = (changes + more, bytes + cost);
+            mutations.extend(self.ready.pop_front());
+        }
+        self.ready_changes -= changes;
+        let counts = mutations
+            .iter()
+            .map(|mutation| mutation.changes().len() as u64)
+            .collect();
+        let mut frame =
+            encode_client(&Push::build(id, client, first, confirmed, &mutations)?.into());
+        if frame.len() > self.message_bytes && mutations.len() == 1 {
+            // It can never arrive, but its number must: the outcome tells that nothing of it took effect.
+            mutations[0].content = MutationContent::Withdrawn;
+            frame = encode_client(&Push::build(id, client, first, confirmed, &mutations)?.into());
+        }
+        if self.flying.is_empty() {
+            self.moved_at = now;
+        }
+        self.flying.push_back(Flight {
+            id,
+            first,
+            changes: counts,
+            outcomes: None,
+        });
+        Ok(Some(frame))
+    }
+
+    /// Takes the outcomes of a push that is on its way; those of any other are ignored.
+    ///
+    /// Returns the highest place they tell of, or what is wrong with them.
+    fn outcomes(&mut self, answer: Outcomes, now: Moment) -> Result<Option<Seq>, ProtocolError> {
+        let Some(flight) = self.flying.iter_mut().find(|flight| flight.id == answer.id) else {
+            return Ok(None);
+        };
+        if flight.outcomes.is_some() {
+            return Ok(None);
+        }
+        let complete = answer.outcomes.len() == flight.changes.len();
+        let fits =
+            answer.outcomes.len() <= flight.changes.len() && (complete || answer.gap.is_some());
+        if answer.first != flight.first || !fits {
+            return Err(ProtocolError::bad_frame(format!(
+                "outcomes from {} do not fit their push",
+                answer.first
+            )));
+        }
+        let mut highest = None;
+        let mut outcomes = Vec::with_capacity(answer.outcomes.len());
+        for (outcome, changes) in answer.outcomes.into_iter().zip(&flight.changes) {
+            outcomes.push(match outcome {
+                Outcome::Applied { first: Seq::ZERO } if *changes > 0 => too_large(),
+                Outcome::Applied { first } => {
+                    highest = highest.max(Some(first.plus(changes.saturating_sub(1))));
+                    Outcome::Applied { first }
+                }
+                other => other,
+            });
+        }
+        flight.outcomes = Some(outcomes);
+        self.moved_at = now;
+        self.collect();
+        Ok(highest)
+    }
+
+    /// Moves the outcomes whose turn it is: those of the oldest pushes, in order.
+    fn collect(&mut self) {
+        while let Some(Flight {
+            outcomes: Some(_), ..
+        }) = self.flying.front()
+        {
+            let Some(Flight {
+                first, outcomes, ..
+            }) = self.flying.pop_front()
+            else {
+                return;
+            };
+            let done = self.done.get_or_insert(Done {
+                first,
+                outcomes: Vec::new(),
+            });
+            done.outcomes.extend(outcomes.into_iter().flatten());
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn outbox_grew(&mut self) {
+        self.store.grew();
+        if let Some(live) = self.link.live_mut() {
+            live.push.want_pin();
+        }
+    }
+
+    /// Sends as many pushes as the window lets through.
+    pub(super) fn send_pushes(&mut self) {
+        if !self.link.is_attached() || !self.config.pushes() {
+            return;
+        }
+        loop {
+            let (Some(live), Some(replica)) = (self.link.live_mut(), self.store.replica()) else {
+                return;
+            };
+            let confirmed = if pocket_core::mutants::active("pocket-mutant:confirmed-before-stored")
+            {
+                live.push.heard_up_to(replica.confirmed)
+            } else {
+                replica.confirmed
+            };
+            let id = live.next_id();
+            match live.push.next_push(id, replica.client, confirmed, self.now) {
+                Ok(Some(frame)) => self.effects.push(super::Effect::Send(frame)),
+                Ok(None) => return,
+                // What the store gave cannot be sent: trying again at full speed would not change it.
+                Err(error) => return self.lose(error.into(), Return::Slowly, close::NORMAL),
+            }
+        }
+    }
+
+    pub(super) fn outcomes(&mut self, answer: Outcomes) {
+        let confirmed = self
+            .store
+            .replica()
+            .map_or(MutationNumber::ZERO, |replica| replica.confirmed);
+        let again_at = self.now.plus(if answer.gap.is_some() {
+            self.backoff.next()
+        } else {
+            0
+        });
+        let Some(live) = self.link.live_mut() else {
+            return;
+        };
+        if !live.push.is_flying(answer.id) {
+            return;
+        }
+        let gap = answer.gap;
+        match live.push.outcomes(answer, self.now) {
+            Ok(highest) => live.raise_head(highest.unwrap_or(Seq::ZERO)),
+            Err(error) => return self.broken(error.into()),
+        }
+        match gap {
+            Some(expected) if expected <= confirmed => self.lose(
+                SyncError::new(
+                    codes::RESTORED_SERVER,
+                    format!(
+                        "the server expects number {expected}, but had answered up to {confirmed}: it was restored \
+                         from an older state; nothing was dropped"
+                    ),
+                ),
+                Return::Never,
+                close::NORMAL,
+            ),
+            Some(_) => live.push.send_again_at(again_at),
+            None => {}
+        }
+    }
+}
+
+impl Pushing {
+    /// A planted bug's view: outcomes count as stored once they are heard.
+    fn heard_up_to(&self, stored: MutationNumber) -> MutationNumber {
+        let done = self.done.as_ref();
+        done.map_or(stored, |done| {
+            MutationNumber::new(done.first.get() + done.outcomes.len() as u64 - 1)
+        })
+    }
+}
+
+/// What a mutation counts against the batch; a withdrawn one travels too.
+fn weight(mutation: &Mutation) -> usize {
+    mutation.changes().len().max(1)
+}
+
+/// The bytes of a mutation in a message, at the most.
+fn cost(mutation: &Mutation) -> usize {
+    let of = |change: &pocket_core::Change| {
+        CHANGE_BYTES
+            + change.collection.as_str().len()
+            + change.id.as_str().len()
+            + change.kind.body().map_or(0, pocket_core::Body::len)
+    };
+    CHANGE_BYTES + mutation.changes().iter().map(of).sum::<usize>()
+}
+
+/// Applied nowhere though it had changes: it was sent withdrawn, now or before a crash.
+fn too_large() -> Outcome {
+    Outcome::Rejected {
+        code: rejection::DOCUMENT_TOO_LARGE.to_owned(),
+        reason: format!(
+            "the change does not fit into one message of the server (`{}`); make it smaller, or raise the server's limit",
+            wire::TOO_LARGE
+        ),
+        server_time: None,
+    }
+}

@@ -1,0 +1,284 @@
+//! Asking the store, one request at a time, and what its answers mean.
+
+use pocket_core::Mutation;
+use pocket_core::replica::ReplicaState;
+use pocket_sync_protocol::codes::close;
+
+use super::link::Link;
+use super::{Effect, Return, Session, StoreAnswer, StoreRequest, StoreRequestKind};
+use crate::SyncError;
+
+/// What the session knows of its store.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    /// The one request without an answer.
+    asked: Option<Ticket>,
+    /// Where the replica stood at the last answer; none before the first one and after a failure.
+    replica: Option<ReplicaState>,
+    /// It has to be read again before anything relies on it.
+    wants_load: bool,
+    /// The outbox grew, and nothing has looked at it since.
+    grew: bool,
+    /// Loads asked for so far.
+    pub(super) loads: u64,
+    /// Mutations that did not take effect as they were, so far: something may be in the outbox again.
+    pub(super) turned_back: u64,
+    /// Whether a push request had its turn last.
+    pushed_last: bool,
+}
+
+/// For whom a request was made: answers to somebody who is gone only tell where the replica stands.
+#[derive(Clone, Copy, Debug)]
+struct Ticket {
+    kind: StoreRequestKind,
+    connection: Option<u64>,
+    round: u32,
+}
+
+impl Store {
+    pub(super) fn replica(&self) -> Option<&ReplicaState> {
+        self.replica.as_ref()
+    }
+
+    /// What is known may no longer hold.
+    pub(super) fn forget(&mut self) {
+        self.replica = None;
+        self.wants_load = false;
+    }
+
+    pub(super) fn want_load(&mut self) {
+        self.wants_load = true;
+    }
+
+    pub(super) fn grew(&mut self) {
+        self.grew = true;
+    }
+
+    /// Whether a load is under way or due.
+    pub(super) fn is_loading(&self) -> bool {
+        self.wants_load
+            || self
+                .asked
+                .is_some_and(|ticket| ticket.kind == StoreRequestKind::Load)
+    }
+
+    /// Whether nothing is under way and the outbox was looked at since it grew.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.asked.is_none() && !self.wants_load && !self.grew
+    }
+
+    /// What the outbox holds, at the least.
+    pub(super) fn pending(&self) -> u64 {
+        self.replica()
+            .map_or(0, |replica| replica.pending.max(unsettled(replica)))
+    }
+}
+
+/// Mutations that have a number but no stored outcome.
+pub(super) fn unsettled(replica: &ReplicaState) -> u64 {
+    replica
+        .last_number
+        .get()
+        .saturating_sub(replica.confirmed.get())
+}
+
+impl Session {
+    /// Asks the store for whatever is needed most, unless it is still busy.
+    pub(super) fn ask_store(&mut self) {
+        if self.store.asked.is_some() || !self.running {
+            return;
+        }
+        let Some(request) = self.next_request() else {
+            return;
+        };
+        let kind = request.kind();
+        match kind {
+            StoreRequestKind::Load => {
+                self.store.loads += 1;
+                self.store.wants_load = false;
+                self.store.grew = false;
+            }
+            StoreRequestKind::Pin => self.store.grew = false,
+            _ => {}
+        }
+        let round = self.link.live().map_or(0, |live| live.push.round());
+        self.store.asked = Some(Ticket {
+            kind,
+            connection: self.link.connection(),
+            round,
+        });
+        self.effects.push(Effect::Store(request));
+    }
+
+    fn next_request(&mut self) -> Option<StoreRequest> {
+        if self.store.wants_load {
+            return Some(StoreRequest::Load);
+        }
+        let replica = self.store.replica.as_ref()?;
+        let attachment = match &self.link {
+            Link::Up(live) if !live.attached => Some(self.attachment(&live.welcome)),
+            _ => None,
+        };
+        if let Some(attachment) = attachment {
+            return Some(StoreRequest::Attach(attachment));
+        }
+        let pushes = self.config.pushes();
+        let Link::Up(live) = &mut self.link else {
+            // Nobody else would see that there is more to send now.
+            return self.store.grew.then_some(StoreRequest::Load);
+        };
+        if let Some(settle) = live.push.take_done() {
+            return Some(settle);
+        }
+        // Neither a long catch-up nor a long outbox may keep the other waiting.
+        let mut apply = || live.pull.next_request();
+        let mut push = || live.push.next_request(replica).filter(|_| pushes);
+        let request = if self.store.pushed_last {
+            apply().or_else(push)
+        } else {
+            push().or_else(apply)
+        };
+        if let Some(request) = &request {
+            self.store.pushed_last = request.kind() != StoreRequestKind::Apply;
+        }
+        let grew = self.store.grew && !pushes;
+        request.or_else(|| grew.then_some(StoreRequest::Load))
+    }
+
+    /// The store has answered.
+    pub(super) fn stored(&mut self, answer: StoreAnswer) {
+        let Some(ticket) = self.store.asked.take() else {
+            return;
+        };
+        let current = ticket.connection.is_some() && ticket.connection == self.link.connection();
+        match answer {
+            StoreAnswer::Loaded(state) => self.loaded(state),
+            StoreAnswer::Attached(state) => {
+                self.store.replica = Some(state);
+                if current {
+                    self.attached();
+                }
+            }
+            StoreAnswer::Pinned(mutations) => {
+                self.numbered(&mutations);
+                if let Some(live) = self
+                    .link
+                    .live_mut()
+                    .filter(|live| current && live.push.round() == ticket.round)
+                {
+                    live.push.pinned(mutations);
+                }
+            }
+            StoreAnswer::Resent(mutations) => {
+                let last = self
+                    .store
+                    .replica()
+                    .map_or_else(Default::default, |replica| replica.last_number);
+                if let Some(live) = self
+                    .link
+                    .live_mut()
+                    .filter(|live| current && live.push.round() == ticket.round)
+                {
+                    self.stats.resent_count += mutations.len() as u64;
+                    live.push.resent(mutations, last);
+                }
+            }
+            StoreAnswer::Settled(settled) => {
+                let before = self
+                    .store
+                    .replica()
+                    .map_or(0, |replica| replica.confirmed.get());
+                let told = settled.state.confirmed.get().saturating_sub(before);
+                self.stats.push_count += told;
+                self.store.turned_back += told.saturating_sub(settled.applied as u64);
+                let refused = settled.rejected as u64;
+                self.stats.conflict_count +=
+                    (settled.journaled.len() as u64).saturating_sub(refused);
+                self.stats.rejected_count += refused;
+                self.progressed(settled.state);
+                // A conflict that was decided for the local version is in the outbox again.
+                self.store_may_hold_more();
+            }
+            StoreAnswer::Applied(applied) => {
+                self.stats.pull_count += applied.changes as u64;
+                self.stats.conflict_count += applied.journaled.len() as u64;
+                self.store.turned_back += applied.journaled.len() as u64;
+                self.progressed(applied.state);
+                self.store_may_hold_more();
+                if current {
+                    self.page_stored();
+                }
+            }
+            StoreAnswer::Failed { request, error } => self.store_failed(request, &error, current),
+        }
+    }
+
+    fn loaded(&mut self, state: ReplicaState) {
+        self.commands_loaded(&state, self.store.loads);
+        self.store.replica = Some(state);
+        if let Some(live) = self.link.live_mut() {
+            // Whoever wrote may have been quicker than the news of it.
+            live.push.want_pin();
+        }
+    }
+
+    /// Mutations have got their numbers, whoever asked for them.
+    fn numbered(&mut self, mutations: &[Mutation]) {
+        if let (Some(last), Some(replica)) = (mutations.last(), &mut self.store.replica) {
+            replica.last_number = replica.last_number.max(last.number);
+        }
+    }
+
+    fn progressed(&mut self, state: ReplicaState) {
+        self.backoff.reset();
+        self.store.replica = Some(state);
+    }
+
+    /// The last answer may have put something into the outbox.
+    fn store_may_hold_more(&mut self) {
+        let more = self
+            .store
+            .replica()
+            .is_some_and(|replica| replica.pending > unsettled(replica) + replica.waiting);
+        if let Some(live) = self.link.live_mut().filter(|_| more) {
+            live.push.want_pin();
+        }
+    }
+
+    fn page_stored(&mut self) {
+        let (Some(live), Some(replica)) = (self.link.live_mut(), self.store.replica()) else {
+            return;
+        };
+        if let Some(more) = live.pull.applied(replica) {
+            self.send(&more.into());
+        }
+    }
+
+    fn store_failed(
+        &mut self,
+        request: StoreRequestKind,
+        error: &pocket_core::Error,
+        current: bool,
+    ) {
+        if request == StoreRequestKind::Apply && error.code() == pocket_core::codes::STALE_PAGE {
+            // Not this page: the stored position says which one.
+            self.store.want_load();
+            if let Some(live) = self.link.live_mut().filter(|_| current) {
+                live.pull.refused(self.now);
+            }
+            return;
+        }
+        self.store.forget();
+        let told = SyncError::from(error.clone());
+        let back = match error.code() {
+            pocket_core::codes::CLOSED
+            | pocket_core::codes::OTHER_LINEAGE
+            | pocket_core::codes::OTHER_NAMESPACE
+            | pocket_core::codes::OTHER_USER => Return::Never,
+            _ => Return::Slowly,
+        };
+        if self.running {
+            self.lose(told, back, close::GOING_AWAY);
+        }
+    }
+}

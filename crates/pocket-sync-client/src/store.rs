@@ -1,0 +1,41 @@
+//! Carrying out what a session asks of its store; shared by every driver.
+
+use std::sync::Arc;
+
+use pocket_core::replica::{Replica, Resolver, Scope};
+
+use crate::session::{StoreAnswer, StoreRequest};
+
+/// Does what `request` says and answers it.
+///
+/// Each request is one atomic commit of the replica, so a crash at any point leaves all of it or nothing.
+pub async fn perform(
+    replica: &Replica,
+    scope: &Scope,
+    resolver: &Arc<dyn Resolver>,
+    request: StoreRequest,
+) -> StoreAnswer {
+    let kind = request.kind();
+    let answer = match request {
+        StoreRequest::Load => replica.load(scope).await.map(StoreAnswer::Loaded),
+        StoreRequest::Attach(attachment) => {
+            replica.attach(&attachment).await.map(StoreAnswer::Attached)
+        }
+        StoreRequest::Pin(limit) => replica.pin(limit).await.map(StoreAnswer::Pinned),
+        StoreRequest::Resend { from, limit } => {
+            replica.resend(from, limit).await.map(StoreAnswer::Resent)
+        }
+        StoreRequest::Settle { first, outcomes } => replica
+            .settle(first, outcomes, resolver.clone())
+            .await
+            .map(StoreAnswer::Settled),
+        StoreRequest::Apply(page) => replica
+            .apply(page, resolver.clone())
+            .await
+            .map(StoreAnswer::Applied),
+    };
+    answer.unwrap_or_else(|error| StoreAnswer::Failed {
+        request: kind,
+        error,
+    })
+}
