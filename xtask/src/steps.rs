@@ -1,0 +1,222 @@
+//! The steps of `cargo xtask ci`, in the order they run: what is quick and likely to fail first.
+
+use std::collections::BTreeSet;
+
+use crate::process;
+use crate::report::Outcome;
+use crate::workspace::Workspace;
+use crate::{docs, layers, licences, mutant_free, package, sim, sizes, wasm};
+
+/// How a step that did not fail ended.
+pub(crate) enum Done {
+    /// It held.
+    Passed,
+    /// It cannot run on this machine; why, and what to do.
+    Skipped(String),
+}
+
+/// One step.
+pub(crate) struct Step {
+    /// What `--only` calls it.
+    pub(crate) name: &'static str,
+    /// What it makes sure of.
+    pub(crate) about: &'static str,
+    /// Does it.
+    pub(crate) run: fn(&Workspace) -> Outcome<Done>,
+}
+
+/// All steps. Builds are shared: `test`, `doctest` and `e2e` select the whole workspace and so meet
+/// the same features; `demo`, `e2e` and `mutant-free` use the one release build of the product.
+pub(crate) const STEPS: &[Step] = &[
+    Step {
+        name: "fetch",
+        about: "Cargo.lock is up to date, and its crates are here",
+        run: |workspace| cargo(workspace, &["fetch", "--locked"]),
+    },
+    Step {
+        name: "fmt",
+        about: "the code is formatted",
+        run: |workspace| cargo(workspace, &["fmt", "--all", "--check"]),
+    },
+    Step {
+        name: "layers",
+        about: "each crate depends only downward",
+        run: |workspace| layers::run(workspace).map(|()| Done::Passed),
+    },
+    Step {
+        name: "docs",
+        about: "documents fit the code they describe",
+        run: |workspace| docs::run(workspace, false).map(|()| Done::Passed),
+    },
+    Step {
+        name: "sizes",
+        about: "lists source files past 500 lines",
+        run: |workspace| sizes::run(workspace).map(|()| Done::Passed),
+    },
+    Step {
+        name: "licences",
+        about: "licences, sources and doubled crates are those of deny.toml",
+        run: |workspace| licences::run(workspace).map(|()| Done::Passed),
+    },
+    Step {
+        name: "package",
+        about: "each published crate packs cleanly",
+        run: |workspace| package::run(workspace).map(|()| Done::Passed),
+    },
+    Step {
+        name: "clippy",
+        about: "no lint complains, with and without all features",
+        run: clippy,
+    },
+    Step {
+        name: "wasm",
+        about: "what a browser needs compiles for wasm32",
+        run: wasm::run,
+    },
+    Step {
+        name: "test",
+        about: "unit and integration tests",
+        run: test,
+    },
+    Step {
+        name: "doctest",
+        about: "examples in the documentation",
+        run: |workspace| cargo(workspace, &["test", "--locked", "--workspace", "--doc"]),
+    },
+    Step {
+        name: "doc",
+        about: "the documentation builds without a warning",
+        run: doc,
+    },
+    Step {
+        name: "product",
+        about: "the release build of the product",
+        run: |workspace| product(workspace).map(|_| Done::Passed),
+    },
+    Step {
+        name: "demo",
+        about: "the README's demo",
+        run: demo,
+    },
+    Step {
+        name: "e2e",
+        about: "real processes over real sockets, killed at random",
+        run: e2e,
+    },
+    Step {
+        name: "sim",
+        about: "5,000 simulated histories",
+        run: |workspace| {
+            sim::histories(workspace, sim::HISTORIES_IN_CI, 1, &[]).map(|()| Done::Passed)
+        },
+    },
+    Step {
+        name: "mutants",
+        about: "the simulator catches every planted bug",
+        run: |workspace| sim::mutants(workspace, &[]).map(|()| Done::Passed),
+    },
+    Step {
+        name: "mutant-free",
+        about: "no product contains a planted bug",
+        run: |workspace| mutant_free::run(workspace).map(|()| Done::Passed),
+    },
+];
+
+/// The package whose tests drive the real binary.
+const END_TO_END: &str = "pocket-e2e";
+
+fn cargo(workspace: &Workspace, arguments: &[&str]) -> Outcome<Done> {
+    process::run(&mut process::cargo(workspace, arguments))?;
+    Ok(Done::Passed)
+}
+
+fn clippy(workspace: &Workspace) -> Outcome<Done> {
+    let common = ["clippy", "--locked", "--workspace", "--all-targets"];
+    for more in [&[][..], &["--all-features"]] {
+        let mut command = process::cargo(workspace, &common);
+        process::run(command.args(more).args(["--", "-D", "warnings"]))?;
+    }
+    Ok(Done::Passed)
+}
+
+/// All tests but the end-to-end ones, which need the release build and a line of their own.
+fn test(workspace: &Workspace) -> Outcome<Done> {
+    let end_to_end: BTreeSet<&str> = workspace.member(END_TO_END)?.targets_of("test").collect();
+    let others = workspace
+        .members
+        .iter()
+        .filter(|package| package.name != END_TO_END);
+    let names: BTreeSet<&str> = others
+        .flat_map(|package| package.targets_of("test"))
+        .collect();
+    if let Some(name) = names.intersection(&end_to_end).next() {
+        return Err(format!(
+            "a test file `{name}` exists in {END_TO_END} and elsewhere; rename one, so that they \
+             can run apart"
+        )
+        .into());
+    }
+    // Every target but theirs. `--exclude` would do too, but then other features of shared crates
+    // are chosen, and everything is built twice.
+    let mut command = process::cargo(
+        workspace,
+        &[
+            "test",
+            "--locked",
+            "--workspace",
+            "--no-fail-fast",
+            "--lib",
+            "--bins",
+            "--examples",
+        ],
+    );
+    for name in names {
+        command.args(["--test", name]);
+    }
+    process::run(&mut command)?;
+    Ok(Done::Passed)
+}
+
+fn doc(workspace: &Workspace) -> Outcome<Done> {
+    let arguments = ["doc", "--locked", "--workspace", "--no-deps"];
+    process::run(process::cargo(workspace, &arguments).env("RUSTDOCFLAGS", "-D warnings"))?;
+    Ok(Done::Passed)
+}
+
+/// Builds the product and returns the path of `pocket`.
+fn product(workspace: &Workspace) -> Outcome<std::path::PathBuf> {
+    let built = process::build(
+        workspace,
+        &["--release", "--locked", "--package", "pocket-cli"],
+    )?;
+    let pocket = built.into_iter().find(|(name, _)| name == "pocket");
+    let (_, path) =
+        pocket.ok_or_else(|| "the package pocket-cli has no binary `pocket`".to_owned())?;
+    Ok(path)
+}
+
+/// The command as the README has it.
+fn demo(workspace: &Workspace) -> Outcome<Done> {
+    cargo(
+        workspace,
+        &["run", "--release", "-p", "pocket-cli", "--", "demo"],
+    )
+}
+
+fn e2e(workspace: &Workspace) -> Outcome<Done> {
+    let pocket = product(workspace)?;
+    let package = workspace.member(END_TO_END)?;
+    let mut command = process::cargo(workspace, &["test", "--locked", "--workspace"]);
+    let mut any = false;
+    for name in package.targets_of("test") {
+        command.args(["--test", name]);
+        any = true;
+    }
+    if !any {
+        return Err(format!("{END_TO_END} has no test").into());
+    }
+    command.env("POCKET_BIN", pocket);
+    // One after the other: each starts several processes and measures what they do.
+    process::run(command.args(["--", "--test-threads=1"]))?;
+    Ok(Done::Passed)
+}
