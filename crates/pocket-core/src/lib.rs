@@ -1,1 +1,60 @@
 #![doc = include_str!("../README.md")]
+
+mod change;
+pub mod codes;
+mod collection;
+mod commit;
+mod config;
+mod database;
+mod document;
+mod env;
+pub mod envelope;
+mod error;
+mod events;
+mod ids;
+mod journal;
+mod keys;
+pub mod merge;
+pub mod mutants;
+mod outbox;
+mod query;
+mod registry;
+pub mod replica;
+mod revision;
+mod stored;
+mod subscription;
+mod transaction;
+mod value;
+mod write;
+
+pub use change::{
+    Change, ChangeKind, Mutation, MutationContent, Outcome, Position, Record, RecordState,
+};
+pub use collection::Collection;
+pub use config::{
+    CollectionConfig, ConflictStrategy, Limits, MAX_CLOCK_AHEAD_MS, MAX_TRANSACTION_CHANGES,
+    SUBSCRIBER_COMMITS,
+};
+pub use database::{Database, DatabaseBuilder, DatabaseStats};
+pub use document::Document;
+#[cfg(feature = "system-env")]
+pub use env::SystemEnv;
+pub use env::{Env, random_bytes};
+pub use error::{Error, Result};
+pub use events::{ChangeEvent, ChangeItem, Operation};
+pub use ids::{
+    ClientId, CollectionName, CommitSequence, DocumentId, Epoch, Lineage, MAX_COLLECTION_BYTES,
+    MAX_ID_BYTES, MutationNumber, Place, Seq, SessionToken,
+};
+pub use journal::{
+    Journal, JournalDocument, JournalEntry, JournalKind, JournalState, JournalVersion, Winner,
+};
+pub use keys::Target;
+pub use outbox::PushLimit;
+pub use pocket_storage as storage;
+pub use query::{Order, Query};
+pub use revision::{Hlc, Revision};
+pub use stored::Binding;
+pub use subscription::Subscription;
+pub use transaction::Transaction;
+pub use value::{Body, DocumentLimits, Integer, Map, Timestamp, Value, check_body, check_frame};

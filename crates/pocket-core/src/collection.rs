@@ -1,0 +1,386 @@
+//! A collection: documents of one kind, read and written by id.
+
+use std::marker::PhantomData;
+
+use pocket_storage::{Direction, KeyRange, ScanLimit};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::commit::CommitCore;
+use crate::keys::CollectionId;
+use crate::query::Query;
+use crate::stored::StoredDocument;
+use crate::write::{ClearJob, Operation, Write, WriteJob};
+use crate::{
+    Body, ChangeItem, CollectionName, Database, Document, DocumentId, Error, Result, Subscription,
+    codes, envelope, ids, keys, stored,
+};
+
+/// Documents of one collection, read and written as `T`.
+///
+/// Cloning it is cheap. Every write is stored, with its index entries and its place in the outbox, when the call
+/// returns; it does not wait for a server.
+#[derive(Debug)]
+pub struct Collection<T> {
+    database: Database,
+    name: CollectionName,
+    documents: PhantomData<fn(T) -> T>,
+}
+
+impl<T> Clone for Collection<T> {
+    fn clone(&self) -> Self {
+        Self {
+            database: self.database.clone(),
+            name: self.name.clone(),
+            documents: PhantomData,
+        }
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Collection<T> {
+    pub(crate) fn new(database: Database, name: CollectionName) -> Self {
+        Self {
+            database,
+            name,
+            documents: PhantomData,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &CollectionName {
+        &self.name
+    }
+
+    /// The database it belongs to.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Stores a new document and returns its id, which is made when the document has none.
+    ///
+    /// # Errors
+    /// `document-exists`, `validation`, `bad-id`, `document-too-large`, and what the store says.
+    pub async fn insert(&self, document: &T) -> Result<DocumentId> {
+        let write = self.write(document, Operation::Insert)?;
+        let id = write.id.clone();
+        self.database.submit(WriteJob::Each(vec![write])).await?;
+        Ok(id)
+    }
+
+    /// Stores new documents, all or none, and returns their ids in order. Each travels as a change of its own.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert).
+    pub async fn insert_many<'a>(
+        &self,
+        documents: impl IntoIterator<Item = &'a T>,
+    ) -> Result<Vec<DocumentId>>
+    where
+        T: 'a,
+    {
+        let writes: Vec<_> = documents
+            .into_iter()
+            .map(|document| self.write(document, Operation::Insert))
+            .collect::<Result<_>>()?;
+        let ids = writes.iter().map(|write| write.id.clone()).collect();
+        self.database.submit(WriteJob::Each(writes)).await?;
+        Ok(ids)
+    }
+
+    /// Stores a document whether or not there is one, and returns its id.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert), but for `document-exists`.
+    pub async fn upsert(&self, document: &T) -> Result<DocumentId> {
+        let write = self.write(document, Operation::Upsert)?;
+        let id = write.id.clone();
+        self.database.submit(WriteJob::Each(vec![write])).await?;
+        Ok(id)
+    }
+
+    /// As [`upsert`](Self::upsert) for many documents, all or none.
+    ///
+    /// # Errors
+    /// As [`upsert`](Self::upsert).
+    pub async fn upsert_many<'a>(
+        &self,
+        documents: impl IntoIterator<Item = &'a T>,
+    ) -> Result<Vec<DocumentId>>
+    where
+        T: 'a,
+    {
+        let writes: Vec<_> = documents
+            .into_iter()
+            .map(|document| self.write(document, Operation::Upsert))
+            .collect::<Result<_>>()?;
+        let ids = writes.iter().map(|write| write.id.clone()).collect();
+        self.database.submit(WriteJob::Each(writes)).await?;
+        Ok(ids)
+    }
+
+    /// Sets the fields of `patch` in a document and returns it: a shallow merge of the top level. Fields that are
+    /// there keep their place, new ones go last.
+    ///
+    /// # Errors
+    /// `document-not-found`, `document-deleted`, `validation` (also for a system field), `document-too-large`, and
+    /// what the store says.
+    pub async fn update<P: Serialize + ?Sized>(&self, id: &str, patch: &P) -> Result<T> {
+        let write = self.update_write(id, patch)?;
+        let documents = self.database.submit(WriteJob::Each(vec![write])).await?;
+        let updated = documents
+            .first()
+            .map(Document::decode)
+            .transpose()?
+            .flatten();
+        updated.ok_or_else(|| stored::damaged("an updated document has no body"))
+    }
+
+    /// Deletes a document; a synced one leaves a tombstone.
+    ///
+    /// # Errors
+    /// `document-not-found`, `document-deleted`, and what the store says.
+    pub async fn delete(&self, id: &str) -> Result<()> {
+        self.delete_many([id]).await
+    }
+
+    /// Deletes documents, all or none. Each travels as a change of its own.
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete).
+    pub async fn delete_many<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        let writes = ids
+            .into_iter()
+            .map(|id| self.write_of(DocumentId::new(id)?, Operation::Delete));
+        self.database
+            .submit(WriteJob::Each(writes.collect::<Result<_>>()?))
+            .await?;
+        Ok(())
+    }
+
+    /// Erases a document and its body here at once, and everywhere when it synced.
+    ///
+    /// # Errors
+    /// `document-not-found`, and what the store says.
+    pub async fn hard_delete(&self, id: &str) -> Result<()> {
+        let write = self.write_of(DocumentId::new(id)?, Operation::HardDelete)?;
+        self.database.submit(WriteJob::Each(vec![write])).await?;
+        Ok(())
+    }
+
+    /// Deletes all documents, all or none, and returns how many there were.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn clear(&self) -> Result<u64> {
+        self.database
+            .submit(ClearJob {
+                collection: self.name.clone(),
+                forget: false,
+            })
+            .await
+    }
+
+    /// A document, or none when it is missing or deleted.
+    ///
+    /// # Errors
+    /// `bad-id`, `type-mismatch`, `corrupt`, and what the store says.
+    pub async fn get(&self, id: &str) -> Result<Option<T>> {
+        let document = self.get_document(id).await?;
+        document
+            .as_ref()
+            .map(Document::decode)
+            .transpose()
+            .map(Option::flatten)
+    }
+
+    /// A document with its revision; also the tombstone of a deleted one.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn get_document(&self, id: &str) -> Result<Option<Document>> {
+        let id = DocumentId::new(id)?;
+        let Some(collection) = self.number() else {
+            return Ok(None);
+        };
+        read_document(self.database.core(), collection, id).await
+    }
+
+    /// Documents in the order of `ids`, with holes where one is missing or deleted; all from one state.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn get_many<'a>(
+        &self,
+        ids: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Vec<Option<T>>> {
+        let ids: Vec<_> = ids
+            .into_iter()
+            .map(DocumentId::new)
+            .collect::<Result<_>>()?;
+        let Some(collection) = self.number() else {
+            return Ok(ids.iter().map(|_| None).collect());
+        };
+        let keys: Vec<_> = ids
+            .iter()
+            .map(|id| keys::document(collection, id))
+            .collect();
+        let values = self.database.core().storage.get_many(&keys).await?;
+        let documents = ids
+            .into_iter()
+            .zip(keys)
+            .zip(values)
+            .map(|((id, key), value)| {
+                let Some(value) = value else { return Ok(None) };
+                let stored = StoredDocument::decode(&envelope::open(&key, &value)?)?;
+                Document::of_stored(id, stored).decode()
+            });
+        documents.collect()
+    }
+
+    /// All documents, by id. For large collections use [`find`](Self::find) with a limit.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn get_all(&self) -> Result<Vec<T>> {
+        self.find().all().await
+    }
+
+    /// Begins a query.
+    pub fn find(&self) -> Query<T> {
+        Query::new(self.clone())
+    }
+
+    /// The first match of a query, by id unless it sorts.
+    ///
+    /// # Errors
+    /// As [`Query::all`].
+    pub async fn find_one(&self, query: Query<T>) -> Result<Option<T>> {
+        query.first().await
+    }
+
+    /// How many documents there are. Tombstones never count.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn count(&self) -> Result<u64> {
+        self.find().count().await
+    }
+
+    /// The changes of this collection from now on, in order, each after it is durable.
+    pub fn changes(&self) -> Subscription<ChangeItem> {
+        self.database.changes_of(Some(self.name.clone()))
+    }
+
+    /// The document now, then its newest version whenever it changed; `None` while it is missing or deleted.
+    ///
+    /// # Errors
+    /// `bad-id`.
+    pub fn observe_by_id(&self, id: &str) -> Result<Subscription<Result<Option<T>>>>
+    where
+        T: Send + 'static,
+    {
+        let id = DocumentId::new(id)?;
+        let state = (self.clone(), self.changes(), id, true);
+        Ok(Subscription::new(futures_util::stream::unfold(
+            state,
+            |(this, mut changes, id, first)| async move {
+                // Changes that came meanwhile are skipped: only the newest version counts, and it is read anew.
+                while !first {
+                    match changes.next().await? {
+                        ChangeItem::Change(change) if change.document_id != id => {}
+                        _ => break,
+                    }
+                }
+                let current = this.get(id.as_str()).await;
+                Some((current, (this, changes, id, false)))
+            },
+        )))
+    }
+
+    pub(crate) fn write(
+        &self,
+        document: &T,
+        operation: impl FnOnce(Body) -> Operation,
+    ) -> Result<Write> {
+        let core = self.database.core();
+        let (id, body) = Body::from_serialize(document, &core.limits.document)?;
+        let id = match id {
+            Some(id) => id,
+            None => core.next_id()?,
+        };
+        self.write_of(id, operation(body))
+    }
+
+    pub(crate) fn update_write<P: Serialize + ?Sized>(&self, id: &str, patch: &P) -> Result<Write> {
+        let id = DocumentId::new(id)?;
+        let (named, patch) = Body::from_serialize(patch, &self.database.core().limits.document)?;
+        if named.is_some_and(|named| named != id) {
+            return Err(Error::new(
+                codes::VALIDATION,
+                "an update cannot set `_id`; insert a document of that id",
+            ));
+        }
+        self.write_of(id, Operation::Update(patch))
+    }
+
+    pub(crate) fn write_of(&self, id: DocumentId, operation: Operation) -> Result<Write> {
+        Ok(Write {
+            collection: self.name.clone(),
+            id,
+            operation,
+        })
+    }
+
+    /// Its number, or none when it was deleted meanwhile: then it is empty.
+    pub(crate) fn number(&self) -> Option<CollectionId> {
+        self.database
+            .core()
+            .registry()
+            .get(&self.name)
+            .map(stored::CollectionRow::id)
+    }
+
+    /// Documents behind `after`, tombstones too, with the key of the last one.
+    pub(crate) async fn page(
+        &self,
+        collection: CollectionId,
+        after: Option<Vec<u8>>,
+        limit: ScanLimit,
+    ) -> Result<(Vec<Document>, Option<Vec<u8>>)> {
+        let range: KeyRange = keys::documents(collection);
+        let range = after.map_or(range.clone(), |after| range.after(after));
+        let entries = self
+            .database
+            .core()
+            .storage
+            .scan(range, limit, Direction::Forward)
+            .await?;
+        let last = entries.last().map(|(key, _)| key.clone());
+        let documents = entries.into_iter().map(|(key, value)| {
+            let stored = StoredDocument::decode(&envelope::open(&key, &value)?)?;
+            let id = keys::document_id(&key)
+                .ok_or_else(|| stored::damaged("a document's key is too short"))?;
+            Ok(Document::of_stored(DocumentId::new(id)?, stored))
+        });
+        Ok((documents.collect::<Result<_>>()?, last))
+    }
+}
+
+async fn read_document(
+    core: &CommitCore,
+    collection: CollectionId,
+    id: DocumentId,
+) -> Result<Option<Document>> {
+    let key = keys::document(collection, &id);
+    let Some(value) = core.storage.get(&key).await? else {
+        return Ok(None);
+    };
+    let stored = StoredDocument::decode(&envelope::open(&key, &value)?)?;
+    Ok(Some(Document::of_stored(id, stored)))
+}
+
+impl CommitCore {
+    fn next_id(&self) -> Result<DocumentId> {
+        DocumentId::new(&ids::uuid_v7(&*self.env, &self.last_uuid))
+    }
+}

@@ -1,0 +1,515 @@
+//! One commit at a time, many writes in it.
+//!
+//! A write is a [`Job`]: code that reads and writes through a [`Tx`]. Jobs that arrive while a commit runs are joined
+//! into the next one, so concurrent writers share one durable commit (flat combining, Hendler et al. 2010). Each job
+//! sees the writes of those before it; one that fails leaves nothing behind. The batch checks the state row, so a
+//! second handle on the same store makes the commit fail and the jobs run again on what is there now.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::Shared;
+use pocket_storage::{
+    Batch, BoxFuture, Durability, Entry, KeyRange, MaybeSend, ScanLimit, Storage, StorageError,
+};
+use tokio::sync::oneshot;
+
+use crate::config::{MAX_COMMIT_ATTEMPTS, MAX_JOINED_BYTES, MAX_JOINED_WRITES};
+use crate::events::{ChangeEvent, CommitEvents, Notifier};
+use crate::ids::LastUuid;
+use crate::registry::Registry;
+use crate::stored::{self, State};
+use crate::{ClientId, Env, Error, Limits, Result, Revision, Timestamp, envelope, keys};
+
+/// A write that can be run again: it changes nothing but its [`Tx`].
+#[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
+pub(crate) trait Job: MaybeSend + 'static {
+    type Output: MaybeSend + 'static;
+
+    /// Whether it scans. A scan does not see the writes of jobs before it, so such a job runs alone.
+    fn runs_alone(&self) -> bool {
+        false
+    }
+
+    /// About how many bytes it writes.
+    fn weight(&self) -> usize {
+        0
+    }
+
+    async fn run(&mut self, tx: &mut Tx) -> Result<Self::Output>;
+}
+
+/// A job in the queue, its output type hidden.
+#[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
+trait Queued: MaybeSend {
+    fn runs_alone(&self) -> bool;
+    fn weight(&self) -> usize;
+    fn durability(&self) -> Durability;
+    async fn run(&mut self, tx: &mut Tx) -> Result<()>;
+    fn finish(self: Box<Self>, outcome: Result<()>);
+}
+
+struct Entered<J: Job> {
+    job: J,
+    durability: Durability,
+    output: Option<J::Output>,
+    answer: oneshot::Sender<Result<J::Output>>,
+}
+
+#[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
+impl<J: Job> Queued for Entered<J> {
+    fn runs_alone(&self) -> bool {
+        self.job.runs_alone()
+    }
+
+    fn weight(&self) -> usize {
+        self.job.weight()
+    }
+
+    fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    async fn run(&mut self, tx: &mut Tx) -> Result<()> {
+        self.output = Some(self.job.run(tx).await?);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, outcome: Result<()>) {
+        let output = self.output;
+        let answer = outcome
+            .and_then(|()| output.ok_or_else(|| stored::damaged("a write that ran has no output")));
+        // The caller may have gone; the write stands all the same.
+        let _ = self.answer.send(answer);
+    }
+}
+
+/// What commits read and leave behind in memory.
+#[derive(Clone, Debug)]
+struct Memory {
+    state: State,
+    /// The state row as it is stored, for the check.
+    stored: Option<Bytes>,
+    registry: Registry,
+}
+
+/// Everything a commit needs.
+#[derive(Debug)]
+pub(crate) struct CommitCore {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) env: Arc<dyn Env>,
+    pub(crate) client: ClientId,
+    pub(crate) limits: Limits,
+    pub(crate) accept_unknown_collections: bool,
+    pub(crate) notifier: Notifier,
+    pub(crate) last_uuid: LastUuid,
+    memory: Mutex<Option<Memory>>,
+    /// The last committed registry, for readers.
+    registry: Mutex<Registry>,
+}
+
+type Round = Shared<BoxFuture<'static, ()>>;
+type Queue = Arc<Mutex<VecDeque<Box<dyn Queued>>>>;
+
+/// Runs jobs in the order they come.
+pub(crate) struct Committer {
+    core: Arc<CommitCore>,
+    queue: Queue,
+    running: Mutex<Option<Round>>,
+}
+
+impl std::fmt::Debug for Committer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Committer")
+            .field("core", &self.core)
+            .finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // No code panics while it holds one of these locks half-way through a change.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl CommitCore {
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        env: Arc<dyn Env>,
+        client: ClientId,
+        limits: Limits,
+        accept_unknown_collections: bool,
+    ) -> Self {
+        Self {
+            storage,
+            env,
+            client,
+            limits,
+            accept_unknown_collections,
+            notifier: Notifier::default(),
+            last_uuid: LastUuid::default(),
+            memory: Mutex::new(None),
+            registry: Mutex::new(Registry::default()),
+        }
+    }
+
+    /// The collections as last committed or read.
+    pub(crate) fn registry(&self) -> Registry {
+        lock(&self.registry).clone()
+    }
+
+    /// Reads state and collections from the store.
+    pub(crate) async fn refresh(&self) -> Result<()> {
+        let memory = self.read_memory().await?;
+        lock(&self.registry).clone_from(&memory.registry);
+        *lock(&self.memory) = Some(memory);
+        Ok(())
+    }
+
+    /// The counters and the clock as last committed.
+    pub(crate) fn state(&self) -> Option<State> {
+        lock(&self.memory)
+            .as_ref()
+            .map(|memory| memory.state.clone())
+    }
+
+    async fn read_memory(&self) -> Result<Memory> {
+        let stored = self.storage.get(keys::STATE).await?;
+        let state = match &stored {
+            Some(sealed) => stored::decode(&envelope::open(keys::STATE, sealed)?)?,
+            None => State::default(),
+        };
+        let registry = Registry::read(&*self.storage).await?;
+        Ok(Memory {
+            state,
+            stored,
+            registry,
+        })
+    }
+
+    async fn take_memory(&self) -> Result<Memory> {
+        let cached = lock(&self.memory).clone();
+        match cached {
+            Some(memory) => Ok(memory),
+            None => self.read_memory().await,
+        }
+    }
+
+    /// Runs the jobs and commits what they wrote, as often as another handle gets in between.
+    async fn run(self: &Arc<Self>, jobs: &mut [Box<dyn Queued>]) -> Vec<Result<()>> {
+        for _ in 0..MAX_COMMIT_ATTEMPTS {
+            let memory = match self.take_memory().await {
+                Ok(memory) => memory,
+                Err(error) => return jobs_failed(jobs.len(), &error),
+            };
+            let stored = memory.stored.clone();
+            let mut tx = Tx::new(self.clone(), memory.state, memory.registry);
+            let mut outcomes = Vec::with_capacity(jobs.len());
+            for job in &mut *jobs {
+                let outcome = job.run(&mut tx).await;
+                if outcome.is_ok() {
+                    tx.keep()
+                } else {
+                    tx.discard()
+                }
+                outcomes.push(outcome);
+            }
+            if tx.kept.writes.is_empty() {
+                return outcomes;
+            }
+            let durability = jobs
+                .iter()
+                .map(|job| job.durability())
+                .max()
+                .unwrap_or_default();
+            let (batch, sealed) = tx.batch(stored);
+            match self.storage.commit(batch, durability).await {
+                Ok(()) => {
+                    let registry = tx.kept.registry.clone();
+                    lock(&self.registry).clone_from(&registry);
+                    *lock(&self.memory) = Some(Memory {
+                        state: tx.kept.state,
+                        stored: Some(sealed),
+                        registry,
+                    });
+                    self.notifier.committed(tx.kept.events, tx.kept.outbox_grew);
+                    return outcomes;
+                }
+                Err(StorageError::Conflict) => *lock(&self.memory) = None,
+                Err(error) => {
+                    *lock(&self.memory) = None;
+                    let error = Error::from(error);
+                    return outcomes
+                        .into_iter()
+                        .map(|outcome| outcome.and(Err(error.clone())))
+                        .collect();
+                }
+            }
+        }
+        jobs_failed(jobs.len(), &Error::from(StorageError::Conflict))
+    }
+}
+
+fn jobs_failed(count: usize, error: &Error) -> Vec<Result<()>> {
+    (0..count).map(|_| Err(error.clone())).collect()
+}
+
+impl Committer {
+    pub(crate) fn new(core: Arc<CommitCore>) -> Self {
+        Self {
+            core,
+            queue: Queue::default(),
+            running: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<CommitCore> {
+        &self.core
+    }
+
+    /// Runs a job and waits until what it wrote survives what `durability` names.
+    ///
+    /// A future that is dropped leaves the job in the queue: it may still take effect.
+    pub(crate) async fn submit<J: Job>(&self, job: J, durability: Durability) -> Result<J::Output> {
+        let (answer, mut answered) = oneshot::channel();
+        lock(&self.queue).push_back(Box::new(Entered {
+            job,
+            durability,
+            output: None,
+            answer,
+        }));
+        loop {
+            // Whoever waits drives the round that is under way, so no writer depends on another being polled.
+            self.round().await;
+            match answered.try_recv() {
+                Ok(outcome) => return outcome,
+                Err(oneshot::error::TryRecvError::Empty) => {}
+                Err(oneshot::error::TryRecvError::Closed) => {
+                    return Err(stored::damaged("a write was lost before it was answered"));
+                }
+            }
+        }
+    }
+
+    /// The round under way, or the next one.
+    fn round(&self) -> Round {
+        let mut running = lock(&self.running);
+        if let Some(round) = running.as_ref().filter(|round| round.peek().is_none()) {
+            return round.clone();
+        }
+        let (core, queue) = (self.core.clone(), self.queue.clone());
+        let work: BoxFuture<'static, ()> = Box::pin(async move {
+            let mut jobs = take_jobs(&queue);
+            let outcomes = core.run(&mut jobs).await;
+            for (job, outcome) in jobs.into_iter().zip(outcomes) {
+                job.finish(outcome);
+            }
+        });
+        let round = work.shared();
+        *running = Some(round.clone());
+        round
+    }
+}
+
+/// The jobs of the next round: one that runs alone, or as many others as are allowed together.
+fn take_jobs(queue: &Queue) -> Vec<Box<dyn Queued>> {
+    let mut queue = lock(queue);
+    let mut jobs: Vec<Box<dyn Queued>> = Vec::new();
+    let mut bytes = 0;
+    while let Some(next) = queue.front() {
+        let alone = next.runs_alone();
+        bytes += next.weight();
+        let full = jobs.len() == MAX_JOINED_WRITES || bytes > MAX_JOINED_BYTES;
+        if !jobs.is_empty() && (alone || full) {
+            break;
+        }
+        jobs.extend(queue.pop_front());
+        if alone {
+            break;
+        }
+    }
+    jobs
+}
+
+/// Writes that are not committed yet, over the store.
+#[derive(Clone, Debug)]
+struct Writes {
+    writes: BTreeMap<Vec<u8>, Option<Bytes>>,
+    state: State,
+    registry: Registry,
+    events: Vec<CommitEvents>,
+    outbox_grew: bool,
+}
+
+/// What a job reads and writes through.
+#[derive(Debug)]
+pub(crate) struct Tx {
+    core: Arc<CommitCore>,
+    kept: Writes,
+    /// What the running job wrote, over what is kept.
+    own: BTreeMap<Vec<u8>, Option<Bytes>>,
+    own_state: State,
+    own_registry: Registry,
+    own_events: Vec<ChangeEvent>,
+    own_outbox_grew: bool,
+    /// Sealed values read ahead.
+    ahead: BTreeMap<Vec<u8>, Option<Bytes>>,
+}
+
+impl Tx {
+    fn new(core: Arc<CommitCore>, state: State, registry: Registry) -> Self {
+        Self {
+            core,
+            own: BTreeMap::new(),
+            own_state: state.clone(),
+            own_registry: registry.clone(),
+            own_events: Vec::new(),
+            own_outbox_grew: false,
+            ahead: BTreeMap::new(),
+            kept: Writes {
+                writes: BTreeMap::new(),
+                state,
+                registry,
+                events: Vec::new(),
+                outbox_grew: false,
+            },
+        }
+    }
+
+    /// The job did its work: its writes join the commit, under a sequence of their own.
+    fn keep(&mut self) {
+        self.ahead.clear();
+        if self.own.is_empty() {
+            return self.discard();
+        }
+        self.own_state.sequence = self.kept.state.sequence.next();
+        self.kept.state = self.own_state.clone();
+        self.kept.registry = self.own_registry.clone();
+        self.kept.outbox_grew |= std::mem::take(&mut self.own_outbox_grew);
+        self.kept.writes.append(&mut self.own);
+        if !self.own_events.is_empty() {
+            let events = std::mem::take(&mut self.own_events);
+            let (sequence, timestamp) = (self.kept.state.sequence, self.core.env.now());
+            self.kept
+                .events
+                .push(CommitEvents::new(sequence, timestamp, events));
+        }
+    }
+
+    /// The job failed: as if it had never run.
+    fn discard(&mut self) {
+        self.ahead.clear();
+        self.own.clear();
+        self.own_events.clear();
+        self.own_outbox_grew = false;
+        self.own_state = self.kept.state.clone();
+        self.own_registry = self.kept.registry.clone();
+    }
+
+    /// The batch of all that was kept, and the state row as it will be stored.
+    fn batch(&self, stored: Option<Bytes>) -> (Batch, Bytes) {
+        let mut batch = Batch::new();
+        match stored {
+            Some(value) => batch.check_equals(keys::STATE, value),
+            None => batch.check_absent(keys::STATE),
+        };
+        for (key, value) in &self.kept.writes {
+            match value {
+                Some(value) => batch.put(key.clone(), value.clone()),
+                None => batch.delete(key.clone()),
+            };
+        }
+        let sealed = envelope::seal(keys::STATE, &[&stored::encode(&self.kept.state)]);
+        batch.put(keys::STATE, sealed.clone());
+        (batch, sealed)
+    }
+
+    pub(crate) fn core(&self) -> &Arc<CommitCore> {
+        &self.core
+    }
+
+    pub(crate) fn state(&mut self) -> &mut State {
+        &mut self.own_state
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.own_registry
+    }
+
+    pub(crate) fn registry_mut(&mut self) -> &mut Registry {
+        &mut self.own_registry
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.core.env.now()
+    }
+
+    /// A new revision of this device, later than all before it.
+    pub(crate) fn next_revision(&mut self) -> Revision {
+        let now = self.now().millis().saturating_add(self.own_state.offset);
+        let hlc = self.own_state.clock.tick(Timestamp::from_millis(now));
+        self.own_state.clock = hlc;
+        Revision::new(hlc, self.core.client)
+    }
+
+    /// A server told its time: revisions follow it from now on, whatever this device's clock says.
+    pub(crate) fn set_server_time(&mut self, server_time: Timestamp) {
+        self.own_state.offset = server_time.millis().saturating_sub(self.now().millis());
+    }
+
+    /// Reads a value; a damaged one is an error.
+    pub(crate) async fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>> {
+        for layer in [&self.own, &self.kept.writes, &self.ahead] {
+            if let Some(value) = layer.get(key) {
+                return value
+                    .as_ref()
+                    .map(|value| envelope::open(key, value))
+                    .transpose();
+            }
+        }
+        let value = self.core.storage.get(key).await?;
+        value.map(|value| envelope::open(key, &value)).transpose()
+    }
+
+    /// Reads values into memory, in one call to the store, for the gets that follow.
+    pub(crate) async fn read_ahead(&mut self, keys: Vec<Vec<u8>>) -> Result<()> {
+        let values = self.core.storage.get_many(&keys).await?;
+        self.ahead.extend(keys.into_iter().zip(values));
+        Ok(())
+    }
+
+    /// Scans the store. Only for jobs that run alone, before they write into the range.
+    pub(crate) async fn scan(&mut self, range: KeyRange, limit: ScanLimit) -> Result<Vec<Entry>> {
+        let entries = self
+            .core
+            .storage
+            .scan(range, limit, pocket_storage::Direction::Forward)
+            .await?;
+        entries
+            .into_iter()
+            .map(|(key, value)| envelope::open(&key, &value).map(|payload| (key, payload)))
+            .collect()
+    }
+
+    /// Writes a value made of `parts`.
+    pub(crate) fn put(&mut self, key: Vec<u8>, parts: &[&[u8]]) {
+        let sealed = envelope::seal(&key, parts);
+        self.own.insert(key, Some(sealed));
+    }
+
+    pub(crate) fn delete(&mut self, key: Vec<u8>) {
+        self.own.insert(key, None);
+    }
+
+    pub(crate) fn event(&mut self, event: ChangeEvent) {
+        self.own_events.push(event);
+    }
+
+    pub(crate) fn outbox_grew(&mut self) {
+        self.own_outbox_grew = true;
+    }
+}

@@ -1,0 +1,133 @@
+//! Settings of databases and collections, and every bound of the core.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{CollectionName, DocumentLimits, Error, Result, codes};
+
+/// Changes that one transaction may make when it touches synced collections.
+pub const MAX_TRANSACTION_CHANGES: usize = 1_000;
+
+/// Commits that a subscriber may fall behind before it is told [`Lagged`](crate::ChangeItem::Lagged).
+pub const SUBSCRIBER_COMMITS: usize = 256;
+
+/// How far a revision may be ahead of a server's clock, in milliseconds.
+pub const MAX_CLOCK_AHEAD_MS: i64 = 60_000;
+
+/// Local writes that are joined into one commit at the most.
+pub(crate) const MAX_JOINED_WRITES: usize = 512;
+
+/// Bytes of local writes that are joined into one commit at the most; a single write may be larger.
+pub(crate) const MAX_JOINED_BYTES: usize = 8 * 1024 * 1024;
+
+/// Times a commit is tried again when another handle on the same store was faster.
+pub(crate) const MAX_COMMIT_ATTEMPTS: usize = 64;
+
+/// Who wins when a local change and the server's version of a document disagree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ConflictStrategy {
+    /// The greater revision, which is the later write by the hybrid clocks.
+    #[default]
+    LastWriteWins,
+    /// The server's version.
+    ServerWins,
+    /// The local version.
+    ClientWins,
+}
+
+/// The settings of one collection, recorded in the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CollectionConfig {
+    /// Its name.
+    pub name: String,
+    /// Whether it syncs; otherwise it never leaves the device.
+    pub sync: bool,
+    /// Its strategy, when it is not the sync engine's.
+    pub conflict_strategy: Option<ConflictStrategy>,
+}
+
+impl CollectionConfig {
+    /// A local-only collection of this name.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            sync: false,
+            conflict_strategy: None,
+        }
+    }
+
+    /// Whether it syncs.
+    #[must_use]
+    pub fn sync(mut self, sync: bool) -> Self {
+        self.sync = sync;
+        self
+    }
+
+    /// Its strategy.
+    #[must_use]
+    pub fn conflict_strategy(mut self, strategy: ConflictStrategy) -> Self {
+        self.conflict_strategy = Some(strategy);
+        self
+    }
+
+    pub(crate) fn checked_name(&self) -> Result<CollectionName> {
+        CollectionName::new(&self.name)
+    }
+}
+
+/// How large documents and messages may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Of one document.
+    pub document: DocumentLimits,
+    /// Bytes of one message. A transaction on synced collections fits into half of one.
+    pub message_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            document: DocumentLimits::default(),
+            message_bytes: 4 * 1024 * 1024,
+        }
+    }
+}
+
+impl Limits {
+    /// The largest message that can be configured, in bytes.
+    pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+
+    /// Other limits for documents.
+    #[must_use]
+    pub fn document(mut self, document: DocumentLimits) -> Self {
+        self.document = document;
+        self
+    }
+
+    /// Another size of messages.
+    #[must_use]
+    pub fn message_bytes(mut self, bytes: usize) -> Self {
+        self.message_bytes = bytes;
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.message_bytes > Self::MAX_MESSAGE_BYTES
+            || self.message_bytes < 2 * self.document.bytes
+        {
+            return Err(Error::new(
+                codes::CONFIG,
+                format!(
+                    "a message of {} bytes must hold two documents of {} and be at most {}",
+                    self.message_bytes,
+                    self.document.bytes,
+                    Self::MAX_MESSAGE_BYTES
+                ),
+            ));
+        }
+        Ok(())
+    }
+}

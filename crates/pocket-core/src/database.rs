@@ -1,0 +1,528 @@
+//! The database: a store, its collections and its writes.
+
+use std::sync::Arc;
+
+use pocket_storage::{Direction, Durability, ScanLimit, Storage};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::commit::{CommitCore, Committer, Job, Tx};
+use crate::keys::Target;
+use crate::outbox::{self, Edit, Slot};
+use crate::registry::not_found;
+use crate::stored::{
+    self, CollectionRow, DatabaseHead, Later, Presence, Progress, StoredDocument, TargetRow,
+};
+use crate::write::ClearJob;
+use crate::{
+    ChangeItem, ChangeKind, ClientId, Collection, CollectionConfig, CollectionName, CommitSequence,
+    ConflictStrategy, DocumentId, Env, Error, Journal, Limits, Place, Result, Subscription,
+    Transaction, codes, envelope, keys, random_bytes,
+};
+
+/// A document database on one store. Cloning it is cheap; all clones are one database.
+///
+/// Every write is durable when its call returns (see [`DatabaseBuilder::durability`]), whether or not a sync engine
+/// runs. A second handle on the same store is safe: each commit checks that nobody else came in between.
+#[derive(Clone, Debug)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    head: DatabaseHead,
+    durability: Durability,
+    committer: Committer,
+}
+
+/// What a database is opened with.
+#[derive(Debug)]
+#[must_use]
+pub struct DatabaseBuilder {
+    name: String,
+    collections: Vec<CollectionConfig>,
+    durability: Durability,
+    limits: Limits,
+    schema_version: u32,
+    accept_unknown_collections: bool,
+    env: Option<Arc<dyn Env>>,
+}
+
+/// Figures about a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DatabaseStats {
+    /// The last local commit.
+    pub sequence: CommitSequence,
+    /// Mutations that no server has settled yet.
+    pub pending_changes: u64,
+    /// Journal entries that nobody has looked after.
+    pub open_conflicts: u64,
+    /// Collections that are there.
+    pub collections: usize,
+}
+
+impl DatabaseBuilder {
+    /// Adds a collection, or sets its settings if it is there already.
+    pub fn collection(mut self, config: CollectionConfig) -> Self {
+        self.collections.push(config);
+        self
+    }
+
+    /// What an acknowledged write survives; default: loss of power.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// How large documents and messages may be.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The version of the application's schema; default 1. A database of a newer one is refused.
+    pub fn schema_version(mut self, version: u32) -> Self {
+        self.schema_version = version;
+        self
+    }
+
+    /// Whether a document that arrives for an unknown collection makes it, synced; default yes.
+    pub fn accept_unknown_collections(mut self, accept: bool) -> Self {
+        self.accept_unknown_collections = accept;
+        self
+    }
+
+    /// Another source of time and randomness.
+    pub fn env(mut self, env: impl Env) -> Self {
+        self.env = Some(Arc::new(env));
+        self
+    }
+
+    /// Opens the database, and makes it if the store is empty.
+    ///
+    /// # Errors
+    /// `corrupt` when the store holds something else, `newer-format` when a newer program or schema wrote it,
+    /// `config` when settings contradict each other, `bad-collection-name`, and what the store says.
+    pub async fn open(self, storage: impl Storage) -> Result<Database> {
+        self.open_shared(Arc::new(storage)).await
+    }
+
+    /// As [`open`](Self::open), on a store that is shared.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_shared(self, storage: Arc<dyn Storage>) -> Result<Database> {
+        self.limits.check()?;
+        let env = self.env.map_or_else(default_env, Ok)?;
+        let head = open_head(&*storage, &*env, &self.name, self.schema_version).await?;
+        let core = CommitCore::new(
+            storage,
+            env,
+            head.client,
+            self.limits,
+            self.accept_unknown_collections,
+        );
+        core.refresh().await?;
+        let committer = Committer::new(Arc::new(core));
+        let database = Database {
+            inner: Arc::new(Inner {
+                head,
+                durability: self.durability,
+                committer,
+            }),
+        };
+        for config in self.collections {
+            database.create_collection(config).await?;
+        }
+        Ok(database)
+    }
+}
+
+#[cfg(feature = "system-env")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "without the feature there is no default"
+)]
+fn default_env() -> Result<Arc<dyn Env>> {
+    Ok(Arc::new(crate::SystemEnv))
+}
+
+#[cfg(not(feature = "system-env"))]
+fn default_env() -> Result<Arc<dyn Env>> {
+    Err(Error::new(
+        codes::CONFIG,
+        "no source of time and randomness; give one with `.env(…)`",
+    ))
+}
+
+async fn open_head(
+    storage: &dyn Storage,
+    env: &dyn Env,
+    name: &str,
+    schema_version: u32,
+) -> Result<DatabaseHead> {
+    loop {
+        if let Some(sealed) = storage.get(keys::DATABASE).await? {
+            let head: DatabaseHead = stored::decode(&envelope::open(keys::DATABASE, &sealed)?)?;
+            if head.schema_version > schema_version {
+                return Err(Error::new(
+                    codes::NEWER_FORMAT,
+                    format!(
+                        "the database has schema version {}, this program knows {schema_version}; use a newer program",
+                        head.schema_version
+                    ),
+                ));
+            }
+            return Ok(head);
+        }
+        if !storage
+            .scan(
+                pocket_storage::KeyRange::all(),
+                ScanLimit::entries(1),
+                Direction::Forward,
+            )
+            .await?
+            .is_empty()
+        {
+            return Err(Error::new(
+                codes::CORRUPT,
+                "the store holds data, but no Pocket database",
+            ));
+        }
+        let head = DatabaseHead {
+            name: name.to_owned(),
+            client: ClientId::from_bytes(random_bytes(env)),
+            schema_version,
+            later: Later,
+        };
+        let mut batch = pocket_storage::Batch::new();
+        batch.check_absent(keys::DATABASE);
+        batch.put(
+            keys::DATABASE,
+            envelope::seal(keys::DATABASE, &[&stored::encode(&head)]),
+        );
+        match storage.commit(batch, Durability::PowerLoss).await {
+            // Another handle made it at the same moment; take that one.
+            Ok(()) | Err(pocket_storage::StorageError::Conflict) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+impl Database {
+    /// Begins the opening of a database of this name.
+    pub fn builder(name: impl Into<String>) -> DatabaseBuilder {
+        DatabaseBuilder {
+            name: name.into(),
+            collections: Vec::new(),
+            durability: Durability::PowerLoss,
+            limits: Limits::default(),
+            schema_version: 1,
+            accept_unknown_collections: true,
+            env: None,
+        }
+    }
+
+    /// Its name, as it was made with.
+    pub fn name(&self) -> &str {
+        &self.inner.head.name
+    }
+
+    /// The version of the application's schema that is stored.
+    pub fn schema_version(&self) -> u32 {
+        self.inner.head.schema_version
+    }
+
+    /// Who this database is to a server: the second half of its revisions.
+    pub fn client_id(&self) -> ClientId {
+        self.inner.head.client
+    }
+
+    /// The limits it was opened with.
+    pub fn limits(&self) -> Limits {
+        self.core().limits
+    }
+
+    /// A collection, read and written as `T`: any serde type, or [`Value`](crate::Value) for plain documents.
+    ///
+    /// # Errors
+    /// `bad-collection-name`, or `collection-not-found` when it was neither configured nor created.
+    pub fn collection<T: Serialize + DeserializeOwned>(&self, name: &str) -> Result<Collection<T>> {
+        let name = CollectionName::new(name)?;
+        if self.core().registry().get(&name).is_none() {
+            return Err(not_found(&name));
+        }
+        Ok(Collection::new(self.clone(), name))
+    }
+
+    /// Makes a collection, or sets the settings of one that is there.
+    ///
+    /// Switching sync on puts its documents into the outbox; switching it off drops what was never sent.
+    ///
+    /// # Errors
+    /// `bad-collection-name`, and what the store says.
+    pub async fn create_collection(&self, config: CollectionConfig) -> Result<()> {
+        let name = config.checked_name()?;
+        let registry = self.core().registry();
+        if registry
+            .get(&name)
+            .is_some_and(|row| row.sync == config.sync && row.strategy == config.conflict_strategy)
+        {
+            return Ok(());
+        }
+        self.submit(ConfigureJob {
+            name,
+            sync: config.sync,
+            strategy: config.conflict_strategy,
+        })
+        .await
+    }
+
+    /// Whether the collection is there.
+    pub fn has_collection(&self, name: &str) -> bool {
+        CollectionName::new(name).is_ok_and(|name| self.core().registry().get(&name).is_some())
+    }
+
+    /// The settings of all collections, by name.
+    pub fn list_collections(&self) -> Vec<CollectionConfig> {
+        let registry = self.core().registry();
+        let config = |(name, row): (&CollectionName, &CollectionRow)| CollectionConfig {
+            name: name.to_string(),
+            sync: row.sync,
+            conflict_strategy: row.strategy,
+        };
+        registry.iter().map(config).collect()
+    }
+
+    /// Deletes every document of a collection, as [`Collection::clear`] does, and forgets its settings.
+    ///
+    /// # Errors
+    /// `collection-not-found`, and what the store says.
+    pub async fn delete_collection(&self, name: &str) -> Result<u64> {
+        let collection = CollectionName::new(name)?;
+        self.submit(ClearJob {
+            collection,
+            forget: true,
+        })
+        .await
+    }
+
+    /// Begins a transaction: writes that take effect together, on this device and on all others.
+    pub fn transaction(&self) -> Transaction {
+        Transaction::new(self.clone())
+    }
+
+    /// The journal of conflicts and refusals.
+    pub fn journal(&self) -> Journal {
+        Journal::new(self.clone())
+    }
+
+    /// The changes of all collections from now on.
+    pub fn changes(&self) -> Subscription<ChangeItem> {
+        self.changes_of(None)
+    }
+
+    pub(crate) fn changes_of(&self, only: Option<CollectionName>) -> Subscription<ChangeItem> {
+        let last = self.core().state().unwrap_or_default().sequence;
+        self.core().notifier.changes(only, last)
+    }
+
+    /// Figures about it.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn stats(&self) -> Result<DatabaseStats> {
+        if self.core().state().is_none() {
+            self.core().refresh().await?;
+        }
+        let state = self.core().state().unwrap_or_default();
+        Ok(DatabaseStats {
+            sequence: state.sequence,
+            pending_changes: state.pending,
+            open_conflicts: state.open_journal,
+            collections: self.core().registry().iter().count(),
+        })
+    }
+
+    /// Finishes what is under way and closes the store. Later calls answer `closed`.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn close(&self) -> Result<()> {
+        Ok(self.core().storage.close().await?)
+    }
+
+    pub(crate) fn core(&self) -> &Arc<CommitCore> {
+        self.inner.committer.core()
+    }
+
+    pub(crate) async fn submit<J: Job>(&self, job: J) -> Result<J::Output> {
+        self.inner
+            .committer
+            .submit(job, self.inner.durability)
+            .await
+    }
+
+    /// As [`submit`](Self::submit), at the strongest level the store has.
+    pub(crate) async fn submit_durably<J: Job>(&self, job: J) -> Result<J::Output> {
+        self.inner
+            .committer
+            .submit(job, Durability::PowerLoss)
+            .await
+    }
+}
+
+/// Stores the settings of a collection.
+pub(crate) fn put_collection(tx: &mut Tx, name: &CollectionName, row: CollectionRow) {
+    tx.put(keys::collection(name), &[&stored::encode(&row)]);
+    tx.registry_mut().insert(name.clone(), row);
+}
+
+/// Makes a collection with these settings, whether it was there or not.
+pub(crate) fn new_collection(tx: &mut Tx, name: &CollectionName, sync: bool) -> CollectionRow {
+    let number = match tx.registry().get_even_dropped(name) {
+        Some(row) => row.number,
+        None => {
+            tx.state().last_collection += 1;
+            tx.state().last_collection
+        }
+    };
+    let row = CollectionRow {
+        number,
+        sync,
+        strategy: None,
+        dropped: false,
+        joins: false,
+        later: Later,
+    };
+    put_collection(tx, name, row.clone());
+    row
+}
+
+/// Makes a collection or changes its settings.
+struct ConfigureJob {
+    name: CollectionName,
+    sync: bool,
+    strategy: Option<ConflictStrategy>,
+}
+
+#[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
+impl Job for ConfigureJob {
+    type Output = ();
+
+    fn runs_alone(&self) -> bool {
+        true
+    }
+
+    async fn run(&mut self, tx: &mut Tx) -> Result<()> {
+        let is_new = tx.registry().get(&self.name).is_none();
+        let old = match tx.registry().get(&self.name).cloned() {
+            Some(row) => row,
+            None => new_collection(tx, &self.name, self.sync),
+        };
+        let switched = !is_new && old.sync != self.sync;
+        // A database that has read a feed must read what that feed had for this collection so far.
+        let joins = self.sync && (old.joins || switched || (is_new && has_read_a_feed(tx).await?));
+        let row = CollectionRow {
+            sync: self.sync,
+            strategy: self.strategy,
+            joins,
+            ..old
+        };
+        put_collection(tx, &self.name, row.clone());
+        match (switched, self.sync) {
+            (true, true) => enqueue_all(tx, &row).await,
+            (true, false) => drop_unsent(tx, &row).await,
+            (false, _) => Ok(()),
+        }
+    }
+}
+
+async fn has_read_a_feed(tx: &mut Tx) -> Result<bool> {
+    let payload = tx.get(&keys::target(Target::DEFAULT)).await?;
+    let row: Option<TargetRow> = payload
+        .map(|payload| stored::decode(&payload))
+        .transpose()?;
+    Ok(row.is_some_and(|row| row.has_read()))
+}
+
+/// Sync was switched on: what is there becomes pending, on whatever version of the server is known.
+async fn enqueue_all(tx: &mut Tx, row: &CollectionRow) -> Result<()> {
+    let mut range = keys::documents(row.id());
+    loop {
+        let entries = tx.scan(range.clone(), ScanLimit::entries(1_000)).await?;
+        let Some((last, _)) = entries.last() else {
+            return Ok(());
+        };
+        range = range.after(last.clone());
+        for (key, payload) in &entries {
+            let mut stored = StoredDocument::decode(payload)?;
+            let (Some(body), true) = (stored.body.clone(), stored.head.pending.is_empty()) else {
+                continue;
+            };
+            // What the server has now is read from the start; it decides whether the two differ.
+            stored.head.server = None;
+            let id = keys::document_id(key)
+                .ok_or_else(|| stored::damaged("a document's key is too short"))?;
+            let rev = stored.head.rev;
+            let slot = Slot {
+                collection: row.id(),
+                id: DocumentId::new(id)?,
+                // Base none: nobody has seen this document yet.
+                before: None,
+                after: Some(stored),
+            };
+            let mut edit = Edit {
+                slot,
+                kind: ChangeKind::Put(body),
+                rev,
+            };
+            outbox::enqueue(tx, std::slice::from_mut(&mut edit)).await?;
+            edit.slot.store(tx);
+        }
+    }
+}
+
+/// Sync was switched off: what was never sent is dropped from the outbox; what was sent is settled first.
+async fn drop_unsent(tx: &mut Tx, collection: &CollectionRow) -> Result<()> {
+    let target = Target::DEFAULT;
+    let mut range = keys::outbox_from(target, Place::ZERO);
+    loop {
+        let rows = tx.scan(range.clone(), ScanLimit::entries(1_000)).await?;
+        let Some((last, _)) = rows.last() else {
+            return Ok(());
+        };
+        range = range.after(last.clone());
+        for (key, _) in &rows {
+            let place = keys::trailing_number(key)
+                .ok_or_else(|| stored::damaged("a key of the outbox is too short"))?;
+            let mut entry = outbox::load(tx, target, Place::new(place)).await?;
+            if entry.progress != Progress::Unsent {
+                continue;
+            }
+            let stored = entry.changes.len();
+            let (gone, kept): (Vec<_>, Vec<_>) = entry
+                .changes
+                .into_iter()
+                .partition(|change| change.collection == collection.id());
+            for change in &gone {
+                let mut slot = Slot::load(tx, change.collection, &change.id).await?;
+                slot.forget_place(entry.place);
+                // A local-only collection has no use for a tombstone.
+                slot.after = slot
+                    .after
+                    .filter(|document| document.head.presence == Presence::Live);
+                slot.store(tx);
+            }
+            entry.changes = kept;
+            if entry.changes.is_empty() {
+                outbox::remove(tx, target, &entry, stored);
+            } else if entry.changes.len() < stored {
+                outbox::store(tx, target, &entry, stored);
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Change events: what each commit did, told after it is durable, in order.
+
+use std::sync::Arc;
+
+use tokio::sync::{broadcast, watch};
+
+use crate::config::SUBSCRIBER_COMMITS;
+use crate::{CollectionName, CommitSequence, Document, DocumentId, Subscription, Timestamp};
+
+/// What a change did to its document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Operation {
+    /// There was none (or a tombstone) before.
+    Insert,
+    /// There was one before.
+    Update,
+    /// It is gone.
+    Delete,
+}
+
+/// One change of one document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChangeEvent {
+    /// The document's collection.
+    pub collection: CollectionName,
+    /// What happened.
+    pub operation: Operation,
+    /// The document.
+    pub document_id: DocumentId,
+    /// The document afterwards; none after a delete.
+    pub document: Option<Document>,
+    /// The document before; none before an insert.
+    pub previous_document: Option<Document>,
+    /// Whether another device made the change.
+    pub is_from_sync: bool,
+    /// When it was committed here.
+    pub timestamp: Timestamp,
+    /// The local commit it belongs to; all changes of one commit share it.
+    pub sequence: CommitSequence,
+}
+
+/// What a subscriber to changes gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ChangeItem {
+    /// A change.
+    Change(ChangeEvent),
+    /// The subscriber fell behind: the commits from the first to the second are not told. Read again.
+    Lagged {
+        /// The first commit left out.
+        from: CommitSequence,
+        /// The last commit left out.
+        to: CommitSequence,
+    },
+}
+
+impl ChangeEvent {
+    /// The event between two versions; none when neither is there.
+    pub(crate) fn between(
+        collection: CollectionName,
+        before: Option<Document>,
+        after: Option<Document>,
+        is_from_sync: bool,
+    ) -> Option<Self> {
+        let before = before.filter(|document| !document.is_deleted());
+        let after = after.filter(|document| !document.is_deleted());
+        let (operation, document_id) = match (&before, &after) {
+            (None, Some(after)) => (Operation::Insert, after.id.clone()),
+            (Some(_), Some(after)) => (Operation::Update, after.id.clone()),
+            (Some(before), None) => (Operation::Delete, before.id.clone()),
+            (None, None) => return None,
+        };
+        Some(Self {
+            collection,
+            operation,
+            document_id,
+            document: after,
+            previous_document: before,
+            is_from_sync,
+            // Both are set when the commit gets its sequence.
+            timestamp: Timestamp::from_millis(0),
+            sequence: CommitSequence::ZERO,
+        })
+    }
+}
+
+/// The events of one commit.
+#[derive(Clone, Debug)]
+pub(crate) struct CommitEvents {
+    pub(crate) sequence: CommitSequence,
+    pub(crate) events: Arc<[ChangeEvent]>,
+}
+
+impl CommitEvents {
+    pub(crate) fn new(
+        sequence: CommitSequence,
+        timestamp: Timestamp,
+        mut events: Vec<ChangeEvent>,
+    ) -> Self {
+        for event in &mut events {
+            event.sequence = sequence;
+            event.timestamp = timestamp;
+        }
+        Self {
+            sequence,
+            events: events.into(),
+        }
+    }
+}
+
+/// Tells subscribers what was committed. It never waits for one.
+#[derive(Debug)]
+pub(crate) struct Notifier {
+    commits: broadcast::Sender<CommitEvents>,
+    outbox: watch::Sender<u64>,
+}
+
+impl Default for Notifier {
+    fn default() -> Self {
+        Self {
+            commits: broadcast::Sender::new(SUBSCRIBER_COMMITS),
+            outbox: watch::Sender::new(0),
+        }
+    }
+}
+
+impl Notifier {
+    pub(crate) fn committed(&self, commits: Vec<CommitEvents>, outbox_grew: bool) {
+        for commit in commits {
+            // No subscriber is no error.
+            let _ = self.commits.send(commit);
+        }
+        if outbox_grew {
+            self.outbox.send_modify(|count| *count += 1);
+        }
+    }
+
+    pub(crate) fn outbox(&self) -> watch::Receiver<u64> {
+        self.outbox.subscribe()
+    }
+
+    /// The changes of one collection, or of all, from now on. `last` is the newest commit of this moment.
+    pub(crate) fn changes(
+        &self,
+        only: Option<CollectionName>,
+        last: CommitSequence,
+    ) -> Subscription<ChangeItem> {
+        let start = Cursor {
+            receiver: self.commits.subscribe(),
+            only,
+            last,
+            lagged: false,
+            open: None,
+        };
+        Subscription::new(futures_util::stream::unfold(
+            start,
+            |mut cursor| async move {
+                let item = cursor.next().await?;
+                Some((item, cursor))
+            },
+        ))
+    }
+}
+
+struct Cursor {
+    receiver: broadcast::Receiver<CommitEvents>,
+    only: Option<CollectionName>,
+    /// The last commit received.
+    last: CommitSequence,
+    lagged: bool,
+    /// The commit being handed out, and the next event in it.
+    open: Option<(CommitEvents, usize)>,
+}
+
+impl Cursor {
+    async fn next(&mut self) -> Option<ChangeItem> {
+        loop {
+            if let Some((commit, at)) = &mut self.open {
+                if let Some(event) = commit.events.get(*at) {
+                    *at += 1;
+                    if self
+                        .only
+                        .as_ref()
+                        .is_none_or(|only| *only == event.collection)
+                    {
+                        return Some(ChangeItem::Change(event.clone()));
+                    }
+                    continue;
+                }
+                self.open = None;
+            }
+            match self.receiver.recv().await {
+                Ok(commit) => {
+                    let from = self.last.next();
+                    self.last = commit.sequence;
+                    let to = CommitSequence::new(commit.sequence.get().saturating_sub(1));
+                    self.open = Some((commit, 0));
+                    if std::mem::take(&mut self.lagged) {
+                        return Some(ChangeItem::Lagged { from, to });
+                    }
+                }
+                // The receiver goes on at the oldest commit it still has; the next one tells how far the gap goes.
+                Err(broadcast::error::RecvError::Lagged(_)) => self.lagged = true,
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! The journal: every local change that met a conflict or was refused, whoever won, with all versions in full.
+
+use pocket_storage::Direction;
+use serde::Serialize;
+
+use crate::commit::Tx;
+use crate::keys::{self, BodyOf, CollectionId, Target};
+use crate::outbox::{Entry, PendingChange};
+use crate::stored::{self, ChangeRow, JournalRow, Later, Presence, ServerVersion, StoredKind};
+use crate::{
+    Body, CollectionName, Database, DocumentId, Result, Revision, Seq, Timestamp, envelope,
+};
+
+/// Why an entry was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum JournalKind {
+    /// A local change and the server's version disagreed.
+    Conflict,
+    /// The server refused a local change.
+    Refusal,
+}
+
+/// Which version stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Winner {
+    /// The local one: it was sent again.
+    Local,
+    /// The server's.
+    Remote,
+    /// Something made of both.
+    Merged,
+}
+
+/// What was done about an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum JournalState {
+    /// Nothing yet.
+    Open,
+    /// The loser was written again.
+    Restored,
+    /// Somebody looked and left it.
+    Dismissed,
+}
+
+/// One version of a document in the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JournalVersion {
+    /// Which version.
+    pub rev: Option<Revision>,
+    /// Its place in the server's feed, where it has one.
+    pub seq: Option<Seq>,
+    /// Its body; none when it is a tombstone or was erased.
+    pub body: Option<Body>,
+}
+
+/// One document of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JournalDocument {
+    /// Its collection.
+    pub collection: CollectionName,
+    /// Its id.
+    pub id: DocumentId,
+    /// What both versions were made of; none when there was nothing.
+    pub base: Option<JournalVersion>,
+    /// What was written here.
+    pub local: JournalVersion,
+    /// What the server has; none when it has nothing or did not tell.
+    pub remote: Option<JournalVersion>,
+}
+
+/// One local change that met a conflict or was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JournalEntry {
+    /// Its number, rising.
+    pub number: u64,
+    /// Why it was made.
+    pub kind: JournalKind,
+    /// When.
+    pub time: Timestamp,
+    /// The documents of the change.
+    pub documents: Vec<JournalDocument>,
+    /// Which version stands.
+    pub winner: Winner,
+    /// The rule that decided.
+    pub rule: String,
+    /// The code of a refusal.
+    pub code: Option<String>,
+    /// What the server said of a refusal.
+    pub reason: Option<String>,
+    /// What was done about it.
+    pub state: JournalState,
+}
+
+/// Reads the journal of a database.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    database: Database,
+}
+
+impl Journal {
+    pub(crate) fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// Entries behind the one numbered `after`, the oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// `corrupt`, and what the store says.
+    pub async fn list(&self, after: Option<u64>, limit: usize) -> Result<Vec<JournalEntry>> {
+        let limit = pocket_storage::ScanLimit::entries(limit);
+        let storage = &self.database.core().storage;
+        let rows = storage
+            .scan(keys::journal_after(after), limit, Direction::Forward)
+            .await?;
+        let mut entries = Vec::with_capacity(rows.len());
+        for (key, value) in rows {
+            let row: JournalRow = stored::decode(&envelope::open(&key, &value)?)?;
+            let number = keys::trailing_number(&key)
+                .ok_or_else(|| stored::damaged("a journal key is too short"))?;
+            entries.push(self.entry(number, row).await?);
+        }
+        Ok(entries)
+    }
+
+    async fn entry(&self, number: u64, row: JournalRow) -> Result<JournalEntry> {
+        let registry = self.database.core().registry();
+        let mut documents = Vec::with_capacity(row.changes.len());
+        for ((index, change), remote) in (0..).zip(&row.changes).zip(&row.remote) {
+            let local_body = match change.kind {
+                StoredKind::Put => self.body(number, index, BodyOf::Local).await?,
+                StoredKind::Delete | StoredKind::Erase => None,
+            };
+            let base_body = match change.has_base_body {
+                true => self.body(number, index, BodyOf::Base).await?,
+                false => None,
+            };
+            let base = change.base.map(|rev| JournalVersion {
+                rev: Some(rev),
+                seq: None,
+                body: base_body,
+            });
+            let remote = match remote {
+                Some(version) => {
+                    let live = version.presence == Presence::Live;
+                    let body = if live {
+                        self.body(number, index, BodyOf::Remote).await?
+                    } else {
+                        None
+                    };
+                    Some(JournalVersion {
+                        rev: Some(version.rev),
+                        seq: Some(version.seq),
+                        body,
+                    })
+                }
+                None => None,
+            };
+            documents.push(JournalDocument {
+                collection: registry.name(CollectionId(change.collection))?,
+                id: change.id.clone(),
+                base,
+                local: JournalVersion {
+                    rev: Some(change.rev),
+                    seq: None,
+                    body: local_body,
+                },
+                remote,
+            });
+        }
+        Ok(JournalEntry {
+            number,
+            kind: if row.kind == 0 {
+                JournalKind::Conflict
+            } else {
+                JournalKind::Refusal
+            },
+            time: Timestamp::from_millis(row.time),
+            documents,
+            winner: match row.winner {
+                0 => Winner::Local,
+                1 => Winner::Remote,
+                _ => Winner::Merged,
+            },
+            rule: row.rule,
+            code: row.code,
+            reason: row.reason,
+            state: match row.state {
+                0 => JournalState::Open,
+                1 => JournalState::Restored,
+                _ => JournalState::Dismissed,
+            },
+        })
+    }
+
+    async fn body(&self, number: u64, index: u32, which: BodyOf) -> Result<Option<Body>> {
+        let key = keys::journal_body(number, index, which);
+        let value = self.database.core().storage.get(&key).await?;
+        value
+            .map(|value| envelope::open(&key, &value).map(Body::from_trusted))
+            .transpose()
+    }
+}
+
+/// The server's version of a document of an entry.
+#[derive(Clone, Debug)]
+pub(crate) struct RemoteVersion {
+    pub(crate) version: ServerVersion,
+    pub(crate) body: Option<Body>,
+}
+
+/// What is written into the journal.
+pub(crate) struct Note<'a> {
+    pub(crate) kind: JournalKind,
+    pub(crate) target: Target,
+    pub(crate) entry: &'a Entry,
+    pub(crate) remote: Vec<Option<RemoteVersion>>,
+    pub(crate) winner: Winner,
+    pub(crate) rule: &'a str,
+    pub(crate) code: Option<String>,
+    pub(crate) reason: Option<String>,
+}
+
+/// Writes an entry; it is part of the commit that settles the change.
+pub(crate) fn write(tx: &mut Tx, note: Note<'_>) -> u64 {
+    let number = tx.state().last_journal + 1;
+    tx.state().last_journal = number;
+    tx.state().open_journal += 1;
+    let changes: Vec<ChangeRow> = note.entry.changes.iter().map(PendingChange::row).collect();
+    for ((index, change), remote) in (0..).zip(&note.entry.changes).zip(&note.remote) {
+        let remote = remote.as_ref().and_then(|remote| remote.body.as_ref());
+        let bodies = [
+            (BodyOf::Local, change.kind.body()),
+            (BodyOf::Base, change.base_body.as_ref()),
+            (BodyOf::Remote, remote),
+        ];
+        for (which, body) in bodies {
+            if let Some(body) = body {
+                tx.put(keys::journal_body(number, index, which), &[body.as_bytes()]);
+            }
+        }
+    }
+    let row = JournalRow {
+        kind: match note.kind {
+            JournalKind::Conflict => 0,
+            JournalKind::Refusal => 1,
+        },
+        time: tx.now().millis(),
+        target: note.target.number(),
+        changes,
+        remote: note
+            .remote
+            .iter()
+            .map(|remote| remote.as_ref().map(|remote| remote.version))
+            .collect(),
+        winner: match note.winner {
+            Winner::Local => 0,
+            Winner::Remote => 1,
+            Winner::Merged => 2,
+        },
+        rule: note.rule.to_owned(),
+        code: note.code,
+        reason: note.reason,
+        state: 0,
+        later: Later,
+    };
+    tx.put(keys::journal(number), &[&stored::encode(&row)]);
+    number
+}

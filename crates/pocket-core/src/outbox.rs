@@ -1,0 +1,533 @@
+//! The outbox: local changes of synced collections that no server has settled yet.
+//!
+//! An entry is a mutation with a place. Entries that were never sent merge; one that was sent has a number and never
+//! changes again. Order is promised per document and within transactions.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use crate::commit::Tx;
+use crate::keys::{self, BodyOf, CollectionId, Target};
+use crate::stored::{
+    self, ChangeRow, DocumentHead, Later, MutationRow, Presence, Progress, StoredDocument,
+    StoredKind,
+};
+use crate::{
+    Body, Change, ChangeKind, DocumentId, Mutation, MutationContent, MutationNumber, Place, Result,
+    Revision,
+};
+
+/// A change with the version it was made on.
+#[derive(Clone, Debug)]
+pub(crate) struct PendingChange {
+    pub(crate) collection: CollectionId,
+    pub(crate) id: DocumentId,
+    pub(crate) kind: ChangeKind,
+    pub(crate) rev: Revision,
+    pub(crate) base: Option<Revision>,
+    pub(crate) base_body: Option<Body>,
+}
+
+impl PendingChange {
+    pub(crate) fn document(&self) -> (CollectionId, DocumentId) {
+        (self.collection, self.id.clone())
+    }
+
+    pub(crate) fn key(&self) -> Vec<u8> {
+        keys::document(self.collection, &self.id)
+    }
+
+    pub(crate) fn row(&self) -> ChangeRow {
+        ChangeRow {
+            collection: self.collection.0,
+            id: self.id.clone(),
+            kind: match self.kind {
+                ChangeKind::Put(_) => StoredKind::Put,
+                ChangeKind::Delete => StoredKind::Delete,
+                ChangeKind::Erase => StoredKind::Erase,
+            },
+            rev: self.rev,
+            base: self.base,
+            has_base_body: self.base_body.is_some(),
+            later: Later,
+        }
+    }
+
+    fn size(&self) -> usize {
+        self.id.as_str().len() + self.kind.body().map_or(0, Body::len) + CHANGE_OVERHEAD
+    }
+}
+
+/// What a change adds to a message at the most, beside id and body: collection, revision, base, kind and frames.
+pub(crate) const CHANGE_OVERHEAD: usize = 64;
+
+/// A mutation of the outbox with its bodies.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) place: Place,
+    pub(crate) progress: Progress,
+    pub(crate) withdrawn: bool,
+    pub(crate) ended: u32,
+    pub(crate) changes: Vec<PendingChange>,
+}
+
+impl Entry {
+    pub(crate) fn is_pinned(&self) -> bool {
+        matches!(self.progress, Progress::Pinned(_))
+    }
+
+    fn size(&self) -> usize {
+        self.changes.iter().map(PendingChange::size).sum()
+    }
+
+    /// The mutation as it travels.
+    fn to_mutation(&self, tx: &Tx, number: MutationNumber) -> Result<Mutation> {
+        if self.withdrawn {
+            return Ok(Mutation {
+                number,
+                content: MutationContent::Withdrawn,
+            });
+        }
+        let changes = self.changes.iter().map(|change| {
+            Ok(Change {
+                collection: tx.registry().name(change.collection)?,
+                id: change.id.clone(),
+                rev: change.rev,
+                base: change.base,
+                kind: change.kind.clone(),
+            })
+        });
+        Ok(Mutation {
+            number,
+            content: MutationContent::Changes(changes.collect::<Result<_>>()?),
+        })
+    }
+}
+
+/// A document on its way through a write: what was there and what will be.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot {
+    pub(crate) collection: CollectionId,
+    pub(crate) id: DocumentId,
+    pub(crate) before: Option<StoredDocument>,
+    pub(crate) after: Option<StoredDocument>,
+}
+
+impl Slot {
+    pub(crate) async fn load(
+        tx: &mut Tx,
+        collection: CollectionId,
+        id: &DocumentId,
+    ) -> Result<Self> {
+        let before = load_document(tx, collection, id).await?;
+        Ok(Self {
+            collection,
+            id: id.clone(),
+            after: before.clone(),
+            before,
+        })
+    }
+
+    /// Writes what will be, unless nothing changed.
+    pub(crate) fn store(&self, tx: &mut Tx) {
+        if self.before == self.after {
+            return;
+        }
+        let key = keys::document(self.collection, &self.id);
+        match &self.after {
+            Some(document) => tx.put(key, &[&document.encode()]),
+            None => tx.delete(key),
+        }
+    }
+
+    pub(crate) fn pending(&self) -> &[Place] {
+        self.after
+            .as_ref()
+            .map_or(&[], |document| &document.head.pending)
+    }
+
+    pub(crate) fn forget_place(&mut self, place: Place) {
+        if let Some(document) = &mut self.after {
+            document.head.pending.retain(|pending| *pending != place);
+        }
+    }
+}
+
+pub(crate) async fn load_document(
+    tx: &mut Tx,
+    collection: CollectionId,
+    id: &DocumentId,
+) -> Result<Option<StoredDocument>> {
+    let payload = tx.get(&keys::document(collection, id)).await?;
+    payload
+        .map(|payload| StoredDocument::decode(&payload))
+        .transpose()
+}
+
+/// A document and the change that is being made of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Edit {
+    pub(crate) slot: Slot,
+    pub(crate) kind: ChangeKind,
+    pub(crate) rev: Revision,
+}
+
+impl Edit {
+    fn change(&self) -> PendingChange {
+        let erase = matches!(self.kind, ChangeKind::Erase);
+        let before = self
+            .slot
+            .before
+            .as_ref()
+            .filter(|document| document.is_live() && !erase);
+        PendingChange {
+            collection: self.slot.collection,
+            id: self.slot.id.clone(),
+            kind: self.kind.clone(),
+            rev: self.rev,
+            base: before.map(|document| document.head.rev),
+            base_body: before.and_then(|document| document.body.clone()),
+        }
+    }
+
+    fn add_place(&mut self, place: Place) {
+        if let Some(document) = &mut self.slot.after {
+            document.head.pending.push(place);
+        }
+    }
+}
+
+/// Puts edits into the outbox as one mutation: merged into an unsent one where that is allowed.
+pub(crate) async fn enqueue(tx: &mut Tx, edits: &mut [Edit]) -> Result<()> {
+    let target = Target::DEFAULT;
+    tx.outbox_grew();
+    let last = edits
+        .iter()
+        .filter_map(|edit| edit.slot.pending().last())
+        .max()
+        .copied();
+    if let Some(place) = last {
+        let entry = load(tx, target, place).await?;
+        if may_merge(tx, &entry, edits).await? {
+            merge(tx, target, entry, edits);
+            return Ok(());
+        }
+    }
+    let place = next_place(tx);
+    let changes = edits.iter().map(Edit::change).collect();
+    for edit in edits {
+        edit.add_place(place);
+    }
+    let entry = Entry {
+        place,
+        progress: Progress::Unsent,
+        withdrawn: false,
+        ended: 0,
+        changes,
+    };
+    store(tx, target, &entry, 0);
+    tx.state().pending += 1;
+    Ok(())
+}
+
+fn next_place(tx: &mut Tx) -> Place {
+    let place = tx.state().last_place.next();
+    tx.state().last_place = place;
+    place
+}
+
+/// Unsent mutations merge only if the documents of one contain those of the other and none between them touches
+/// these documents.
+async fn may_merge(tx: &mut Tx, entry: &Entry, edits: &[Edit]) -> Result<bool> {
+    if entry.progress != Progress::Unsent || entry.withdrawn {
+        return Ok(false);
+    }
+    let new: BTreeSet<_> = edits
+        .iter()
+        .map(|edit| (edit.slot.collection, edit.slot.id.clone()))
+        .collect();
+    // What follows an erase is a document of its own: merged, the erase would be lost.
+    if entry
+        .changes
+        .iter()
+        .any(|change| matches!(change.kind, ChangeKind::Erase) && new.contains(&change.document()))
+    {
+        return Ok(false);
+    }
+    let old: BTreeSet<_> = entry.changes.iter().map(PendingChange::document).collect();
+    if old.is_subset(&new) {
+        // The places of the edited documents end here, so nothing of theirs lies behind.
+        return Ok(true);
+    }
+    if !new.is_subset(&old) {
+        return Ok(false);
+    }
+    for (collection, id) in old.difference(&new) {
+        let document = load_document(tx, *collection, id).await?;
+        if document.is_none_or(|document| document.head.pending.last() != Some(&entry.place)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The merged mutation keeps the first base and the earlier place; create and delete cancel.
+fn merge(tx: &mut Tx, target: Target, mut entry: Entry, edits: &mut [Edit]) {
+    let stored = entry.changes.len();
+    for edit in edits {
+        let fresh = edit.change();
+        let Some(at) = entry
+            .changes
+            .iter()
+            .position(|change| change.document() == fresh.document())
+        else {
+            edit.add_place(entry.place);
+            entry.changes.push(fresh);
+            continue;
+        };
+        let change = &mut entry.changes[at];
+        let created_here = change.base.is_none() && matches!(change.kind, ChangeKind::Put(_));
+        if created_here && !matches!(fresh.kind, ChangeKind::Put(_)) {
+            entry.changes.remove(at);
+            edit.slot.forget_place(entry.place);
+            edit.slot.after = edit.slot.after.take().and_then(as_the_server_has_it);
+            continue;
+        }
+        change.kind = fresh.kind;
+        change.rev = fresh.rev;
+        if matches!(change.kind, ChangeKind::Erase) {
+            change.base = None;
+            change.base_body = None;
+        }
+    }
+    if entry.changes.is_empty() {
+        remove(tx, target, &entry, stored);
+    } else {
+        store(tx, target, &entry, stored);
+    }
+}
+
+/// A document whose creation never left: gone, or the tombstone that the server has.
+fn as_the_server_has_it(document: StoredDocument) -> Option<StoredDocument> {
+    let server = document
+        .head
+        .server
+        .filter(|server| server.presence != Presence::Live)?;
+    let head = DocumentHead {
+        rev: server.rev,
+        presence: server.presence,
+        ..document.head
+    };
+    Some(StoredDocument { head, body: None })
+}
+
+/// Reads a mutation and its bodies.
+pub(crate) async fn load(tx: &mut Tx, target: Target, place: Place) -> Result<Entry> {
+    let payload = tx.get(&keys::outbox(target, place)).await?;
+    let payload = payload
+        .ok_or_else(|| stored::damaged(format!("place {place} of the outbox is missing")))?;
+    from_row(tx, target, place, stored::decode(&payload)?).await
+}
+
+async fn from_row(tx: &mut Tx, target: Target, place: Place, row: MutationRow) -> Result<Entry> {
+    let mut changes = Vec::with_capacity(row.changes.len());
+    for (index, change) in (0..).zip(row.changes) {
+        let kind = match change.kind {
+            StoredKind::Put => {
+                ChangeKind::Put(load_body(tx, target, place, index, BodyOf::Local).await?)
+            }
+            StoredKind::Delete => ChangeKind::Delete,
+            StoredKind::Erase => ChangeKind::Erase,
+        };
+        let base_body = match change.has_base_body {
+            true => Some(load_body(tx, target, place, index, BodyOf::Base).await?),
+            false => None,
+        };
+        changes.push(PendingChange {
+            collection: CollectionId(change.collection),
+            id: change.id,
+            kind,
+            rev: change.rev,
+            base: change.base,
+            base_body,
+        });
+    }
+    Ok(Entry {
+        place,
+        progress: row.progress,
+        withdrawn: row.content == 1,
+        ended: row.ended,
+        changes,
+    })
+}
+
+async fn load_body(
+    tx: &mut Tx,
+    target: Target,
+    place: Place,
+    index: u32,
+    which: BodyOf,
+) -> Result<Body> {
+    let payload = tx
+        .get(&keys::outbox_body(target, place, index, which))
+        .await?;
+    let missing = || stored::damaged(format!("a body of place {place} of the outbox is missing"));
+    Ok(Body::from_trusted(payload.ok_or_else(missing)?))
+}
+
+/// Writes a mutation and its bodies over one that had `stored` changes.
+pub(crate) fn store(tx: &mut Tx, target: Target, entry: &Entry, stored: usize) {
+    store_head(tx, target, entry);
+    for (index, change) in (0..).zip(&entry.changes) {
+        put_or_delete(
+            tx,
+            keys::outbox_body(target, entry.place, index, BodyOf::Local),
+            change.kind.body(),
+            stored,
+        );
+        put_or_delete(
+            tx,
+            keys::outbox_body(target, entry.place, index, BodyOf::Base),
+            change.base_body.as_ref(),
+            stored,
+        );
+    }
+    delete_bodies(tx, target, entry.place, entry.changes.len(), stored);
+}
+
+/// Writes what changes when a mutation moves on; its content stays.
+pub(crate) fn store_head(tx: &mut Tx, target: Target, entry: &Entry) {
+    let row = MutationRow {
+        progress: entry.progress.clone(),
+        content: u8::from(entry.withdrawn),
+        ended: entry.ended,
+        changes: entry.changes.iter().map(PendingChange::row).collect(),
+        later: Later,
+    };
+    tx.put(keys::outbox(target, entry.place), &[&stored::encode(&row)]);
+}
+
+fn put_or_delete(tx: &mut Tx, key: Vec<u8>, body: Option<&Body>, stored: usize) {
+    match body {
+        Some(body) => tx.put(key, &[body.as_bytes()]),
+        // A new mutation has nothing to remove.
+        None if stored > 0 => tx.delete(key),
+        None => {}
+    }
+}
+
+fn delete_bodies(tx: &mut Tx, target: Target, place: Place, from: usize, to: usize) {
+    for index in (0_u32..).take(to).skip(from) {
+        tx.delete(keys::outbox_body(target, place, index, BodyOf::Local));
+        tx.delete(keys::outbox_body(target, place, index, BodyOf::Base));
+    }
+}
+
+/// Removes a mutation that had `stored` changes.
+pub(crate) fn remove(tx: &mut Tx, target: Target, entry: &Entry, stored: usize) {
+    tx.delete(keys::outbox(target, entry.place));
+    delete_bodies(tx, target, entry.place, 0, stored.max(entry.changes.len()));
+    tx.state().pending = tx.state().pending.saturating_sub(1);
+}
+
+/// How much one push may carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PushLimit {
+    /// Changes; exceeded only by a single mutation.
+    pub changes: usize,
+    /// Bytes of ids and bodies; exceeded only by a single mutation.
+    pub bytes: usize,
+}
+
+impl PushLimit {
+    /// Whether an entry still fits, and if so, what is left behind it.
+    fn take(&mut self, entry: &Entry, is_first: bool) -> bool {
+        let (changes, bytes) = (entry.changes.len(), entry.size());
+        let fits = changes <= self.changes && bytes <= self.bytes;
+        if fits || is_first {
+            self.changes = self.changes.saturating_sub(changes);
+            self.bytes = self.bytes.saturating_sub(bytes);
+        }
+        fits || is_first
+    }
+}
+
+/// Rows read from the outbox at once.
+const CHUNK: usize = 256;
+
+/// Gives the next unsent mutations their numbers.
+pub(crate) async fn pin(
+    tx: &mut Tx,
+    target: Target,
+    last_number: &mut MutationNumber,
+    mut limit: PushLimit,
+) -> Result<Vec<Mutation>> {
+    let mut mutations = Vec::new();
+    let mut range = keys::outbox_from(target, Place::ZERO);
+    loop {
+        let rows = tx
+            .scan(range.clone(), pocket_storage::ScanLimit::entries(CHUNK))
+            .await?;
+        let Some((last, _)) = rows.last() else {
+            return Ok(mutations);
+        };
+        range = range.after(last.clone());
+        for (place, row) in unsent(&rows)? {
+            let mut entry = from_row(tx, target, place, row).await?;
+            if !limit.take(&entry, mutations.is_empty()) {
+                return Ok(mutations);
+            }
+            *last_number = last_number.next();
+            entry.progress = Progress::Pinned(*last_number);
+            store_head(tx, target, &entry);
+            tx.put(
+                keys::number(target, *last_number),
+                &[&stored::encode(&place)],
+            );
+            mutations.push(entry.to_mutation(tx, *last_number)?);
+        }
+        if limit.changes == 0 || limit.bytes == 0 {
+            return Ok(mutations);
+        }
+    }
+}
+
+fn unsent(rows: &[(Vec<u8>, Bytes)]) -> Result<Vec<(Place, MutationRow)>> {
+    let mut unsent = Vec::new();
+    for (key, payload) in rows {
+        let row: MutationRow = stored::decode(payload)?;
+        let place = keys::trailing_number(key)
+            .ok_or_else(|| stored::damaged("a key of the outbox is too short"))?;
+        if row.progress == Progress::Unsent {
+            unsent.push((Place::new(place), row));
+        }
+    }
+    Ok(unsent)
+}
+
+/// The numbered mutations from `from` on whose outcome is unknown, as they were sent first.
+pub(crate) async fn resend(
+    tx: &mut Tx,
+    target: Target,
+    from: MutationNumber,
+    mut limit: PushLimit,
+) -> Result<Vec<Mutation>> {
+    let mut mutations = Vec::new();
+    let rows = tx
+        .scan(
+            keys::numbers_from(target, from),
+            pocket_storage::ScanLimit::entries(limit.changes.max(1)),
+        )
+        .await?;
+    for (key, payload) in rows {
+        let number = keys::trailing_number(&key)
+            .ok_or_else(|| stored::damaged("a key of numbers is too short"))?;
+        let entry = load(tx, target, stored::decode(&payload)?).await?;
+        if !limit.take(&entry, mutations.is_empty()) {
+            break;
+        }
+        mutations.push(entry.to_mutation(tx, MutationNumber::new(number))?);
+    }
+    Ok(mutations)
+}

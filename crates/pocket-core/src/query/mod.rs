@@ -1,0 +1,181 @@
+//! Queries: which documents, in which order, how many.
+
+mod filter;
+mod sort;
+
+use pocket_storage::ScanLimit;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{Collection, Document, Error, Result, Value, codes};
+use filter::Filter;
+pub use sort::Order;
+use sort::{Sort, Top};
+
+/// Documents read from the store at once.
+const CHUNK: usize = 512;
+
+/// A query on one collection.
+///
+/// Every condition must hold. Without a sort, documents come by id.
+#[derive(Debug)]
+#[must_use]
+pub struct Query<T> {
+    collection: Collection<T>,
+    filter: Filter,
+    sort: Sort,
+    limit: Option<usize>,
+    bad: Option<Error>,
+}
+
+impl<T> Clone for Query<T> {
+    fn clone(&self) -> Self {
+        Self {
+            collection: self.collection.clone(),
+            filter: self.filter.clone(),
+            sort: self.sort.clone(),
+            limit: self.limit,
+            bad: self.bad.clone(),
+        }
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Query<T> {
+    pub(crate) fn new(collection: Collection<T>) -> Self {
+        Self {
+            collection,
+            filter: Filter::default(),
+            sort: Sort::default(),
+            limit: None,
+            bad: None,
+        }
+    }
+
+    /// Requires that a field of the top level equals `value`: the same kind, numbers by value, arrays and maps deeply.
+    /// Null also equals a missing field. `_id` may be asked for.
+    pub fn where_eq(mut self, field: impl Into<String>, value: impl Into<Value>) -> Self {
+        let field = field.into();
+        if field.is_empty() || field.contains('.') || field.starts_with('$') {
+            self.bad = Some(Error::new(
+                codes::BAD_QUERY,
+                format!("`where_eq` takes the name of a top-level field, not {field:?}"),
+            ));
+        } else {
+            self.filter.add(field, value.into());
+        }
+        self
+    }
+
+    /// Sorts by a field of the top level, behind the sorts before; ties are broken by id, rising.
+    pub fn sort(mut self, field: impl Into<String>, order: Order) -> Self {
+        self.sort.add(field.into(), order);
+        self
+    }
+
+    /// At most so many documents.
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// The documents.
+    ///
+    /// # Errors
+    /// `bad-query`, `type-mismatch`, `corrupt`, and what the store says.
+    pub async fn all(&self) -> Result<Vec<T>> {
+        let documents = self.documents().await?;
+        documents
+            .iter()
+            .filter_map(|document| document.decode().transpose())
+            .collect()
+    }
+
+    /// The documents with their revisions.
+    ///
+    /// # Errors
+    /// As [`all`](Self::all).
+    pub async fn documents(&self) -> Result<Vec<Document>> {
+        if self.sort.is_by_id() {
+            let mut found = Vec::new();
+            self.visit(|document| {
+                found.push(document);
+                Ok(self.limit.is_none_or(|limit| found.len() < limit))
+            })
+            .await?;
+            return Ok(found);
+        }
+        let mut top = Top::new(&self.sort, self.limit);
+        self.visit(|document| top.offer(document).map(|()| true))
+            .await?;
+        Ok(top.into_sorted())
+    }
+
+    /// The first document.
+    ///
+    /// # Errors
+    /// As [`all`](Self::all).
+    pub async fn first(&self) -> Result<Option<T>> {
+        let found = self
+            .clone()
+            .limit(self.limit.unwrap_or(1).min(1))
+            .all()
+            .await?;
+        Ok(found.into_iter().next())
+    }
+
+    /// How many documents match, up to the limit.
+    ///
+    /// # Errors
+    /// As [`all`](Self::all).
+    pub async fn count(&self) -> Result<u64> {
+        let limit = self.limit.map_or(u64::MAX, |limit| limit as u64);
+        let mut count = 0;
+        self.visit(|_| {
+            count += 1;
+            Ok(count < limit)
+        })
+        .await?;
+        Ok(count.min(limit))
+    }
+
+    /// Shows each match to `see`, by id, until it answers false.
+    async fn visit(&self, mut see: impl FnMut(Document) -> Result<bool>) -> Result<()> {
+        if let Some(bad) = &self.bad {
+            return Err(bad.clone());
+        }
+        if self.limit == Some(0) {
+            return Ok(());
+        }
+        if let Some(id) = self.filter.id() {
+            let found = match id {
+                Some(id) => self.collection.get_document(id).await?,
+                None => None,
+            };
+            if let Some(document) = found.filter(|document| !document.is_deleted())
+                && self.filter.matches(&document)?
+            {
+                see(document)?;
+            }
+            return Ok(());
+        }
+        let Some(number) = self.collection.number() else {
+            return Ok(());
+        };
+        let mut after = None;
+        loop {
+            let (documents, last) = self
+                .collection
+                .page(number, after, ScanLimit::entries(CHUNK))
+                .await?;
+            if last.is_none() {
+                return Ok(());
+            }
+            after = last;
+            for document in documents {
+                if !document.is_deleted() && self.filter.matches(&document)? && !see(document)? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Pages: the server's newest versions, applied with the checkpoint that follows them.
+
+use std::sync::Arc;
+
+use super::resolve::{self, Resolution, Resolver};
+use super::state::{ReplicaState, snapshot};
+use super::{load_target, store_target};
+use crate::commit::{Job, Tx};
+use crate::journal::RemoteVersion;
+use crate::keys::{self, Target};
+use crate::outbox::Slot;
+use crate::stored::{
+    self, CheckpointRow, CollectionRow, Presence, ServerVersion, Shadow, TargetRow,
+};
+use crate::{
+    Body, CollectionName, Epoch, Error, Place, Record, RecordState, Result, Seq, codes, database,
+};
+
+/// Where the records of a page come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PageKind {
+    /// The feed, behind the checkpoint.
+    Feed,
+    /// The feed of one collection, read from the start up to the checkpoint.
+    Joining(CollectionName),
+    /// Single records that were asked for; no position moves.
+    Fetched,
+}
+
+/// Records on their way into the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IncomingPage {
+    /// Where they come from.
+    pub kind: PageKind,
+    /// The opening of the log that tells the places.
+    pub epoch: Epoch,
+    /// The place behind which the page begins.
+    pub start: Seq,
+    /// The place up to which nothing is missing afterwards.
+    pub end: Seq,
+    /// The last place there was when the page was read.
+    pub head: Seq,
+    /// The records, in order of their places.
+    pub records: Vec<Record>,
+}
+
+/// What a page did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Applied {
+    /// The state afterwards.
+    pub state: ReplicaState,
+    /// Records that were new here.
+    pub changes: usize,
+    /// Entries that were written into the journal.
+    pub journaled: Vec<u64>,
+}
+
+pub(super) struct ApplyJob {
+    pub(super) target: Target,
+    pub(super) page: IncomingPage,
+    pub(super) resolver: Arc<dyn Resolver>,
+}
+
+#[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
+impl Job for ApplyJob {
+    type Output = Applied;
+
+    fn runs_alone(&self) -> bool {
+        true
+    }
+
+    fn weight(&self) -> usize {
+        self.page
+            .records
+            .iter()
+            .map(|record| record.state.body().map_or(0, Body::len))
+            .sum()
+    }
+
+    async fn run(&mut self, tx: &mut Tx) -> Result<Applied> {
+        let mut row = load_target(tx, self.target).await?;
+        let before = row.clone();
+        move_position(&mut row.checkpoint, &self.page)?;
+        let collections = self.collections(tx)?;
+        let documents =
+            self.page
+                .records
+                .iter()
+                .zip(&collections)
+                .filter_map(|(record, collection)| {
+                    collection
+                        .as_ref()
+                        .map(|collection| keys::document(collection.id(), &record.id))
+                });
+        tx.read_ahead(documents.collect()).await?;
+        let mut changes = 0;
+        let mut met: Vec<Place> = Vec::new();
+        for (record, collection) in self.page.records.iter().zip(collections) {
+            let Some(collection) = collection else {
+                continue;
+            };
+            let Some(pending) = self.record(tx, record, &collection).await? else {
+                continue;
+            };
+            changes += 1;
+            met.extend(pending);
+        }
+        met.extend(waiting(tx, self.target, row.checkpoint.seq, &self.page.kind).await?);
+        let mut resolution = Resolution {
+            tx,
+            target: self.target,
+            resolver: self.resolver.clone(),
+            read_to: if self.page.kind == PageKind::Fetched {
+                Seq::new(u64::MAX)
+            } else {
+                row.checkpoint.seq
+            },
+            journaled: Vec::new(),
+        };
+        for place in met {
+            resolution.try_resolve(place).await?;
+        }
+        let journaled = std::mem::take(&mut resolution.journaled);
+        if self.page.end >= self.page.head {
+            row.last_sync_at = Some(tx.now().millis());
+        }
+        if row != before && !crate::mutants::active("pocket-mutant:checkpoint-not-stored") {
+            store_target(tx, self.target, &row);
+        }
+        Ok(Applied {
+            state: snapshot(tx, self.target, &row).await?,
+            changes,
+            journaled,
+        })
+    }
+}
+
+/// The checkpoint behind the page, if the page starts where the store stands.
+fn move_position(checkpoint: &mut CheckpointRow, page: &IncomingPage) -> Result<()> {
+    let stands = match &page.kind {
+        PageKind::Fetched => return Ok(()),
+        PageKind::Feed => Some(checkpoint.seq),
+        PageKind::Joining(name) => checkpoint
+            .joining
+            .iter()
+            .find(|(joining, _)| joining == name)
+            .map(|(_, position)| *position),
+    };
+    let accepted = crate::mutants::active("pocket-mutant:stale-page-accepted");
+    if (stands != Some(page.start) || page.end < page.start) && !accepted {
+        return Err(Error::new(
+            codes::STALE_PAGE,
+            format!(
+                "a page starts behind {}, but the store stands at {stands:?}; ask again from there",
+                page.start
+            ),
+        ));
+    }
+    match &page.kind {
+        PageKind::Joining(name) => {
+            for (joining, position) in &mut checkpoint.joining {
+                if joining == name {
+                    *position = page.end;
+                }
+            }
+            // The page's end covers all places, so the collection was read up to the checkpoint.
+            let read_to = checkpoint.seq;
+            checkpoint
+                .joining
+                .retain(|(joining, position)| joining != name || *position < read_to);
+        }
+        _ => {
+            checkpoint.seq = page.end;
+            checkpoint.epoch = Some(page.epoch);
+        }
+    }
+    Ok(())
+}
+
+/// Mutations whose wait ends now.
+async fn waiting(tx: &mut Tx, target: Target, read_to: Seq, kind: &PageKind) -> Result<Vec<Place>> {
+    let rows = tx
+        .scan(
+            keys::all_waiting(target),
+            pocket_storage::ScanLimit::entries(usize::MAX),
+        )
+        .await?;
+    let mut places = Vec::new();
+    for (key, payload) in rows {
+        let until: Seq = stored::decode(&payload)?;
+        if until <= read_to || *kind == PageKind::Fetched {
+            let place = keys::trailing_number(&key)
+                .ok_or_else(|| stored::damaged("a waiting key is too short"))?;
+            places.push(Place::new(place));
+        }
+    }
+    Ok(places)
+}
+
+impl ApplyJob {
+    /// The collection of each record; none where it does not sync here. Unknown ones are made.
+    fn collections(&self, tx: &mut Tx) -> Result<Vec<Option<CollectionRow>>> {
+        let mut rows = Vec::with_capacity(self.page.records.len());
+        for record in &self.page.records {
+            let row = match tx.registry().get_even_dropped(&record.collection).cloned() {
+                Some(row) => Some(row).filter(|row| row.sync),
+                None if tx.core().accept_unknown_collections => {
+                    Some(database::new_collection(tx, &record.collection, true))
+                }
+                None => None,
+            };
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+
+    /// Applies one record. Returns none when it brings nothing new, else the mutation it may stand in the way of.
+    async fn record(
+        &self,
+        tx: &mut Tx,
+        record: &Record,
+        collection: &CollectionRow,
+    ) -> Result<Option<Option<Place>>> {
+        let mut slot = Slot::load(tx, collection.id(), &record.id).await?;
+        let server = slot
+            .after
+            .as_ref()
+            .and_then(|document| document.head.server);
+        // A lower place never replaces a higher one.
+        if server.is_some_and(|server| server.seq >= record.seq) {
+            return Ok(None);
+        }
+        let seen = tx.state().seen.max(record.rev.hlc);
+        tx.state().seen = seen;
+        let clock = tx.state().clock.max(record.rev.hlc);
+        tx.state().clock = clock;
+        let version = ServerVersion {
+            rev: record.rev,
+            seq: record.seq,
+            presence: match record.state {
+                RecordState::Live(_) => Presence::Live,
+                RecordState::Deleted => Presence::Deleted,
+                RecordState::Erased => Presence::Erased,
+            },
+        };
+        let body = record.state.body().cloned();
+        let overwritten = crate::mutants::active("pocket-mutant:pull-overwrites-pending");
+        let first = slot.pending().first().copied().filter(|_| !overwritten);
+        match (first, &mut slot.after) {
+            // Readers see the local version; the server's waits in the shadow until the change is settled.
+            (Some(_), Some(document)) => {
+                document.head.server = Some(version);
+                tx.put(
+                    keys::shadow(self.target, slot.collection, &slot.id),
+                    &[&Shadow { body }.encode()],
+                );
+            }
+            (_, Some(document)) if document.head.rev == record.rev => {
+                document.head.server = Some(version)
+            }
+            (_, after) => {
+                let resync = after.as_ref().map_or(0, |document| document.head.resync);
+                let remote = RemoteVersion { version, body };
+                *after = Some(resolve::server_document(
+                    remote.version,
+                    remote.body,
+                    resync,
+                ));
+            }
+        }
+        resolve::store_slot(tx, &slot)?;
+        Ok(Some(first))
+    }
+}
+
+impl TargetRow {
+    /// Whether a feed was ever read.
+    pub(crate) fn has_read(&self) -> bool {
+        self.checkpoint.epoch.is_some()
+    }
+}

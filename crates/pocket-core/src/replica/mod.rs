@@ -1,0 +1,195 @@
+//! The replica: what a sync client does to the local store.
+//!
+//! Each method is one atomic commit. Whoever drives a session calls them one at a time, in the session's order.
+
+mod apply;
+mod resolve;
+mod settle;
+mod state;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::commit::{Job, Tx};
+use crate::keys::{self, Target};
+use crate::outbox::{self, PushLimit};
+use crate::stored::{self, TargetRow};
+use crate::{Database, Mutation, MutationNumber, Outcome, Result};
+
+pub use apply::{Applied, IncomingPage, PageKind};
+pub use resolve::{Conflict, Decision, Resolver, Version};
+pub use settle::Settled;
+pub use state::{Attachment, Checkpoint, Joining, ReplicaState, Scope};
+
+/// One database as a client of one server.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    database: Database,
+    target: Target,
+}
+
+impl Replica {
+    /// The database as a client of `target`.
+    pub fn new(database: &Database, target: Target) -> Self {
+        Self {
+            database: database.clone(),
+            target,
+        }
+    }
+
+    /// The database.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Changes whenever the outbox grew; the value counts.
+    pub fn outbox_signal(&self) -> watch::Receiver<u64> {
+        self.database.core().notifier.outbox()
+    }
+
+    /// The stored state; notes which collections of `scope` have to be read from the start.
+    ///
+    /// # Errors
+    /// `corrupt`, and what the store says.
+    pub async fn load(&self, scope: &Scope) -> Result<ReplicaState> {
+        self.database
+            .submit_durably(state::LoadJob {
+                target: self.target,
+                scope: scope.clone(),
+            })
+            .await
+    }
+
+    /// Stores what a handshake brought: the binding, the session token for next time, the server's clock.
+    ///
+    /// # Errors
+    /// `other-lineage`, `other-namespace` or `other-user` when the database is bound to something else (then nothing
+    /// is stored), and what the store says.
+    pub async fn attach(&self, attachment: &Attachment) -> Result<ReplicaState> {
+        self.database
+            .submit_durably(state::AttachJob {
+                target: self.target,
+                attachment: attachment.clone(),
+            })
+            .await
+    }
+
+    /// Gives the next unsent mutations their numbers and returns them. From now on they never change.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn pin(&self, limit: PushLimit) -> Result<Vec<Mutation>> {
+        self.database
+            .submit_durably(PinJob {
+                target: self.target,
+                limit,
+            })
+            .await
+    }
+
+    /// The numbered mutations from `from` on whose outcome is unknown, as they were first sent.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn resend(&self, from: MutationNumber, limit: PushLimit) -> Result<Vec<Mutation>> {
+        self.database
+            .submit_durably(ResendJob {
+                target: self.target,
+                from,
+                limit,
+            })
+            .await
+    }
+
+    /// Stores the outcomes of the mutations from `first` on. Those of numbers that are not pending are ignored.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn settle(
+        &self,
+        first: MutationNumber,
+        outcomes: Vec<Outcome>,
+        resolver: Arc<dyn Resolver>,
+    ) -> Result<Settled> {
+        self.database
+            .submit_durably(settle::SettleJob {
+                target: self.target,
+                first,
+                outcomes,
+                resolver,
+            })
+            .await
+    }
+
+    /// Applies a page, the checkpoint that follows it and what it settles, in one commit.
+    ///
+    /// # Errors
+    /// `stale-page` when it does not start where the store stands (nothing is changed), `validation` when a record is
+    /// no valid document, and what the store says.
+    pub async fn apply(&self, page: IncomingPage, resolver: Arc<dyn Resolver>) -> Result<Applied> {
+        self.database
+            .submit_durably(apply::ApplyJob {
+                target: self.target,
+                page,
+                resolver,
+            })
+            .await
+    }
+}
+
+pub(crate) async fn load_target(tx: &mut Tx, target: Target) -> Result<TargetRow> {
+    let payload = tx.get(&keys::target(target)).await?;
+    payload.map_or_else(
+        || Ok(TargetRow::default()),
+        |payload| stored::decode(&payload),
+    )
+}
+
+pub(crate) fn store_target(tx: &mut Tx, target: Target, row: &TargetRow) {
+    tx.put(keys::target(target), &[&stored::encode(row)]);
+}
+
+struct PinJob {
+    target: Target,
+    limit: PushLimit,
+}
+
+#[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
+impl Job for PinJob {
+    type Output = Vec<Mutation>;
+
+    fn runs_alone(&self) -> bool {
+        true
+    }
+
+    async fn run(&mut self, tx: &mut Tx) -> Result<Vec<Mutation>> {
+        let mut row = load_target(tx, self.target).await?;
+        let mutations = outbox::pin(tx, self.target, &mut row.last_number, self.limit).await?;
+        if !mutations.is_empty() {
+            store_target(tx, self.target, &row);
+        }
+        Ok(mutations)
+    }
+}
+
+struct ResendJob {
+    target: Target,
+    from: MutationNumber,
+    limit: PushLimit,
+}
+
+#[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
+impl Job for ResendJob {
+    type Output = Vec<Mutation>;
+
+    fn runs_alone(&self) -> bool {
+        true
+    }
+
+    async fn run(&mut self, tx: &mut Tx) -> Result<Vec<Mutation>> {
+        outbox::resend(tx, self.target, self.from, self.limit).await
+    }
+}

@@ -1,0 +1,670 @@
+//! Conflicts: what happens to a local change when the server has another version.
+//!
+//! A mutation is resolved as one. If every conflicting document of it resolves to a local version, the whole becomes
+//! an unsent mutation again, on the server's versions; if one resolves to the server's, the whole loses. Either way
+//! the journal keeps all versions.
+
+use std::sync::Arc;
+
+use pocket_storage::{MaybeSend, MaybeSync};
+
+use crate::commit::Tx;
+use crate::journal::{self, JournalKind, Note, RemoteVersion, Winner};
+use crate::keys::{self, Target};
+use crate::merge::{self, Prefer};
+use crate::outbox::{self, Entry, PendingChange, Slot};
+use crate::stored::{
+    DocumentHead, Later, Presence, Progress, ServerVersion, Shadow, StoredDocument,
+};
+use crate::{
+    Body, ChangeEvent, ChangeKind, CollectionName, ConflictStrategy, Document, DocumentId, Place,
+    Result, Revision, Timestamp,
+};
+
+/// One version of a document in a conflict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Version {
+    /// Which version.
+    pub rev: Revision,
+    /// Its body; none of a tombstone.
+    pub body: Option<Body>,
+}
+
+/// A local change and the server's version of the same document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Conflict {
+    /// The document's collection.
+    pub collection: CollectionName,
+    /// The document.
+    pub document_id: DocumentId,
+    /// What was written here.
+    pub local: Version,
+    /// What the server has.
+    pub remote: Version,
+    /// What the local change was made on; none for a create.
+    pub base: Option<Version>,
+    /// When the two met.
+    pub timestamp: Timestamp,
+}
+
+/// What is to stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Decision {
+    /// The local version: it is sent again, on the server's.
+    KeepLocal,
+    /// The server's version.
+    KeepRemote,
+    /// This; none deletes the document.
+    Write(Option<Body>),
+}
+
+/// Decides conflicts: a pure function, called inside a commit.
+pub trait Resolver: MaybeSend + MaybeSync + 'static {
+    /// What stands, and the name of the rule that decided. `strategy` is that of the collection, if it has one.
+    fn resolve(
+        &self,
+        conflict: &Conflict,
+        strategy: Option<ConflictStrategy>,
+    ) -> (Decision, &'static str);
+}
+
+/// Why a mutation leaves the outbox without effect.
+pub(super) struct Loss<'a> {
+    pub(super) kind: JournalKind,
+    pub(super) rule: &'a str,
+    pub(super) code: Option<String>,
+    pub(super) reason: Option<String>,
+}
+
+/// Resolves mutations inside one commit.
+pub(super) struct Resolution<'a> {
+    pub(super) tx: &'a mut Tx,
+    pub(super) target: Target,
+    pub(super) resolver: Arc<dyn Resolver>,
+    /// How far the feed was read.
+    pub(super) read_to: crate::Seq,
+    /// Entries that were written into the journal.
+    pub(super) journaled: Vec<u64>,
+}
+
+impl Resolution<'_> {
+    /// Resolves the mutation at `place` if all is known that it takes, then what that set free.
+    pub(super) async fn try_resolve(&mut self, place: Place) -> Result<()> {
+        let mut next = vec![place];
+        while let Some(place) = next.pop() {
+            next.extend(self.step(place).await?);
+        }
+        Ok(())
+    }
+
+    /// Resolves one mutation; returns those to look at afterwards.
+    async fn step(&mut self, place: Place) -> Result<Vec<Place>> {
+        if self
+            .tx
+            .get(&keys::outbox(self.target, place))
+            .await?
+            .is_none()
+        {
+            return Ok(Vec::new());
+        }
+        let mut entry = outbox::load(self.tx, self.target, place).await?;
+        match entry.progress {
+            Progress::Pinned(_) => return Ok(Vec::new()),
+            Progress::Conflicted(until) if self.read_to < until => return Ok(Vec::new()),
+            Progress::Conflicted(_) | Progress::Unsent => {}
+        }
+        let mut slots = Vec::with_capacity(entry.changes.len());
+        for change in &entry.changes {
+            slots.push(Slot::load(self.tx, change.collection, &change.id).await?);
+        }
+        for slot in &slots {
+            if slot.pending().first() != Some(&place) && entry.changes.len() == 1 {
+                // What it was made on comes first, and takes this along.
+                return Ok(Vec::new());
+            }
+            for other in slot.pending().to_vec() {
+                // One that is still on its way: its outcome comes first.
+                if other != place && outbox::load(self.tx, self.target, other).await?.is_pinned() {
+                    return Ok(Vec::new());
+                }
+            }
+        }
+        let was_waiting = matches!(entry.progress, Progress::Conflicted(_));
+        self.fold(&mut entry, &mut slots).await?;
+        self.decide(entry, slots, was_waiting).await
+    }
+
+    /// The chain of pending changes to one document becomes one: base of the first, body and revision of the last.
+    async fn fold(&mut self, entry: &mut Entry, slots: &mut [Slot]) -> Result<()> {
+        let ([change], [slot]) = (entry.changes.as_mut_slice(), slots) else {
+            return Ok(());
+        };
+        let behind: Vec<Place> = slot
+            .pending()
+            .iter()
+            .copied()
+            .filter(|place| *place > entry.place)
+            .collect();
+        let mut chain = Vec::with_capacity(behind.len());
+        for place in behind {
+            chain.push(outbox::load(self.tx, self.target, place).await?);
+        }
+        let erases = |change: &PendingChange| matches!(change.kind, ChangeKind::Erase);
+        let foldable = !erases(change)
+            && chain
+                .iter()
+                .all(|entry| matches!(entry.changes.as_slice(), [change] if !erases(change)));
+        if !foldable {
+            return Ok(());
+        }
+        for mut later in chain {
+            slot.forget_place(later.place);
+            self.tx.delete(keys::waiting(self.target, later.place));
+            outbox::remove(self.tx, self.target, &later, later.changes.len());
+            if let Some(last) = later.changes.pop() {
+                change.kind = last.kind;
+                change.rev = last.rev;
+            }
+        }
+        outbox::store(self.tx, self.target, entry, 1);
+        slot.store(self.tx);
+        Ok(())
+    }
+
+    async fn decide(
+        &mut self,
+        mut entry: Entry,
+        slots: Vec<Slot>,
+        was_waiting: bool,
+    ) -> Result<Vec<Place>> {
+        let mut remotes = Vec::with_capacity(slots.len());
+        let mut decisions = Vec::with_capacity(slots.len());
+        let mut rule = "";
+        for (change, slot) in entry.changes.iter().zip(&slots) {
+            let remote = self.remote_of(slot).await?;
+            let decision = match &remote {
+                Some(remote) if stands_on_other(change, slot, entry.place, remote) => {
+                    let (decision, by) = self.ask(change, remote)?;
+                    if decision.is_some() {
+                        rule = by;
+                    }
+                    Some(decision)
+                }
+                _ => None,
+            };
+            remotes.push(remote);
+            decisions.push(decision);
+        }
+        let met: Vec<_> = decisions.iter().flatten().collect();
+        if met.is_empty() {
+            return if was_waiting {
+                self.unexplained(entry, slots, remotes).await
+            } else {
+                Ok(Vec::new())
+            };
+        }
+        if met
+            .iter()
+            .any(|decision| matches!(decision, Some(Decision::KeepRemote)))
+        {
+            let loss = Loss {
+                kind: JournalKind::Conflict,
+                rule,
+                code: None,
+                reason: None,
+            };
+            return self.lose(entry, slots, remotes, loss).await;
+        }
+        // The outcome is what the server has already: nothing to decide, nothing to send.
+        if let ([None], [slot], [Some(_)]) = (met.as_slice(), slots.as_slice(), remotes.as_slice())
+        {
+            let mut slot = slot.clone();
+            self.drop_entry(&entry);
+            slot.forget_place(entry.place);
+            let next = slot.pending().first().copied();
+            self.adopt(&mut slot, remotes.pop().flatten());
+            self.store_slot(&slot)?;
+            return Ok(next.into_iter().collect());
+        }
+        let merged = met
+            .iter()
+            .any(|decision| matches!(decision, Some(Decision::Write(_))));
+        if met.iter().any(|decision| decision.is_some()) {
+            let winner = if merged {
+                Winner::Merged
+            } else {
+                Winner::Local
+            };
+            self.note(
+                &entry,
+                &remotes,
+                winner,
+                &Loss {
+                    kind: JournalKind::Conflict,
+                    rule,
+                    code: None,
+                    reason: None,
+                },
+            );
+        }
+        self.win(&mut entry, slots, remotes, decisions).await
+    }
+
+    /// Asks the strategy; none when both sides are the same.
+    fn ask(
+        &mut self,
+        change: &PendingChange,
+        remote: &RemoteVersion,
+    ) -> Result<(Option<Decision>, &'static str)> {
+        let local_body = change.kind.body();
+        let same = change.rev == remote.version.rev
+            || match (local_body, &remote.body) {
+                (None, None) => true,
+                (Some(local), Some(remote)) => local.same_value(remote),
+                _ => false,
+            };
+        if same {
+            return Ok((None, ""));
+        }
+        // An erase beats every strategy.
+        if remote.version.presence == Presence::Erased {
+            return Ok((Some(Decision::KeepRemote), "erased"));
+        }
+        let collection = self.tx.registry().name(change.collection)?;
+        let strategy = self
+            .tx
+            .registry()
+            .get_even_dropped(&collection)
+            .and_then(|row| row.strategy);
+        let conflict = Conflict {
+            collection,
+            document_id: change.id.clone(),
+            local: Version {
+                rev: change.rev,
+                body: local_body.cloned(),
+            },
+            remote: Version {
+                rev: remote.version.rev,
+                body: remote.body.clone(),
+            },
+            base: change.base.map(|rev| Version {
+                rev,
+                body: change.base_body.clone(),
+            }),
+            timestamp: self.tx.now(),
+        };
+        let (decision, rule) = self.resolver.resolve(&conflict, strategy);
+        Ok((Some(decision), rule))
+    }
+
+    /// The whole mutation is sent again, on the server's versions.
+    async fn win(
+        &mut self,
+        entry: &mut Entry,
+        mut slots: Vec<Slot>,
+        remotes: Vec<Option<RemoteVersion>>,
+        decisions: Vec<Option<Option<Decision>>>,
+    ) -> Result<Vec<Place>> {
+        let mut next = Vec::new();
+        for (((change, slot), remote), decision) in entry
+            .changes
+            .iter_mut()
+            .zip(&mut slots)
+            .zip(remotes)
+            .zip(decisions)
+        {
+            next.extend(
+                slot.pending()
+                    .iter()
+                    .copied()
+                    .filter(|place| *place > entry.place),
+            );
+            let (Some(remote), Some(decision)) = (remote, decision) else {
+                continue;
+            };
+            change.base = (remote.version.presence == Presence::Live).then_some(remote.version.rev);
+            change.base_body = remote.body;
+            self.tx
+                .delete(keys::shadow(self.target, slot.collection, &slot.id));
+            if let Some(Decision::Write(body)) = decision {
+                let old = PendingChange { ..change.clone() };
+                change.rev = self.tx.next_revision();
+                change.kind = body.map_or(ChangeKind::Delete, ChangeKind::Put);
+                let new = (change.rev, change.kind.body().cloned());
+                self.rebase_behind(entry.place, slot, &old, Some(new))
+                    .await?;
+                if slot.pending().last() == Some(&entry.place) {
+                    show(slot, change);
+                }
+            }
+            self.store_slot(slot)?;
+        }
+        entry.progress = Progress::Unsent;
+        self.tx.delete(keys::waiting(self.target, entry.place));
+        outbox::store(self.tx, self.target, entry, entry.changes.len());
+        self.tx.outbox_grew();
+        self.requeue_behind(&next).await?;
+        Ok(Vec::new())
+    }
+
+    /// Later mutations that met a conflict only since this one did become unsent again.
+    async fn requeue_behind(&mut self, places: &[Place]) -> Result<()> {
+        for place in places {
+            let mut entry = outbox::load(self.tx, self.target, *place).await?;
+            if matches!(entry.progress, Progress::Conflicted(_)) {
+                entry.progress = Progress::Unsent;
+                self.tx.delete(keys::waiting(self.target, *place));
+                outbox::store_head(self.tx, self.target, &entry);
+            }
+        }
+        Ok(())
+    }
+
+    /// The server saw a conflict and the feed shows none: the record in the way may not be read by this user, or the
+    /// document is gone and forgotten. Either way the change cannot stand.
+    async fn unexplained(
+        &mut self,
+        mut entry: Entry,
+        slots: Vec<Slot>,
+        remotes: Vec<Option<RemoteVersion>>,
+    ) -> Result<Vec<Place>> {
+        let stands_on_pending = slots
+            .iter()
+            .any(|slot| slot.pending().first() != Some(&entry.place));
+        if stands_on_pending {
+            // What it was made on is unsettled; it is sent again behind that.
+            entry.progress = Progress::Unsent;
+            self.tx.delete(keys::waiting(self.target, entry.place));
+            outbox::store_head(self.tx, self.target, &entry);
+            self.tx.outbox_grew();
+            return Ok(Vec::new());
+        }
+        let loss = Loss {
+            kind: JournalKind::Conflict,
+            rule: "server-version-not-readable",
+            code: Some("forbidden".to_owned()),
+            reason: Some(
+                "the server's version of the document cannot be read or is gone".to_owned(),
+            ),
+        };
+        self.lose(entry, slots, remotes, loss).await
+    }
+
+    /// The whole mutation loses: into the journal, and its documents back to the server's versions.
+    pub(super) async fn lose(
+        &mut self,
+        entry: Entry,
+        mut slots: Vec<Slot>,
+        remotes: Vec<Option<RemoteVersion>>,
+        loss: Loss<'_>,
+    ) -> Result<Vec<Place>> {
+        if !crate::mutants::active("pocket-mutant:loser-not-journaled") {
+            self.note(&entry, &remotes, Winner::Remote, &loss);
+        }
+        self.drop_entry(&entry);
+        let mut next = Vec::new();
+        for ((change, slot), remote) in entry.changes.iter().zip(&mut slots).zip(remotes) {
+            let before = slot
+                .pending()
+                .iter()
+                .copied()
+                .rfind(|place| *place < entry.place);
+            slot.forget_place(entry.place);
+            if let Some(before) = before {
+                // The version it was made on is pending itself.
+                let earlier = outbox::load(self.tx, self.target, before).await?;
+                let earlier = earlier
+                    .changes
+                    .into_iter()
+                    .find(|earlier| earlier.document() == change.document());
+                if let Some(earlier) = earlier {
+                    if slot.pending().last() == Some(&before) {
+                        show(slot, &earlier);
+                    }
+                    let stand = earlier
+                        .kind
+                        .body()
+                        .map(|body| (earlier.rev, Some(body.clone())));
+                    self.rebase_behind(entry.place, slot, change, stand).await?;
+                }
+            } else if slot.pending().is_empty() {
+                self.adopt(slot, remote);
+            } else {
+                let server = remote.filter(|remote| remote.version.presence == Presence::Live);
+                let server = server.map(|remote| (remote.version.rev, remote.body));
+                self.rebase_behind(entry.place, slot, change, server)
+                    .await?;
+            }
+            next.extend(slot.pending().first().copied());
+            self.store_slot(slot)?;
+        }
+        Ok(next)
+    }
+
+    /// Later pending edits of a document move from the version `old` to `new`, by three-way merge.
+    async fn rebase_behind(
+        &mut self,
+        place: Place,
+        slot: &mut Slot,
+        old: &PendingChange,
+        new: Option<(Revision, Option<Body>)>,
+    ) -> Result<()> {
+        let mut old_body = old.kind.body().cloned();
+        let mut stand = new;
+        for behind in slot
+            .pending()
+            .iter()
+            .copied()
+            .filter(|behind| *behind > place)
+            .collect::<Vec<_>>()
+        {
+            let mut entry = outbox::load(self.tx, self.target, behind).await?;
+            if entry.is_pinned() {
+                // It never changes again; it meets a conflict of its own.
+                return Ok(());
+            }
+            let Some(change) = entry
+                .changes
+                .iter_mut()
+                .find(|change| change.document() == old.document())
+            else {
+                continue;
+            };
+            if matches!(change.kind, ChangeKind::Erase) {
+                return Ok(());
+            }
+            let was = change.kind.body().cloned();
+            change.base = stand.as_ref().map(|(rev, _)| *rev);
+            change.base_body = stand.as_ref().and_then(|(_, body)| body.clone());
+            if let (Some(base), Some(local), Some(server)) = (&old_body, &was, &change.base_body) {
+                let prefer = if stand.as_ref().is_some_and(|(rev, _)| *rev > change.rev) {
+                    Prefer::Remote
+                } else {
+                    Prefer::Local
+                };
+                let merged =
+                    merge::three_way(&base.to_map()?, &local.to_map()?, &server.to_map()?, prefer);
+                change.kind =
+                    ChangeKind::Put(Body::from_map(&merged, &self.tx.core().limits.document)?);
+                change.rev = self.tx.next_revision();
+            }
+            stand = matches!(change.kind, ChangeKind::Put(_))
+                .then(|| (change.rev, change.kind.body().cloned()));
+            old_body = was;
+            if slot.pending().last() == Some(&behind) {
+                show(slot, change);
+            }
+            entry.progress = Progress::Unsent;
+            self.tx.delete(keys::waiting(self.target, behind));
+            outbox::store(self.tx, self.target, &entry, entry.changes.len());
+        }
+        self.tx.outbox_grew();
+        Ok(())
+    }
+
+    /// The document becomes the server's version, or what the server is known to have.
+    pub(super) fn adopt(&mut self, slot: &mut Slot, remote: Option<RemoteVersion>) {
+        self.tx
+            .delete(keys::shadow(self.target, slot.collection, &slot.id));
+        let resync = slot
+            .after
+            .as_ref()
+            .map_or(0, |document| document.head.resync);
+        slot.after = remote.map(|remote| server_document(remote.version, remote.body, resync));
+    }
+
+    /// The server's version of a document: from the shadow, or the base of its first pending change.
+    pub(super) async fn remote_of(&mut self, slot: &Slot) -> Result<Option<RemoteVersion>> {
+        let Some(version) = slot
+            .after
+            .as_ref()
+            .and_then(|document| document.head.server)
+        else {
+            return Ok(None);
+        };
+        let shadow = self
+            .tx
+            .get(&keys::shadow(self.target, slot.collection, &slot.id))
+            .await?;
+        if let Some(payload) = shadow {
+            return Ok(Some(RemoteVersion {
+                version,
+                body: Shadow::decode(&payload)?.body,
+            }));
+        }
+        if version.presence != Presence::Live {
+            return Ok(Some(RemoteVersion {
+                version,
+                body: None,
+            }));
+        }
+        let Some(first) = slot.pending().first() else {
+            let body = slot
+                .after
+                .as_ref()
+                .and_then(|document| document.body.clone());
+            return Ok(Some(RemoteVersion { version, body }));
+        };
+        let entry = outbox::load(self.tx, self.target, *first).await?;
+        let change = entry
+            .changes
+            .into_iter()
+            .find(|change| change.document() == (slot.collection, slot.id.clone()));
+        let base = change
+            .filter(|change| change.base == Some(version.rev))
+            .and_then(|change| change.base_body);
+        Ok(base.map(|body| RemoteVersion {
+            version,
+            body: Some(body),
+        }))
+    }
+
+    fn note(
+        &mut self,
+        entry: &Entry,
+        remotes: &[Option<RemoteVersion>],
+        winner: Winner,
+        loss: &Loss<'_>,
+    ) {
+        let note = Note {
+            kind: loss.kind,
+            target: self.target,
+            entry,
+            remote: remotes.to_vec(),
+            winner,
+            rule: loss.rule,
+            code: loss.code.clone(),
+            reason: loss.reason.clone(),
+        };
+        let number = journal::write(self.tx, note);
+        self.journaled.push(number);
+    }
+
+    /// Removes a mutation and all that points to it, but the places in its documents.
+    pub(super) fn drop_entry(&mut self, entry: &Entry) {
+        self.tx.delete(keys::waiting(self.target, entry.place));
+        outbox::remove(self.tx, self.target, entry, entry.changes.len());
+    }
+
+    /// Stores a document that sync changed, and tells it.
+    pub(super) fn store_slot(&mut self, slot: &Slot) -> Result<()> {
+        store_slot(self.tx, slot)
+    }
+}
+
+pub(super) fn store_slot(tx: &mut Tx, slot: &Slot) -> Result<()> {
+    slot.store(tx);
+    let document = |stored: &Option<StoredDocument>| {
+        stored
+            .clone()
+            .map(|stored| Document::of_stored(slot.id.clone(), stored))
+    };
+    let (before, after) = (document(&slot.before), document(&slot.after));
+    if before
+        .as_ref()
+        .map(|document| (document.rev, &document.body))
+        == after
+            .as_ref()
+            .map(|document| (document.rev, &document.body))
+    {
+        return Ok(());
+    }
+    let name = tx.registry().name(slot.collection)?;
+    if let Some(event) = ChangeEvent::between(name, before, after, true) {
+        tx.event(event);
+    }
+    Ok(())
+}
+
+/// Whether a change was made on another version than the server's newest.
+fn stands_on_other(
+    change: &PendingChange,
+    slot: &Slot,
+    place: Place,
+    remote: &RemoteVersion,
+) -> bool {
+    if matches!(change.kind, ChangeKind::Erase) || slot.pending().first() != Some(&place) {
+        return false;
+    }
+    match change.base {
+        Some(base) => base != remote.version.rev,
+        // None matches a missing document and a tombstone alike.
+        None => remote.version.presence == Presence::Live,
+    }
+}
+
+/// Readers see the version that a pending change makes.
+fn show(slot: &mut Slot, change: &PendingChange) {
+    if let Some(document) = &mut slot.after {
+        document.head.rev = change.rev;
+        document.head.presence = presence(&change.kind);
+        document.body = change.kind.body().cloned();
+    }
+}
+
+pub(super) fn presence(kind: &ChangeKind) -> Presence {
+    match kind {
+        ChangeKind::Put(_) => Presence::Live,
+        ChangeKind::Delete => Presence::Deleted,
+        ChangeKind::Erase => Presence::Erased,
+    }
+}
+
+pub(super) fn server_document(
+    version: ServerVersion,
+    body: Option<Body>,
+    resync: u64,
+) -> StoredDocument {
+    let head = DocumentHead {
+        rev: version.rev,
+        presence: version.presence,
+        server: Some(version),
+        resync,
+        pending: Vec::new(),
+        later: Later,
+    };
+    StoredDocument { head, body }
+}

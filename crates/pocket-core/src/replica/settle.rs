@@ -1,0 +1,311 @@
+//! Outcomes: what a mutation's answer does to outbox, documents and journal.
+
+use std::sync::Arc;
+
+use super::resolve::{self, Loss, Resolution, Resolver};
+use super::state::{ReplicaState, snapshot};
+use super::{load_target, store_target};
+use crate::commit::{Job, Tx};
+use crate::config::MAX_CLOCK_AHEAD_MS;
+use crate::journal::JournalKind;
+use crate::keys::{self, Target};
+use crate::outbox::{self, Entry, Slot};
+use crate::stored::{self, Progress, ServerVersion, TargetRow};
+use crate::{Hlc, MutationNumber, Outcome, Place, Result, Seq, Timestamp};
+
+/// The code of a refusal that a corrected clock mends.
+const CLOCK: &str = "clock";
+
+/// What outcomes did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settled {
+    /// The state afterwards.
+    pub state: ReplicaState,
+    /// Mutations that took effect.
+    pub applied: usize,
+    /// Mutations that were refused.
+    pub rejected: usize,
+    /// Mutations that met a conflict.
+    pub conflicts: usize,
+    /// Entries that were written into the journal.
+    pub journaled: Vec<u64>,
+}
+
+pub(super) struct SettleJob {
+    pub(super) target: Target,
+    pub(super) first: MutationNumber,
+    pub(super) outcomes: Vec<Outcome>,
+    pub(super) resolver: Arc<dyn Resolver>,
+}
+
+#[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
+impl Job for SettleJob {
+    type Output = Settled;
+
+    fn runs_alone(&self) -> bool {
+        true
+    }
+
+    async fn run(&mut self, tx: &mut Tx) -> Result<Settled> {
+        let mut row = load_target(tx, self.target).await?;
+        let numbers: Vec<_> = (0..self.outcomes.len() as u64)
+            .map(|index| self.first.plus(index))
+            .collect();
+        let places = self.places(tx, &numbers).await?;
+        let mut settled = Settled {
+            state: super::state::snapshot_with(tx, &row, 0),
+            applied: 0,
+            rejected: 0,
+            conflicts: 0,
+            journaled: Vec::new(),
+        };
+        let mut free: Vec<Place> = Vec::new();
+        let mut resolution = Resolution {
+            tx,
+            target: self.target,
+            resolver: self.resolver.clone(),
+            read_to: row.checkpoint.seq,
+            journaled: Vec::new(),
+        };
+        for ((number, place), outcome) in numbers.into_iter().zip(places).zip(&self.outcomes) {
+            // Not pending: an answer that was given before.
+            let Some(place) = place else { continue };
+            resolution.tx.delete(keys::number(self.target, number));
+            let entry = outbox::load(resolution.tx, self.target, place).await?;
+            match outcome {
+                Outcome::Applied { first } => {
+                    settled.applied += 1;
+                    free.extend(applied(&mut resolution, entry, *first).await?);
+                }
+                Outcome::Conflict { seqs } => {
+                    settled.conflicts += 1;
+                    wait(&mut resolution, entry, seqs);
+                    free.push(place);
+                }
+                Outcome::Rejected {
+                    code,
+                    server_time: Some(server_time),
+                    ..
+                } if code == CLOCK => {
+                    restamp(&mut resolution, entry, *server_time).await?;
+                }
+                Outcome::Rejected { code, reason, .. } => {
+                    settled.rejected += 1;
+                    free.extend(rejected(&mut resolution, entry, code, reason).await?);
+                }
+            }
+        }
+        for place in free {
+            resolution.try_resolve(place).await?;
+        }
+        settled.journaled = std::mem::take(&mut resolution.journaled);
+        self.confirm(tx, &mut row).await?;
+        store_target(tx, self.target, &row);
+        settled.state = snapshot(tx, self.target, &row).await?;
+        Ok(settled)
+    }
+}
+
+impl SettleJob {
+    async fn places(&self, tx: &mut Tx, numbers: &[MutationNumber]) -> Result<Vec<Option<Place>>> {
+        tx.read_ahead(
+            numbers
+                .iter()
+                .map(|number| keys::number(self.target, *number))
+                .collect(),
+        )
+        .await?;
+        let mut places = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            let payload = tx.get(&keys::number(self.target, *number)).await?;
+            places.push(
+                payload
+                    .map(|payload| stored::decode::<Place>(&payload))
+                    .transpose()?,
+            );
+        }
+        let rows = places
+            .iter()
+            .flatten()
+            .map(|place| keys::outbox(self.target, *place))
+            .collect();
+        tx.read_ahead(rows).await?;
+        Ok(places)
+    }
+
+    /// The mark moves to just before the first number whose outcome is unknown.
+    async fn confirm(&self, tx: &mut Tx, row: &mut TargetRow) -> Result<()> {
+        // The scan shows the store before this commit; what was just answered is passed over.
+        let mut next = row.confirmed.next();
+        while next <= row.last_number {
+            if tx.get(&keys::number(self.target, next)).await?.is_some() {
+                break;
+            }
+            row.confirmed = next;
+            next = next.next();
+        }
+        Ok(())
+    }
+}
+
+/// All changes took effect, the first at `first`.
+async fn applied(resolution: &mut Resolution<'_>, entry: Entry, first: Seq) -> Result<Vec<Place>> {
+    let target = resolution.target;
+    let documents = entry
+        .changes
+        .iter()
+        .map(crate::outbox::PendingChange::key)
+        .collect();
+    resolution.tx.read_ahead(documents).await?;
+    let mut free = Vec::new();
+    for (index, change) in (0_u64..).zip(&entry.changes) {
+        let seq = first.plus(index);
+        let mut slot = Slot::load(resolution.tx, change.collection, &change.id).await?;
+        slot.forget_place(entry.place);
+        let seen = resolution.tx.state().seen.max(change.rev.hlc);
+        resolution.tx.state().seen = seen;
+        let newer = slot
+            .after
+            .as_ref()
+            .and_then(|document| document.head.server)
+            .is_some_and(|server| server.seq > seq);
+        free.extend(slot.pending().first().copied());
+        if newer {
+            if slot.pending().is_empty() {
+                // Somebody was faster than the answer: theirs is the document, and no conflict.
+                let remote = resolution.remote_of(&slot).await?;
+                resolution.adopt(&mut slot, remote);
+            }
+        } else if let Some(document) = &mut slot.after {
+            document.head.server = Some(ServerVersion {
+                rev: change.rev,
+                seq,
+                presence: resolve::presence(&change.kind),
+            });
+            resolution
+                .tx
+                .delete(keys::shadow(target, slot.collection, &slot.id));
+        }
+        resolution.store_slot(&slot)?;
+    }
+    resolution.drop_entry(&entry);
+    Ok(free)
+}
+
+/// Some bases are not current: the mutation waits until the feed was read up to the records in its way.
+fn wait(resolution: &mut Resolution<'_>, mut entry: Entry, seqs: &[Seq]) {
+    let until = seqs.iter().max().copied().unwrap_or(Seq::ZERO);
+    entry.progress = Progress::Conflicted(until);
+    outbox::store_head(resolution.tx, resolution.target, &entry);
+    resolution.tx.put(
+        keys::waiting(resolution.target, entry.place),
+        &[&stored::encode(&until)],
+    );
+}
+
+/// The mutation leaves the outbox, its documents go back to the server's versions.
+async fn rejected(
+    resolution: &mut Resolution<'_>,
+    entry: Entry,
+    code: &str,
+    reason: &str,
+) -> Result<Vec<Place>> {
+    let mut slots = Vec::with_capacity(entry.changes.len());
+    let mut remotes = Vec::with_capacity(entry.changes.len());
+    for change in &entry.changes {
+        let slot = Slot::load(resolution.tx, change.collection, &change.id).await?;
+        remotes.push(resolution.remote_of(&slot).await?);
+        slots.push(slot);
+    }
+    let loss = Loss {
+        kind: JournalKind::Refusal,
+        rule: "refused-by-server",
+        code: Some(code.to_owned()),
+        reason: Some(reason.to_owned()),
+    };
+    resolution.lose(entry, slots, remotes, loss).await
+}
+
+/// The clock was ahead: it is set back, and the mutation gets new revisions and becomes unsent again.
+async fn restamp(
+    resolution: &mut Resolution<'_>,
+    mut entry: Entry,
+    server_time: Timestamp,
+) -> Result<()> {
+    let tx = &mut *resolution.tx;
+    tx.set_server_time(server_time);
+    // Only a clock that is ahead is set back, and only once, so restamped mutations rise among themselves.
+    let limit = Timestamp::from_millis(server_time.millis().saturating_add(MAX_CLOCK_AHEAD_MS));
+    if tx.state().clock > Hlc::from_time(limit) {
+        let clock = Hlc::from_time(server_time).max(tx.state().seen);
+        tx.state().clock = clock;
+    }
+    let place = entry.place;
+    for change in &mut entry.changes {
+        let old = change.rev;
+        change.rev = tx.next_revision();
+        let mut slot = Slot::load(tx, change.collection, &change.id).await?;
+        let at = slot.pending().iter().position(|pending| *pending == place);
+        let before = at
+            .and_then(|at| at.checked_sub(1))
+            .and_then(|at| slot.pending().get(at))
+            .copied();
+        if let Some(before) = before {
+            let earlier = outbox::load(tx, resolution.target, before).await?;
+            let stands_on = earlier
+                .changes
+                .iter()
+                .find(|earlier| earlier.document() == change.document());
+            change.base = stands_on.and_then(|earlier| earlier.kind.body().map(|_| earlier.rev));
+        }
+        let behind = at.and_then(|at| slot.pending().get(at + 1)).copied();
+        match behind {
+            Some(behind) => {
+                restand(
+                    tx,
+                    resolution.target,
+                    behind,
+                    change.document(),
+                    old,
+                    change.rev,
+                )
+                .await?
+            }
+            None => {
+                if let Some(document) = &mut slot.after {
+                    document.head.rev = change.rev;
+                }
+            }
+        }
+        slot.store(tx);
+    }
+    entry.progress = Progress::Unsent;
+    outbox::store_head(tx, resolution.target, &entry);
+    tx.outbox_grew();
+    Ok(())
+}
+
+/// A later unsent change that stood on `old` stands on `new`. One that was sent never changes: it meets a conflict,
+/// or is restamped itself.
+async fn restand(
+    tx: &mut Tx,
+    target: Target,
+    place: Place,
+    document: (keys::CollectionId, crate::DocumentId),
+    old: crate::Revision,
+    new: crate::Revision,
+) -> Result<()> {
+    let mut entry = outbox::load(tx, target, place).await?;
+    if entry.progress != Progress::Unsent {
+        return Ok(());
+    }
+    for change in &mut entry.changes {
+        if change.document() == document && change.base == Some(old) {
+            change.base = Some(new);
+        }
+    }
+    outbox::store_head(tx, target, &entry);
+    Ok(())
+}

@@ -1,0 +1,289 @@
+//! What a sync client keeps between sessions.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use super::{load_target, store_target};
+use crate::commit::{Job, Tx};
+use crate::keys::{self, Target};
+use crate::stored::{Binding, CheckpointRow, CollectionRow, TargetRow};
+use crate::{
+    ClientId, CollectionName, Epoch, Error, Hlc, MutationNumber, Result, Seq, SessionToken,
+    Timestamp, codes, database,
+};
+
+/// Which collections a client syncs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// All that sync, also those made later.
+    #[default]
+    All,
+    /// These.
+    Only(BTreeSet<CollectionName>),
+}
+
+/// A collection that is being read from the start, up to the checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joining {
+    /// Which.
+    pub collection: CollectionName,
+    /// How far it was read.
+    pub position: Seq,
+}
+
+/// How far the feed was read, and what that speaks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Checkpoint {
+    /// The opening of the log that told the place; none before the first page.
+    pub epoch: Option<Epoch>,
+    /// The last place read.
+    pub seq: Seq,
+    /// The collections it speaks for.
+    pub scope: Scope,
+    /// Collections it does not speak for yet.
+    pub joining: Vec<Joining>,
+    /// A fingerprint of the user's rights to read.
+    pub rights: Option<Bytes>,
+    /// The head that was fixed at the start of a first sync or resync.
+    pub fixed_head: Option<Seq>,
+}
+
+/// What a client knows before it connects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReplicaState {
+    /// Who it is.
+    pub client: ClientId,
+    /// What it presents at the next handshake.
+    pub token: Option<SessionToken>,
+    /// What it is bound to.
+    pub binding: Option<Binding>,
+    /// The outcomes of all numbers up to this are stored.
+    pub confirmed: MutationNumber,
+    /// The last number given.
+    pub last_number: MutationNumber,
+    /// How far the feed was read.
+    pub checkpoint: Checkpoint,
+    /// Mutations in the outbox.
+    pub pending: u64,
+    /// Mutations that met a conflict and wait for the records that stand in their way.
+    pub waiting: u64,
+    /// Open entries of the journal.
+    pub open_conflicts: u64,
+    /// When the last complete pass ended.
+    pub last_sync_at: Option<Timestamp>,
+}
+
+/// What a handshake brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// What the database is bound to from now on.
+    pub binding: Binding,
+    /// What to present next time.
+    pub token: SessionToken,
+    /// The server's time.
+    pub server_time: Timestamp,
+}
+
+impl From<&CheckpointRow> for Checkpoint {
+    fn from(row: &CheckpointRow) -> Self {
+        Self {
+            epoch: row.epoch,
+            seq: row.seq,
+            scope: row.scope.as_ref().map_or(Scope::All, |names| {
+                Scope::Only(names.iter().cloned().collect())
+            }),
+            joining: row
+                .joining
+                .iter()
+                .map(|(collection, position)| Joining {
+                    collection: collection.clone(),
+                    position: *position,
+                })
+                .collect(),
+            rights: row
+                .rights
+                .as_ref()
+                .map(|rights| Bytes::copy_from_slice(rights)),
+            fixed_head: row.fixed_head,
+        }
+    }
+}
+
+pub(super) async fn snapshot(tx: &mut Tx, target: Target, row: &TargetRow) -> Result<ReplicaState> {
+    let waiting = tx
+        .scan(
+            keys::all_waiting(target),
+            pocket_storage::ScanLimit::entries(usize::MAX),
+        )
+        .await?
+        .len();
+    Ok(snapshot_with(tx, row, waiting as u64))
+}
+
+pub(super) fn snapshot_with(tx: &mut Tx, row: &TargetRow, waiting: u64) -> ReplicaState {
+    ReplicaState {
+        client: tx.core().client,
+        token: row.token,
+        binding: row.binding.clone(),
+        confirmed: row.confirmed,
+        last_number: row.last_number,
+        checkpoint: Checkpoint::from(&row.checkpoint),
+        pending: tx.state().pending,
+        waiting,
+        open_conflicts: tx.state().open_journal,
+        last_sync_at: row.last_sync_at.map(Timestamp::from_millis),
+    }
+}
+
+pub(super) struct LoadJob {
+    pub(super) target: Target,
+    pub(super) scope: Scope,
+}
+
+#[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
+impl Job for LoadJob {
+    type Output = ReplicaState;
+
+    fn runs_alone(&self) -> bool {
+        true
+    }
+
+    async fn run(&mut self, tx: &mut Tx) -> Result<ReplicaState> {
+        let mut row = load_target(tx, self.target).await?;
+        let before = row.clone();
+        if !crate::mutants::active("pocket-mutant:joins-not-read") {
+            note_joining(tx, &mut row.checkpoint, &self.scope);
+        }
+        if row != before {
+            store_target(tx, self.target, &row);
+        }
+        snapshot(tx, self.target, &row).await
+    }
+}
+
+/// A position speaks for its collections only: others are read from the start.
+fn note_joining(tx: &mut Tx, checkpoint: &mut CheckpointRow, scope: &Scope) {
+    // Collections for which sync was switched on since.
+    let switched: Vec<(CollectionName, CollectionRow)> = tx
+        .registry()
+        .iter()
+        .filter(|(_, row)| row.joins)
+        .map(|(name, row)| (name.clone(), row.clone()))
+        .collect();
+    let wanted: Option<Vec<CollectionName>> = match scope {
+        Scope::All => None,
+        Scope::Only(names) => Some(names.iter().cloned().collect()),
+    };
+    let read_before = checkpoint.epoch.is_some();
+    let mut joining: Vec<CollectionName> = Vec::new();
+    match (&checkpoint.scope, &wanted) {
+        (Some(had), Some(names)) if read_before => {
+            joining.extend(names.iter().filter(|name| !had.contains(name)).cloned());
+        }
+        (Some(_), None) if read_before => {
+            // What else there is cannot be named, so the whole feed is read again; known records change nothing.
+            checkpoint.seq = Seq::ZERO;
+            checkpoint.joining.clear();
+        }
+        _ => {}
+    }
+    checkpoint.scope = wanted;
+    for (name, row) in switched {
+        if read_before && checkpoint.seq > Seq::ZERO {
+            joining.push(name.clone());
+        }
+        database::put_collection(
+            tx,
+            &name,
+            CollectionRow {
+                joins: false,
+                ..row
+            },
+        );
+    }
+    checkpoint.joining.retain(|(name, _)| match scope {
+        Scope::All => true,
+        Scope::Only(names) => names.contains(name),
+    });
+    for name in joining {
+        checkpoint.joining.retain(|(joining, _)| *joining != name);
+        checkpoint.joining.push((name, Seq::ZERO));
+    }
+}
+
+pub(super) struct AttachJob {
+    pub(super) target: Target,
+    pub(super) attachment: Attachment,
+}
+
+#[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
+impl Job for AttachJob {
+    type Output = ReplicaState;
+
+    fn runs_alone(&self) -> bool {
+        true
+    }
+
+    async fn run(&mut self, tx: &mut Tx) -> Result<ReplicaState> {
+        let mut row = load_target(tx, self.target).await?;
+        if let Some(bound) = &row.binding {
+            bound.check(&self.attachment.binding)?;
+        }
+        // The clock starts from the server's time: a device whose own clock is behind must not lose every conflict.
+        tx.set_server_time(self.attachment.server_time);
+        let clock = tx
+            .state()
+            .clock
+            .max(Hlc::from_time(self.attachment.server_time));
+        tx.state().clock = clock;
+        row.binding = Some(self.attachment.binding.clone());
+        row.token = Some(self.attachment.token);
+        store_target(tx, self.target, &row);
+        snapshot(tx, self.target, &row).await
+    }
+}
+
+impl Binding {
+    /// Whether a server that calls itself `other` is the one this database belongs to.
+    ///
+    /// # Errors
+    /// `other-lineage`, `other-namespace` or `other-user`.
+    pub fn check(&self, other: &Self) -> Result<()> {
+        let (code, what, bound, met) = if self.lineage != other.lineage {
+            (
+                codes::OTHER_LINEAGE,
+                "server",
+                self.lineage.to_string(),
+                other.lineage.to_string(),
+            )
+        } else if self.namespace != other.namespace {
+            (
+                codes::OTHER_NAMESPACE,
+                "namespace",
+                self.namespace.clone(),
+                other.namespace.clone(),
+            )
+        } else if self.user != other.user {
+            (
+                codes::OTHER_USER,
+                "user",
+                self.user.clone(),
+                other.user.clone(),
+            )
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(
+            code,
+            format!(
+                "this database belongs to {what} `{bound}`, but met `{met}`; nothing was sent. Connect to the one it \
+                 belongs to, or use another database"
+            ),
+        ))
+    }
+}

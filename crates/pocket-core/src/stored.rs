@@ -1,0 +1,345 @@
+//! What the values of a database hold. `docs/storage-layout.md` describes them; fixtures guard them.
+//!
+//! Each is a MessagePack array whose last element is nil or a map for later fields, inside an envelope.
+
+use bytes::Bytes;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::keys::CollectionId;
+use crate::{
+    Body, ClientId, CommitSequence, ConflictStrategy, DocumentId, Epoch, Error, Hlc, Lineage,
+    MutationNumber, Place, Result, Revision, Seq, SessionToken, codes,
+};
+
+/// The last element of each array: nil today, a map for later fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Later;
+
+impl Serialize for Later {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_none()
+    }
+}
+
+impl<'de> Deserialize<'de> for Later {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Self)
+    }
+}
+
+/// `m:database`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DatabaseHead {
+    pub(crate) name: String,
+    pub(crate) client: ClientId,
+    pub(crate) schema_version: u32,
+    pub(crate) later: Later,
+}
+
+/// `m:state`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct State {
+    /// The last local commit.
+    pub(crate) sequence: CommitSequence,
+    /// The hybrid clock, persisted with each revision it gave.
+    pub(crate) clock: Hlc,
+    /// The server's time less this device's, in milliseconds, when a server last told it.
+    pub(crate) offset: i64,
+    /// The greatest clock reading among revisions that a server accepted or sent.
+    pub(crate) seen: Hlc,
+    /// The last place given in an outbox.
+    pub(crate) last_place: Place,
+    /// The last number given to a collection.
+    pub(crate) last_collection: u32,
+    /// The last entry of the journal.
+    pub(crate) last_journal: u64,
+    /// Open entries of the journal.
+    pub(crate) open_journal: u64,
+    /// Mutations in the outbox.
+    pub(crate) pending: u64,
+    pub(crate) later: Later,
+}
+
+/// `c…`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CollectionRow {
+    pub(crate) number: u32,
+    pub(crate) sync: bool,
+    pub(crate) strategy: Option<ConflictStrategy>,
+    /// Deleted by the application; the number stays for what is still in the outbox.
+    pub(crate) dropped: bool,
+    /// Its documents on the server must be read from the start, since sync was switched on for it.
+    pub(crate) joins: bool,
+    pub(crate) later: Later,
+}
+
+impl CollectionRow {
+    pub(crate) fn id(&self) -> CollectionId {
+        CollectionId(self.number)
+    }
+}
+
+/// Whether a stored document is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
+pub(crate) enum Presence {
+    Live,
+    Deleted,
+    Erased,
+}
+
+impl From<Presence> for u8 {
+    fn from(presence: Presence) -> Self {
+        presence as Self
+    }
+}
+
+impl TryFrom<u8> for Presence {
+    type Error = String;
+
+    fn try_from(number: u8) -> Result<Self, String> {
+        match number {
+            0 => Ok(Self::Live),
+            1 => Ok(Self::Deleted),
+            2 => Ok(Self::Erased),
+            other => Err(format!("{other} is no state of a document")),
+        }
+    }
+}
+
+/// The server's version that a device knows of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ServerVersion {
+    pub(crate) rev: Revision,
+    pub(crate) seq: Seq,
+    pub(crate) presence: Presence,
+}
+
+/// `d…`: a head, then the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoredDocument {
+    pub(crate) head: DocumentHead,
+    pub(crate) body: Option<Body>,
+}
+
+/// The head of a stored document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DocumentHead {
+    pub(crate) rev: Revision,
+    pub(crate) presence: Presence,
+    /// The newest version of the server; its content is in the shadow when it is not this one.
+    pub(crate) server: Option<ServerVersion>,
+    /// The resync that last saw it.
+    pub(crate) resync: u64,
+    /// The mutations of the outbox that touch it, in order.
+    pub(crate) pending: Vec<Place>,
+    pub(crate) later: Later,
+}
+
+impl StoredDocument {
+    pub(crate) fn is_live(&self) -> bool {
+        self.head.presence == Presence::Live
+    }
+
+    /// What a change made on this version names as its base.
+    pub(crate) fn base(&self) -> Option<Revision> {
+        self.is_live().then_some(self.head.rev)
+    }
+
+    /// Head and body, to be sealed one behind the other.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = encode(&self.head);
+        if let Some(body) = &self.body {
+            bytes.extend_from_slice(body.as_bytes());
+        }
+        bytes
+    }
+
+    pub(crate) fn decode(payload: &Bytes) -> Result<Self> {
+        let (head, rest) = decode_prefix::<DocumentHead>(payload)?;
+        let body = (head.presence == Presence::Live).then(|| Body::from_trusted(rest));
+        Ok(Self { head, body })
+    }
+}
+
+/// `s…`: a head, then the body: the server's version of a document whose local version differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shadow {
+    pub(crate) body: Option<Body>,
+}
+
+impl Shadow {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = encode(&(self.body.is_some(), Later));
+        if let Some(body) = &self.body {
+            bytes.extend_from_slice(body.as_bytes());
+        }
+        bytes
+    }
+
+    pub(crate) fn decode(payload: &Bytes) -> Result<Self> {
+        let ((live, _), rest) = decode_prefix::<(bool, Later)>(payload)?;
+        Ok(Self {
+            body: live.then(|| Body::from_trusted(rest)),
+        })
+    }
+}
+
+/// What a stored change does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
+pub(crate) enum StoredKind {
+    Put,
+    Delete,
+    Erase,
+}
+
+impl From<StoredKind> for u8 {
+    fn from(kind: StoredKind) -> Self {
+        kind as Self
+    }
+}
+
+impl TryFrom<u8> for StoredKind {
+    type Error = String;
+
+    fn try_from(number: u8) -> Result<Self, String> {
+        match number {
+            0 => Ok(Self::Put),
+            1 => Ok(Self::Delete),
+            2 => Ok(Self::Erase),
+            other => Err(format!("{other} is no kind of change")),
+        }
+    }
+}
+
+/// One change of a mutation in the outbox or the journal; bodies are values of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ChangeRow {
+    pub(crate) collection: u32,
+    pub(crate) id: DocumentId,
+    pub(crate) kind: StoredKind,
+    pub(crate) rev: Revision,
+    pub(crate) base: Option<Revision>,
+    pub(crate) has_base_body: bool,
+    pub(crate) later: Later,
+}
+
+/// How far a mutation of the outbox has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Progress {
+    /// It may still change.
+    #[serde(rename = "u")]
+    Unsent,
+    /// It has its number and may be on its way; it never changes again.
+    #[serde(rename = "p")]
+    Pinned(MutationNumber),
+    /// The server answered a conflict; it waits until the feed was read up to there.
+    #[serde(rename = "c")]
+    Conflicted(Seq),
+}
+
+/// `o…`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MutationRow {
+    pub(crate) progress: Progress,
+    /// 0 changes, 1 withdrawn.
+    pub(crate) content: u8,
+    /// Connections that ended while it was in flight.
+    pub(crate) ended: u32,
+    pub(crate) changes: Vec<ChangeRow>,
+    pub(crate) later: Later,
+}
+
+/// What a database is bound to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// The server's log.
+    pub lineage: Lineage,
+    /// The namespace in it.
+    pub namespace: String,
+    /// The user the server took the client for.
+    pub user: String,
+}
+
+/// `t…`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TargetRow {
+    pub(crate) token: Option<SessionToken>,
+    pub(crate) binding: Option<Binding>,
+    /// The last number given.
+    pub(crate) last_number: MutationNumber,
+    /// The outcomes of all numbers up to this are stored.
+    pub(crate) confirmed: MutationNumber,
+    pub(crate) checkpoint: CheckpointRow,
+    pub(crate) last_sync_at: Option<i64>,
+    pub(crate) later: Later,
+}
+
+/// The checkpoint inside a target's row.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CheckpointRow {
+    pub(crate) epoch: Option<Epoch>,
+    pub(crate) seq: Seq,
+    /// The collections the position speaks for; none = all that sync.
+    pub(crate) scope: Option<Vec<crate::CollectionName>>,
+    /// Collections that are being read from the start, each with its own position.
+    pub(crate) joining: Vec<(crate::CollectionName, Seq)>,
+    pub(crate) rights: Option<serde_bytes::ByteBuf>,
+    /// The head fixed at the start of a first sync or resync.
+    pub(crate) fixed_head: Option<Seq>,
+    pub(crate) later: Later,
+}
+
+/// `j…`; bodies are values of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct JournalRow {
+    /// 0 conflict, 1 refusal.
+    pub(crate) kind: u8,
+    pub(crate) time: i64,
+    pub(crate) target: u32,
+    /// The whole mutation.
+    pub(crate) changes: Vec<ChangeRow>,
+    /// The server's version of each document, where it is known.
+    pub(crate) remote: Vec<Option<ServerVersion>>,
+    /// 0 local, 1 remote, 2 merged.
+    pub(crate) winner: u8,
+    pub(crate) rule: String,
+    /// Of a refusal.
+    pub(crate) code: Option<String>,
+    pub(crate) reason: Option<String>,
+    /// 0 open, 1 restored, 2 dismissed.
+    pub(crate) state: u8,
+    pub(crate) later: Later,
+}
+
+/// A row as MessagePack.
+pub(crate) fn encode<T: Serialize>(row: &T) -> Vec<u8> {
+    rmp_serde::to_vec(row).expect("rows of numbers, text and bytes always encode")
+}
+
+/// A row from MessagePack, nothing behind it.
+pub(crate) fn decode<T: DeserializeOwned>(payload: &Bytes) -> Result<T> {
+    let (row, rest) = decode_prefix(payload)?;
+    if rest.is_empty() {
+        Ok(row)
+    } else {
+        Err(damaged("a row has bytes behind its end"))
+    }
+}
+
+/// A row from MessagePack and what follows it.
+fn decode_prefix<T: DeserializeOwned>(payload: &Bytes) -> Result<(T, Bytes)> {
+    let mut cursor = std::io::Cursor::new(payload.as_ref());
+    let row = T::deserialize(&mut rmp_serde::Deserializer::new(&mut cursor)).map_err(damaged)?;
+    let end = usize::try_from(cursor.position()).map_err(damaged)?;
+    Ok((row, payload.slice(end..)))
+}
+
+pub(crate) fn damaged(what: impl std::fmt::Display) -> Error {
+    Error::new(
+        codes::CORRUPT,
+        format!("a stored value cannot be read: {what}"),
+    )
+}

@@ -1,0 +1,365 @@
+//! Local writes: what each operation does to document, outbox and events, in one job.
+
+use std::collections::BTreeMap;
+
+use crate::commit::{Job, Tx};
+use crate::config::MAX_TRANSACTION_CHANGES;
+use crate::keys::{self, CollectionId};
+use crate::outbox::{self, CHANGE_OVERHEAD, Edit, Slot};
+use crate::stored::{CollectionRow, DocumentHead, Later, Presence, StoredDocument};
+use crate::{
+    Body, ChangeEvent, ChangeKind, CollectionName, Document, DocumentId, Error, Result, Revision,
+    codes,
+};
+
+/// What a local write does to one document.
+#[derive(Clone, Debug)]
+pub(crate) enum Operation {
+    Insert(Body),
+    Update(Body),
+    Upsert(Body),
+    Delete,
+    HardDelete,
+}
+
+/// A local write of one document.
+#[derive(Clone, Debug)]
+pub(crate) struct Write {
+    pub(crate) collection: CollectionName,
+    pub(crate) id: DocumentId,
+    pub(crate) operation: Operation,
+}
+
+impl Write {
+    fn bytes(&self) -> usize {
+        let body = match &self.operation {
+            Operation::Insert(body) | Operation::Update(body) | Operation::Upsert(body) => {
+                body.len()
+            }
+            Operation::Delete | Operation::HardDelete => 0,
+        };
+        self.id.as_str().len() + body
+    }
+}
+
+/// A document that was read, and the version that was found.
+#[derive(Clone, Debug)]
+pub(crate) struct Read {
+    pub(crate) collection: CollectionName,
+    pub(crate) id: DocumentId,
+    pub(crate) found: Option<Revision>,
+}
+
+/// Writes that are stored together or not at all.
+#[derive(Clone, Debug)]
+pub(crate) enum WriteJob {
+    /// Each travels as a mutation of its own.
+    Each(Vec<Write>),
+    /// All travel as one mutation, if what was read still stands.
+    Transaction {
+        writes: Vec<Write>,
+        reads: Vec<Read>,
+    },
+}
+
+#[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
+impl Job for WriteJob {
+    /// The new versions, one for each write.
+    type Output = Vec<Document>;
+
+    fn weight(&self) -> usize {
+        let (Self::Each(writes) | Self::Transaction { writes, .. }) = self;
+        writes.iter().map(Write::bytes).sum()
+    }
+
+    async fn run(&mut self, tx: &mut Tx) -> Result<Vec<Document>> {
+        match self {
+            Self::Each(writes) => each(tx, writes).await,
+            Self::Transaction { writes, reads } => transaction(tx, writes, reads).await,
+        }
+    }
+}
+
+/// Documents that are worth one call to the store instead of one each.
+const READ_AHEAD: usize = 8;
+
+async fn each(tx: &mut Tx, writes: &[Write]) -> Result<Vec<Document>> {
+    if writes.len() >= READ_AHEAD {
+        let keys = writes.iter().map(|write| {
+            let row = tx.registry().existing(&write.collection)?;
+            Ok(keys::document(row.id(), &write.id))
+        });
+        let keys = keys.collect::<Result<_>>()?;
+        tx.read_ahead(keys).await?;
+    }
+    let mut documents = Vec::with_capacity(writes.len());
+    for write in writes {
+        let row = tx.registry().existing(&write.collection)?;
+        let slot = Slot::load(tx, row.id(), &write.id).await?;
+        let edit = apply(tx, &row, slot, write)?;
+        documents.push(version(&edit));
+        finish(tx, &write.collection, &row, edit).await?;
+    }
+    Ok(documents)
+}
+
+async fn transaction(tx: &mut Tx, writes: &[Write], reads: &[Read]) -> Result<Vec<Document>> {
+    for read in reads {
+        let row = tx.registry().existing(&read.collection)?;
+        let now = outbox::load_document(tx, row.id(), &read.id).await?;
+        if now.as_ref().and_then(StoredDocument::base) != read.found {
+            return Err(Error::new(
+                codes::TRANSACTION_CONFLICT,
+                format!(
+                    "document {:?} of `{}` changed since it was read; run the transaction again",
+                    read.id, read.collection
+                ),
+            ));
+        }
+    }
+    // Several writes of one document become one change: the last.
+    let mut edits: Vec<(CollectionName, CollectionRow, Edit)> = Vec::new();
+    let mut places: BTreeMap<(CollectionId, DocumentId), usize> = BTreeMap::new();
+    let mut documents = Vec::with_capacity(writes.len());
+    for write in writes {
+        let row = tx.registry().existing(&write.collection)?;
+        let at = places.get(&(row.id(), write.id.clone())).copied();
+        let slot = match at {
+            Some(at) => edits[at].2.slot.clone(),
+            None => Slot::load(tx, row.id(), &write.id).await?,
+        };
+        if at.is_some_and(|at| matches!(edits[at].2.kind, ChangeKind::Erase)) {
+            return Err(Error::validation(format!(
+                "document {:?} is erased in this transaction; write it again in another one",
+                write.id
+            )));
+        }
+        let edit = apply(tx, &row, slot, write)?;
+        documents.push(version(&edit));
+        match at {
+            Some(at) => edits[at].2 = edit,
+            None => {
+                places.insert((row.id(), write.id.clone()), edits.len());
+                edits.push((write.collection.clone(), row, edit));
+            }
+        }
+    }
+    let (synced, local): (Vec<_>, Vec<_>) = edits.into_iter().partition(|(_, row, _)| row.sync);
+    // What was made and deleted in the same transaction never was.
+    let synced: Vec<_> = synced
+        .into_iter()
+        .filter(|(_, _, edit)| {
+            edit.slot.before.is_some() || matches!(edit.kind, ChangeKind::Put(_))
+        })
+        .collect();
+    check_size(tx, &synced)?;
+    for (name, row, edit) in local {
+        finish(tx, &name, &row, edit).await?;
+    }
+    let names: Vec<_> = synced.iter().map(|(name, ..)| name.clone()).collect();
+    let mut edits: Vec<_> = synced.into_iter().map(|(.., edit)| edit).collect();
+    if !edits.is_empty() {
+        outbox::enqueue(tx, &mut edits).await?;
+    }
+    for (name, edit) in names.iter().zip(&edits) {
+        store(tx, name, &edit.slot);
+    }
+    Ok(documents)
+}
+
+/// A transaction on synced collections must fit into one message with room to spare, now and not in the queue.
+fn check_size(tx: &Tx, synced: &[(CollectionName, CollectionRow, Edit)]) -> Result<()> {
+    let bytes: usize = synced
+        .iter()
+        .map(|(_, _, edit)| {
+            edit.slot.id.as_str().len() + edit.kind.body().map_or(0, Body::len) + CHANGE_OVERHEAD
+        })
+        .sum();
+    let most = tx.core().limits.message_bytes / 2;
+    if synced.len() > MAX_TRANSACTION_CHANGES || (bytes > most && synced.len() > 1) {
+        return Err(Error::new(
+            codes::TRANSACTION_TOO_LARGE,
+            format!(
+                "a transaction of {} changes and {bytes} bytes cannot be sent; at most {MAX_TRANSACTION_CHANGES} \
+                 changes and {most} bytes of synced documents",
+                synced.len()
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn version(edit: &Edit) -> Document {
+    Document::new(edit.slot.id.clone(), edit.rev, edit.kind.body().cloned())
+}
+
+/// What `write` makes of the document in `slot`.
+fn apply(tx: &mut Tx, row: &CollectionRow, mut slot: Slot, write: &Write) -> Result<Edit> {
+    let current = slot.after.as_ref();
+    let kind = match &write.operation {
+        Operation::Insert(body) => {
+            if current.is_some_and(StoredDocument::is_live) {
+                return Err(Error::new(
+                    codes::DOCUMENT_EXISTS,
+                    format!(
+                        "there is a document {:?} in `{}` already; update or upsert it",
+                        write.id, write.collection
+                    ),
+                ));
+            }
+            ChangeKind::Put(body.clone())
+        }
+        Operation::Upsert(body) => ChangeKind::Put(body.clone()),
+        Operation::Update(patch) => {
+            let body = live_body(current, write)?;
+            ChangeKind::Put(body.merge_top_level(patch, &tx.core().limits.document)?)
+        }
+        Operation::Delete => {
+            live_body(current, write)?;
+            ChangeKind::Delete
+        }
+        Operation::HardDelete if current.is_none() => return Err(missing(write)),
+        Operation::HardDelete => ChangeKind::Erase,
+    };
+    let rev = tx.next_revision();
+    let old = current.map(|document| &document.head);
+    let presence = match kind {
+        ChangeKind::Put(_) => Presence::Live,
+        ChangeKind::Delete => Presence::Deleted,
+        ChangeKind::Erase => Presence::Erased,
+    };
+    let head = DocumentHead {
+        rev,
+        presence,
+        server: old.and_then(|head| head.server),
+        resync: old.map_or(0, |head| head.resync),
+        pending: old.map_or_else(Vec::new, |head| head.pending.clone()),
+        later: Later,
+    };
+    // Without sync nobody needs a tombstone.
+    slot.after = (row.sync || presence == Presence::Live).then(|| StoredDocument {
+        head,
+        body: kind.body().cloned(),
+    });
+    Ok(Edit { slot, kind, rev })
+}
+
+fn live_body<'a>(current: Option<&'a StoredDocument>, write: &Write) -> Result<&'a Body> {
+    let document = current.ok_or_else(|| missing(write))?;
+    document.body.as_ref().ok_or_else(|| {
+        Error::new(
+            codes::DOCUMENT_DELETED,
+            format!(
+                "document {:?} of `{}` was deleted; insert it to make it anew",
+                write.id, write.collection
+            ),
+        )
+    })
+}
+
+fn missing(write: &Write) -> Error {
+    Error::new(
+        codes::DOCUMENT_NOT_FOUND,
+        format!(
+            "there is no document {:?} in `{}`",
+            write.id, write.collection
+        ),
+    )
+}
+
+/// Puts an edit into the outbox as a mutation of its own, if the collection syncs, and stores the document.
+async fn finish(
+    tx: &mut Tx,
+    name: &CollectionName,
+    row: &CollectionRow,
+    mut edit: Edit,
+) -> Result<()> {
+    if row.sync {
+        outbox::enqueue(tx, std::slice::from_mut(&mut edit)).await?;
+    }
+    store(tx, name, &edit.slot);
+    Ok(())
+}
+
+fn store(tx: &mut Tx, name: &CollectionName, slot: &Slot) {
+    slot.store(tx);
+    let document = |stored: &Option<StoredDocument>| {
+        stored
+            .clone()
+            .map(|stored| Document::of_stored(slot.id.clone(), stored))
+    };
+    let event = ChangeEvent::between(
+        name.clone(),
+        document(&slot.before),
+        document(&slot.after),
+        false,
+    );
+    if let Some(event) = event {
+        tx.event(event);
+    }
+}
+
+/// Deletes every document of a collection, each as a mutation of its own.
+#[derive(Clone, Debug)]
+pub(crate) struct ClearJob {
+    pub(crate) collection: CollectionName,
+    /// Also forgets the collection's settings.
+    pub(crate) forget: bool,
+}
+
+#[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
+impl Job for ClearJob {
+    /// Documents that were deleted.
+    type Output = u64;
+
+    fn runs_alone(&self) -> bool {
+        true
+    }
+
+    async fn run(&mut self, tx: &mut Tx) -> Result<u64> {
+        let row = tx.registry().existing(&self.collection)?;
+        let mut range = keys::documents(row.id());
+        let mut count = 0;
+        loop {
+            let entries = tx
+                .scan(range.clone(), pocket_storage::ScanLimit::entries(1_000))
+                .await?;
+            let Some((last, _)) = entries.last() else {
+                break;
+            };
+            range = range.after(last.clone());
+            for (key, payload) in &entries {
+                let stored = StoredDocument::decode(payload)?;
+                if !stored.is_live() {
+                    continue;
+                }
+                let id = keys::document_id(key)
+                    .ok_or_else(|| crate::stored::damaged("a document's key is too short"))?;
+                let write = Write {
+                    collection: self.collection.clone(),
+                    id: DocumentId::new(id)?,
+                    operation: Operation::Delete,
+                };
+                let slot = Slot {
+                    collection: row.id(),
+                    id: write.id.clone(),
+                    before: Some(stored.clone()),
+                    after: Some(stored),
+                };
+                let edit = apply(tx, &row, slot, &write)?;
+                finish(tx, &self.collection, &row, edit).await?;
+                count += 1;
+            }
+        }
+        if self.forget {
+            let gone = CollectionRow {
+                dropped: true,
+                ..row
+            };
+            crate::database::put_collection(tx, &self.collection, gone);
+        }
+        Ok(count)
+    }
+}
