@@ -4,7 +4,7 @@
 //! come back spread over the whole delay (Marc Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015).
 
 /// The longest delay between attempts, in milliseconds.
-pub const MAX_DELAY_MILLIS: u64 = 30_000;
+pub(crate) const MAX_DELAY_MILLIS: u64 = 30_000;
 
 /// Delays that grow with each failure in a row.
 #[derive(Clone, Debug)]

@@ -10,10 +10,17 @@ pub mod session;
 mod status;
 pub mod store;
 
-/*NATIVE*/
+#[cfg(not(target_arch = "wasm32"))]
+mod driver;
+#[cfg(not(target_arch = "wasm32"))]
+mod engine;
+#[cfg(not(target_arch = "wasm32"))]
+mod transport;
 
 pub use config::{Direction, SyncConfig};
 pub use endpoint::Endpoint;
+#[cfg(not(target_arch = "wasm32"))]
+pub use engine::SyncEngine;
 pub use error::{SyncError, codes};
 pub use moment::Moment;
 pub use session::{

@@ -1,7 +1,7 @@
 //! The connection, as the session sees it.
 
-use pocket_core::{Epoch, Seq};
-use pocket_sync_protocol::{ServerLimits, Welcome};
+use pocket_core::Seq;
+use pocket_sync_protocol::Welcome;
 
 use super::pull::Pulling;
 use super::push::Pushing;
@@ -76,7 +76,6 @@ pub(super) struct Live {
     pub(super) welcome: Welcome,
     pub(super) attached: bool,
     pub(super) heartbeat: u64,
-    pub(super) epoch: Epoch,
     /// The newest place the server told of.
     pub(super) head: Seq,
     /// When it told.
@@ -100,7 +99,6 @@ impl Live {
             connection,
             attached: false,
             heartbeat: heartbeat.clamp(MIN_HEARTBEAT_MILLIS, MAX_HEARTBEAT_MILLIS),
-            epoch: welcome.epoch,
             head: welcome.head,
             head_at: now,
             pinged_at: now,
@@ -110,10 +108,6 @@ impl Live {
             pull: Pulling::new(config.batch_size, now),
             welcome,
         }
-    }
-
-    pub(super) fn limits(&self) -> &ServerLimits {
-        &self.welcome.limits
     }
 
     /// An id for the next request; they rise.

@@ -62,7 +62,7 @@ pub struct Session {
 enum Attention {
     None,
     /// It may go away: the session tries again, slowly.
-    Retrying(SyncError),
+    Retrying,
     /// It does not go away by itself, and going on could do harm.
     Halted(SyncError),
 }
@@ -157,7 +157,7 @@ impl Session {
         self.config.token = token;
         let blocked = match &self.attention {
             Attention::None => false,
-            Attention::Retrying(_) => true,
+            Attention::Retrying => true,
             Attention::Halted(error) => error.code() == codes::OTHER_USER,
         };
         if self.running && blocked {
@@ -294,10 +294,7 @@ impl Session {
                 Some(wait.saturating_add(self.backoff.next())),
                 Attention::None,
             ),
-            Return::Slowly => (
-                Some(self.backoff.slow()),
-                Attention::Retrying(error.clone()),
-            ),
+            Return::Slowly => (Some(self.backoff.slow()), Attention::Retrying),
             Return::Never => (None, Attention::Halted(error.clone())),
         };
         self.retry_at = at

@@ -230,12 +230,6 @@ impl Session {
             Ok(records) => records,
             Err(error) => return self.broken(error.into()),
         };
-        if page.epoch != live.epoch {
-            return self.broken(SyncError::retryable(
-                wire::BAD_FRAME,
-                "a page of another epoch than the welcome's",
-            ));
-        }
         live.told_head(page.head, now);
         let incoming = incoming(page, records);
         match live

@@ -47,10 +47,22 @@ pub(super) struct Pushing {
 #[derive(Debug)]
 struct Flight {
     id: u32,
+    /// The number of the first mutation without an outcome that was moved on.
     first: MutationNumber,
-    /// The number of changes of each mutation.
-    changes: Vec<u64>,
-    outcomes: Option<Vec<Outcome>>,
+    /// The number of changes of each mutation from there on.
+    changes: VecDeque<u64>,
+    /// What is known of them, from the first on.
+    outcomes: Vec<Outcome>,
+}
+
+impl Flight {
+    fn is_complete(&self) -> bool {
+        self.outcomes.len() >= self.changes.len()
+    }
+
+    fn expects(&self) -> MutationNumber {
+        self.first.plus(self.outcomes.len() as u64)
+    }
 }
 
 #[derive(Debug)]
@@ -112,7 +124,7 @@ impl Pushing {
     pub(super) fn waiting_since(&self) -> Option<Moment> {
         self.flying
             .iter()
-            .any(|flight| flight.outcomes.is_none())
+            .any(|flight| !flight.is_complete())
             .then_some(self.moved_at)
     }
 
@@ -235,34 +247,35 @@ impl Pushing {
             id,
             first,
             changes: counts,
-            outcomes: None,
+            outcomes: Vec::new(),
         });
         Ok(Some(frame))
     }
 
-    /// Takes the outcomes of a push that is on its way; those of any other are ignored.
+    /// Takes the outcomes of a push that is on its way; those of any other, and those told before, are ignored.
     ///
     /// Returns the highest place they tell of, or what is wrong with them.
     fn outcomes(&mut self, answer: Outcomes, now: Moment) -> Result<Option<Seq>, ProtocolError> {
         let Some(flight) = self.flying.iter_mut().find(|flight| flight.id == answer.id) else {
             return Ok(None);
         };
-        if flight.outcomes.is_some() {
+        if answer.first < flight.expects() {
             return Ok(None);
         }
-        let complete = answer.outcomes.len() == flight.changes.len();
-        let fits =
-            answer.outcomes.len() <= flight.changes.len() && (complete || answer.gap.is_some());
-        if answer.first != flight.first || !fits {
+        let known = flight.outcomes.len();
+        if answer.first > flight.expects() || known + answer.outcomes.len() > flight.changes.len() {
             return Err(ProtocolError::bad_frame(format!(
                 "outcomes from {} do not fit their push",
                 answer.first
             )));
         }
         let mut highest = None;
-        let mut outcomes = Vec::with_capacity(answer.outcomes.len());
-        for (outcome, changes) in answer.outcomes.into_iter().zip(&flight.changes) {
-            outcomes.push(match outcome {
+        for (outcome, changes) in answer
+            .outcomes
+            .into_iter()
+            .zip(flight.changes.iter().skip(known))
+        {
+            flight.outcomes.push(match outcome {
                 Outcome::Applied { first: Seq::ZERO } if *changes > 0 => too_large(),
                 Outcome::Applied { first } => {
                     highest = highest.max(Some(first.plus(changes.saturating_sub(1))));
@@ -271,29 +284,29 @@ impl Pushing {
                 other => other,
             });
         }
-        flight.outcomes = Some(outcomes);
         self.moved_at = now;
         self.collect();
         Ok(highest)
     }
 
-    /// Moves the outcomes whose turn it is: those of the oldest pushes, in order.
+    /// Moves on the outcomes whose turn it is: those of the oldest pushes, in order and without a hole.
     fn collect(&mut self) {
-        while let Some(Flight {
-            outcomes: Some(_), ..
-        }) = self.flying.front()
-        {
-            let Some(Flight {
-                first, outcomes, ..
-            }) = self.flying.pop_front()
-            else {
+        while let Some(flight) = self.flying.front_mut() {
+            let complete = flight.is_complete();
+            if !flight.outcomes.is_empty() {
+                let first = flight.first;
+                flight.first = flight.expects();
+                flight.changes.drain(..flight.outcomes.len());
+                let done = self.done.get_or_insert(Done {
+                    first,
+                    outcomes: Vec::new(),
+                });
+                done.outcomes.append(&mut flight.outcomes);
+            }
+            if !complete {
                 return;
-            };
-            let done = self.done.get_or_insert(Done {
-                first,
-                outcomes: Vec::new(),
-            });
-            done.outcomes.extend(outcomes.into_iter().flatten());
+            }
+            self.flying.pop_front();
         }
     }
 }

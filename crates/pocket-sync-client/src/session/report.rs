@@ -9,7 +9,7 @@ impl Session {
     fn status(&self) -> Status {
         match &self.attention {
             _ if !self.running => Status::Offline,
-            Attention::Retrying(_) | Attention::Halted(_) => Status::Error,
+            Attention::Retrying | Attention::Halted(_) => Status::Error,
             Attention::None if !self.link.is_attached() => Status::Offline,
             Attention::None if self.is_idle() => Status::Idle,
             Attention::None => Status::Syncing,

@@ -1,0 +1,349 @@
+//! The tokio driver: one task that feeds a session and does what it says.
+//!
+//! Everything happens in this one task, also the store's work and the socket's: a frame that arrives is decoded,
+//! applied and answered without a hop to another thread.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
+use pocket_core::JournalEntry;
+use pocket_core::replica::{Replica, Resolver, Scope};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, Sleep};
+
+use crate::session::{Effect, Event, Pass, Session, StoreAnswer, StoreRequest};
+use crate::store::perform;
+use crate::transport::{Connection, Incoming, connect};
+use crate::{Endpoint, Moment, Progress, Snapshot, Stats, Status, SyncError};
+
+/// Calls that wait for the driver to take them.
+pub(crate) const WAITING_CALLS: usize = 64;
+
+/// What the handle asks of the driver.
+pub(crate) enum Control {
+    Start(oneshot::Sender<()>),
+    Stop(oneshot::Sender<()>),
+    Command {
+        pass: Pass,
+        answer: oneshot::Sender<Result<(), SyncError>>,
+    },
+    Token(Option<String>),
+}
+
+/// What the handle lets others watch.
+pub(crate) struct Watched {
+    pub(crate) status: watch::Sender<Status>,
+    pub(crate) stats: watch::Sender<Stats>,
+    pub(crate) progress: watch::Sender<Progress>,
+    pub(crate) snapshot: watch::Sender<Snapshot>,
+    pub(crate) listeners: Mutex<Vec<Listener>>,
+}
+
+/// Who wants to hear of conflicts.
+pub(crate) type Listener = Arc<dyn Fn(&JournalEntry) + Send + Sync>;
+
+impl Default for Watched {
+    fn default() -> Self {
+        Self {
+            status: watch::Sender::default(),
+            stats: watch::Sender::default(),
+            progress: watch::Sender::default(),
+            snapshot: watch::Sender::default(),
+            listeners: Mutex::default(),
+        }
+    }
+}
+
+impl Watched {
+    fn publish(&self, snapshot: Snapshot) {
+        set(&self.status, snapshot.status);
+        set(&self.stats, snapshot.stats.clone());
+        set(&self.progress, snapshot.progress);
+        self.snapshot.send_replace(snapshot);
+    }
+}
+
+fn set<T: PartialEq>(watched: &watch::Sender<T>, value: T) {
+    watched.send_if_modified(|current| {
+        let changed = *current != value;
+        *current = value;
+        changed
+    });
+}
+
+/// The connection as the driver holds it; the session's numbers tell old ones from new.
+enum Wire {
+    None,
+    Opening(
+        u64,
+        BoxFuture<'static, Result<Box<dyn Connection>, SyncError>>,
+    ),
+    Open(u64, Box<dyn Connection>),
+}
+
+pub(crate) struct Driver {
+    session: Session,
+    replica: Replica,
+    scope: Scope,
+    resolver: Arc<dyn Resolver>,
+    endpoint: Arc<Endpoint>,
+    token: Option<String>,
+    controls: mpsc::Receiver<Control>,
+    outbox: watch::Receiver<u64>,
+    watched: Arc<Watched>,
+    began: Instant,
+    wire: Wire,
+    store: Option<BoxFuture<'static, StoreAnswer>>,
+    closing: Option<tokio::task::JoinHandle<()>>,
+    timer: Option<Pin<Box<Sleep>>>,
+    commands: BTreeMap<u64, oneshot::Sender<Result<(), SyncError>>>,
+    last_command: u64,
+    stopping: Vec<oneshot::Sender<()>>,
+}
+
+/// What a driver is made of.
+pub(crate) struct Parts {
+    pub(crate) session: Session,
+    pub(crate) replica: Replica,
+    pub(crate) scope: Scope,
+    pub(crate) resolver: Arc<dyn Resolver>,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) token: Option<String>,
+    pub(crate) controls: mpsc::Receiver<Control>,
+    pub(crate) watched: Arc<Watched>,
+}
+
+impl Driver {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            outbox: parts.replica.outbox_signal(),
+            session: parts.session,
+            replica: parts.replica,
+            scope: parts.scope,
+            resolver: parts.resolver,
+            endpoint: Arc::new(parts.endpoint),
+            token: parts.token,
+            controls: parts.controls,
+            watched: parts.watched,
+            began: Instant::now(),
+            wire: Wire::None,
+            store: None,
+            closing: None,
+            timer: None,
+            commands: BTreeMap::new(),
+            last_command: 0,
+            stopping: Vec::new(),
+        }
+    }
+
+    /// Runs until the last handle is gone and what is under way has ended.
+    pub(crate) async fn run(mut self) {
+        while let Some(event) = self.next_event().await {
+            self.handle(event);
+            self.acknowledge_stops().await;
+        }
+        self.handle(Event::Stop);
+        self.finish().await;
+    }
+
+    async fn next_event(&mut self) -> Option<Event> {
+        tokio::select! {
+            control = self.controls.recv() => Some(self.control(control?)),
+            answer = answer(&mut self.store) => Some(Event::Stored(answer)),
+            event = incoming(&mut self.wire) => Some(event),
+            () = elapsed(&mut self.timer) => Some(Event::Timer),
+            // The database lives as long as the replica, so its sender does too.
+            _ = self.outbox.changed() => Some(Event::OutboxGrew),
+        }
+    }
+
+    fn control(&mut self, control: Control) -> Event {
+        match control {
+            Control::Start(done) => {
+                let _ = done.send(());
+                Event::Start
+            }
+            Control::Stop(done) => {
+                self.stopping.push(done);
+                Event::Stop
+            }
+            Control::Command { pass, answer } => {
+                self.last_command += 1;
+                self.commands.insert(self.last_command, answer);
+                Event::Command {
+                    id: self.last_command,
+                    pass,
+                }
+            }
+            Control::Token(token) => {
+                self.token.clone_from(&token);
+                Event::TokenChanged(token)
+            }
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment::from_millis(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn handle(&mut self, event: Event) {
+        for effect in self.session.handle(self.now(), event) {
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Open { connection } => self.open(connection),
+            Effect::Close { code, reason } => self.close(code, reason),
+            Effect::Send(frame) => {
+                if let Wire::Open(_, socket) = &mut self.wire {
+                    socket.send(frame);
+                }
+            }
+            Effect::Store(request) => self.store = Some(self.perform(request)),
+            Effect::Timer(deadline) => {
+                self.timer = deadline.map(|deadline| {
+                    let at = self.began + std::time::Duration::from_millis(deadline.millis());
+                    Box::pin(tokio::time::sleep_until(at))
+                });
+            }
+            Effect::Publish(snapshot) => self.watched.publish(*snapshot),
+            Effect::Finished { id, result } => {
+                if let Some(answer) = self.commands.remove(&id) {
+                    // Whoever asked may have gone away.
+                    let _ = answer.send(result);
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, connection: u64) {
+        let (endpoint, token) = (self.endpoint.clone(), self.token.clone());
+        let opening = async move { connect(&endpoint, token.as_deref()).await };
+        self.wire = Wire::Opening(connection, Box::pin(opening));
+    }
+
+    fn close(&mut self, code: u16, reason: String) {
+        if let Wire::Open(_, socket) = std::mem::replace(&mut self.wire, Wire::None) {
+            self.closing = Some(tokio::spawn(socket.close(code, reason)));
+        }
+    }
+
+    fn perform(&self, request: StoreRequest) -> BoxFuture<'static, StoreAnswer> {
+        let (replica, scope, resolver) = (
+            self.replica.clone(),
+            self.scope.clone(),
+            self.resolver.clone(),
+        );
+        let watched = self.watched.clone();
+        Box::pin(async move {
+            let answer = perform(&replica, &scope, &resolver, request).await;
+            tell_listeners(&replica, &watched, &answer);
+            answer
+        })
+    }
+
+    /// A stop is done when nothing of this engine touches the database or the network any more.
+    async fn acknowledge_stops(&mut self) {
+        if self.stopping.is_empty() {
+            return;
+        }
+        self.finish().await;
+        for done in self.stopping.drain(..) {
+            let _ = done.send(());
+        }
+    }
+
+    async fn finish(&mut self) {
+        if self.store.is_some() {
+            let answer = answer(&mut self.store).await;
+            self.handle(Event::Stored(answer));
+        }
+        if let Some(closing) = self.closing.take() {
+            let _ = closing.await;
+        }
+    }
+}
+
+/// Reads the new entries of the journal for those who asked to hear of them.
+fn tell_listeners(replica: &Replica, watched: &Watched, answer: &StoreAnswer) {
+    let journaled = match answer {
+        StoreAnswer::Settled(settled) => &settled.journaled,
+        StoreAnswer::Applied(applied) => &applied.journaled,
+        _ => return,
+    };
+    let listeners = watched
+        .listeners
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    let (Some(first), false) = (journaled.iter().min().copied(), listeners.is_empty()) else {
+        return;
+    };
+    let (journal, count) = (replica.database().journal(), journaled.len());
+    tokio::spawn(async move {
+        let entries = journal
+            .list(first.checked_sub(1), count)
+            .await
+            .unwrap_or_default();
+        for entry in &entries {
+            listeners.iter().for_each(|listener| listener(entry));
+        }
+    });
+}
+
+async fn answer(store: &mut Option<BoxFuture<'static, StoreAnswer>>) -> StoreAnswer {
+    let answer = match store {
+        Some(under_way) => under_way.await,
+        None => std::future::pending().await,
+    };
+    *store = None;
+    answer
+}
+
+async fn elapsed(timer: &mut Option<Pin<Box<Sleep>>>) {
+    match timer {
+        Some(sleep) => sleep.as_mut().await,
+        None => std::future::pending().await,
+    }
+    *timer = None;
+}
+
+/// What the connection brings next. Safe to drop at any time: what it holds stays in `wire`.
+async fn incoming(wire: &mut Wire) -> Event {
+    match wire {
+        Wire::None => std::future::pending().await,
+        Wire::Opening(connection, opening) => {
+            let connection = *connection;
+            let opened = opening.await;
+            match opened {
+                Ok(socket) => {
+                    *wire = Wire::Open(connection, socket);
+                    Event::Opened { connection }
+                }
+                Err(error) => {
+                    *wire = Wire::None;
+                    Event::Refused { connection, error }
+                }
+            }
+        }
+        Wire::Open(connection, socket) => {
+            let connection = *connection;
+            match poll_fn(|context| socket.poll(context)).await {
+                Incoming::Frame(bytes) => Event::Frame { connection, bytes },
+                Incoming::Closed { code, reason } => {
+                    *wire = Wire::None;
+                    Event::Closed {
+                        connection,
+                        code,
+                        reason,
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The sync engine: the handle an application holds.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pocket_core::replica::{Checkpoint, Replica, ReplicaState};
+use pocket_core::{Database, JournalEntry, Subscription, Target};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::config::{SyncConfig, check_token};
+use crate::driver::{Control, Driver, Parts, WAITING_CALLS, Watched};
+use crate::session::{Pass, Session};
+use crate::{Progress, Snapshot, Stats, Status, SyncError};
+
+/// Keeps a database in step with a server. Clones share one engine; it ends with the last of them.
+///
+/// All methods may be called from several tasks at the same time. `start` must be called within a tokio runtime.
+#[derive(Clone)]
+pub struct SyncEngine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    replica: Replica,
+    config: Mutex<SyncConfig>,
+    watched: Arc<Watched>,
+    task: Mutex<Task>,
+}
+
+enum Task {
+    None,
+    Running(mpsc::Sender<Control>, JoinHandle<()>),
+    Destroyed,
+}
+
+impl SyncEngine {
+    /// An engine for this database. Nothing happens before [`start`](Self::start).
+    pub fn new(database: &Database, config: SyncConfig) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                replica: Replica::new(database, Target::DEFAULT),
+                config: Mutex::new(config),
+                watched: Arc::default(),
+                task: Mutex::new(Task::None),
+            }),
+        }
+    }
+
+    /// Begins to sync, and goes on until [`stop`](Self::stop). Works offline: it does not wait for the server.
+    ///
+    /// # Errors
+    /// `config`, `bad-collection-name` or `plaintext-refused` when the configuration cannot work; `destroyed`.
+    pub async fn start(&self) -> Result<(), SyncError> {
+        let controls = self.driver()?;
+        let (done, started) = oneshot::channel();
+        controls
+            .send(Control::Start(done))
+            .await
+            .map_err(|_| SyncError::destroyed())?;
+        started.await.map_err(|_| SyncError::destroyed())
+    }
+
+    /// Closes the connection and stays away until the next [`start`](Self::start).
+    ///
+    /// When it returns, the engine touches neither the network nor the database. Local writes keep entering the
+    /// outbox.
+    ///
+    /// # Errors
+    /// `destroyed`.
+    pub async fn stop(&self) -> Result<(), SyncError> {
+        let Some(controls) = self.running()? else {
+            return Ok(());
+        };
+        let (done, stopped) = oneshot::channel();
+        controls
+            .send(Control::Stop(done))
+            .await
+            .map_err(|_| SyncError::destroyed())?;
+        stopped.await.map_err(|_| SyncError::destroyed())
+    }
+
+    /// Stops for good: every later call fails with `destroyed`. What is stored stays stored.
+    pub async fn destroy(&self) {
+        let task = std::mem::replace(&mut *self.task(), Task::Destroyed);
+        if let Task::Running(controls, handle) = task {
+            drop(controls);
+            // A task that panicked has ended as well.
+            let _ = handle.await;
+        }
+    }
+
+    /// Makes a complete pass: returns when all that was in the outbox is settled and all that the server had is here.
+    ///
+    /// What conflicts put into the outbox meanwhile belongs to the pass. Refused changes do not fail it: they are in
+    /// the journal.
+    ///
+    /// # Errors
+    /// What keeps it from connecting, at once; `connect` after `max_retry_attempts` lost connections; `stopped`.
+    pub async fn force_sync(&self) -> Result<(), SyncError> {
+        self.command(Pass::Both).await
+    }
+
+    /// Returns when all that was in the outbox at the call is settled.
+    ///
+    /// # Errors
+    /// As [`force_sync`](Self::force_sync), and `direction` when the engine only pulls.
+    pub async fn push(&self) -> Result<(), SyncError> {
+        self.command(Pass::Push).await
+    }
+
+    /// Returns when all that the server had at the call is here.
+    ///
+    /// # Errors
+    /// As [`force_sync`](Self::force_sync), and `direction` when the engine only pushes.
+    pub async fn pull(&self) -> Result<(), SyncError> {
+        self.command(Pass::Pull).await
+    }
+
+    /// The status: the current one at once, then each newest one.
+    pub fn status(&self) -> Subscription<Status> {
+        Subscription::newest(self.inner.watched.status.subscribe())
+    }
+
+    /// The counts: the current ones at once, then each newest ones.
+    pub fn stats(&self) -> Subscription<Stats> {
+        Subscription::newest(self.inner.watched.stats.subscribe())
+    }
+
+    /// What is left, both ways: the current figures at once, then each newest ones.
+    pub fn progress(&self) -> Subscription<Progress> {
+        Subscription::newest(self.inner.watched.progress.subscribe())
+    }
+
+    /// How everything stands at this moment.
+    pub fn snapshot(&self) -> Snapshot {
+        self.inner.watched.snapshot.borrow().clone()
+    }
+
+    /// Mutations in the outbox: written here and not settled by the server.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn pending_changes(&self) -> Result<u64, SyncError> {
+        Ok(self.state().await?.pending)
+    }
+
+    /// How far the server's feed is read and stored.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn checkpoint(&self) -> Result<Checkpoint, SyncError> {
+        Ok(self.state().await?.checkpoint)
+    }
+
+    /// Says who this is from now on. An engine that waits for a better token connects again at once; a connection
+    /// that is open goes on.
+    ///
+    /// # Errors
+    /// `config` when it cannot be a token; `plaintext-refused` when it may not travel to this server; `destroyed`.
+    pub async fn set_auth_token(&self, token: Option<&str>) -> Result<(), SyncError> {
+        token.map_or(Ok(()), check_token)?;
+        {
+            let mut config = self.config();
+            let mut changed = config.clone();
+            changed.auth_token = token.map(ToOwned::to_owned);
+            changed.endpoint()?;
+            *config = changed;
+        }
+        let Some(controls) = self.running()? else {
+            return Ok(());
+        };
+        let changed = Control::Token(token.map(ToOwned::to_owned));
+        controls
+            .send(changed)
+            .await
+            .map_err(|_| SyncError::destroyed())
+    }
+
+    /// Calls `listener` with each new entry of the journal, after it is stored: conflicts, whoever won, and refusals.
+    ///
+    /// It is called on the runtime's workers and should be quick.
+    pub fn on_conflict(&self, listener: impl Fn(&JournalEntry) + Send + Sync + 'static) {
+        let mut listeners = self
+            .inner
+            .watched
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        listeners.push(Arc::new(listener));
+    }
+
+    async fn state(&self) -> Result<ReplicaState, SyncError> {
+        let scope = self.config().scope()?;
+        Ok(self.inner.replica.load(&scope).await?)
+    }
+
+    async fn command(&self, pass: Pass) -> Result<(), SyncError> {
+        let controls = self.running()?.ok_or_else(SyncError::stopped)?;
+        let (answer, done) = oneshot::channel();
+        controls
+            .send(Control::Command { pass, answer })
+            .await
+            .map_err(|_| SyncError::destroyed())?;
+        done.await.unwrap_or_else(|_| Err(SyncError::destroyed()))
+    }
+
+    /// The way to the driver, which is started if there is none yet.
+    fn driver(&self) -> Result<mpsc::Sender<Control>, SyncError> {
+        let mut task = self.task();
+        match &*task {
+            Task::Running(controls, _) => return Ok(controls.clone()),
+            Task::Destroyed => return Err(SyncError::destroyed()),
+            Task::None => {}
+        }
+        let config = self.config().clone();
+        // Nothing depends on this but the jitter, and that two engines do not share it.
+        let seed = RandomState::new().build_hasher().finish();
+        let mut session = config.session(seed)?;
+        session.token_in_hello = false;
+        let (controls, receiver) = mpsc::channel(WAITING_CALLS);
+        let driver = Driver::new(Parts {
+            session: Session::new(session),
+            replica: self.inner.replica.clone(),
+            scope: config.scope()?,
+            resolver: config.conflict_resolver(),
+            endpoint: config.endpoint()?,
+            token: config.auth_token,
+            controls: receiver,
+            watched: self.inner.watched.clone(),
+        });
+        *task = Task::Running(controls.clone(), tokio::spawn(driver.run()));
+        Ok(controls)
+    }
+
+    fn running(&self) -> Result<Option<mpsc::Sender<Control>>, SyncError> {
+        match &*self.task() {
+            Task::None => Ok(None),
+            Task::Running(controls, _) => Ok(Some(controls.clone())),
+            Task::Destroyed => Err(SyncError::destroyed()),
+        }
+    }
+
+    // Neither lock is held over an await, and nothing under them panics.
+    fn task(&self) -> MutexGuard<'_, Task> {
+        self.inner
+            .task
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn config(&self) -> MutexGuard<'_, SyncConfig> {
+        self.inner
+            .config
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for SyncEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SyncEngine")
+            .field("config", &*self.config())
+            .finish_non_exhaustive()
+    }
+}
