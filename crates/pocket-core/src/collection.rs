@@ -150,7 +150,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     pub async fn delete_many<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> Result<()> {
         let writes = ids
             .into_iter()
-            .map(|id| self.write_of(DocumentId::new(id)?, Operation::Delete));
+            .map(|id| Ok(self.write_of(DocumentId::new(id)?, Operation::Delete)));
         self.database
             .submit(WriteJob::Each(writes.collect::<Result<_>>()?))
             .await?;
@@ -162,7 +162,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     /// # Errors
     /// `document-not-found`, and what the store says.
     pub async fn hard_delete(&self, id: &str) -> Result<()> {
-        let write = self.write_of(DocumentId::new(id)?, Operation::HardDelete)?;
+        let write = self.write_of(DocumentId::new(id)?, Operation::HardDelete);
         self.database.submit(WriteJob::Each(vec![write])).await?;
         Ok(())
     }
@@ -285,11 +285,10 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
             state,
             |(this, mut changes, id, first)| async move {
                 // Changes that came meanwhile are skipped: only the newest version counts, and it is read anew.
-                while !first {
-                    match changes.next().await? {
-                        ChangeItem::Change(change) if change.document_id != id => {}
-                        _ => break,
-                    }
+                if !first {
+                    while let ChangeItem::Change(change) = changes.next().await?
+                        && change.document_id != id
+                    {}
                 }
                 let current = this.get(id.as_str()).await;
                 Some((current, (this, changes, id, false)))
@@ -308,7 +307,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
             Some(id) => id,
             None => core.next_id()?,
         };
-        self.write_of(id, operation(body))
+        Ok(self.write_of(id, operation(body)))
     }
 
     pub(crate) fn update_write<P: Serialize + ?Sized>(&self, id: &str, patch: &P) -> Result<Write> {
@@ -320,15 +319,15 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
                 "an update cannot set `_id`; insert a document of that id",
             ));
         }
-        self.write_of(id, Operation::Update(patch))
+        Ok(self.write_of(id, Operation::Update(patch)))
     }
 
-    pub(crate) fn write_of(&self, id: DocumentId, operation: Operation) -> Result<Write> {
-        Ok(Write {
+    pub(crate) fn write_of(&self, id: DocumentId, operation: Operation) -> Write {
+        Write {
             collection: self.name.clone(),
             id,
             operation,
-        })
+        }
     }
 
     /// Its number, or none when it was deleted meanwhile: then it is empty.

@@ -212,13 +212,13 @@ impl CommitCore {
             for job in &mut *jobs {
                 let outcome = job.run(&mut tx).await;
                 if outcome.is_ok() {
-                    tx.keep()
+                    tx.keep();
                 } else {
-                    tx.discard()
+                    tx.discard();
                 }
                 outcomes.push(outcome);
             }
-            if tx.kept.writes.is_empty() {
+            if tx.kept.values.is_empty() {
                 return outcomes;
             }
             let durability = jobs
@@ -337,8 +337,8 @@ fn take_jobs(queue: &Queue) -> Vec<Box<dyn Queued>> {
 
 /// Writes that are not committed yet, over the store.
 #[derive(Clone, Debug)]
-struct Writes {
-    writes: BTreeMap<Vec<u8>, Option<Bytes>>,
+struct Kept {
+    values: BTreeMap<Vec<u8>, Option<Bytes>>,
     state: State,
     registry: Registry,
     events: Vec<CommitEvents>,
@@ -349,7 +349,7 @@ struct Writes {
 #[derive(Debug)]
 pub(crate) struct Tx {
     core: Arc<CommitCore>,
-    kept: Writes,
+    kept: Kept,
     /// What the running job wrote, over what is kept.
     own: BTreeMap<Vec<u8>, Option<Bytes>>,
     own_state: State,
@@ -370,8 +370,8 @@ impl Tx {
             own_events: Vec::new(),
             own_outbox_grew: false,
             ahead: BTreeMap::new(),
-            kept: Writes {
-                writes: BTreeMap::new(),
+            kept: Kept {
+                values: BTreeMap::new(),
                 state,
                 registry,
                 events: Vec::new(),
@@ -390,7 +390,7 @@ impl Tx {
         self.kept.state = self.own_state.clone();
         self.kept.registry = self.own_registry.clone();
         self.kept.outbox_grew |= std::mem::take(&mut self.own_outbox_grew);
-        self.kept.writes.append(&mut self.own);
+        self.kept.values.append(&mut self.own);
         if !self.own_events.is_empty() {
             let events = std::mem::take(&mut self.own_events);
             let (sequence, timestamp) = (self.kept.state.sequence, self.core.env.now());
@@ -417,7 +417,7 @@ impl Tx {
             Some(value) => batch.check_equals(keys::STATE, value),
             None => batch.check_absent(keys::STATE),
         };
-        for (key, value) in &self.kept.writes {
+        for (key, value) in &self.kept.values {
             match value {
                 Some(value) => batch.put(key.clone(), value.clone()),
                 None => batch.delete(key.clone()),
@@ -463,7 +463,7 @@ impl Tx {
 
     /// Reads a value; a damaged one is an error.
     pub(crate) async fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>> {
-        for layer in [&self.own, &self.kept.writes, &self.ahead] {
+        for layer in [&self.own, &self.kept.values, &self.ahead] {
             if let Some(value) = layer.get(key) {
                 return value
                     .as_ref()

@@ -382,12 +382,11 @@ pub(crate) fn put_collection(tx: &mut Tx, name: &CollectionName, row: Collection
 
 /// Makes a collection with these settings, whether it was there or not.
 pub(crate) fn new_collection(tx: &mut Tx, name: &CollectionName, sync: bool) -> CollectionRow {
-    let number = match tx.registry().get_even_dropped(name) {
-        Some(row) => row.number,
-        None => {
-            tx.state().last_collection += 1;
-            tx.state().last_collection
-        }
+    let number = if let Some(row) = tx.registry().get_even_dropped(name) {
+        row.number
+    } else {
+        tx.state().last_collection += 1;
+        tx.state().last_collection
     };
     let row = CollectionRow {
         number,

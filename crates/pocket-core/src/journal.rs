@@ -139,9 +139,10 @@ impl Journal {
                 StoredKind::Put => self.body(number, index, BodyOf::Local).await?,
                 StoredKind::Delete | StoredKind::Erase => None,
             };
-            let base_body = match change.has_base_body {
-                true => self.body(number, index, BodyOf::Base).await?,
-                false => None,
+            let base_body = if change.has_base_body {
+                self.body(number, index, BodyOf::Base).await?
+            } else {
+                None
             };
             let base = change.base.map(|rev| JournalVersion {
                 rev: Some(rev),

@@ -37,7 +37,7 @@ fn field(
     prefer: Prefer,
 ) -> Option<Value> {
     let unchanged = |side: Option<&Value>| match (base, side) {
-        (Some(base), Some(side)) => base.is_like(side),
+        (Some(base), Some(side)) => base.is_same(side),
         (None, None) => true,
         _ => false,
     };

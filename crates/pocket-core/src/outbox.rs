@@ -291,7 +291,9 @@ fn merge(tx: &mut Tx, target: Target, mut entry: Entry, edits: &mut [Edit]) {
         if created_here && !matches!(fresh.kind, ChangeKind::Put(_)) {
             entry.changes.remove(at);
             edit.slot.forget_place(entry.place);
-            edit.slot.after = edit.slot.after.take().and_then(as_the_server_has_it);
+            if matches!(fresh.kind, ChangeKind::Erase) {
+                edit.slot.after = edit.slot.after.take().and_then(as_the_server_has_it);
+            }
             continue;
         }
         change.kind = fresh.kind;
@@ -308,7 +310,7 @@ fn merge(tx: &mut Tx, target: Target, mut entry: Entry, edits: &mut [Edit]) {
     }
 }
 
-/// A document whose creation never left: gone, or the tombstone that the server has.
+/// A document that never left is erased: gone, or the tombstone that the server has.
 fn as_the_server_has_it(document: StoredDocument) -> Option<StoredDocument> {
     let server = document
         .head
@@ -340,9 +342,10 @@ async fn from_row(tx: &mut Tx, target: Target, place: Place, row: MutationRow) -
             StoredKind::Delete => ChangeKind::Delete,
             StoredKind::Erase => ChangeKind::Erase,
         };
-        let base_body = match change.has_base_body {
-            true => Some(load_body(tx, target, place, index, BodyOf::Base).await?),
-            false => None,
+        let base_body = if change.has_base_body {
+            Some(load_body(tx, target, place, index, BodyOf::Base).await?)
+        } else {
+            None
         };
         changes.push(PendingChange {
             collection: CollectionId(change.collection),

@@ -96,7 +96,7 @@ impl Transaction {
     where
         T: Serialize + DeserializeOwned,
     {
-        self.add(collection.write_of(DocumentId::new(id)?, Operation::Delete)?);
+        self.add(collection.write_of(DocumentId::new(id)?, Operation::Delete));
         Ok(())
     }
 
@@ -108,7 +108,7 @@ impl Transaction {
     where
         T: Serialize + DeserializeOwned,
     {
-        self.add(collection.write_of(DocumentId::new(id)?, Operation::HardDelete)?);
+        self.add(collection.write_of(DocumentId::new(id)?, Operation::HardDelete));
         Ok(())
     }
 

@@ -137,12 +137,11 @@ async fn transaction(tx: &mut Tx, writes: &[Write], reads: &[Read]) -> Result<Ve
         }
         let edit = apply(tx, &row, slot, write)?;
         documents.push(version(&edit));
-        match at {
-            Some(at) => edits[at].2 = edit,
-            None => {
-                places.insert((row.id(), write.id.clone()), edits.len());
-                edits.push((write.collection.clone(), row, edit));
-            }
+        if let Some(at) = at {
+            edits[at].2 = edit
+        } else {
+            places.insert((row.id(), write.id.clone()), edits.len());
+            edits.push((write.collection.clone(), row, edit));
         }
     }
     let (synced, local): (Vec<_>, Vec<_>) = edits.into_iter().partition(|(_, row, _)| row.sync);

@@ -1,4 +1,5 @@
 //! Documents and collections as an application sees them.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use pocket_core::{ChangeItem, CollectionConfig, Database, Operation, Order, Value, codes};
 use pocket_storage_memory::MemoryStorage;

@@ -1,6 +1,6 @@
 //! Which documents a query selects.
 
-use crate::{Document, DocumentId, Result, Value};
+use crate::{Document, Result, Value};
 
 /// Conditions that must all hold.
 #[derive(Clone, Debug, Default)]
@@ -13,10 +13,12 @@ impl Filter {
         self.equal.push((field, value));
     }
 
-    /// The one id that can match, if the filter names one; inner none when that is no id at all.
-    pub(super) fn id(&self) -> Option<Option<&str>> {
-        let (_, value) = self.equal.iter().find(|(field, _)| field == "_id")?;
-        Some(value.as_str().filter(|id| DocumentId::new(id).is_ok()))
+    /// The value that `_id` must have, if the filter names one.
+    pub(super) fn id(&self) -> Option<&Value> {
+        self.equal
+            .iter()
+            .find(|(field, _)| field == "_id")
+            .map(|(_, value)| value)
     }
 
     pub(super) fn matches(&self, document: &Document) -> Result<bool> {

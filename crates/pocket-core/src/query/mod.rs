@@ -2,12 +2,13 @@
 
 mod filter;
 mod sort;
+mod stream;
 
 use pocket_storage::ScanLimit;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Collection, Document, Error, Result, Value, codes};
+use crate::{Collection, Document, DocumentId, Error, Result, Value, codes};
 use filter::Filter;
 pub use sort::Order;
 use sort::{Sort, Top};
@@ -147,7 +148,8 @@ impl<T: Serialize + DeserializeOwned> Query<T> {
             return Ok(());
         }
         if let Some(id) = self.filter.id() {
-            let found = match id {
+            // What is no id at all matches nothing.
+            let found = match id.as_str().filter(|id| DocumentId::new(id).is_ok()) {
                 Some(id) => self.collection.get_document(id).await?,
                 None => None,
             };

@@ -84,7 +84,7 @@ impl Job for ApplyJob {
         let mut row = load_target(tx, self.target).await?;
         let before = row.clone();
         move_position(&mut row.checkpoint, &self.page)?;
-        let collections = self.collections(tx)?;
+        let collections = self.collections(tx);
         let documents =
             self.page
                 .records
@@ -159,23 +159,20 @@ fn move_position(checkpoint: &mut CheckpointRow, page: &IncomingPage) -> Result<
             ),
         ));
     }
-    match &page.kind {
-        PageKind::Joining(name) => {
-            for (joining, position) in &mut checkpoint.joining {
-                if joining == name {
-                    *position = page.end;
-                }
+    if let PageKind::Joining(name) = &page.kind {
+        for (joining, position) in &mut checkpoint.joining {
+            if joining == name {
+                *position = page.end;
             }
-            // The page's end covers all places, so the collection was read up to the checkpoint.
-            let read_to = checkpoint.seq;
-            checkpoint
-                .joining
-                .retain(|(joining, position)| joining != name || *position < read_to);
         }
-        _ => {
-            checkpoint.seq = page.end;
-            checkpoint.epoch = Some(page.epoch);
-        }
+        // The page's end covers all places, so the collection was read up to the checkpoint.
+        let read_to = checkpoint.seq;
+        checkpoint
+            .joining
+            .retain(|(joining, position)| joining != name || *position < read_to);
+    } else {
+        checkpoint.seq = page.end;
+        checkpoint.epoch = Some(page.epoch);
     }
     Ok(())
 }
@@ -202,7 +199,7 @@ async fn waiting(tx: &mut Tx, target: Target, read_to: Seq, kind: &PageKind) -> 
 
 impl ApplyJob {
     /// The collection of each record; none where it does not sync here. Unknown ones are made.
-    fn collections(&self, tx: &mut Tx) -> Result<Vec<Option<CollectionRow>>> {
+    fn collections(&self, tx: &mut Tx) -> Vec<Option<CollectionRow>> {
         let mut rows = Vec::with_capacity(self.page.records.len());
         for record in &self.page.records {
             let row = match tx.registry().get_even_dropped(&record.collection).cloned() {
@@ -214,7 +211,7 @@ impl ApplyJob {
             };
             rows.push(row);
         }
-        Ok(rows)
+        rows
     }
 
     /// Applies one record. Returns none when it brings nothing new, else the mutation it may stand in the way of.
@@ -259,7 +256,7 @@ impl ApplyJob {
                 );
             }
             (_, Some(document)) if document.head.rev == record.rev => {
-                document.head.server = Some(version)
+                document.head.server = Some(version);
             }
             (_, after) => {
                 let resync = after.as_ref().map_or(0, |document| document.head.resync);

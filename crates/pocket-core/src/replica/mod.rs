@@ -48,6 +48,15 @@ impl Replica {
         self.database.core().notifier.outbox()
     }
 
+    /// The stored state, and nothing is noted. For showing it; a session begins with [`load`](Self::load).
+    ///
+    /// # Errors
+    /// `corrupt`, and what the store says.
+    pub async fn state(&self) -> Result<ReplicaState> {
+        let target = self.target;
+        self.database.submit(state::StateJob { target }).await
+    }
+
     /// The stored state; notes which collections of `scope` have to be read from the start.
     ///
     /// # Errors

@@ -79,6 +79,28 @@ pub(super) struct Loss<'a> {
     pub(super) reason: Option<String>,
 }
 
+impl<'a> Loss<'a> {
+    fn conflict(rule: &'a str) -> Self {
+        Self {
+            kind: JournalKind::Conflict,
+            rule,
+            code: None,
+            reason: None,
+        }
+    }
+}
+
+/// What is known about one change of a mutation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It stands on the server's newest version, or on another pending change.
+    Current,
+    /// The server has another version with the same content.
+    Same,
+    /// The two differ, and the strategy said this.
+    Decided(Decision),
+}
+
 /// Resolves mutations inside one commit.
 pub(super) struct Resolution<'a> {
     pub(super) tx: &'a mut Tx,
@@ -181,84 +203,64 @@ impl Resolution<'_> {
         was_waiting: bool,
     ) -> Result<Vec<Place>> {
         let mut remotes = Vec::with_capacity(slots.len());
-        let mut decisions = Vec::with_capacity(slots.len());
+        let mut verdicts = Vec::with_capacity(slots.len());
         let mut rule = "";
         for (change, slot) in entry.changes.iter().zip(&slots) {
             let remote = self.remote_of(slot).await?;
-            let decision = match &remote {
+            verdicts.push(match &remote {
                 Some(remote) if stands_on_other(change, slot, entry.place, remote) => {
-                    let (decision, by) = self.ask(change, remote)?;
-                    if decision.is_some() {
-                        rule = by;
-                    }
-                    Some(decision)
+                    self.ask(change, remote, &mut rule)?
                 }
-                _ => None,
-            };
+                _ => Verdict::Current,
+            });
             remotes.push(remote);
-            decisions.push(decision);
         }
-        let met: Vec<_> = decisions.iter().flatten().collect();
-        if met.is_empty() {
+        if verdicts.iter().all(|verdict| *verdict == Verdict::Current) {
             return if was_waiting {
                 self.unexplained(entry, slots, remotes).await
             } else {
                 Ok(Vec::new())
             };
         }
-        if met
-            .iter()
-            .any(|decision| matches!(decision, Some(Decision::KeepRemote)))
-        {
-            let loss = Loss {
-                kind: JournalKind::Conflict,
-                rule,
-                code: None,
-                reason: None,
-            };
-            return self.lose(entry, slots, remotes, loss).await;
+        if verdicts.contains(&Verdict::Decided(Decision::KeepRemote)) {
+            return self.lose(entry, slots, remotes, Loss::conflict(rule)).await;
         }
-        // The outcome is what the server has already: nothing to decide, nothing to send.
-        if let ([None], [slot], [Some(_)]) = (met.as_slice(), slots.as_slice(), remotes.as_slice())
-        {
+        if let ([Verdict::Same], [slot]) = (verdicts.as_slice(), slots.as_slice()) {
+            // The outcome is what the server has already: nothing to decide, nothing to send.
             let mut slot = slot.clone();
             self.drop_entry(&entry);
             slot.forget_place(entry.place);
             let next = slot.pending().first().copied();
-            self.adopt(&mut slot, remotes.pop().flatten());
+            if next.is_none() {
+                self.adopt(&mut slot, remotes.pop().flatten());
+            }
             self.store_slot(&slot)?;
             return Ok(next.into_iter().collect());
         }
-        let merged = met
+        let merged = verdicts
             .iter()
-            .any(|decision| matches!(decision, Some(Decision::Write(_))));
-        if met.iter().any(|decision| decision.is_some()) {
+            .any(|verdict| matches!(verdict, Verdict::Decided(Decision::Write(_))));
+        if verdicts
+            .iter()
+            .any(|verdict| matches!(verdict, Verdict::Decided(_)))
+        {
             let winner = if merged {
                 Winner::Merged
             } else {
                 Winner::Local
             };
-            self.note(
-                &entry,
-                &remotes,
-                winner,
-                &Loss {
-                    kind: JournalKind::Conflict,
-                    rule,
-                    code: None,
-                    reason: None,
-                },
-            );
+            self.note(&entry, &remotes, winner, &Loss::conflict(rule));
         }
-        self.win(&mut entry, slots, remotes, decisions).await
+        self.win(&mut entry, slots, remotes, verdicts).await
     }
 
-    /// Asks the strategy; none when both sides are the same.
+    /// Asks the strategy, unless both sides are the same.
     fn ask(
         &mut self,
         change: &PendingChange,
         remote: &RemoteVersion,
-    ) -> Result<(Option<Decision>, &'static str)> {
+        rule: &mut &'static str,
+    ) -> Result<Verdict> {
         let local_body = change.kind.body();
         let same = change.rev == remote.version.rev
             || match (local_body, &remote.body) {
@@ -267,11 +269,12 @@ impl Resolution<'_> {
                 _ => false,
             };
         if same {
-            return Ok((None, ""));
+            return Ok(Verdict::Same);
         }
         // An erase beats every strategy.
         if remote.version.presence == Presence::Erased {
-            return Ok((Some(Decision::KeepRemote), "erased"));
+            *rule = "erased";
+            return Ok(Verdict::Decided(Decision::KeepRemote));
         }
         let collection = self.tx.registry().name(change.collection)?;
         let strategy = self
@@ -296,8 +299,9 @@ impl Resolution<'_> {
             }),
             timestamp: self.tx.now(),
         };
-        let (decision, rule) = self.resolver.resolve(&conflict, strategy);
-        Ok((Some(decision), rule))
+        let (decision, by) = self.resolver.resolve(&conflict, strategy);
+        *rule = by;
+        Ok(Verdict::Decided(decision))
     }
 
     /// The whole mutation is sent again, on the server's versions.
@@ -306,15 +310,15 @@ impl Resolution<'_> {
         entry: &mut Entry,
         mut slots: Vec<Slot>,
         remotes: Vec<Option<RemoteVersion>>,
-        decisions: Vec<Option<Option<Decision>>>,
+        verdicts: Vec<Verdict>,
     ) -> Result<Vec<Place>> {
         let mut next = Vec::new();
-        for (((change, slot), remote), decision) in entry
+        for (((change, slot), remote), verdict) in entry
             .changes
             .iter_mut()
             .zip(&mut slots)
             .zip(remotes)
-            .zip(decisions)
+            .zip(verdicts)
         {
             next.extend(
                 slot.pending()
@@ -322,15 +326,15 @@ impl Resolution<'_> {
                     .copied()
                     .filter(|place| *place > entry.place),
             );
-            let (Some(remote), Some(decision)) = (remote, decision) else {
+            let Some(remote) = remote.filter(|_| verdict != Verdict::Current) else {
                 continue;
             };
             change.base = (remote.version.presence == Presence::Live).then_some(remote.version.rev);
             change.base_body = remote.body;
             self.tx
                 .delete(keys::shadow(self.target, slot.collection, &slot.id));
-            if let Some(Decision::Write(body)) = decision {
-                let old = PendingChange { ..change.clone() };
+            if let Verdict::Decided(Decision::Write(body)) = verdict {
+                let old = change.clone();
                 change.rev = self.tx.next_revision();
                 change.kind = body.map_or(ChangeKind::Delete, ChangeKind::Put);
                 let new = (change.rev, change.kind.body().cloned());

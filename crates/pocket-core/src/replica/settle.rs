@@ -271,7 +271,7 @@ async fn restamp(
                     old,
                     change.rev,
                 )
-                .await?
+                .await?;
             }
             None => {
                 if let Some(document) = &mut slot.after {

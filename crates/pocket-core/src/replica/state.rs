@@ -138,6 +138,22 @@ pub(super) fn snapshot_with(tx: &mut Tx, row: &TargetRow, waiting: u64) -> Repli
     }
 }
 
+/// Reads the state; it writes nothing, so nothing is committed.
+pub(super) struct StateJob {
+    pub(super) target: Target,
+}
+
+#[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
+impl Job for StateJob {
+    type Output = ReplicaState;
+
+    async fn run(&mut self, tx: &mut Tx) -> Result<ReplicaState> {
+        let row = load_target(tx, self.target).await?;
+        snapshot(tx, self.target, &row).await
+    }
+}
+
 pub(super) struct LoadJob {
     pub(super) target: Target,
     pub(super) scope: Scope,
