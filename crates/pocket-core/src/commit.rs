@@ -5,7 +5,7 @@
 //! sees the writes of those before it; one that fails leaves nothing behind. The batch checks the state row, so a
 //! second handle on the same store makes the commit fail and the jobs run again on what is there now.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -493,6 +493,25 @@ impl Tx {
             .into_iter()
             .map(|(key, value)| envelope::open(&key, &value).map(|payload| (key, payload)))
             .collect()
+    }
+
+    /// How many keys a range of few keys holds, with what the running job wrote.
+    pub(crate) async fn count(&mut self, range: KeyRange) -> Result<usize> {
+        let stored = self
+            .scan(
+                range.clone(),
+                ScanLimit::entries(usize::MAX).bytes(usize::MAX),
+            )
+            .await?;
+        let mut keys: BTreeSet<Vec<u8>> = stored.into_iter().map(|(key, _)| key).collect();
+        for (key, value) in self.own.iter().filter(|(key, _)| range.contains(key)) {
+            if value.is_some() {
+                keys.insert(key.clone());
+            } else {
+                keys.remove(key);
+            }
+        }
+        Ok(keys.len())
     }
 
     /// Writes a value made of `parts`.

@@ -138,7 +138,7 @@ async fn transaction(tx: &mut Tx, writes: &[Write], reads: &[Read]) -> Result<Ve
         let edit = apply(tx, &row, slot, write)?;
         documents.push(version(&edit));
         if let Some(at) = at {
-            edits[at].2 = edit
+            edits[at].2 = edit;
         } else {
             places.insert((row.id(), write.id.clone()), edits.len());
             edits.push((write.collection.clone(), row, edit));

@@ -1,7 +1,7 @@
 //! Queries read as streams.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use pocket_core::{CollectionConfig, Collection, Database, Order, Query, Value};
+use pocket_core::{Collection, CollectionConfig, Database, Order, Query, Value};
 use pocket_storage_memory::MemoryStorage;
 
 async fn collection(documents: usize) -> Collection<Value> {
@@ -12,7 +12,9 @@ async fn collection(documents: usize) -> Collection<Value> {
         .unwrap();
     let things = db.collection::<Value>("things").unwrap();
     let documents: Vec<_> = (0..documents)
-        .map(|n| Value::from_json_str(&format!(r#"{{"_id":"{n:06}","even":{}}}"#, n % 2 == 0)).unwrap())
+        .map(|n| {
+            Value::from_json_str(&format!(r#"{{"_id":"{n:06}","even":{}}}"#, n % 2 == 0)).unwrap()
+        })
         .collect();
     things.insert_many(&documents).await.unwrap();
     things
@@ -29,7 +31,10 @@ async fn ids(query: Query<Value>) -> Vec<String> {
 
 async fn collected(query: Query<Value>) -> Vec<String> {
     let documents = query.documents().await.unwrap();
-    documents.iter().map(|document| document.id.to_string()).collect()
+    documents
+        .iter()
+        .map(|document| document.id.to_string())
+        .collect()
 }
 
 #[tokio::test]
@@ -54,6 +59,9 @@ async fn a_stream_gives_what_the_query_collects_over_many_pages() {
 async fn a_bad_query_is_told_once() {
     let things = collection(3).await;
     let mut stream = things.find().where_eq("a.b", 1).stream();
-    assert_eq!(stream.next().await.unwrap().unwrap_err().code(), "bad-query");
+    assert_eq!(
+        stream.next().await.unwrap().unwrap_err().code(),
+        "bad-query"
+    );
     assert!(stream.next().await.is_none());
 }

@@ -54,7 +54,8 @@ impl<T: Serialize + DeserializeOwned> Pages<T> {
     /// Reads what comes next into the buffer; sets `done` behind the last page.
     async fn read(&mut self) -> Result<()> {
         let query = &self.query;
-        let collected = query.bad.is_some() || query.filter.id().is_some() || !query.sort.is_by_id();
+        let collected =
+            query.bad.is_some() || query.filter.id().is_some() || !query.sort.is_by_id();
         let number = query.collection.number().filter(|_| self.left > 0);
         let Some(number) = number.filter(|_| !collected) else {
             self.done = true;
@@ -62,7 +63,10 @@ impl<T: Serialize + DeserializeOwned> Pages<T> {
             return Ok(());
         };
         let limit = ScanLimit::entries(CHUNK);
-        let (documents, last) = query.collection.page(number, self.after.take(), limit).await?;
+        let (documents, last) = query
+            .collection
+            .page(number, self.after.take(), limit)
+            .await?;
         self.done = last.is_none();
         self.after = last;
         for document in documents {

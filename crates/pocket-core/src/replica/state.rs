@@ -113,13 +113,7 @@ impl From<&CheckpointRow> for Checkpoint {
 }
 
 pub(super) async fn snapshot(tx: &mut Tx, target: Target, row: &TargetRow) -> Result<ReplicaState> {
-    let waiting = tx
-        .scan(
-            keys::all_waiting(target),
-            pocket_storage::ScanLimit::entries(usize::MAX),
-        )
-        .await?
-        .len();
+    let waiting = tx.count(keys::all_waiting(target)).await?;
     Ok(snapshot_with(tx, row, waiting as u64))
 }
 
