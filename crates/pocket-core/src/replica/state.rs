@@ -142,6 +142,10 @@ pub(super) struct StateJob {
 impl Job for StateJob {
     type Output = ReplicaState;
 
+    fn runs_alone(&self) -> bool {
+        true
+    }
+
     async fn run(&mut self, tx: &mut Tx) -> Result<ReplicaState> {
         let row = load_target(tx, self.target).await?;
         snapshot(tx, self.target, &row).await
