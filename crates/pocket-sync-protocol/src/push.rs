@@ -87,7 +87,7 @@ impl Push {
         client: ClientId,
         limits: &DocumentLimits,
     ) -> Result<Vec<PushedMutation>, ProtocolError> {
-        let collections: Vec<Result<CollectionName, Error>> = self
+        let collections: Vec<_> = self
             .collections
             .iter()
             .map(|name| CollectionName::new(name))
@@ -100,15 +100,9 @@ impl Push {
             let number = MutationNumber::new(number);
             let content = match content {
                 PushContent::Withdrawn => Ok(MutationContent::Withdrawn),
-                PushContent::Changes(changes) => changes
-                    .iter()
-                    .map(|change| self.unpack(change, client, &collections, limits))
-                    // The outer result ends the connection, the inner one only the mutation; the
-                    // outer one must be found even behind an inner one.
-                    .collect::<Result<Vec<_>, ProtocolError>>()?
-                    .into_iter()
-                    .collect::<Result<_, Error>>()
-                    .map(MutationContent::Changes),
+                PushContent::Changes(changes) => {
+                    self.unpack(changes, client, &collections, limits)?
+                }
             };
             mutations.push(match content {
                 Ok(content) => Ok(Mutation { number, content }),
@@ -122,37 +116,61 @@ impl Push {
         Ok(mutations)
     }
 
+    /// The outer error ends the connection, the inner one only the mutation.
     fn unpack(
         &self,
-        change: &PushChange,
+        changes: &[PushChange],
         client: ClientId,
         collections: &[Result<CollectionName, Error>],
         limits: &DocumentLimits,
-    ) -> Result<Result<Change, Error>, ProtocolError> {
-        let collection = at(collections, change.collection, "collection")?;
-        let base = change
-            .base
-            .map(|TableBase { hlc, client }| {
-                at(&self.clients, client, "client").map(|client| Revision::new(hlc, *client))
-            })
-            .transpose()?;
-        let unpack = || {
-            Ok(Change {
-                collection: collection.clone()?,
-                id: DocumentId::new(&change.id)?,
-                rev: Revision::new(change.hlc, client),
-                base,
-                kind: match &change.kind {
-                    PushChangeKind::Put(body) => {
-                        ChangeKind::Put(Body::from_msgpack(body.clone(), limits)?)
-                    }
-                    PushChangeKind::Delete => ChangeKind::Delete,
-                    PushChangeKind::Erase => ChangeKind::Erase,
-                },
-            })
-        };
-        Ok(unpack())
+    ) -> Result<Result<MutationContent, Error>, ProtocolError> {
+        let mut unpacked = Vec::with_capacity(changes.len());
+        let mut bad = None;
+        for change in changes {
+            // Indexes are looked up behind a bad change too: that a frame is broken must not
+            // depend on what else is wrong with it.
+            let collection = at(collections, change.collection, "collection")?;
+            let base = match change.base {
+                None => None,
+                Some(TableBase { hlc, client }) => {
+                    Some(Revision::new(hlc, *at(&self.clients, client, "client")?))
+                }
+            };
+            if bad.is_none() {
+                match unpack(
+                    change,
+                    collection,
+                    Revision::new(change.hlc, client),
+                    base,
+                    limits,
+                ) {
+                    Ok(change) => unpacked.push(change),
+                    Err(error) => bad = Some(error),
+                }
+            }
+        }
+        Ok(bad.map_or(Ok(MutationContent::Changes(unpacked)), Err))
     }
+}
+
+fn unpack(
+    change: &PushChange,
+    collection: &Result<CollectionName, Error>,
+    rev: Revision,
+    base: Option<Revision>,
+    limits: &DocumentLimits,
+) -> Result<Change, Error> {
+    Ok(Change {
+        collection: collection.clone()?,
+        id: DocumentId::new(&change.id)?,
+        rev,
+        base,
+        kind: match &change.kind {
+            PushChangeKind::Put(body) => ChangeKind::Put(Body::from_msgpack(body.clone(), limits)?),
+            PushChangeKind::Delete => ChangeKind::Delete,
+            PushChangeKind::Erase => ChangeKind::Erase,
+        },
+    })
 }
 
 fn pack(

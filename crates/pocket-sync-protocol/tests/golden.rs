@@ -2,6 +2,7 @@
 //!
 //! After a deliberate change of the format: `POCKET_WRITE_GOLDEN=1 cargo test --test golden`, and
 //! then a look at what changed. A released version's vectors never change.
+#![allow(clippy::unwrap_used, reason = "a test may stop")]
 
 mod common;
 

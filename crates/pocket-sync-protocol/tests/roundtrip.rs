@@ -1,4 +1,5 @@
 //! Whatever is encoded is read back as it was.
+#![allow(clippy::unwrap_used, reason = "a test may stop")]
 
 mod common;
 
@@ -359,6 +360,8 @@ fn record() -> impl Strategy<Value = Record> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_client_message_survives_its_bytes(message in client_message()) {
         let frame = encode_client(&message);

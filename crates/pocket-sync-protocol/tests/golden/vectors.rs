@@ -65,7 +65,9 @@ impl Raw {
             }
             Self::List(values) => {
                 e::write_array_len(to, u32::try_from(values.len()).unwrap()).unwrap();
-                values.iter().for_each(|value| value.write(to));
+                for value in values {
+                    value.write(to);
+                }
             }
             Self::Number(number) => {
                 e::write_uint(to, *number).unwrap();
