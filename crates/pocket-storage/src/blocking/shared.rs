@@ -67,13 +67,23 @@ impl<O: BlockingOpener> Shared<O> {
 
     /// Reads, and if the engine fails, reopens it and reads once more.
     pub(super) fn read_twice<T>(&self, f: impl Fn(&O::Store) -> Result<T>) -> Result<T> {
+        self.ready()?;
         match self.use_once(&f) {
             Err(StorageError::Backend(reason)) => {
                 self.fail(&reason);
+                self.ready()?;
                 self.use_once(&f)
             }
             answer => answer,
         }
+    }
+
+    /// Reopens the engine if it has failed.
+    fn ready(&self) -> Result<()> {
+        if matches!(self.read().engine, Engine::Failed(..)) {
+            self.reopen()?;
+        }
+        Ok(())
     }
 
     /// Marks the engine as failed.

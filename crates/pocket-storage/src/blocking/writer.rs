@@ -87,11 +87,12 @@ fn commit<O: BlockingOpener>(shared: &Shared<O>, queue: &Queue<Job>, group: Vec<
         }
         Err(error) => {
             shared.fail(&error.to_string());
-            let refused = refusal(&error);
+            // Taken out before anybody hears of the failure: whoever has heard of it may try again at once.
+            let waiting = queue.drain();
             for reply in replies {
                 send(reply, Err(error.clone()));
             }
-            refuse_waiting(queue, &refused);
+            refuse(queue, waiting, &refusal(&error));
         }
     }
 }
@@ -152,13 +153,12 @@ fn values_under_check<S: BlockingStore>(
     Ok(keys.into_iter().map(<[u8]>::to_vec).zip(values).collect())
 }
 
-/// Commits that wait behind a failed one may build on it, so they are not tried.
-fn refuse_waiting(queue: &Queue<Job>, error: &StorageError) {
-    for job in queue.drain() {
+/// Commits that waited behind a failed one may build on it, so they are not tried.
+fn refuse(queue: &Queue<Job>, waiting: impl IntoIterator<Item = Job>, error: &StorageError) {
+    for job in waiting {
         match job {
             Job::Commit(commit) => send(commit.reply, Err(error.clone())),
             Job::Close(reply) => {
-                // It is asked again by nobody, so it goes back to the end of the queue.
                 if let Err(Job::Close(reply)) = queue.push(Job::Close(reply)) {
                     send(reply, Ok(()));
                 }

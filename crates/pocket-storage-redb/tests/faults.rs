@@ -1,0 +1,160 @@
+//! I/O errors below redb: what callers hear, and how the store brings itself back.
+
+mod common;
+
+use std::io::ErrorKind;
+
+use common::{Device, Fault};
+use pocket_storage::{Batch, Durability, Result, Storage, StorageError};
+use pocket_storage_redb::RedbStorage;
+
+const COMMITS: u32 = 12;
+
+fn open(device: &Device) -> Result<RedbStorage> {
+    let device = device.clone();
+    RedbStorage::builder().open_on(move || device.connect())
+}
+
+async fn commit(store: &dyn Storage, number: u32) -> Result<()> {
+    let mut batch = Batch::new();
+    batch.put("newest", number.to_be_bytes().to_vec());
+    // Large enough that the file grows on the way.
+    batch.put(number.to_be_bytes(), vec![7; 30_000]);
+    store.commit(batch, Durability::PowerLoss).await
+}
+
+async fn is_whole(store: &dyn Storage, number: u32) -> bool {
+    let found = store.get(&number.to_be_bytes()).await.expect("a read");
+    found.is_some_and(|found| found.len() == 30_000 && found.iter().all(|byte| *byte == 7))
+}
+
+/// Calls that change the device while it is opened, and altogether.
+async fn calls_of_a_run() -> (u64, u64) {
+    let device = Device::default();
+    let store = open(&device).expect("opens");
+    let opening = device.calls().all();
+    for number in 0..COMMITS {
+        commit(&store, number).await.expect("a commit");
+    }
+    (opening, device.calls().all())
+}
+
+/// One call in the whole run fails, each in its turn.
+#[tokio::test]
+async fn after_any_single_error_the_next_commit_finds_the_store_reopened() {
+    let (opening, all) = calls_of_a_run().await;
+    assert!(all - opening > u64::from(COMMITS) * 2);
+    let (mut full, mut unknown, mut stored) = (0, 0, 0);
+    for error in [ErrorKind::StorageFull, ErrorKind::Other] {
+        for call in opening..all {
+            let device = Device::default();
+            let store = open(&device).expect("opens");
+            device.set_fault(Some(Fault::Fail {
+                from: call,
+                times: 1,
+                error,
+            }));
+            let mut written = Vec::new();
+            for number in 0..COMMITS {
+                let answer = commit(&store, number).await;
+                let whole = is_whole(&store, number).await;
+                match answer {
+                    Ok(()) => {}
+                    Err(StorageError::Full(_)) => {
+                        assert_eq!(error, ErrorKind::StorageFull);
+                        assert!(!whole, "call {call}: full, and written all the same");
+                        full += 1;
+                        continue;
+                    }
+                    Err(StorageError::Backend(reason)) => {
+                        assert!(reason.contains("reopens itself"), "{reason}");
+                        unknown += 1;
+                        stored += u64::from(whole);
+                    }
+                    Err(other) => panic!("call {call} answered {other}"),
+                }
+                if whole {
+                    written.push(number);
+                }
+            }
+            assert!(device.faulted() <= 1);
+            drop(store);
+            let store = open(&device).expect("opens again");
+            for number in &written {
+                assert!(
+                    is_whole(&store, *number).await,
+                    "call {call}: {number} is lost"
+                );
+            }
+            let newest = store.get(b"newest").await.expect("a read");
+            let expected = written.last().map(|number| number.to_be_bytes());
+            assert_eq!(newest.as_deref(), expected.as_ref().map(|n| &n[..]));
+        }
+    }
+    assert!(
+        full > 0 && unknown > 0,
+        "{full} full, {unknown} unknown, {stored} of them stored"
+    );
+}
+
+#[tokio::test]
+async fn a_broken_device_refuses_writes_until_it_is_whole_again() {
+    let device = Device::default();
+    let store = open(&device).expect("opens");
+    commit(&store, 1).await.expect("a commit");
+    device.set_fault(Some(Fault::Fail {
+        from: 0,
+        times: u64::MAX,
+        error: ErrorKind::Other,
+    }));
+    for attempt in 0..3 {
+        match commit(&store, 2).await {
+            Err(StorageError::Backend(reason)) if attempt == 0 => {
+                assert!(
+                    reason.contains("reopens itself at the next call"),
+                    "{reason}"
+                );
+            }
+            Err(StorageError::Backend(reason)) => {
+                assert!(reason.contains("could not be reopened"), "{reason}");
+                assert!(reason.contains("nothing was written"), "{reason}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let read = store.get(&1_u32.to_be_bytes()).await;
+    assert!(matches!(read, Err(StorageError::Backend(_))), "{read:?}");
+    device.set_fault(None);
+    // A read brings it back as well as a write.
+    assert!(is_whole(&store, 1).await);
+    commit(&store, 3).await.expect("a commit");
+    assert!(is_whole(&store, 1).await && !is_whole(&store, 2).await && is_whole(&store, 3).await);
+    store.close().await.expect("closes");
+}
+
+#[tokio::test]
+async fn closing_a_broken_store_says_that_the_newest_commits_may_be_lost() {
+    let device = Device::default();
+    let store = open(&device).expect("opens");
+    let mut batch = Batch::new();
+    batch.put("relaxed", "");
+    store
+        .commit(batch, Durability::Relaxed)
+        .await
+        .expect("a commit");
+    device.set_fault(Some(Fault::Fail {
+        from: 0,
+        times: u64::MAX,
+        error: ErrorKind::Other,
+    }));
+    let answer = store.close().await;
+    assert!(
+        matches!(answer, Err(StorageError::Backend(_))),
+        "{answer:?}"
+    );
+    assert!(matches!(
+        store.get(b"relaxed").await,
+        Err(StorageError::Closed)
+    ));
+    store.close().await.expect("closing twice is allowed");
+}

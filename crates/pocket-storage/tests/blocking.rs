@@ -1,0 +1,503 @@
+//! The adapter for blocking engines, on an engine that the tests hold still, break and count.
+#![cfg(feature = "blocking")]
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use pocket_storage::blocking::{
+    BlockingOpener, BlockingOptions, BlockingStorage, BlockingStore, WriteSet,
+};
+use pocket_storage::{
+    Batch, BoxFuture, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit,
+    Storage, StorageError,
+};
+
+/// What the engine did and shall do. It outlives the engine, as a disk does.
+#[derive(Clone, Default)]
+struct World {
+    state: Arc<Mutex<State>>,
+    changed: Arc<Condvar>,
+}
+
+#[derive(Default)]
+struct State {
+    map: BTreeMap<Vec<u8>, Bytes>,
+    /// Size and durability of each write.
+    writes: Vec<(usize, Durability)>,
+    opened: u32,
+    closed: u32,
+    /// Writes wait while this is set.
+    held: bool,
+    /// A write that waits.
+    waiting: bool,
+    /// Answers of the next writes, then of the next openings, then of the next reads.
+    next_writes: Vec<Trouble>,
+    next_opens: Vec<StorageError>,
+    next_reads: Vec<StorageError>,
+}
+
+enum Trouble {
+    Fail(StorageError),
+    Panic,
+}
+
+impl World {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn hold(&self) {
+        self.state().held = true;
+    }
+
+    fn release(&self) {
+        self.state().held = false;
+        self.changed.notify_all();
+    }
+
+    /// Until a write has begun and is held.
+    fn wait_for_a_write(&self) {
+        let state = self.state();
+        drop(
+            self.changed
+                .wait_while(state, |state| !state.waiting)
+                .expect("no panic under the lock"),
+        );
+    }
+
+    fn open(&self) -> BlockingStorage<Opener> {
+        self.open_with(&BlockingOptions::default())
+    }
+
+    fn open_with(&self, options: &BlockingOptions) -> BlockingStorage<Opener> {
+        BlockingStorage::open(Opener(self.clone()), options).expect("opens")
+    }
+}
+
+struct Opener(World);
+
+impl BlockingOpener for Opener {
+    type Store = Engine;
+
+    fn open(&self) -> Result<Engine> {
+        let mut state = self.0.state();
+        if let Some(error) = state.next_opens.pop() {
+            return Err(error);
+        }
+        state.opened += 1;
+        Ok(Engine(self.0.clone()))
+    }
+}
+
+impl Drop for Opener {
+    fn drop(&mut self) {
+        self.0.state().closed += 100;
+    }
+}
+
+struct Engine(World);
+
+impl BlockingStore for Engine {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new(Durability::PowerLoss)
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        let mut state = self.0.state();
+        match state.next_reads.pop() {
+            Some(error) => Err(error),
+            None => Ok(state.map.get(key).cloned()),
+        }
+    }
+
+    fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>> {
+        let mut state = self.0.state();
+        match state.next_reads.pop() {
+            Some(error) => Err(error),
+            None => Ok(keys
+                .iter()
+                .map(|key| state.map.get(*key).cloned())
+                .collect()),
+        }
+    }
+
+    fn scan(&self, range: &KeyRange, limit: ScanLimit, _: Direction) -> Result<Vec<Entry>> {
+        let bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>) = (range.start.clone(), range.end.clone());
+        let state = self.0.state();
+        let found = state.map.range(bounds).take(limit.entries);
+        Ok(found
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect())
+    }
+
+    fn write(&self, writes: WriteSet, durability: Durability) -> Result<()> {
+        let mut state = self.0.state();
+        state.waiting = true;
+        self.0.changed.notify_all();
+        state = self
+            .0
+            .changed
+            .wait_while(state, |state| state.held)
+            .expect("no panic under the lock");
+        state.waiting = false;
+        match state.next_writes.pop() {
+            Some(Trouble::Fail(error)) => return Err(error),
+            Some(Trouble::Panic) => {
+                drop(state);
+                panic!("a page is not what it should be");
+            }
+            None => {}
+        }
+        state.writes.push((writes.len(), durability));
+        for (key, value) in writes {
+            match value {
+                Some(value) => state.map.insert(key, value),
+                None => state.map.remove(&key),
+            };
+        }
+        Ok(())
+    }
+
+    fn close(self) -> Result<()> {
+        self.0.state().closed += 1;
+        Ok(())
+    }
+}
+
+fn put(key: &str, value: &str) -> Batch {
+    let mut batch = Batch::new();
+    batch.put(key, value.to_owned());
+    batch
+}
+
+/// Polls once: from then on the commit waits in the queue.
+async fn submit(commit: &mut BoxFuture<'_, Result<()>>) {
+    let polled = futures_util::poll!(commit);
+    assert!(polled.is_pending(), "the engine is held");
+}
+
+/// A store whose engine is busy with one write, so that further commits wait and form a group.
+async fn busy<'a>(world: &World, store: &'a BlockingStorage<Opener>) -> BoxFuture<'a, Result<()>> {
+    world.hold();
+    let mut first = store.commit(put("first", ""), Durability::Relaxed);
+    submit(&mut first).await;
+    world.wait_for_a_write();
+    first
+}
+
+#[tokio::test]
+async fn waiting_commits_become_one_write_with_the_strongest_durability() {
+    let world = World::default();
+    let store = world.open();
+    let first = busy(&world, &store).await;
+    let mut waiting = Vec::new();
+    for number in 0..50 {
+        let durability = match number {
+            20 => Durability::PowerLoss,
+            30 => Durability::ProcessCrash,
+            _ => Durability::Relaxed,
+        };
+        let mut commit = store.commit(put(&format!("key {}", number % 40), "x"), durability);
+        submit(&mut commit).await;
+        waiting.push(commit);
+    }
+    world.release();
+    first.await.expect("the first");
+    for commit in waiting {
+        commit.await.expect("the others");
+    }
+    let expected = [(1, Durability::Relaxed), (40, Durability::PowerLoss)];
+    assert_eq!(world.state().writes, expected);
+}
+
+#[tokio::test]
+async fn a_group_is_bounded_by_batches_and_by_bytes() {
+    for by_bytes in [false, true] {
+        let world = World::default();
+        let mut options = BlockingOptions::default();
+        if by_bytes {
+            options.group_bytes = 3 * (1000 + 5);
+        } else {
+            options.group_batches = 3.try_into().expect("not zero");
+        }
+        let store = world.open_with(&options);
+        let first = busy(&world, &store).await;
+        let mut waiting = Vec::new();
+        for number in 0..7 {
+            let batch = put(&format!("key {number}"), &"x".repeat(1000));
+            let mut commit = store.commit(batch, Durability::Relaxed);
+            submit(&mut commit).await;
+            waiting.push(commit);
+        }
+        world.release();
+        first.await.expect("the first");
+        for commit in waiting {
+            commit.await.expect("the others");
+        }
+        let sizes: Vec<usize> = world.state().writes.iter().map(|(size, _)| *size).collect();
+        assert_eq!(sizes, [1, 3, 3, 1], "by bytes: {by_bytes}");
+    }
+}
+
+#[tokio::test]
+async fn checks_see_the_batches_before_them_in_the_group_and_no_failed_one() {
+    let world = World::default();
+    let store = world.open();
+    let first = busy(&world, &store).await;
+    let mut batches = Vec::new();
+    let mut batch = put("a", "1");
+    batch.check_absent("a");
+    batches.push((batch, true));
+    let mut batch = put("a", "2");
+    batch.check_absent("a");
+    batches.push((batch, false));
+    let mut batch = put("b", "1");
+    batch.check_equals("a", "1");
+    batches.push((batch, true));
+    // Rests on the failed one.
+    let mut batch = put("c", "1");
+    batch.check_equals("a", "2");
+    batches.push((batch, false));
+    let mut batch = Batch::new();
+    batch.check_equals("b", "1").delete("a");
+    batches.push((batch, true));
+    let mut batch = put("d", "1");
+    batch.check_absent("a");
+    batches.push((batch, true));
+    let mut waiting = Vec::new();
+    for (batch, succeeds) in batches {
+        let mut commit = store.commit(batch, Durability::PowerLoss);
+        submit(&mut commit).await;
+        waiting.push((commit, succeeds));
+    }
+    world.release();
+    first.await.expect("the first");
+    for (number, (commit, succeeds)) in waiting.into_iter().enumerate() {
+        match commit.await {
+            Ok(()) => assert!(succeeds, "batch {number}"),
+            Err(StorageError::Conflict) => assert!(!succeeds, "batch {number}"),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    let keys: Vec<Vec<u8>> = world.state().map.keys().cloned().collect();
+    assert_eq!(keys, [b"b".to_vec(), b"d".to_vec(), b"first".to_vec()]);
+    assert_eq!(world.state().writes.len(), 2);
+}
+
+#[tokio::test]
+async fn a_group_of_conflicts_and_relaxed_empty_batches_writes_nothing() {
+    let world = World::default();
+    let store = world.open();
+    let mut batch = put("a", "1");
+    batch.check_equals("a", "0");
+    let answer = store.commit(batch, Durability::PowerLoss).await;
+    assert!(matches!(answer, Err(StorageError::Conflict)));
+    store
+        .commit(Batch::new(), Durability::Relaxed)
+        .await
+        .expect("nothing to do");
+    assert!(world.state().writes.is_empty());
+    store
+        .commit(Batch::new(), Durability::PowerLoss)
+        .await
+        .expect("a sync");
+    assert_eq!(world.state().writes, [(0, Durability::PowerLoss)]);
+}
+
+#[tokio::test]
+async fn commits_behind_a_failed_one_are_refused_and_the_next_reopens_the_engine() {
+    let world = World::default();
+    let store = world.open();
+    let error = StorageError::Backend("the cable".to_owned());
+    world.state().next_writes.push(Trouble::Fail(error));
+    let first = busy(&world, &store).await;
+    let mut behind = store.commit(put("behind", ""), Durability::Relaxed);
+    submit(&mut behind).await;
+    world.release();
+    let failed = first.await.expect_err("it failed").to_string();
+    assert!(
+        failed.contains("the cable") && failed.contains("unknown"),
+        "{failed}"
+    );
+    let refused = behind.await.expect_err("it was refused").to_string();
+    assert!(
+        refused.contains("not tried") && refused.contains("the cable"),
+        "{refused}"
+    );
+    assert_eq!(world.state().opened, 1);
+
+    store
+        .commit(put("next", ""), Durability::Relaxed)
+        .await
+        .expect("reopened");
+    assert_eq!(world.state().opened, 2);
+    let keys: Vec<Vec<u8>> = world.state().map.keys().cloned().collect();
+    assert_eq!(keys, [b"next".to_vec()]);
+}
+
+#[tokio::test]
+async fn an_engine_that_does_not_open_again_is_tried_at_each_call() {
+    let world = World::default();
+    let store = world.open();
+    let failure = |what: &str| StorageError::Backend(what.to_owned());
+    world
+        .state()
+        .next_writes
+        .push(Trouble::Fail(failure("the cable")));
+    world.state().next_opens = vec![failure("no cable"), failure("no cable")];
+    store
+        .commit(put("a", ""), Durability::Relaxed)
+        .await
+        .expect_err("it failed");
+    let refused = store.commit(put("b", ""), Durability::Relaxed).await;
+    let refused = refused.expect_err("it does not open").to_string();
+    assert!(
+        refused.contains("the cable") && refused.contains("no cable"),
+        "{refused}"
+    );
+    assert!(refused.contains("nothing was written"), "{refused}");
+    store.get(b"a").await.expect_err("it does not open");
+    store.get(b"a").await.expect("it opens");
+    store
+        .commit(put("c", ""), Durability::Relaxed)
+        .await
+        .expect("a commit");
+}
+
+#[tokio::test]
+async fn damage_found_at_reopening_is_told_as_damage() {
+    let world = World::default();
+    let store = world.open();
+    let failure = StorageError::Backend("the cable".to_owned());
+    world.state().next_writes.push(Trouble::Fail(failure));
+    world
+        .state()
+        .next_opens
+        .push(StorageError::Corrupt("page 7".to_owned()));
+    store
+        .commit(put("a", ""), Durability::Relaxed)
+        .await
+        .expect_err("it failed");
+    let answer = store.commit(put("b", ""), Durability::Relaxed).await;
+    assert!(
+        matches!(answer, Err(StorageError::Corrupt(_))),
+        "{answer:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_failed_read_reopens_the_engine_and_reads_again() {
+    let world = World::default();
+    let store = world.open();
+    store
+        .commit(put("a", "1"), Durability::Relaxed)
+        .await
+        .expect("a commit");
+    let failure = |what: &str| StorageError::Backend(what.to_owned());
+    // The read in place fails, and the one on the reader thread.
+    world.state().next_reads = vec![failure("2"), failure("1")];
+    let found = store.get(b"a").await.expect("the third read");
+    assert_eq!(found.as_deref(), Some(&b"1"[..]));
+    assert_eq!(world.state().opened, 2);
+    world.state().next_reads = vec![failure("1")];
+    let found = store
+        .get_many(&[b"a".to_vec()])
+        .await
+        .expect("the second read");
+    assert_eq!(found[0].as_deref(), Some(&b"1"[..]));
+    assert_eq!(world.state().opened, 3);
+}
+
+#[tokio::test]
+async fn damage_met_by_a_read_is_told_and_leaves_the_rest_readable() {
+    let world = World::default();
+    let store = world.open();
+    world
+        .state()
+        .next_reads
+        .push(StorageError::Corrupt("page 7".to_owned()));
+    let answer = store.get(b"a").await;
+    assert!(
+        matches!(answer, Err(StorageError::Corrupt(_))),
+        "{answer:?}"
+    );
+    assert_eq!(store.get(b"b").await.expect("a read"), None);
+    assert_eq!(world.state().opened, 1);
+}
+
+#[tokio::test]
+async fn a_panic_of_the_engine_is_damage_and_the_engine_is_reopened() {
+    let world = World::default();
+    let store = world.open();
+    world.state().next_writes.push(Trouble::Panic);
+    match store.commit(put("a", ""), Durability::Relaxed).await {
+        Err(StorageError::Corrupt(what)) => assert!(what.contains("a page is not"), "{what}"),
+        other => panic!("{other:?}"),
+    }
+    store
+        .commit(put("b", ""), Durability::Relaxed)
+        .await
+        .expect("reopened");
+    assert_eq!(world.state().opened, 2);
+}
+
+#[tokio::test]
+async fn closing_waits_for_what_was_submitted_and_refuses_what_comes_after() {
+    let world = World::default();
+    let store = world.open();
+    let before = busy(&world, &store).await;
+    let mut close = store.close();
+    submit(&mut close).await;
+    let mut after = store.commit(put("after", ""), Durability::Relaxed);
+    submit(&mut after).await;
+    let mut again = store.close();
+    submit(&mut again).await;
+    // Reads go on until it is closed.
+    assert_eq!(store.get(b"before").await.expect("a read"), None);
+    world.release();
+    before.await.expect("what came before");
+    close.await.expect("closes");
+    again.await.expect("closing twice is allowed");
+    assert!(matches!(after.await, Err(StorageError::Closed)));
+    assert!(matches!(
+        store.get(b"first").await,
+        Err(StorageError::Closed)
+    ));
+    assert_eq!(
+        world.state().closed,
+        101,
+        "the engine is closed, then the opener dropped"
+    );
+}
+
+#[tokio::test]
+async fn dropping_the_store_finishes_and_closes() {
+    let world = World::default();
+    let store = world.open();
+    let mut commit = store.commit(put("a", ""), Durability::Relaxed);
+    let _ = futures_util::poll!(&mut commit);
+    drop(commit);
+    drop(store);
+    assert_eq!(world.state().closed, 101);
+    assert!(world.state().map.contains_key(&b"a"[..]));
+}
+
+#[tokio::test]
+async fn a_commit_that_is_too_large_is_refused_before_it_waits() {
+    let world = World::default();
+    let store = world.open();
+    let first = busy(&world, &store).await;
+    let answer = store
+        .commit(put(&"k".repeat(1025), ""), Durability::Relaxed)
+        .await;
+    assert!(
+        matches!(answer, Err(StorageError::TooLarge { what: "key", .. })),
+        "{answer:?}"
+    );
+    world.release();
+    first.await.expect("the first");
+}
