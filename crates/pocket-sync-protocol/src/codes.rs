@@ -30,11 +30,13 @@ pub mod close {
     pub const TOO_MANY: u16 = 4429;
 
     /// Whether a client that was closed with this code comes back by itself.
+    ///
+    /// It does unless the code says that nothing can change without somebody's help.
     pub fn comes_back(code: Option<u16>) -> bool {
-        match code {
-            None => true,
-            Some(code) => code < 4000 || matches!(code, TIMEOUT | TOO_MANY),
-        }
+        !matches!(
+            code,
+            Some(UNAUTHORIZED | FORBIDDEN | VERSION | REPLACED | CHECKPOINT)
+        )
     }
 }
 
@@ -51,83 +53,204 @@ pub struct CodeInfo {
     pub advice: &'static str,
 }
 
-macro_rules! catalogue {
-    ($(#[$list_doc:meta])* $list:ident: $($(#[$doc:meta])* $name:ident = $code:literal, $retryable:literal, $close:expr, $advice:literal;)*) => {
-        $($(#[$doc])* pub const $name: &str = $code;)*
+/// The token is missing or wrong.
+pub const UNAUTHORIZED: &str = "unauthorized";
+/// The token was right once and is too old.
+pub const TOKEN_EXPIRED: &str = "token-expired";
+/// The user may not open this namespace.
+pub const FORBIDDEN: &str = "forbidden";
+/// The two sides speak no common protocol version.
+pub const VERSION_MISMATCH: &str = "version-mismatch";
+/// The bytes are no message of this protocol.
+pub const BAD_FRAME: &str = "bad-frame";
+/// The message is larger than the receiver takes.
+pub const TOO_LARGE: &str = "too-large";
+/// A message of a kind that is not taken, or not at this point.
+pub const UNEXPECTED_MESSAGE: &str = "unexpected-message";
+/// A field whose name begins with `!` is unknown here.
+pub const CRITICAL_FIELD: &str = "critical-field";
+/// No `hello` came in time.
+pub const HANDSHAKE_TIMEOUT: &str = "handshake-timeout";
+/// Nothing was heard of the client for too long.
+pub const IDLE_TIMEOUT: &str = "idle-timeout";
+/// This client id belongs to another user.
+pub const OTHER_USER: &str = "other-user";
+/// The session token is neither the last issued nor the last presented one.
+pub const CLIENT_COPIED: &str = "client-copied";
+/// The checkpoint names an epoch this log never had, or a place beyond it.
+pub const UNKNOWN_EPOCH: &str = "unknown-epoch";
+/// The checkpoint is older than what the server remembers of deletions.
+pub const BELOW_HORIZON: &str = "below-horizon";
+/// An earlier mutation is missing.
+pub const GAP: &str = "gap";
+/// The number is confirmed, and its outcome is no longer kept.
+pub const UNKNOWN_NUMBER: &str = "unknown-number";
+/// The server could not do it now.
+pub const RETRY_LATER: &str = "retry-later";
+/// Too many messages or bytes.
+pub const RATE_LIMITED: &str = "rate-limited";
+/// The server stops or restarts.
+pub const GOING_AWAY: &str = "going-away";
+/// A newer session of the same client has begun.
+pub const REPLACED: &str = "replaced";
+/// Something broke inside the server.
+pub const INTERNAL: &str = "internal";
 
-        $(#[$list_doc])*
-        pub const $list: &[CodeInfo] = &[$(CodeInfo { code: $code, retryable: $retryable, close: $close, advice: $advice }),*];
-    };
-}
-
-catalogue! {
-    /// Every code an `error` message may carry.
-    ERRORS:
-    /// The token is missing or wrong.
-    UNAUTHORIZED = "unauthorized", false, Some(close::UNAUTHORIZED), "Set another token.";
-    /// The token was right once and is too old.
-    TOKEN_EXPIRED = "token-expired", false, Some(close::UNAUTHORIZED), "Get a new token and connect again.";
-    /// The user may not open this namespace.
-    FORBIDDEN = "forbidden", false, Some(close::FORBIDDEN), "Ask for the right, or open another namespace.";
-    /// The two sides speak no common protocol version.
-    VERSION_MISMATCH = "version-mismatch", false, Some(close::VERSION), "Update the older side.";
-    /// The bytes are no message of this protocol.
-    BAD_FRAME = "bad-frame", false, Some(close::BAD_FRAME), "A defect of the sender; connect again and report it.";
-    /// The message is larger than the receiver takes.
-    TOO_LARGE = "too-large", false, Some(close::TOO_LARGE), "Send fewer changes at once; the limits stand in `welcome`.";
-    /// A message of a kind that is not taken, or not at this point.
-    UNEXPECTED_MESSAGE = "unexpected-message", false, Some(close::BAD_FRAME), "A defect of the sender; connect again and report it.";
-    /// A field whose name begins with `!` is unknown here.
-    CRITICAL_FIELD = "critical-field", false, Some(close::BAD_FRAME), "Update the receiver, or do not use what needs the field.";
-    /// No `hello` came in time.
-    HANDSHAKE_TIMEOUT = "handshake-timeout", true, Some(close::TIMEOUT), "Connect again.";
-    /// Nothing was heard of the client for too long.
-    IDLE_TIMEOUT = "idle-timeout", true, Some(close::TIMEOUT), "Connect again; send pings.";
-    /// This client id belongs to another user.
-    OTHER_USER = "other-user", false, Some(close::REPLACED), "Use the first user's token, or a new database.";
-    /// The session token is neither the last issued nor the last presented one.
-    CLIENT_COPIED = "client-copied", false, Some(close::REPLACED), "The database was copied or restored: it needs a client id of its own.";
-    /// The checkpoint names an epoch this log never had, or a place beyond it.
-    UNKNOWN_EPOCH = "unknown-epoch", false, Some(close::CHECKPOINT), "The server was restored or is another one: resync.";
-    /// The checkpoint is older than what the server remembers of deletions.
-    BELOW_HORIZON = "below-horizon", false, Some(close::CHECKPOINT), "Resync.";
-    /// An earlier mutation is missing.
-    GAP = "gap", true, None, "Send again from the number that is expected.";
-    /// The number is confirmed, and its outcome is no longer kept.
-    UNKNOWN_NUMBER = "unknown-number", false, None, "Never send a number again after confirming it.";
-    /// The server could not do it now.
-    RETRY_LATER = "retry-later", true, None, "Send the same again after `retry_after`.";
-    /// Too many messages or bytes.
-    RATE_LIMITED = "rate-limited", true, None, "Send the same again after `retry_after`.";
-    /// The server stops or restarts.
-    GOING_AWAY = "going-away", true, Some(close::GOING_AWAY), "Connect again.";
-    /// A newer session of the same client has begun.
-    REPLACED = "replaced", false, Some(close::REPLACED), "Nothing; one session of a client is enough.";
-    /// Something broke inside the server.
-    INTERNAL = "internal", true, Some(close::INTERNAL), "Connect again later; the server's log says more.";
-}
+/// Every code an `error` message may carry.
+pub const ERRORS: &[CodeInfo] = &[
+    never(
+        UNAUTHORIZED,
+        Some(close::UNAUTHORIZED),
+        "Set another token.",
+    ),
+    never(
+        TOKEN_EXPIRED,
+        Some(close::UNAUTHORIZED),
+        "Get a new token and connect again.",
+    ),
+    never(
+        FORBIDDEN,
+        Some(close::FORBIDDEN),
+        "Ask for the right, or open another namespace.",
+    ),
+    never(
+        VERSION_MISMATCH,
+        Some(close::VERSION),
+        "Update the older side.",
+    ),
+    never(
+        BAD_FRAME,
+        Some(close::BAD_FRAME),
+        "A defect of the sender; connect again and report it.",
+    ),
+    never(
+        TOO_LARGE,
+        Some(close::TOO_LARGE),
+        "Send fewer changes at once; the limits stand in `welcome`.",
+    ),
+    never(
+        UNEXPECTED_MESSAGE,
+        Some(close::BAD_FRAME),
+        "A defect of the sender; connect again and report it.",
+    ),
+    never(
+        CRITICAL_FIELD,
+        Some(close::BAD_FRAME),
+        "Update the receiver, or do not use what needs the field.",
+    ),
+    later(HANDSHAKE_TIMEOUT, Some(close::TIMEOUT), "Connect again."),
+    later(
+        IDLE_TIMEOUT,
+        Some(close::TIMEOUT),
+        "Connect again; send pings.",
+    ),
+    never(
+        OTHER_USER,
+        Some(close::REPLACED),
+        "Use the first user's token, or a new database.",
+    ),
+    never(
+        CLIENT_COPIED,
+        Some(close::REPLACED),
+        "The database was copied or restored: it needs a client id of its own.",
+    ),
+    never(
+        UNKNOWN_EPOCH,
+        Some(close::CHECKPOINT),
+        "The server was restored or is another one: resync.",
+    ),
+    never(BELOW_HORIZON, Some(close::CHECKPOINT), "Resync."),
+    later(GAP, None, "Send again from the number that is expected."),
+    never(
+        UNKNOWN_NUMBER,
+        None,
+        "Never send a number again after confirming it.",
+    ),
+    later(
+        RETRY_LATER,
+        None,
+        "Send the same again after `retry_after`.",
+    ),
+    later(
+        RATE_LIMITED,
+        Some(close::TOO_MANY),
+        "Send the same again after `retry_after`.",
+    ),
+    later(GOING_AWAY, Some(close::GOING_AWAY), "Connect again."),
+    never(
+        REPLACED,
+        Some(close::REPLACED),
+        "Nothing; one session of a client is enough.",
+    ),
+    later(
+        INTERNAL,
+        Some(close::INTERNAL),
+        "Connect again later; the server's log says more.",
+    ),
+];
 
 /// The codes of rejected mutations. All are final: the number is used up.
 pub mod rejection {
-    use super::CodeInfo;
+    use super::{CodeInfo, never};
 
-    catalogue! {
-        /// Every code a rejected outcome may carry.
-        REJECTIONS:
-        /// A revision is too far ahead of the server's clock.
-        CLOCK = "clock", false, None, "Set the clock by the outcome's server time, stamp the change anew and send it as a new mutation.";
-        /// The document or the mutation breaks a rule.
-        VALIDATION = "validation", false, None, "Correct the document.";
-        /// The document is larger than the server takes.
-        DOCUMENT_TOO_LARGE = "document-too-large", false, None, "Make the document smaller; the limit stands in `welcome`.";
-        /// The mutation has more changes than the server takes.
-        TOO_MANY_CHANGES = "too-many-changes", false, None, "Split the transaction; the limit stands in `welcome`.";
-        /// The user may not do this.
-        FORBIDDEN = "forbidden", false, None, "Ask for the right.";
-        /// The document's id is empty, too long or contains NUL.
-        BAD_ID = "bad-id", false, None, "Use 1 to 256 bytes of UTF-8 without NUL.";
-        /// The collection's name does not match the rule or is reserved.
-        BAD_COLLECTION_NAME = "bad-collection-name", false, None, "Use a letter, then up to 63 letters, digits, `_` or `-`.";
+    /// A revision is too far ahead of the server's clock.
+    pub const CLOCK: &str = "clock";
+    /// The document or the mutation breaks a rule.
+    pub const VALIDATION: &str = "validation";
+    /// The document is larger than the server takes.
+    pub const DOCUMENT_TOO_LARGE: &str = "document-too-large";
+    /// The mutation has more changes than the server takes.
+    pub const TOO_MANY_CHANGES: &str = "too-many-changes";
+    /// The user may not do this.
+    pub const FORBIDDEN: &str = "forbidden";
+    /// The document's id is empty, too long or contains NUL.
+    pub const BAD_ID: &str = "bad-id";
+    /// The collection's name does not match the rule or is reserved.
+    pub const BAD_COLLECTION_NAME: &str = "bad-collection-name";
+
+    /// Every code a rejected outcome may carry.
+    pub const REJECTIONS: &[CodeInfo] = &[
+        never(
+            CLOCK,
+            None,
+            "Set the clock by the outcome's server time, stamp the change anew and send it as a new mutation.",
+        ),
+        never(VALIDATION, None, "Correct the document."),
+        never(
+            DOCUMENT_TOO_LARGE,
+            None,
+            "Make the document smaller; the limit stands in `welcome`.",
+        ),
+        never(
+            TOO_MANY_CHANGES,
+            None,
+            "Split the transaction; the limit stands in `welcome`.",
+        ),
+        never(FORBIDDEN, None, "Ask for the right."),
+        never(BAD_ID, None, "Use 1 to 256 bytes of UTF-8 without NUL."),
+        never(
+            BAD_COLLECTION_NAME,
+            None,
+            "Use a letter, then up to 63 letters, digits, `_` or `-`.",
+        ),
+    ];
+}
+
+const fn later(code: &'static str, close: Option<u16>, advice: &'static str) -> CodeInfo {
+    CodeInfo {
+        code,
+        retryable: true,
+        close,
+        advice,
+    }
+}
+
+const fn never(code: &'static str, close: Option<u16>, advice: &'static str) -> CodeInfo {
+    CodeInfo {
+        code,
+        retryable: false,
+        close,
+        advice,
     }
 }
 
