@@ -13,6 +13,7 @@ use crate::opener::Opener;
 pub struct SledBuilder {
     pub(crate) cache_bytes: u64,
     pub(crate) lock_file: Option<PathBuf>,
+    pub(crate) check_up_to: u64,
 }
 
 impl SledBuilder {
@@ -20,6 +21,7 @@ impl SledBuilder {
         Self {
             cache_bytes: 64 * 1024 * 1024,
             lock_file: None,
+            check_up_to: 16 * 1024 * 1024,
         }
     }
 
@@ -34,6 +36,16 @@ impl SledBuilder {
     #[must_use]
     pub fn lock_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.lock_file = Some(path.into());
+        self
+    }
+
+    /// Reads and verifies every entry at open if sled's log has at most this many bytes. Default 16 MiB.
+    ///
+    /// 0 never verifies, `u64::MAX` always. Without it, entries that a damaged log has lost are not missed; an
+    /// entry that is there is verified whenever it is read.
+    #[must_use]
+    pub fn check_up_to(mut self, bytes: u64) -> Self {
+        self.check_up_to = bytes;
         self
     }
 

@@ -14,10 +14,11 @@ use sled::IVec;
 
 use crate::error::{from_io, from_sled};
 use crate::layout::{
-    Head, PIECE_BYTES, all_pieces, entry_key, entry_range, key_of_entry, number_of_piece,
-    piece_count, piece_key, pieces_prefix, split, whole,
+    Head, PIECE_BYTES, SUMS, Value, all_pieces, entry_key, entry_range, key_of_entry,
+    number_of_piece, piece_count, piece_key, pieces_prefix,
 };
 use crate::opener::{Blobs, wait_until_released};
+use crate::witness::{Sums, Witness, hash};
 
 pub(crate) struct Engine {
     /// `None` only while it is dropped.
@@ -34,11 +35,14 @@ pub(crate) struct Engine {
 struct Writer {
     /// The number of the next split value.
     next_number: u64,
+    sums: Sums,
+    witness: Witness,
     blobs: Blobs,
 }
 
 impl Engine {
-    pub(crate) fn new(database: sled::Db, path: &Path) -> Result<Self> {
+    /// `verify` says whether to read all entries and compare their sum.
+    pub(crate) fn new(database: sled::Db, path: &Path, verify: bool) -> Result<Self> {
         let log = OpenOptions::new()
             .read(true)
             .write(true)
@@ -55,16 +59,38 @@ impl Engine {
                 .and_then(|number| number.checked_add(1))
                 .ok_or_else(|| damaged("the last piece has no number"))?,
         };
-        Ok(Self {
+        let sums = database
+            .get(SUMS)
+            .map_err(from_sled)?
+            .and_then(|sums| Sums::decode(&sums))
+            .ok_or_else(|| damaged("the sums are missing"))?;
+        let witness = Witness::check(path, sums.commits)?;
+        let engine = Self {
             database: Some(database),
             path: path.to_owned(),
             log,
             applying: RwLock::new(()),
             writer: Mutex::new(Writer {
                 next_number,
+                sums,
+                witness,
                 blobs: Blobs::new(path),
             }),
-        })
+        };
+        if verify && !engine.sum_of_entries()?.same_entries(&sums) {
+            return Err(damaged("entries were lost from the log"));
+        }
+        Ok(engine)
+    }
+
+    fn sum_of_entries(&self) -> Result<Sums> {
+        let mut sums = Sums::default();
+        for entry in self.database()?.range(entry_range(&KeyRange::all())) {
+            let (key, stored) = entry.map_err(from_sled)?;
+            self.value(key_of_entry(&key), &stored)?;
+            sums.add(Head::decode(&stored)?.hash);
+        }
+        Ok(sums)
     }
 
     fn database(&self) -> Result<&sled::Db> {
@@ -78,14 +104,22 @@ impl Engine {
     /// The value of a key; the caller holds the state.
     fn read(&self, key: &[u8]) -> Result<Option<Bytes>> {
         let stored = self.database()?.get(entry_key(key)).map_err(from_sled)?;
-        stored.map(|stored| self.value(&stored)).transpose()
+        stored.map(|stored| self.value(key, &stored)).transpose()
     }
 
-    fn value(&self, stored: &IVec) -> Result<Bytes> {
-        let (number, bytes) = match Head::decode(stored)? {
-            Head::Whole(value) => return Ok(Bytes::copy_from_slice(value)),
-            Head::Split { number, bytes } => (number, bytes),
+    fn value(&self, key: &[u8], stored: &IVec) -> Result<Bytes> {
+        let head = Head::decode(stored)?;
+        let value = match head.value {
+            Value::Whole(value) => Bytes::copy_from_slice(value),
+            Value::Split { number, bytes } => self.joined(number, bytes)?,
         };
+        if hash(key, &value) != head.hash {
+            return Err(damaged("an entry does not have its hash"));
+        }
+        Ok(value)
+    }
+
+    fn joined(&self, number: u64, bytes: usize) -> Result<Bytes> {
         // The length is from the disk: not to be believed before memory is taken for it.
         if bytes > MAX_VALUE_BYTES {
             return Err(damaged("a split value is longer than any value"));
@@ -94,9 +128,6 @@ impl Engine {
         for piece in self.database()?.scan_prefix(pieces_prefix(number)) {
             let (_, piece) = piece.map_err(from_sled)?;
             value.extend_from_slice(&piece);
-        }
-        if value.len() != bytes {
-            return Err(damaged("pieces of a split value are missing"));
         }
         Ok(Bytes::from(value))
     }
@@ -109,27 +140,34 @@ impl Engine {
         key: &[u8],
         value: Option<&Bytes>,
     ) -> Result<()> {
-        let key = entry_key(key);
-        let before = self.database()?.get(&key).map_err(from_sled)?;
-        if let Some(before) = before
-            && let Head::Split { number, bytes } = Head::decode(&before)?
-        {
-            for index in 0..piece_count(bytes.min(MAX_VALUE_BYTES)) {
-                batch.remove(piece_key(number, index));
-            }
-        }
-        match value {
-            None => batch.remove(key),
-            Some(value) if value.len() <= PIECE_BYTES => batch.insert(key, whole(value)),
-            Some(value) => {
-                let number = writer.next_number;
-                writer.next_number += 1;
-                for (index, piece) in value.chunks(PIECE_BYTES).enumerate() {
-                    batch.insert(piece_key(number, index), piece);
+        let stored_key = entry_key(key);
+        if let Some(before) = self.database()?.get(&stored_key).map_err(from_sled)? {
+            let before = Head::decode(&before)?;
+            writer.sums.remove(before.hash);
+            if let Value::Split { number, bytes } = before.value {
+                for index in 0..piece_count(bytes.min(MAX_VALUE_BYTES)) {
+                    batch.remove(piece_key(number, index));
                 }
-                batch.insert(key, split(number, value.len()));
             }
         }
+        let Some(value) = value else {
+            batch.remove(stored_key);
+            return Ok(());
+        };
+        let hash = hash(key, value);
+        writer.sums.add(hash);
+        let head = if value.len() <= PIECE_BYTES {
+            Value::Whole(value)
+        } else {
+            let number = writer.next_number;
+            writer.next_number += 1;
+            for (index, piece) in value.chunks(PIECE_BYTES).enumerate() {
+                batch.insert(piece_key(number, index), piece);
+            }
+            let bytes = value.len();
+            Value::Split { number, bytes }
+        };
+        batch.insert(stored_key, Head { hash, value: head }.encode());
         Ok(())
     }
 
@@ -144,6 +182,11 @@ impl Engine {
         self.database()?.flush().map_err(from_sled)?;
         if durability >= Durability::PowerLoss {
             self.log.sync_data().map_err(|error| from_io(&error))?;
+            let commits = writer.sums.commits;
+            writer
+                .witness
+                .synced(commits)
+                .map_err(|error| from_io(&error))?;
         }
         Ok(())
     }
@@ -176,7 +219,10 @@ impl BlockingStore for Engine {
             };
             let Some(next) = next else { break };
             let (key, stored) = next.map_err(from_sled)?;
-            let (key, value) = (key_of_entry(&key).to_vec(), self.value(&stored)?);
+            let (key, value) = (
+                key_of_entry(&key).to_vec(),
+                self.value(key_of_entry(&key), &stored)?,
+            );
             bytes += key.len() + value.len();
             taken.push((key, value));
         }
@@ -190,6 +236,8 @@ impl BlockingStore for Engine {
             for (key, value) in &writes {
                 self.add(&mut batch, &mut writer, key, value.as_ref())?;
             }
+            writer.sums.commits += 1;
+            batch.insert(SUMS, writer.sums.encode().to_vec());
             let _alone = self
                 .applying
                 .write()
@@ -201,7 +249,11 @@ impl BlockingStore for Engine {
 
     fn close(self) -> Result<()> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        self.make_durable(&mut writer, Durability::PowerLoss)
+        self.make_durable(&mut writer, Durability::PowerLoss)?;
+        writer
+            .witness
+            .note(writer.sums.commits)
+            .map_err(|error| from_io(&error))
     }
 }
 

@@ -3,10 +3,11 @@
 //! | key | value |
 //! |---|---|
 //! | `0` `pocket` | `1`: this is a Pocket store, in the first layout |
-//! | `1` and the entry's key | `0` and the value, or `1`, the number of a split value and its length |
+//! | `0` `sums` | what the store must hold, see `witness.rs` |
+//! | `1` and the entry's key | `0`, its hash and the value; or `1`, its hash, the number of a split value and its length |
 //! | `2`, the number of a split value, the index of a piece | the piece |
 //!
-//! Numbers are big-endian: 8 bytes for split values and lengths, 4 for indexes.
+//! Numbers are big-endian: 8 bytes for hashes, split values and lengths, 4 for indexes.
 
 use std::ops::Bound;
 
@@ -16,6 +17,9 @@ use pocket_storage::{KeyRange, Result, StorageError};
 pub(crate) const MARK: &[u8] = b"\0pocket";
 /// The layout described above.
 pub(crate) const MARK_VALUE: &[u8] = b"1";
+
+/// The key of what the store must hold.
+pub(crate) const SUMS: &[u8] = b"\0sums";
 
 const ENTRY: u8 = 1;
 const PIECE: u8 = 2;
@@ -32,42 +36,57 @@ const SPLIT: u8 = 1;
 pub(crate) const PIECE_BYTES: usize = 4096;
 
 /// What a key holds.
-pub(crate) enum Head<'a> {
+pub(crate) struct Head<'a> {
+    /// The hash of the entry's key and value.
+    pub(crate) hash: u64,
+    pub(crate) value: Value<'a>,
+}
+
+pub(crate) enum Value<'a> {
     Whole(&'a [u8]),
     Split { number: u64, bytes: usize },
 }
 
 impl<'a> Head<'a> {
     pub(crate) fn decode(stored: &'a [u8]) -> Result<Self> {
-        match stored.split_first() {
-            Some((&WHOLE, value)) => Some(Self::Whole(value)),
-            Some((&SPLIT, rest)) => split_head(rest),
-            _ => None,
-        }
-        .ok_or_else(|| StorageError::Corrupt("an entry has no known form".to_owned()))
+        Self::parse(stored)
+            .ok_or_else(|| StorageError::Corrupt("an entry has no known form".to_owned()))
     }
-}
 
-pub(crate) fn whole(value: &[u8]) -> Vec<u8> {
-    let mut stored = Vec::with_capacity(1 + value.len());
-    stored.push(WHOLE);
-    stored.extend_from_slice(value);
-    stored
-}
+    fn parse(stored: &'a [u8]) -> Option<Self> {
+        let (form, rest) = stored.split_first()?;
+        let (hash, rest) = rest.split_first_chunk::<8>()?;
+        let value = match *form {
+            WHOLE => Value::Whole(rest),
+            SPLIT => {
+                let (number, bytes) = rest.split_first_chunk::<8>()?;
+                Value::Split {
+                    number: u64::from_be_bytes(*number),
+                    bytes: usize::try_from(u64::from_be_bytes(bytes.try_into().ok()?)).ok()?,
+                }
+            }
+            _ => return None,
+        };
+        let hash = u64::from_be_bytes(*hash);
+        Some(Self { hash, value })
+    }
 
-pub(crate) fn split(number: u64, bytes: usize) -> Vec<u8> {
-    let mut stored = vec![SPLIT];
-    stored.extend_from_slice(&number.to_be_bytes());
-    stored.extend_from_slice(&(bytes as u64).to_be_bytes());
-    stored
-}
-
-fn split_head<'a>(rest: &[u8]) -> Option<Head<'a>> {
-    let (number, bytes) = rest.split_at_checked(8)?;
-    Some(Head::Split {
-        number: u64::from_be_bytes(number.try_into().ok()?),
-        bytes: usize::try_from(u64::from_be_bytes(bytes.try_into().ok()?)).ok()?,
-    })
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut stored = Vec::with_capacity(9 + 16);
+        stored.push(match self.value {
+            Value::Whole(_) => WHOLE,
+            Value::Split { .. } => SPLIT,
+        });
+        stored.extend_from_slice(&self.hash.to_be_bytes());
+        match self.value {
+            Value::Whole(value) => stored.extend_from_slice(value),
+            Value::Split { number, bytes } => {
+                stored.extend_from_slice(&number.to_be_bytes());
+                stored.extend_from_slice(&(bytes as u64).to_be_bytes());
+            }
+        }
+        stored
+    }
 }
 
 pub(crate) fn entry_key(key: &[u8]) -> Vec<u8> {
@@ -130,22 +149,39 @@ mod tests {
 
     #[test]
     fn heads_come_back_as_they_were_made() {
-        let stored = whole(b"");
-        assert!(matches!(Head::decode(&stored), Ok(Head::Whole(b""))));
-        let stored = split(7, 5000);
+        let stored = Head {
+            hash: 5,
+            value: Value::Whole(b""),
+        }
+        .encode();
+        let head = Head::decode(&stored).expect("a head");
         assert!(matches!(
-            Head::decode(&stored),
-            Ok(Head::Split {
+            head,
+            Head {
+                hash: 5,
+                value: Value::Whole(b"")
+            }
+        ));
+        let value = Value::Split {
+            number: 7,
+            bytes: 5000,
+        };
+        let stored = Head { hash: 6, value }.encode();
+        let head = Head::decode(&stored).expect("a head");
+        assert_eq!(head.hash, 6);
+        assert!(matches!(
+            head.value,
+            Value::Split {
                 number: 7,
                 bytes: 5000
-            })
+            }
         ));
         assert_eq!(number_of_piece(&piece_key(7, 300)), Some(7));
     }
 
     #[test]
     fn a_head_of_no_known_form_is_corrupt() {
-        for stored in [&b""[..], &[2], &[SPLIT], &[SPLIT; 16], &[SPLIT; 18]] {
+        for stored in [&b""[..], &[2; 9], &[WHOLE; 8], &[SPLIT; 24], &[SPLIT; 26]] {
             assert!(matches!(
                 Head::decode(stored),
                 Err(StorageError::Corrupt(_))

@@ -6,6 +6,7 @@ mod error;
 mod layout;
 mod opener;
 mod storage;
+mod witness;
 
 pub use builder::SledBuilder;
 pub use storage::SledStorage;

@@ -12,7 +12,8 @@ use pocket_storage::{Result, StorageError};
 use crate::SledBuilder;
 use crate::engine::Engine;
 use crate::error::{from_io, from_sled};
-use crate::layout::{MARK, MARK_VALUE};
+use crate::layout::{MARK, MARK_VALUE, SUMS};
+use crate::witness::{Sums, Witness};
 
 pub(crate) struct Opener {
     options: SledBuilder,
@@ -42,10 +43,13 @@ impl Opener {
         }
         let database = self.database(&unfinished)?;
         database.insert(MARK, MARK_VALUE).map_err(from_sled)?;
+        let sums = Sums::default().encode();
+        database.insert(SUMS, &sums).map_err(from_sled)?;
         database.flush().map_err(from_sled)?;
         drop(database);
         wait_until_released(&unfinished);
-        sync_everything(&unfinished)
+        Witness::create(&unfinished)
+            .and_then(|()| sync_everything(&unfinished))
             .and_then(|()| fs::rename(&unfinished, &self.path))
             .and_then(|()| sync_directory(self.path.parent().unwrap_or(Path::new(""))))
             .map_err(|error| from_io(&error))
@@ -93,7 +97,12 @@ impl BlockingOpener for Opener {
         // sled syncs neither its settings nor the names of its files; without this, a store that lost power
         // early may not open again.
         sync_everything(&self.path).map_err(|error| from_io(&error))?;
-        Engine::new(database, &self.path)
+        let log = fs::metadata(self.path.join("db")).map_err(|error| from_io(&error))?;
+        let verify = log.len() <= self.options.check_up_to;
+        Engine::new(database, &self.path, verify).map_err(|error| match error {
+            StorageError::Corrupt(what) => self.corrupt(&what),
+            other => other,
+        })
     }
 }
 
