@@ -1,0 +1,155 @@
+//! The combiner: pushes of a namespace that wait at the same time become one commit.
+//!
+//! There is no timer in it. Whatever queued up while the last commit ran is the next one, up to a bound, so a lonely
+//! push waits for nobody and a crowd shares its syncs.
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tokio::sync::mpsc;
+
+use crate::decide::{PushAnswer, PushRequest};
+use crate::doorbell::Doorbell;
+use crate::engine::{Engine, EngineError, EngineResult};
+use crate::{Limits, Namespace};
+
+/// Pushes that wait, in order, each with what its answer needs.
+#[derive(Debug)]
+pub struct Joiner<T> {
+    waiting: VecDeque<(PushRequest, T)>,
+    changes: usize,
+    bytes: usize,
+}
+
+impl<T> Joiner<T> {
+    /// Joins up to these many changes and bytes; a single push may have more.
+    pub fn new(changes: usize, bytes: usize) -> Self {
+        Self { waiting: VecDeque::new(), changes, bytes }
+    }
+
+    /// Adds a push behind those that wait.
+    pub fn push(&mut self, push: PushRequest, tag: T) {
+        self.waiting.push_back((push, tag));
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Takes the pushes of the next commit, in order: as many as fit, and at least one if any waits.
+    pub fn next(&mut self) -> (Vec<PushRequest>, Vec<T>) {
+        let (mut changes, mut bytes) = (0, 0);
+        let fits = |(push, _): &(PushRequest, T)| {
+            changes += push.changes();
+            bytes += push.bytes;
+            changes <= self.changes && bytes <= self.bytes
+        };
+        let count = self.waiting.iter().map(fits).take_while(|fits| *fits).count().max(1);
+        self.waiting.drain(..count.min(self.waiting.len())).unzip()
+    }
+}
+
+/// Where the answer to a push goes.
+pub(crate) type Answer = Box<dyn FnOnce(EngineResult<PushAnswer>) + Send>;
+
+/// A handle on a namespace's combiner; it ends with the last one.
+#[derive(Clone, Debug)]
+pub(crate) struct Combiner {
+    sender: mpsc::Sender<Waiting>,
+}
+
+struct Waiting {
+    push: PushRequest,
+    answer: Answer,
+}
+
+impl Combiner {
+    /// Starts a task that commits the pushes of `namespace`.
+    pub(crate) fn spawn(
+        engine: Arc<dyn Engine>,
+        namespace: Namespace,
+        doorbell: Arc<Doorbell>,
+        limits: &Limits,
+    ) -> Self {
+        let (sender, receiver) = mpsc::channel(limits.commit_queue);
+        let joiner = Joiner::new(limits.commit_changes, limits.commit_bytes);
+        tokio::spawn(run(engine, namespace, doorbell, joiner, receiver));
+        Self { sender }
+    }
+
+    /// Hands over a push, behind those handed over before; waits while the queue is full.
+    pub(crate) async fn push(&self, push: PushRequest, answer: Answer) {
+        if let Err(mpsc::error::SendError(waiting)) = self.sender.send(Waiting { push, answer }).await {
+            (waiting.answer)(Err(EngineError::Fatal("the namespace is no longer served".to_owned())));
+        }
+    }
+}
+
+async fn run(
+    engine: Arc<dyn Engine>,
+    namespace: Namespace,
+    doorbell: Arc<Doorbell>,
+    mut joiner: Joiner<Answer>,
+    mut receiver: mpsc::Receiver<Waiting>,
+) {
+    loop {
+        if joiner.is_empty() {
+            let Some(Waiting { push, answer }) = receiver.recv().await else { return };
+            joiner.push(push, answer);
+        }
+        while let Ok(Waiting { push, answer }) = receiver.try_recv() {
+            joiner.push(push, answer);
+        }
+        let (pushes, answers) = joiner.next();
+        // A defect in one commit must not end the namespace; the engine opens the log anew behind it.
+        let commit = AssertUnwindSafe(engine.commit(&namespace, &pushes)).catch_unwind().await;
+        let commit = commit.unwrap_or_else(|_| Err(EngineError::Unknown("a commit panicked".to_owned())));
+        // The frames the pushes came in are no longer needed, and may be large.
+        drop(pushes);
+        match commit {
+            Ok(committed) => {
+                answers.into_iter().zip(committed.answers).for_each(|(answer, result)| answer(Ok(result)));
+                // Behind the answers, so that each writer learns its outcomes before it reads its own records.
+                doorbell.ring(committed.head);
+            }
+            Err(error) => {
+                tracing::warn!(%namespace, %error, "a commit failed");
+                answers.into_iter().for_each(|answer| answer(Err(error.clone())));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pocket_core::{ClientId, MutationNumber, SessionToken};
+
+    use super::*;
+
+    fn push(bytes: usize) -> PushRequest {
+        PushRequest {
+            user: "u".into(),
+            client: ClientId::from_bytes([1; 16]),
+            session: SessionToken::from_bytes([2; 16]),
+            confirmed: MutationNumber::ZERO,
+            first: MutationNumber::new(1),
+            mutations: Vec::new(),
+            bytes,
+        }
+    }
+
+    #[test]
+    fn what_waits_becomes_one_commit_in_order_up_to_the_bound() {
+        let mut joiner = Joiner::new(1_000, 100);
+        [40, 60, 1, 500, 3].into_iter().enumerate().for_each(|(tag, bytes)| joiner.push(push(bytes), tag));
+        assert_eq!(joiner.next().1, [0, 1]);
+        assert_eq!(joiner.next().1, [2]);
+        assert_eq!(joiner.next().1, [3], "a push over the bound goes alone");
+        assert_eq!(joiner.next().1, [4]);
+        assert!(joiner.is_empty());
+        assert!(joiner.next().1.is_empty());
+    }
+}

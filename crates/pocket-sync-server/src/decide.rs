@@ -1,0 +1,465 @@
+//! The decision: what becomes of each pushed mutation. Pure and re-runnable; it never does I/O and reads no clock.
+//!
+//! An engine loads what the pushes name into an [`Overlay`], calls [`decide`] for each push in order, and stores what
+//! the overlay then holds in one atomic batch. Exactly-once, ordering and conflict rules exist here and nowhere else.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use pocket_core::mutants::active;
+use pocket_core::{
+    Change, ChangeKind, ClientId, CollectionName, DocumentId, Hlc, Mutation, MutationContent, MutationNumber, Outcome,
+    Record, RecordState, Revision, Seq, SessionToken, Timestamp,
+};
+use pocket_sync_protocol::PushedMutation;
+use pocket_sync_protocol::codes::rejection;
+
+pub use crate::stored::ClientRecord;
+
+/// What decisions are bounded by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DecideLimits {
+    /// The changes of one mutation.
+    pub changes: usize,
+    /// The outcomes kept for one client before it must confirm some.
+    pub unconfirmed: usize,
+    /// How far a revision may be ahead of the server's hybrid clock, in milliseconds.
+    pub clock_ahead: i64,
+}
+
+impl Default for DecideLimits {
+    fn default() -> Self {
+        Self { changes: 1_000, unconfirmed: 20_000, clock_ahead: 60_000 }
+    }
+}
+
+/// A push, taken apart and checked at the edge.
+#[derive(Clone, Debug)]
+pub struct PushRequest {
+    /// Who pushes.
+    pub user: Arc<str>,
+    /// From which client.
+    pub client: ClientId,
+    /// The session token of the welcome this push follows.
+    pub session: SessionToken,
+    /// The client has stored the outcomes up to here.
+    pub confirmed: MutationNumber,
+    /// The number of the first mutation.
+    pub first: MutationNumber,
+    /// The mutations, contiguous from `first`, or why one of them is rejected.
+    pub mutations: Vec<PushedMutation>,
+    /// The bytes it came in, for bounds on what is in flight.
+    pub bytes: usize,
+}
+
+impl PushRequest {
+    /// How many changes it holds.
+    pub fn changes(&self) -> usize {
+        self.mutations.iter().flatten().map(|mutation| mutation.changes().len()).sum()
+    }
+}
+
+/// The answer to a push.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PushAnswer {
+    /// The number of the first outcome.
+    pub first: MutationNumber,
+    /// The outcomes, contiguous from `first`.
+    pub outcomes: Vec<Outcome>,
+    /// Why the mutations behind the outcomes have none.
+    pub refusal: Option<Refusal>,
+    /// The places that this push itself took, not an earlier sending of it.
+    pub written: Vec<RangeInclusive<u64>>,
+}
+
+/// Why a mutation has no outcome. Nothing is recorded, and the number is not used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// An earlier mutation is missing: this number is expected.
+    Gap(MutationNumber),
+    /// The client confirmed this number; its outcome is no longer kept.
+    UnknownNumber(MutationNumber),
+    /// A newer session of this client has begun.
+    Replaced,
+    /// The client id belongs to another user.
+    OtherUser,
+    /// Too many outcomes wait to be confirmed.
+    Unconfirmed,
+}
+
+/// The version of a document that stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Current {
+    /// Its revision.
+    pub rev: Revision,
+    /// Its place.
+    pub seq: Seq,
+    /// Whether it is neither deleted nor erased.
+    pub live: bool,
+}
+
+/// The name of a document in a namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DocumentKey {
+    /// Its collection.
+    pub collection: CollectionName,
+    /// Its id.
+    pub id: DocumentId,
+}
+
+impl DocumentKey {
+    /// The document a change is about.
+    pub fn of(change: &Change) -> Self {
+        Self { collection: change.collection.clone(), id: change.id.clone() }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    /// The place of the stored version, whose feed entry goes when another is written.
+    stored: Option<Seq>,
+    current: Option<Current>,
+    written: Option<Record>,
+}
+
+#[derive(Debug)]
+struct Client {
+    record: ClientRecord,
+    changed: bool,
+}
+
+/// What the pushes of one commit name, as loaded, with the effects of those decided so far.
+#[derive(Debug)]
+pub struct Overlay {
+    head: Seq,
+    clock: Hlc,
+    documents: HashMap<DocumentKey, Slot>,
+    clients: BTreeMap<ClientId, Client>,
+}
+
+/// What a commit stores.
+#[derive(Debug)]
+pub struct WriteSet {
+    /// The head afterwards.
+    pub head: Seq,
+    /// The server's hybrid clock afterwards.
+    pub clock: Hlc,
+    /// The records, by rising place, each with the place of the version it replaces.
+    pub records: Vec<(Record, Option<Seq>)>,
+    /// The clients that changed.
+    pub clients: Vec<(ClientId, ClientRecord)>,
+}
+
+impl WriteSet {
+    /// Whether there is nothing to store.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.clients.is_empty()
+    }
+}
+
+impl Overlay {
+    /// The state of a log before a commit.
+    pub fn new(head: Seq, clock: Hlc) -> Self {
+        Self { head, clock, documents: HashMap::new(), clients: BTreeMap::new() }
+    }
+
+    /// Loads the version of a document that stands; none if there is no such document.
+    pub fn load(&mut self, key: DocumentKey, current: Option<Current>) {
+        let stored = current.map(|current| current.seq);
+        self.documents.insert(key, Slot { stored, current, written: None });
+    }
+
+    /// Whether a document was loaded already.
+    pub fn has(&self, key: &DocumentKey) -> bool {
+        self.documents.contains_key(key)
+    }
+
+    /// Loads what is known of a client.
+    pub fn load_client(&mut self, client: ClientId, record: ClientRecord) {
+        self.clients.insert(client, Client { record, changed: false });
+    }
+
+    /// What is to be stored.
+    pub fn into_writes(self) -> WriteSet {
+        let written = self.documents.into_values();
+        let mut records: Vec<_> = written.filter_map(|slot| Some((slot.written?, slot.stored))).collect();
+        records.sort_unstable_by_key(|(record, _)| record.seq);
+        let clients = self.clients.into_iter().filter(|(_, client)| client.changed);
+        WriteSet {
+            head: self.head,
+            clock: self.clock,
+            records,
+            clients: clients.map(|(id, client)| (id, client.record)).collect(),
+        }
+    }
+
+    fn current(&self, change: &Change) -> Option<Current> {
+        self.documents.get(&DocumentKey::of(change)).and_then(|slot| slot.current)
+    }
+
+    fn write(&mut self, change: &Change) -> Seq {
+        self.head = self.head.next();
+        let slot = self.documents.entry(DocumentKey::of(change)).or_default();
+        let state = match &change.kind {
+            ChangeKind::Put(body) => RecordState::Live(body.clone()),
+            ChangeKind::Delete => RecordState::Deleted,
+            ChangeKind::Erase => RecordState::Erased,
+        };
+        let live = matches!(state, RecordState::Live(_));
+        slot.current = Some(Current { rev: change.rev, seq: self.head, live });
+        slot.written = Some(Record {
+            collection: change.collection.clone(),
+            id: change.id.clone(),
+            rev: change.rev,
+            seq: self.head,
+            state,
+        });
+        self.head
+    }
+}
+
+/// Decides what becomes of a push, and applies what takes effect to `overlay`.
+///
+/// `now` is the server's time of day. Every document that the push names must be loaded.
+pub fn decide(now: Timestamp, limits: &DecideLimits, overlay: &mut Overlay, push: &PushRequest) -> PushAnswer {
+    overlay.clock = overlay.clock.max(Hlc::from_time(now));
+    let mut answer = PushAnswer { first: push.first, ..PushAnswer::default() };
+    let Some(mut client) = overlay.clients.remove(&push.client) else {
+        // Each session begins with an attach, so only a store that lost its newest commits can bring us here.
+        answer.refusal = Some(Refusal::Replaced);
+        return answer;
+    };
+    answer.refusal = admit(&mut client, push).or_else(|| {
+        push.mutations.iter().zip(0_u64..).find_map(|(mutation, place)| {
+            let number = push.first.plus(place);
+            match settle(limits, overlay, &mut client, push, number, mutation) {
+                Ok((outcome, written)) => {
+                    answer.outcomes.push(outcome);
+                    extend(&mut answer.written, written);
+                    None
+                }
+                Err(refusal) => Some(refusal),
+            }
+        })
+    });
+    if client.changed {
+        client.record.last_seen = now;
+    }
+    overlay.clients.insert(push.client, client);
+    answer
+}
+
+/// Whether the push may be looked at; takes note of what it confirms.
+fn admit(client: &mut Client, push: &PushRequest) -> Option<Refusal> {
+    let record = &mut client.record;
+    if record.user != *push.user {
+        return Some(Refusal::OtherUser);
+    }
+    if record.issued != push.session {
+        return Some(Refusal::Replaced);
+    }
+    if record.presented != Some(record.issued) {
+        // The client stores the token of its welcome before it pushes: from now on no older one is good.
+        record.presented = Some(record.issued);
+        client.changed = true;
+    }
+    let confirmed = push.confirmed.min(record.last);
+    while record.confirmed < confirmed {
+        record.confirmed = record.confirmed.next();
+        record.outcomes.pop_front();
+        client.changed = true;
+    }
+    None
+}
+
+type Written = Option<RangeInclusive<u64>>;
+
+fn settle(
+    limits: &DecideLimits,
+    overlay: &mut Overlay,
+    client: &mut Client,
+    push: &PushRequest,
+    number: MutationNumber,
+    mutation: &PushedMutation,
+) -> Result<(Outcome, Written), Refusal> {
+    let record = &client.record;
+    if number <= record.confirmed {
+        return Err(Refusal::UnknownNumber(number));
+    }
+    if number <= record.last && !active("pocket-mutant:no-dedup") {
+        let place = usize::try_from(number.get() - record.confirmed.get() - 1).unwrap_or(usize::MAX);
+        return match record.outcomes.get(place) {
+            Some(outcome) => Ok((outcome.clone(), None)),
+            None => Err(Refusal::UnknownNumber(number)),
+        };
+    }
+    if number > record.last.next() && !active("pocket-mutant:gap-accepted") {
+        return Err(Refusal::Gap(record.last.next()));
+    }
+    if record.outcomes.len() >= limits.unconfirmed {
+        return Err(Refusal::Unconfirmed);
+    }
+    let (outcome, written) = judge(limits, overlay, push.client, mutation);
+    if matches!(outcome, Outcome::Rejected { .. }) && active("pocket-mutant:rejected-stops-queue") {
+        return Ok((outcome, written));
+    }
+    client.changed = true;
+    let record = &mut client.record;
+    while record.last.next() < number {
+        // Only a planted bug comes here: what is missing counts as done.
+        record.last = record.last.next();
+        record.outcomes.push_back(Outcome::Applied { first: Seq::ZERO });
+    }
+    if number > record.last {
+        record.last = number;
+        record.outcomes.push_back(outcome.clone());
+    }
+    Ok((outcome, written))
+}
+
+/// The outcome of a mutation that is due, and the places it took.
+fn judge(
+    limits: &DecideLimits,
+    overlay: &mut Overlay,
+    client: ClientId,
+    mutation: &PushedMutation,
+) -> (Outcome, Written) {
+    let mutation = match mutation {
+        Ok(mutation) => mutation,
+        Err(bad) => return (rejected(bad.code, bad.reason.clone()), None),
+    };
+    if let Some(outcome) = validate(limits, overlay.clock, client, mutation) {
+        return (outcome, None);
+    }
+    let changes = match &mutation.content {
+        MutationContent::Changes(changes) if !changes.is_empty() => changes,
+        MutationContent::Changes(_) | MutationContent::Withdrawn => {
+            return (Outcome::Applied { first: Seq::ZERO }, None);
+        }
+    };
+    let in_the_way = |change: &Change| {
+        let current = overlay.current(change);
+        (!stands(change, current)).then(|| current.map_or(Seq::ZERO, |current| current.seq))
+    };
+    let seqs: Vec<Seq> = changes.iter().filter_map(in_the_way).collect();
+    if !seqs.is_empty() {
+        if active("pocket-mutant:half-transaction-applied") {
+            let standing: Vec<_> = changes.iter().filter(|change| in_the_way(change).is_none()).collect();
+            for change in standing {
+                overlay.write(change);
+            }
+        }
+        return (Outcome::Conflict { seqs }, None);
+    }
+    let first = overlay.head.next();
+    for change in changes {
+        overlay.write(change);
+    }
+    (Outcome::Applied { first }, Some(first.get()..=overlay.head.get()))
+}
+
+/// Whether a change was made on what stands now. An erase stands on everything.
+fn stands(change: &Change, current: Option<Current>) -> bool {
+    let missing = current.is_none_or(|current| !current.live);
+    match (&change.kind, change.base) {
+        (ChangeKind::Erase, _) => true,
+        (_, None) => missing,
+        (_, Some(_)) if active("pocket-mutant:base-compared-by-existence-only") => !missing,
+        (_, Some(base)) => current.is_some_and(|current| current.rev == base),
+    }
+}
+
+fn validate(limits: &DecideLimits, clock: Hlc, client: ClientId, mutation: &Mutation) -> Option<Outcome> {
+    let changes = mutation.changes();
+    if changes.len() > limits.changes {
+        let reason = format!("{} changes are over the limit of {}", changes.len(), limits.changes);
+        return Some(rejected(rejection::TOO_MANY_CHANGES, reason));
+    }
+    if let Some(change) = changes.iter().find(|change| change.rev.client != client) {
+        let reason = format!("revision {} was not made by the pushing client {client}", change.rev);
+        return Some(rejected(rejection::VALIDATION, reason));
+    }
+    if changes.len() > 1 {
+        let mut seen = BTreeSet::new();
+        if let Some(change) = changes.iter().find(|change| !seen.insert((&change.collection, &change.id))) {
+            let reason = format!("document {} of {} is changed twice in one mutation", change.id, change.collection);
+            return Some(rejected(rejection::VALIDATION, reason));
+        }
+    }
+    let latest = clock.time().millis().saturating_add(limits.clock_ahead);
+    let ahead = changes.iter().find(|change| change.rev.hlc.time().millis() > latest)?;
+    Some(Outcome::Rejected {
+        code: rejection::CLOCK.to_owned(),
+        reason: format!(
+            "revision {} is {} ms ahead of the server's clock",
+            ahead.rev,
+            ahead.rev.hlc.time().millis().saturating_sub(clock.time().millis())
+        ),
+        server_time: Some(clock.time()),
+    })
+}
+
+fn rejected(code: &str, reason: String) -> Outcome {
+    Outcome::Rejected { code: code.to_owned(), reason, server_time: None }
+}
+
+fn extend(ranges: &mut Vec<RangeInclusive<u64>>, written: Written) {
+    let Some(written) = written else { return };
+    if let Some(last) = ranges.last_mut()
+        && last.end().checked_add(1) == Some(*written.start())
+    {
+        *last = *last.start()..=*written.end();
+    } else {
+        ranges.push(written);
+    }
+}
+
+/// Why a client may not begin a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AttachRefusal {
+    /// The client id belongs to another user.
+    OtherUser,
+    /// The session token is neither the last issued nor the last presented one: the store is a copy or a backup.
+    ClientCopied,
+}
+
+/// Decides whether a client may begin a session, and what is recorded of it then.
+///
+/// `token` is the fresh session token that the welcome will carry.
+///
+/// # Errors
+/// An [`AttachRefusal`]; nothing is to be recorded.
+pub fn attach(
+    now: Timestamp,
+    known: Option<ClientRecord>,
+    user: &str,
+    presented: Option<SessionToken>,
+    token: SessionToken,
+) -> Result<ClientRecord, AttachRefusal> {
+    let Some(known) = known else {
+        return Ok(ClientRecord {
+            user: user.to_owned(),
+            last: MutationNumber::ZERO,
+            confirmed: MutationNumber::ZERO,
+            outcomes: std::collections::VecDeque::new(),
+            issued: token,
+            presented,
+            last_seen: now,
+        });
+    };
+    if known.user != user {
+        return Err(AttachRefusal::OtherUser);
+    }
+    if presented != Some(known.issued) && presented != known.presented {
+        return Err(AttachRefusal::ClientCopied);
+    }
+    Ok(ClientRecord { issued: token, presented, last_seen: now, ..known })
+}
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

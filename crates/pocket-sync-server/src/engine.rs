@@ -1,0 +1,193 @@
+//! What keeps namespaces: their order, their records and what they know of clients.
+//!
+//! An engine is shaped by its transactions, not by keys and values: it loads what pushes name, calls the pure
+//! [`decide`](crate::decide), and stores the result atomically, one commit of a namespace after the other. Everything
+//! above the trait is shared by all engines.
+
+mod embedded;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pocket_core::{
+    ClientId, CollectionName, Epoch, Lineage, MutationNumber, Seq, SessionToken, Timestamp,
+};
+use pocket_sync_protocol::{EncodedRecord, EpochStart};
+
+use crate::Namespace;
+use crate::decide::{AttachRefusal, DocumentKey, PushAnswer, PushRequest};
+
+pub use embedded::EmbeddedEngine;
+
+/// Who begins a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachRequest {
+    /// The user.
+    pub user: Arc<str>,
+    /// The client.
+    pub client: ClientId,
+    /// The session token of the client's last welcome, if it ever had one.
+    pub presented: Option<SessionToken>,
+}
+
+/// A session that has begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// Where the log stands.
+    pub log: LogState,
+    /// The session token to present next time; durable.
+    pub session: SessionToken,
+    /// The last number of the client that has an outcome.
+    pub last: MutationNumber,
+    /// The server's hybrid clock.
+    pub time: Timestamp,
+}
+
+/// Where the log of a namespace stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogState {
+    /// Its name, kept for ever.
+    pub lineage: Lineage,
+    /// Its openings, oldest first.
+    pub epochs: Arc<[EpochStart]>,
+    /// This opening.
+    pub epoch: Epoch,
+    /// The newest place.
+    pub head: Seq,
+    /// Deletions at or below this place are forgotten.
+    pub horizon: Seq,
+}
+
+impl LogState {
+    /// Whether a place told in an epoch belongs to this log's history.
+    ///
+    /// A place is part of an epoch's history up to the last one given in it.
+    pub fn contains(&self, epoch: Epoch, seq: Seq) -> bool {
+        let Some(place) = self.epochs.iter().position(|start| start.epoch == epoch) else {
+            return false;
+        };
+        match self.epochs.get(place + 1) {
+            Some(next) => seq < next.first,
+            None => seq <= self.head,
+        }
+    }
+}
+
+/// What a commit did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// An answer for each push, in their order.
+    pub answers: Vec<PushAnswer>,
+    /// The newest place.
+    pub head: Seq,
+}
+
+/// Which stretch of the feed to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadRequest {
+    /// Read what comes after this place.
+    pub after: Seq,
+    /// Read nothing behind this place.
+    pub until: Option<Seq>,
+    /// Read only these collections; none means all.
+    pub collections: Arc<[CollectionName]>,
+    /// Records at the most.
+    pub records: usize,
+    /// Stop before the records have more bytes than this; one record is always read.
+    pub bytes: usize,
+}
+
+/// A stretch of the feed, read in one snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedPage {
+    /// The epoch of this opening.
+    pub epoch: Epoch,
+    /// The place it starts behind.
+    pub start: Seq,
+    /// The place it ends at.
+    pub end: Seq,
+    /// The newest place.
+    pub head: Seq,
+    /// The records, by rising place.
+    pub records: Vec<EncodedRecord>,
+}
+
+/// The records of documents asked for by id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// The epoch of this opening.
+    pub epoch: Epoch,
+    /// The newest place.
+    pub head: Seq,
+    /// The records of those that exist.
+    pub records: Vec<EncodedRecord>,
+}
+
+/// Why an engine refused, by what the caller can do about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The client may not begin a session; nothing was recorded.
+    #[error("{}", refusal_text(*.0))]
+    Refused(AttachRefusal),
+    /// Nothing was stored; the same may succeed later.
+    #[error("nothing was stored: {0}")]
+    NotApplied(String),
+    /// Whether it was stored is unknown; ask again with the same numbers.
+    #[error("whether it was stored is unknown; ask again with the same numbers: {0}")]
+    Unknown(String),
+    /// It cannot be done; somebody must look after the server.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+fn refusal_text(refusal: AttachRefusal) -> &'static str {
+    match refusal {
+        AttachRefusal::OtherUser => {
+            "this client id belongs to another user; use that user's token or a new database"
+        }
+        AttachRefusal::ClientCopied => {
+            "the session token is not the last one; the database was copied or restored and needs a client id of its own"
+        }
+    }
+}
+
+/// What an engine answers.
+pub type EngineResult<T> = Result<T, EngineError>;
+
+/// Keeps namespaces.
+#[async_trait]
+pub trait Engine: Debug + Send + Sync + 'static {
+    /// Begins a session: checks the client and its session token, and records a fresh one durably.
+    ///
+    /// # Errors
+    /// [`EngineError::Refused`] and the others.
+    async fn attach(&self, namespace: &Namespace, request: &AttachRequest) -> EngineResult<Attached>;
+
+    /// Decides pushes in order and stores their effects and outcomes in one atomic batch, durable when it returns.
+    ///
+    /// # Errors
+    /// No push is answered: [`EngineError::NotApplied`], [`EngineError::Unknown`], [`EngineError::Fatal`].
+    async fn commit(&self, namespace: &Namespace, pushes: &[PushRequest]) -> EngineResult<Committed>;
+
+    /// Reads a stretch of the feed in one snapshot. Nothing that is not yet durable is shown.
+    ///
+    /// The stretch may end before the head without a record, when many records were left out.
+    ///
+    /// # Errors
+    /// [`EngineError::NotApplied`], [`EngineError::Fatal`].
+    async fn changes(&self, namespace: &Namespace, request: &ReadRequest) -> EngineResult<FeedPage>;
+
+    /// Reads documents by id. Missing ones are left out.
+    ///
+    /// # Errors
+    /// As [`changes`](Self::changes).
+    async fn fetch(&self, namespace: &Namespace, documents: &[DocumentKey]) -> EngineResult<Fetched>;
+
+    /// The newest place of a namespace.
+    ///
+    /// # Errors
+    /// As [`changes`](Self::changes).
+    async fn head(&self, namespace: &Namespace) -> EngineResult<Seq>;
+}

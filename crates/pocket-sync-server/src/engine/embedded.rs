@@ -1,0 +1,342 @@
+//! The embedded engine: namespaces over any [`Storage`].
+//!
+//! One commit of a namespace runs at a time, and each checks that the log still holds what this engine last read or
+//! wrote there, so two engines on one store are safe. After a commit of unknown result nothing is served before the
+//! log was opened anew, under a new epoch.
+
+mod log;
+mod read;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use pocket_core::mutants::active;
+use pocket_core::{Env, Seq, SessionToken, random_bytes};
+use pocket_storage::{Batch, Durability, Storage, StorageError};
+use pocket_sync_protocol::EncodedRecord;
+
+use self::log::{Log, Open};
+use super::{
+    AttachRequest, Attached, Committed, Engine, EngineError, EngineResult, FeedPage, Fetched, ReadRequest,
+};
+use crate::decide::{self, Current, DocumentKey, Overlay, PushRequest, WriteSet};
+use crate::stored::{self, ClientRecord};
+use crate::{Limits, Namespace};
+
+/// How often a commit is tried again when another engine moved the log.
+const ATTEMPTS: usize = 8;
+
+/// Namespaces over a [`Storage`]. A clone is another handle on the same engine.
+#[derive(Clone)]
+pub struct EmbeddedEngine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    storage: Arc<dyn Storage>,
+    env: Arc<dyn Env>,
+    limits: Limits,
+    logs: Mutex<HashMap<Namespace, Arc<Log>>>,
+}
+
+impl EmbeddedEngine {
+    /// An engine over `storage`. Two on one store are safe, but slow each other.
+    pub fn new(storage: Arc<dyn Storage>, env: Arc<dyn Env>, limits: Limits) -> Self {
+        Self { inner: Arc::new(Inner { storage, env, limits, logs: Mutex::default() }) }
+    }
+
+    fn log(&self, namespace: &Namespace) -> EngineResult<Arc<Log>> {
+        let mut logs = self.inner.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(log) = logs.get(namespace) {
+            return Ok(Arc::clone(log));
+        }
+        if logs.len() >= self.inner.limits.namespaces {
+            return Err(EngineError::NotApplied("too many namespaces are open; raise the limit".to_owned()));
+        }
+        let log = Arc::new(Log::new(namespace));
+        logs.insert(namespace.clone(), Arc::clone(&log));
+        Ok(log)
+    }
+
+    /// Loads what `pushes` name: from memory what is there, from the store the rest, in one read.
+    async fn load(&self, log: &Log, pushes: &[PushRequest]) -> EngineResult<Overlay> {
+        let mut missing_documents = Vec::new();
+        let mut missing_clients = Vec::new();
+        let mut overlay = log.with_open(|open| {
+            let mut overlay = Overlay::new(open.row.head, open.row.clock);
+            for push in pushes {
+                match open.clients.get(&push.client) {
+                    Some(record) => overlay.load_client(push.client, record.clone()),
+                    None if missing_clients.contains(&push.client) => {}
+                    None => missing_clients.push(push.client),
+                }
+                for change in push.mutations.iter().flatten().flat_map(|mutation| mutation.changes()) {
+                    let key = DocumentKey::of(change);
+                    if overlay.has(&key) {
+                        continue;
+                    }
+                    let current = open.tail.current(&key);
+                    overlay.load(key.clone(), current);
+                    if current.is_none() {
+                        missing_documents.push(key);
+                    }
+                }
+            }
+            overlay
+        })?;
+        if missing_documents.is_empty() && missing_clients.is_empty() {
+            return Ok(overlay);
+        }
+        let document_keys = missing_documents.iter().map(|key| log.keys.document(&key.collection, &key.id));
+        let client_keys = missing_clients.iter().map(|client| log.keys.client(*client));
+        let keys: Vec<Vec<u8>> = document_keys.chain(client_keys).collect();
+        let values = self.inner.storage.get_many(&keys).await.map_err(read_error)?;
+        let mut found = keys.iter().zip(&values);
+        for (key, (at, value)) in missing_documents.into_iter().zip(&mut found) {
+            if let Some(value) = value {
+                let row = stored::open_record_row(at, value).map_err(damaged)?;
+                let current = Current { rev: row.rev, seq: row.seq, live: row.is_live() };
+                overlay.load(key, Some(current));
+            }
+        }
+        for (client, (at, value)) in missing_clients.into_iter().zip(found) {
+            if let Some(value) = value {
+                let record = ClientRecord::open(at, value).map_err(damaged)?;
+                overlay.load_client(client, record);
+            }
+        }
+        Ok(overlay)
+    }
+
+    /// Stores a write set in one atomic, durable batch; then readers see it.
+    async fn store(&self, log: &Log, writes: WriteSet) -> Result<Seq, StorageError> {
+        let (before, row) = log.with_open(|open| (open.stored.clone(), open.row.clone())).map_err(closed)?;
+        let mut batch = Batch::new();
+        let log_key = log.keys.log();
+        let row = stored::LogRow { head: writes.head, clock: writes.clock, ..row };
+        let after = stored::seal(&log_key, &row);
+        batch.check_equals(log_key.clone(), before).put(log_key, after.clone());
+        let mut fresh = Vec::with_capacity(writes.records.len());
+        for (record, replaced) in &writes.records {
+            let key = DocumentKey { collection: record.collection.clone(), id: record.id.clone() };
+            let at = log.keys.document(&key.collection, &key.id);
+            let value = stored::seal_record(&at, record);
+            batch.put(at, value);
+            if let Some(replaced) = replaced {
+                batch.delete(log.keys.feed(*replaced));
+            }
+            let at = log.keys.feed(record.seq);
+            let value = stored::seal_feed(&at, &key);
+            batch.put(at, value);
+            let current = Current { rev: record.rev, seq: record.seq, live: record.state.body().is_some() };
+            fresh.push((key, current, EncodedRecord::encode(record)));
+        }
+        for (client, record) in &writes.clients {
+            let at = log.keys.client(*client);
+            let value = record.seal(&at);
+            batch.put(at, value);
+        }
+        let durability = if active("pocket-mutant:ack-before-commit") {
+            Durability::Relaxed
+        } else {
+            Durability::PowerLoss
+        };
+        let commit = log.begin();
+        let result = self.inner.storage.commit(batch, durability).await;
+        commit.end(result, |open| {
+            open.state.head = row.head;
+            open.row = row;
+            open.stored = after;
+            for (key, current, record) in fresh {
+                open.tail.push(key, current, record);
+            }
+            open.remember(writes.clients, self.inner.limits.cached_clients);
+        })?;
+        Ok(writes.head)
+    }
+
+    /// Opens the log unless it is open. The caller holds the log's writer lock.
+    async fn ensure_open(&self, log: &Log) -> EngineResult<()> {
+        if log.is_open() {
+            return Ok(());
+        }
+        for _ in 0..ATTEMPTS {
+            match self.open(log).await {
+                Ok(open) => {
+                    log.set_open(open);
+                    return Ok(());
+                }
+                Err(StorageError::Conflict) => {}
+                Err(StorageError::Backend(reason)) => return Err(EngineError::NotApplied(reason)),
+                Err(other) => return Err(write_error(other)),
+            }
+        }
+        Err(busy())
+    }
+
+    async fn open(&self, log: &Log) -> Result<Open, StorageError> {
+        let (log_key, history_key) = (log.keys.log(), log.keys.history());
+        let values = self.inner.storage.get_many(&[log_key.clone(), history_key.clone()]).await?;
+        let corrupt = |error: pocket_core::Error| StorageError::Corrupt(error.to_string());
+        let mut batch = Batch::new();
+        let (mut row, mut history) = match values.as_slice() {
+            [None, None] => {
+                batch.check_absent(log_key.clone()).check_absent(history_key.clone());
+                log::create(&*self.inner.env)
+            }
+            [Some(stored), Some(history)] => {
+                batch.check_equals(log_key.clone(), stored.clone());
+                let row = stored::open(&log_key, stored).map_err(corrupt)?;
+                let history = stored::open(&history_key, history).map_err(corrupt)?;
+                if log.joins() {
+                    return Ok(Open::new(row, history, stored.clone(), self.inner.limits.tail_bytes));
+                }
+                (row, history)
+            }
+            _ => {
+                let reason = "a namespace has a log without its history or the other way round";
+                return Err(StorageError::Corrupt(reason.to_owned()));
+            }
+        };
+        log::begin_epoch(&mut row, &mut history, &*self.inner.env);
+        let stored = stored::seal(&log_key, &row);
+        batch.put(log_key, stored.clone());
+        let value = stored::seal(&history_key, &history);
+        batch.put(history_key, value);
+        self.inner.storage.commit(batch, Durability::PowerLoss).await?;
+        Ok(Open::new(row, history, stored, self.inner.limits.tail_bytes))
+    }
+
+    async fn attach_once(&self, log: &Log, request: &AttachRequest) -> EngineResult<Option<Attached>> {
+        let key = log.keys.client(request.client);
+        let before = self.inner.storage.get(&key).await.map_err(read_error)?;
+        let known = before.as_ref().map(|value| ClientRecord::open(&key, value)).transpose().map_err(damaged)?;
+        let token = SessionToken::from_bytes(random_bytes(&*self.inner.env));
+        let now = self.inner.env.now();
+        let record = decide::attach(now, known, &request.user, request.presented, token)
+            .map_err(EngineError::Refused)?;
+        let (stored, row) = log.with_open(|open| (open.stored.clone(), open.row.clone()))?;
+        let log_key = log.keys.log();
+        let row = stored::LogRow { clock: row.clock.max(pocket_core::Hlc::from_time(now)), ..row };
+        let after = stored::seal(&log_key, &row);
+        let mut batch = Batch::new();
+        // The clock told in the welcome is persisted before it is told.
+        batch.check_equals(log_key.clone(), stored).put(log_key, after.clone());
+        match before {
+            Some(before) => batch.check_equals(key.clone(), before),
+            None => batch.check_absent(key.clone()),
+        };
+        let value = record.seal(&key);
+        batch.put(key, value);
+        let commit = log.begin();
+        let result = self.inner.storage.commit(batch, Durability::PowerLoss).await;
+        let attached = commit.end(result, |open| {
+            open.row = row;
+            open.stored = after;
+            let attached = Attached {
+                log: open.state.clone(),
+                session: token,
+                last: record.last,
+                time: open.row.clock.time(),
+            };
+            open.remember([(request.client, record)], self.inner.limits.cached_clients);
+            attached
+        });
+        match attached {
+            Ok(attached) => Ok(Some(attached)),
+            Err(StorageError::Conflict) => Ok(None),
+            Err(error) => Err(write_error(error)),
+        }
+    }
+}
+
+#[async_trait]
+impl Engine for EmbeddedEngine {
+    async fn attach(&self, namespace: &Namespace, request: &AttachRequest) -> EngineResult<Attached> {
+        let log = self.log(namespace)?;
+        let _writer = log.writer.lock().await;
+        for _ in 0..ATTEMPTS {
+            self.ensure_open(&log).await?;
+            if let Some(attached) = self.attach_once(&log, request).await? {
+                return Ok(attached);
+            }
+        }
+        Err(busy())
+    }
+
+    async fn commit(&self, namespace: &Namespace, pushes: &[PushRequest]) -> EngineResult<Committed> {
+        let log = self.log(namespace)?;
+        let _writer = log.writer.lock().await;
+        for _ in 0..ATTEMPTS {
+            self.ensure_open(&log).await?;
+            let mut overlay = self.load(&log, pushes).await?;
+            let now = self.inner.env.now();
+            let limits = &self.inner.limits.decide;
+            let answers = pushes.iter().map(|push| decide::decide(now, limits, &mut overlay, push)).collect();
+            let writes = overlay.into_writes();
+            let head = writes.head;
+            if writes.is_empty() {
+                return Ok(Committed { answers, head });
+            }
+            match self.store(&log, writes).await {
+                Ok(head) => return Ok(Committed { answers, head }),
+                Err(_) if active("pocket-mutant:ack-before-commit") => return Ok(Committed { answers, head }),
+                Err(StorageError::Conflict) => {}
+                Err(error) => return Err(write_error(error)),
+            }
+        }
+        Err(busy())
+    }
+
+    async fn changes(&self, namespace: &Namespace, request: &ReadRequest) -> EngineResult<FeedPage> {
+        let log = self.log(namespace)?;
+        self.read(&log, request).await
+    }
+
+    async fn fetch(&self, namespace: &Namespace, documents: &[DocumentKey]) -> EngineResult<Fetched> {
+        let log = self.log(namespace)?;
+        self.read_documents(&log, documents).await
+    }
+
+    async fn head(&self, namespace: &Namespace) -> EngineResult<Seq> {
+        let log = self.log(namespace)?;
+        let _writer = log.writer.lock().await;
+        self.ensure_open(&log).await?;
+        log.with_open(|open| open.row.head)
+    }
+}
+
+impl fmt::Debug for EmbeddedEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedEngine").field("storage", &self.inner.storage).finish_non_exhaustive()
+    }
+}
+
+fn busy() -> EngineError {
+    EngineError::NotApplied("another server keeps writing to this store".to_owned())
+}
+
+fn closed(error: EngineError) -> StorageError {
+    StorageError::Backend(error.to_string())
+}
+
+fn damaged(error: pocket_core::Error) -> EngineError {
+    EngineError::Fatal(error.to_string())
+}
+
+fn read_error(error: StorageError) -> EngineError {
+    match error {
+        StorageError::Corrupt(_) | StorageError::Closed => EngineError::Fatal(error.to_string()),
+        other => EngineError::NotApplied(other.to_string()),
+    }
+}
+
+fn write_error(error: StorageError) -> EngineError {
+    match error {
+        StorageError::Backend(_) => EngineError::Unknown(error.to_string()),
+        StorageError::Full(_) | StorageError::Conflict => EngineError::NotApplied(error.to_string()),
+        other => EngineError::Fatal(other.to_string()),
+    }
+}

@@ -1,0 +1,186 @@
+//! The tail of a feed: the newest records, encoded once for all their readers.
+
+use std::collections::{BTreeMap, HashMap};
+
+use pocket_core::Seq;
+use pocket_sync_protocol::EncodedRecord;
+
+use crate::decide::{Current, DocumentKey};
+use crate::engine::ReadRequest;
+
+/// What an entry costs beside its record, roughly.
+const ENTRY_BYTES: usize = 256;
+
+/// The newest records of a namespace. Complete for every reader that stands at its floor or behind it.
+///
+/// A record that is superseded leaves at once, so a stretch of the tail is always a snapshot.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    floor: Seq,
+    limit: usize,
+    bytes: usize,
+    entries: BTreeMap<Seq, TailEntry>,
+    documents: HashMap<DocumentKey, Seq>,
+}
+
+#[derive(Debug)]
+struct TailEntry {
+    key: DocumentKey,
+    current: Current,
+    record: EncodedRecord,
+}
+
+/// Part of a feed that the tail could give.
+#[derive(Debug)]
+pub(crate) struct Stretch {
+    pub(crate) end: Seq,
+    pub(crate) records: Vec<EncodedRecord>,
+}
+
+impl Tail {
+    /// An empty tail behind `floor` that holds about `limit` bytes.
+    pub(crate) fn new(floor: Seq, limit: usize) -> Self {
+        Self { floor, limit, bytes: 0, entries: BTreeMap::new(), documents: HashMap::new() }
+    }
+
+    /// Adds a record behind all others and forgets the oldest when there are too many.
+    pub(crate) fn push(&mut self, key: DocumentKey, current: Current, record: EncodedRecord) {
+        if let Some(older) = self.documents.insert(key.clone(), current.seq) {
+            self.remove(older);
+        }
+        self.bytes += ENTRY_BYTES + record.bytes.len();
+        self.entries.insert(current.seq, TailEntry { key, current, record });
+        while self.bytes > self.limit
+            && let Some((seq, _)) = self.entries.first_key_value()
+        {
+            let seq = *seq;
+            if let Some(entry) = self.remove(seq) {
+                self.documents.remove(&entry.key);
+            }
+            self.floor = seq;
+        }
+    }
+
+    /// The version of a document that stands, if it is one of the newest.
+    pub(crate) fn current(&self, key: &DocumentKey) -> Option<Current> {
+        self.documents.get(key).and_then(|seq| self.entries.get(seq)).map(|entry| entry.current)
+    }
+
+    /// The record of a document, if it is one of the newest.
+    pub(crate) fn record(&self, key: &DocumentKey) -> Option<&EncodedRecord> {
+        self.documents.get(key).and_then(|seq| self.entries.get(seq)).map(|entry| &entry.record)
+    }
+
+    /// What `request` asks for up to `last`, or none if the tail does not reach back so far.
+    pub(crate) fn read(&self, request: &ReadRequest, last: Seq) -> Option<Stretch> {
+        if request.after < self.floor {
+            return None;
+        }
+        let mut stretch = Stretch { end: request.after.max(last), records: Vec::new() };
+        if request.after >= last {
+            return Some(stretch);
+        }
+        let mut bytes = 0;
+        let mut end = request.after;
+        for (seq, entry) in self.entries.range(request.after.next()..=last) {
+            if !request.wants(&entry.key.collection) {
+                end = *seq;
+                continue;
+            }
+            bytes += request.cost(&entry.record);
+            if stretch.records.len() >= request.records || (bytes > request.bytes && !stretch.records.is_empty()) {
+                stretch.end = end;
+                return Some(stretch);
+            }
+            stretch.records.push(entry.record.clone());
+            end = *seq;
+        }
+        Some(stretch)
+    }
+
+    fn remove(&mut self, seq: Seq) -> Option<TailEntry> {
+        let entry = self.entries.remove(&seq)?;
+        self.bytes -= ENTRY_BYTES + entry.record.bytes.len();
+        Some(entry)
+    }
+}
+
+impl ReadRequest {
+    /// Whether records of this collection are read.
+    pub(crate) fn wants(&self, collection: &pocket_core::CollectionName) -> bool {
+        self.collections.is_empty() || self.collections.contains(collection)
+    }
+
+    /// What a record costs in a message, at the most.
+    #[expect(clippy::unused_self, reason = "the one place that knows what the byte bound counts")]
+    pub(crate) fn cost(&self, record: &EncodedRecord) -> usize {
+        // Table entries and heads; what `PageBuilder` counts, rounded up.
+        record.bytes.len() + 12 + 2 + record.collection.as_str().len() + 18
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use pocket_core::{ClientId, CollectionName, DocumentId, Hlc, Revision};
+
+    use super::*;
+
+    fn add(tail: &mut Tail, seq: u64, id: &str, bytes: usize) {
+        let key = DocumentKey { collection: CollectionName::new("c").unwrap(), id: DocumentId::new(id).unwrap() };
+        let client = ClientId::from_bytes([1; 16]);
+        let current = Current { rev: Revision::new(Hlc::from_bits(seq), client), seq: Seq::new(seq), live: true };
+        let record = EncodedRecord {
+            collection: key.collection.clone(),
+            client,
+            seq: Seq::new(seq),
+            bytes: Bytes::from(vec![0; bytes]),
+        };
+        tail.push(key, current, record);
+    }
+
+    fn read(tail: &Tail, after: u64, records: usize, bytes: usize, last: u64) -> Option<(u64, Vec<u64>)> {
+        let request =
+            ReadRequest { after: Seq::new(after), until: None, collections: [].into(), records, bytes };
+        let stretch = tail.read(&request, Seq::new(last))?;
+        Some((stretch.end.get(), stretch.records.iter().map(|record| record.seq.get()).collect()))
+    }
+
+    #[test]
+    fn superseded_records_are_skipped_and_the_end_covers_them() {
+        let mut tail = Tail::new(Seq::ZERO, 1_000_000);
+        add(&mut tail, 1, "a", 10);
+        add(&mut tail, 2, "b", 10);
+        add(&mut tail, 4, "a", 10);
+        assert_eq!(read(&tail, 0, 100, 10_000, 5), Some((5, vec![2, 4])));
+        assert_eq!(read(&tail, 4, 100, 10_000, 5), Some((5, vec![])));
+        assert_eq!(read(&tail, 0, 1, 10_000, 5), Some((2, vec![2])));
+        assert_eq!(read(&tail, 9, 1, 10_000, 5), Some((9, vec![])));
+    }
+
+    #[test]
+    fn a_stretch_ends_before_its_bytes_run_over_but_holds_one_record() {
+        let mut tail = Tail::new(Seq::ZERO, 1_000_000);
+        (1..=3).for_each(|seq| add(&mut tail, seq, &format!("d{seq}"), 1_000));
+        assert_eq!(read(&tail, 0, 100, 2_500, 3), Some((2, vec![1, 2])));
+        assert_eq!(read(&tail, 0, 100, 10, 3), Some((1, vec![1])));
+    }
+
+    #[test]
+    fn a_reader_that_stands_before_the_floor_is_sent_to_the_store() {
+        let mut tail = Tail::new(Seq::ZERO, 3 * (ENTRY_BYTES + 1_000));
+        (1..=10).for_each(|seq| add(&mut tail, seq, &format!("d{seq}"), 1_000));
+        assert_eq!(read(&tail, 6, 100, 1_000_000, 10), None);
+        assert_eq!(read(&tail, 7, 100, 1_000_000, 10), Some((10, vec![8, 9, 10])));
+        assert_eq!(tail.documents.len(), 3);
+    }
+
+    #[test]
+    fn a_document_written_over_and_over_costs_one_entry() {
+        let mut tail = Tail::new(Seq::ZERO, 1_000_000);
+        (1..=10_000).for_each(|seq| add(&mut tail, seq, "same", 100));
+        assert_eq!(tail.entries.len(), 1);
+        assert_eq!(tail.bytes, ENTRY_BYTES + 100);
+        assert_eq!(read(&tail, 0, 100, 1_000_000, 10_000), Some((10_000, vec![10_000])));
+    }
+}

@@ -1,0 +1,118 @@
+//! The keys of a server's store. Nothing else builds one; `docs/storage-layout.md` describes them.
+//!
+//! Every key begins with `N`, the namespace and a zero byte, then a byte that names the kind. No namespace, collection
+//! or document id holds a zero byte, so no key of one namespace or collection can be read as one of another. No key of
+//! a client's store begins with `N`.
+
+use pocket_core::{ClientId, CollectionName, DocumentId, Seq};
+use pocket_storage::KeyRange;
+
+use crate::Namespace;
+
+const NAMESPACE: u8 = b'N';
+const LOG: u8 = b'l';
+const HISTORY: u8 = b'h';
+const CLIENT: u8 = b'c';
+const DOCUMENT: u8 = b'd';
+const FEED: u8 = b'f';
+const END: u8 = 0;
+
+/// The keys of one namespace.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys {
+    prefix: Vec<u8>,
+}
+
+impl Keys {
+    pub(crate) fn new(namespace: &Namespace) -> Self {
+        Self { prefix: [&[NAMESPACE], namespace.as_str().as_bytes(), &[END]].concat() }
+    }
+
+    /// `l`: epoch, head, horizon, clock; each commit checks and replaces it.
+    pub(crate) fn log(&self) -> Vec<u8> {
+        self.key(LOG, &[])
+    }
+
+    /// `h`: lineage and epochs; each opening replaces it.
+    pub(crate) fn history(&self) -> Vec<u8> {
+        self.key(HISTORY, &[])
+    }
+
+    /// `c` client: what is known of a client, and its recorded outcomes.
+    pub(crate) fn client(&self, client: ClientId) -> Vec<u8> {
+        self.key(CLIENT, &[client.as_bytes()])
+    }
+
+    /// `d` collection 0 id: the current record of a document.
+    pub(crate) fn document(&self, collection: &CollectionName, id: &DocumentId) -> Vec<u8> {
+        self.key(DOCUMENT, &[collection.as_str().as_bytes(), &[END], id.as_str().as_bytes()])
+    }
+
+    /// `f` sequence: which document changed there last.
+    pub(crate) fn feed(&self, seq: Seq) -> Vec<u8> {
+        self.key(FEED, &[&seq.get().to_be_bytes()])
+    }
+
+    /// The feed behind `after`, up to and with `until`.
+    pub(crate) fn feed_range(&self, after: Seq, until: Seq) -> KeyRange {
+        let mut range = KeyRange::all().after(self.feed(after));
+        range.end = std::ops::Bound::Included(self.feed(until));
+        range
+    }
+
+    /// The sequence of a key of the feed.
+    pub(crate) fn feed_seq(&self, key: &[u8]) -> Option<Seq> {
+        let rest = key.strip_prefix(self.prefix.as_slice())?.strip_prefix(&[FEED])?;
+        Some(Seq::new(u64::from_be_bytes(rest.try_into().ok()?)))
+    }
+
+    fn key(&self, kind: u8, parts: &[&[u8]]) -> Vec<u8> {
+        let length = parts.iter().map(|part| part.len()).sum::<usize>();
+        let mut key = Vec::with_capacity(self.prefix.len() + 1 + length);
+        key.extend_from_slice(&self.prefix);
+        key.push(kind);
+        for part in parts {
+            key.extend_from_slice(part);
+        }
+        key
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(name: &str) -> Keys {
+        Keys::new(&Namespace::new(name).unwrap())
+    }
+
+    #[test]
+    fn the_feed_sorts_by_sequence_and_stays_in_its_namespace() {
+        let keys = keys("a");
+        let range = keys.feed_range(Seq::new(255), Seq::new(70_000));
+        assert!(!range.contains(&keys.feed(Seq::new(255))));
+        assert!(range.contains(&keys.feed(Seq::new(256))) && range.contains(&keys.feed(Seq::new(70_000))));
+        assert!(!range.contains(&keys.feed(Seq::new(70_001))));
+        assert!(!range.contains(&self::keys("ab").feed(Seq::new(300))));
+        assert!(!range.contains(&self::keys("b").feed(Seq::new(300))));
+        assert_eq!(keys.feed_seq(&keys.feed(Seq::new(300))), Some(Seq::new(300)));
+        assert_eq!(keys.feed_seq(&keys.log()), None);
+    }
+
+    #[test]
+    fn no_id_reaches_into_another_collection() {
+        let keys = keys("a");
+        let id = |id| DocumentId::new(id).unwrap();
+        let name = |name| CollectionName::new(name).unwrap();
+        assert_ne!(keys.document(&name("ab"), &id("c")), keys.document(&name("a"), &id("bc")));
+        assert!(DocumentId::new("a\0b").is_err());
+    }
+
+    #[test]
+    fn the_longest_key_fits_into_every_store() {
+        let keys = keys(&"n".repeat(crate::MAX_NAMESPACE_BYTES));
+        let collection = CollectionName::new(&"c".repeat(pocket_core::MAX_COLLECTION_BYTES)).unwrap();
+        let id = DocumentId::new(&"i".repeat(pocket_core::MAX_ID_BYTES)).unwrap();
+        assert!(keys.document(&collection, &id).len() <= pocket_storage::MAX_KEY_BYTES);
+    }
+}

@@ -1,0 +1,261 @@
+//! The running pull of a session: catch-up and live reading are this one path.
+//!
+//! The feed is read only while the client has room for a page, so a reader that stalls costs one stretch of the feed at
+//! the most. `sent` is where the client stands once it has applied what was sent; `cursor` is how far the feed was read.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use pocket_core::mutants::active;
+use pocket_core::{ClientId, CollectionName, Epoch, Seq};
+use pocket_sync_protocol::{EncodedRecord, EpochStart, More, Page, PageBuilder, Pull, codes};
+
+use super::echo::Echo;
+use super::{Effect, Open, Session, State};
+use crate::engine::{EngineError, EngineResult, FeedPage, ReadRequest};
+
+/// Places that may be passed without telling, while pushes of this session are in flight: their records are withheld,
+/// and a page for each push would cost the client a commit without content.
+const UNTOLD: u64 = 10_000;
+
+#[derive(Debug)]
+pub(super) struct Pulling {
+    id: u32,
+    collections: Arc<[CollectionName]>,
+    joining: Option<CollectionName>,
+    until: Option<Seq>,
+    /// While reading up to here, nothing is withheld: a first sync must see every document.
+    first_sync: Option<Seq>,
+    window: u32,
+    credits: u32,
+    batch: usize,
+    sent: Seq,
+    cursor: Seq,
+    /// Whether a page was sent: the first one is, also when it is empty.
+    answered: bool,
+    reading: Option<Reading>,
+    ahead: Option<Ahead>,
+}
+
+#[derive(Debug)]
+struct Reading {
+    ticket: u64,
+    until: Option<Seq>,
+}
+
+/// What was read and not yet sent.
+#[derive(Debug)]
+struct Ahead {
+    epoch: Epoch,
+    head: Seq,
+    end: Seq,
+    records: VecDeque<EncodedRecord>,
+    /// It reaches the head: it is sent as one page.
+    complete: bool,
+}
+
+impl Session {
+    pub(super) fn pull(&mut self, pull: Pull) {
+        let State::Open(open) = &mut self.state else { return };
+        open.pull = None;
+        let known = match pull.epoch {
+            Some(epoch) => open.log.contains(epoch, pull.after),
+            None => pull.after == Seq::ZERO,
+        };
+        if !known {
+            let message = "the place to read from is not part of this log's history; resync";
+            return self.refuse(pull.id, codes::UNKNOWN_EPOCH, message);
+        }
+        if pull.after > Seq::ZERO && pull.after < open.log.horizon {
+            let message = "the place to read from is older than what is remembered of deletions; resync";
+            return self.refuse(pull.id, codes::BELOW_HORIZON, message);
+        }
+        let limits = &self.config.limits;
+        let joins = !pull.collections.is_empty();
+        let fixed_head = open.greeting.checkpoint.as_ref().and_then(|checkpoint| checkpoint.fixed_head);
+        let first_sync = if pull.epoch.is_none() { Some(open.log.head) } else { fixed_head };
+        let window = pull.window.clamp(1, limits.window);
+        open.pull = Some(Pulling {
+            id: pull.id,
+            joining: pull.collections.first().cloned(),
+            collections: if joins { pull.collections.into() } else { Arc::clone(&open.greeting.collections) },
+            until: pull.until,
+            first_sync: if joins { Some(Seq::new(u64::MAX)) } else { first_sync },
+            window,
+            credits: window,
+            batch: usize::try_from(pull.batch).unwrap_or(usize::MAX).clamp(1, limits.page_records),
+            sent: pull.after,
+            cursor: pull.after,
+            answered: false,
+            reading: None,
+            ahead: None,
+        });
+        self.pump();
+    }
+
+    pub(super) fn more(&mut self, more: More) {
+        let State::Open(open) = &mut self.state else { return };
+        let Some(pull) = &mut open.pull else { return };
+        if pull.id == more.id && more.applied <= pull.sent {
+            pull.credits = (pull.credits + 1).min(pull.window);
+            self.pump();
+        }
+    }
+
+    pub(super) fn head_moved(&mut self, head: Seq) {
+        let State::Open(open) = &mut self.state else { return };
+        open.log.head = open.log.head.max(head);
+        self.pump();
+    }
+
+    pub(super) fn feed_read(&mut self, ticket: u64, result: EngineResult<FeedPage>) {
+        let State::Open(open) = &mut self.state else { return };
+        let Some(pull) = &mut open.pull else { return };
+        let Some(reading) = pull.reading.take_if(|reading| reading.ticket == ticket) else { return };
+        let page = match result {
+            Ok(page) => page,
+            Err(EngineError::Fatal(message)) => return self.fail(codes::INTERNAL, message),
+            Err(error) => {
+                let id = pull.id;
+                open.pull = None;
+                return self.refuse(id, codes::RETRY_LATER, &error.to_string());
+            }
+        };
+        let complete = page.end >= reading.until.unwrap_or(page.head).min(page.head);
+        pull.ahead = Some(Ahead {
+            epoch: page.epoch,
+            head: page.head,
+            end: page.end,
+            records: page.records.into(),
+            complete,
+        });
+        open.follow(page.epoch, page.head);
+        self.pump();
+    }
+
+    /// Sends what may be sent, and reads on when there is room for it.
+    pub(super) fn pump(&mut self) {
+        let message_bytes = self.config.limits.wire.message_bytes;
+        loop {
+            let State::Open(open) = &mut self.state else { return };
+            if open.stopping {
+                return;
+            }
+            let own = Own { echo: &open.echo, client: open.greeting.client, pushing: !open.pushes.is_empty() };
+            let head = open.log.head;
+            let Some(pull) = &mut open.pull else { return };
+            if pull.credits == 0 || pull.reading.is_some() {
+                return;
+            }
+            if let Some(page) = pull.next_page(&own, head, message_bytes) {
+                open.echo.forget(page.end);
+                let finished = pull.until.is_some_and(|until| page.end >= until);
+                if finished {
+                    open.pull = None;
+                }
+                self.send(page);
+            } else if pull.has_more(head) {
+                // The doorbell rings behind the outcomes: up to there, own records are known as own.
+                let until = if own.pushing { Some(pull.until.unwrap_or(head).min(head)) } else { pull.until };
+                let request = ReadRequest {
+                    after: pull.cursor,
+                    until,
+                    collections: Arc::clone(&pull.collections),
+                    records: self.config.limits.page_records,
+                    bytes: message_bytes - PageBuilder::FIXED_BYTES,
+                };
+                open.last_ticket += 1;
+                let ticket = open.last_ticket;
+                pull.reading = Some(Reading { ticket, until });
+                self.effects.push(Effect::Read { ticket, request });
+            } else {
+                return;
+            }
+        }
+    }
+}
+
+/// What decides whether a record comes back to its writer.
+struct Own<'a> {
+    echo: &'a Echo,
+    client: ClientId,
+    pushing: bool,
+}
+
+impl Pulling {
+    fn has_more(&self, head: Seq) -> bool {
+        !self.answered || self.cursor < self.until.unwrap_or(head).min(head)
+    }
+
+    fn withholds(&self, own: &Own<'_>, record: &EncodedRecord) -> bool {
+        if active("pocket-mutant:echo-suppressed-always") {
+            return record.client == own.client;
+        }
+        let first_sync = self.first_sync.is_some_and(|head| record.seq <= head);
+        !first_sync && own.echo.contains(record.seq)
+    }
+
+    /// The next page of what was read, if there is one to send now.
+    fn next_page(&mut self, own: &Own<'_>, head: Seq, message_bytes: usize) -> Option<Page> {
+        let mut ahead = self.ahead.take()?;
+        let most = if ahead.complete { usize::MAX } else { self.batch };
+        let mut builder = PageBuilder::new(message_bytes);
+        while builder.len() < most
+            && let Some(record) = ahead.records.front()
+        {
+            if !self.withholds(own, record) && !builder.push(record) {
+                break;
+            }
+            self.cursor = record.seq;
+            ahead.records.pop_front();
+        }
+        let is_last = ahead.records.is_empty();
+        if is_last {
+            self.cursor = ahead.end;
+        }
+        let goes_on = self.cursor < self.until.unwrap_or(head).min(head.max(ahead.head));
+        let untold = self.cursor.get() - self.sent.get();
+        let can_wait = self.answered && untold < UNTOLD && (goes_on || own.pushing);
+        if builder.is_empty() && can_wait {
+            // Kept, so that the places passed are told as soon as there is a reason to.
+            if !goes_on {
+                self.ahead = Some(ahead);
+            }
+            return None;
+        }
+        let page = Page {
+            id: self.id,
+            epoch: ahead.epoch,
+            start: self.sent,
+            end: self.cursor,
+            head: ahead.head,
+            resync: false,
+            joining: self.joining.clone(),
+            set: builder.finish(),
+            removals: Vec::new(),
+            digest: None,
+        };
+        if !is_last {
+            self.ahead = Some(ahead);
+        }
+        self.sent = self.cursor;
+        self.credits -= 1;
+        self.answered = true;
+        Some(page)
+    }
+}
+
+impl Open {
+    /// Takes note of an epoch that began during this session, because the store had to be opened again.
+    fn follow(&mut self, epoch: Epoch, head: Seq) {
+        if self.log.epoch != epoch {
+            let first = self.log.head.next();
+            let epochs = self.log.epochs.iter().copied().chain([EpochStart { epoch, first }]);
+            self.log.epochs = epochs.collect();
+            self.log.epoch = epoch;
+        }
+        if self.pushes.is_empty() {
+            self.log.head = self.log.head.max(head);
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! What the values of a server's store hold. `docs/storage-layout.md` describes them; fixtures guard them.
+//!
+//! Each is a MessagePack array whose last element is nil or a map for later fields, inside an envelope. A live
+//! record's body follows its array.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use pocket_core::{
+    Body, CollectionName, DocumentId, Epoch, Error, Hlc, Lineage, MutationNumber, Outcome, Record, RecordState, Result,
+    Revision, Seq, SessionToken, Timestamp, codes, envelope,
+};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_bytes::ByteBuf;
+
+/// The last element of each array: nil today, a map for later fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Later;
+
+impl Serialize for Later {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_none()
+    }
+}
+
+impl<'de> Deserialize<'de> for Later {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Self)
+    }
+}
+
+/// `l`: where a namespace's order stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LogRow {
+    /// The newest opening.
+    pub(crate) epoch: Epoch,
+    pub(crate) head: Seq,
+    /// Deletions at or below this are forgotten.
+    pub(crate) horizon: Seq,
+    /// The server's hybrid clock.
+    pub(crate) clock: Hlc,
+    /// Digests by collection; empty as yet.
+    pub(crate) digests: BTreeMap<String, ByteBuf>,
+    pub(crate) later: Later,
+}
+
+/// `h`: the openings of a namespace's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HistoryRow {
+    pub(crate) lineage: Lineage,
+    /// Each opening with the first sequence it could give, oldest first.
+    pub(crate) epochs: Vec<(Epoch, Seq)>,
+    pub(crate) later: Later,
+}
+
+/// `f…`: which document changed last at a sequence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FeedRow {
+    pub(crate) collection: CollectionName,
+    pub(crate) id: DocumentId,
+    pub(crate) later: Later,
+}
+
+/// `d…`: the head of a document's record; the body of a live one follows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RecordRow {
+    pub(crate) seq: Seq,
+    pub(crate) rev: Revision,
+    /// 0 live, 1 deleted, 2 erased.
+    state: u8,
+    /// Who may read it; empty as yet.
+    labels: Vec<String>,
+    /// Labels it no longer has, each with the sequence at which it left; empty as yet.
+    left: Vec<(String, Seq)>,
+    later: Later,
+}
+
+impl RecordRow {
+    pub(crate) fn is_live(&self) -> bool {
+        self.state == 0
+    }
+}
+
+/// A record as it is stored under `key`.
+pub(crate) fn seal_record(key: &[u8], record: &Record) -> Bytes {
+    let state = match record.state {
+        RecordState::Live(_) => 0,
+        RecordState::Deleted => 1,
+        RecordState::Erased => 2,
+    };
+    let row = RecordRow {
+        seq: record.seq,
+        rev: record.rev,
+        state,
+        labels: Vec::new(),
+        left: Vec::new(),
+        later: Later,
+    };
+    let body = record.state.body().map_or(&[][..], Body::as_bytes);
+    envelope::seal(key, &[&encode(&row), body])
+}
+
+/// The head of a stored record, without its body.
+pub(crate) fn open_record_row(key: &[u8], value: &Bytes) -> Result<RecordRow> {
+    Ok(decode_prefix(&envelope::open(key, value)?)?.0)
+}
+
+/// A stored record; its body is a slice of `value`.
+pub(crate) fn open_record(key: &[u8], value: &Bytes, collection: CollectionName, id: DocumentId) -> Result<Record> {
+    let (row, rest) = decode_prefix::<RecordRow>(&envelope::open(key, value)?)?;
+    let state = match row.state {
+        0 => RecordState::Live(Body::from_trusted(rest)),
+        1 => RecordState::Deleted,
+        2 => RecordState::Erased,
+        other => return Err(damaged(format!("{other} is no state of a record"))),
+    };
+    Ok(Record { collection, id, rev: row.rev, seq: row.seq, state })
+}
+
+/// `c…`: what is known of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientRecord {
+    /// Whose client it is.
+    pub user: String,
+    /// The last number that has an outcome.
+    pub last: MutationNumber,
+    /// The client has stored the outcomes up to here; they are no longer kept.
+    pub confirmed: MutationNumber,
+    /// The outcomes of the numbers behind `confirmed`, up to `last`.
+    pub outcomes: VecDeque<Outcome>,
+    /// The session token given last.
+    pub issued: SessionToken,
+    /// The session token presented last.
+    pub presented: Option<SessionToken>,
+    /// When it was seen last.
+    pub last_seen: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ClientRow {
+    user: String,
+    last: MutationNumber,
+    confirmed: MutationNumber,
+    outcomes: Vec<OutcomeRow>,
+    issued: SessionToken,
+    presented: Option<SessionToken>,
+    last_seen: i64,
+    later: Later,
+}
+
+#[derive(Serialize, Deserialize)]
+enum OutcomeRow {
+    /// So many mutations, applied at rising places from this one: runs of single changes are the usual case.
+    #[serde(rename = "a")]
+    Applied(u64, Seq),
+    #[serde(rename = "c")]
+    Conflict(Vec<Seq>),
+    #[serde(rename = "r")]
+    Rejected(String, String, Option<i64>),
+}
+
+impl ClientRecord {
+    pub(crate) fn seal(&self, key: &[u8]) -> Bytes {
+        let row = ClientRow {
+            user: self.user.clone(),
+            last: self.last,
+            confirmed: self.confirmed,
+            outcomes: pack(&self.outcomes),
+            issued: self.issued,
+            presented: self.presented,
+            last_seen: self.last_seen.millis(),
+            later: Later,
+        };
+        seal(key, &row)
+    }
+
+    pub(crate) fn open(key: &[u8], value: &Bytes) -> Result<Self> {
+        let row: ClientRow = open(key, value)?;
+        let outcomes = unpack(row.outcomes, row.last.get().saturating_sub(row.confirmed.get()))?;
+        Ok(Self {
+            user: row.user,
+            last: row.last,
+            confirmed: row.confirmed,
+            outcomes,
+            issued: row.issued,
+            presented: row.presented,
+            last_seen: Timestamp::from_millis(row.last_seen),
+        })
+    }
+}
+
+fn pack(outcomes: &VecDeque<Outcome>) -> Vec<OutcomeRow> {
+    let mut rows = Vec::new();
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Applied { first } => {
+                if let Some(OutcomeRow::Applied(count, start)) = rows.last_mut()
+                    && start.plus(*count) == *first
+                {
+                    *count += 1;
+                } else {
+                    rows.push(OutcomeRow::Applied(1, *first));
+                }
+            }
+            Outcome::Conflict { seqs } => rows.push(OutcomeRow::Conflict(seqs.clone())),
+            Outcome::Rejected { code, reason, server_time } => rows.push(OutcomeRow::Rejected(
+                code.clone(),
+                reason.clone(),
+                server_time.map(Timestamp::millis),
+            )),
+        }
+    }
+    rows
+}
+
+fn unpack(rows: Vec<OutcomeRow>, expected: u64) -> Result<VecDeque<Outcome>> {
+    let mut outcomes = VecDeque::new();
+    for row in rows {
+        match row {
+            OutcomeRow::Applied(count, start) => {
+                if count > expected {
+                    return Err(damaged("a client has more outcomes than numbers"));
+                }
+                outcomes.extend((0..count).map(|place| Outcome::Applied { first: start.plus(place) }));
+            }
+            OutcomeRow::Conflict(seqs) => outcomes.push_back(Outcome::Conflict { seqs }),
+            OutcomeRow::Rejected(code, reason, time) => outcomes.push_back(Outcome::Rejected {
+                code,
+                reason,
+                server_time: time.map(Timestamp::from_millis),
+            }),
+        }
+    }
+    if outcomes.len() as u64 == expected {
+        Ok(outcomes)
+    } else {
+        Err(damaged(format!("a client has {} outcomes for {expected} numbers", outcomes.len())))
+    }
+}
+
+/// A row as it is stored under `key`.
+pub(crate) fn seal<T: Serialize>(key: &[u8], row: &T) -> Bytes {
+    envelope::seal(key, &[&encode(row)])
+}
+
+/// A row stored under `key`, nothing behind it.
+pub(crate) fn open<T: DeserializeOwned>(key: &[u8], value: &Bytes) -> Result<T> {
+    let (row, rest) = decode_prefix(&envelope::open(key, value)?)?;
+    if rest.is_empty() { Ok(row) } else { Err(damaged("a row has bytes behind its end")) }
+}
+
+fn encode<T: Serialize>(row: &T) -> Vec<u8> {
+    rmp_serde::to_vec(row).expect("rows of numbers, text and bytes always encode")
+}
+
+fn decode_prefix<T: DeserializeOwned>(payload: &Bytes) -> Result<(T, Bytes)> {
+    let mut cursor = std::io::Cursor::new(payload.as_ref());
+    let row = T::deserialize(&mut rmp_serde::Deserializer::new(&mut cursor)).map_err(damaged)?;
+    let end = usize::try_from(cursor.position()).map_err(damaged)?;
+    Ok((row, payload.slice(end..)))
+}
+
+pub(crate) fn damaged(what: impl std::fmt::Display) -> Error {
+    Error::new(codes::CORRUPT, format!("a stored value cannot be read: {what}; restore the store from a backup"))
+}
+
+/// An entry of the feed as it is stored under `key`.
+pub(crate) fn seal_feed(at: &[u8], key: &crate::decide::DocumentKey) -> Bytes {
+    seal(at, &FeedRow { collection: key.collection.clone(), id: key.id.clone(), later: Later })
+}

@@ -1,0 +1,214 @@
+//! The socket of a connection: reads and writes beside each other, and notices when nothing moves.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use pocket_sync_protocol::codes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+/// A connection that was sent so many bytes without taking them is not read from until it does.
+const UNSENT_BYTES: usize = 256 * 1024;
+/// The longest reason in a close frame.
+const REASON_BYTES: usize = 123;
+/// Bytes of a client that is being closed which are read and thrown away at the most.
+const DISCARDED: u64 = 16 * 1024 * 1024;
+
+/// What came of the connection.
+pub(super) enum Turn {
+    /// A binary message.
+    Frame(Bytes),
+    /// Something that is none.
+    Bad { code: &'static str, message: String },
+    /// It is gone, or takes nothing any more.
+    Gone,
+}
+
+/// A socket and what waits to be sent on it.
+pub(super) struct Wire<S> {
+    socket: WebSocketStream<Meter<S>>,
+    unsent: VecDeque<Bytes>,
+    unsent_bytes: usize,
+    /// Whether something was handed to the socket and not flushed.
+    dirty: bool,
+    patience: Duration,
+    /// Runs while the socket takes nothing; with the bytes it had taken when it was set.
+    stalled: Option<(Pin<Box<Sleep>>, u64)>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub(super) fn new(socket: WebSocketStream<Meter<S>>, patience: Duration) -> Self {
+        Self { socket, unsent: VecDeque::new(), unsent_bytes: 0, dirty: false, patience, stalled: None }
+    }
+
+    /// Sends a message, as soon as the socket takes it.
+    pub(super) fn send(&mut self, frame: Bytes) {
+        self.unsent_bytes += frame.len();
+        self.unsent.push_back(frame);
+    }
+
+    /// Bytes received so far.
+    pub(super) fn received(&self) -> u64 {
+        self.socket.get_ref().received
+    }
+
+    /// Writes what waits, and reads the next message if one is wanted. Dropping the future loses nothing.
+    pub(super) async fn turn(&mut self, wants_frames: bool) -> Turn {
+        std::future::poll_fn(|context| self.poll_turn(context, wants_frames)).await
+    }
+
+    fn poll_turn(&mut self, context: &mut Context<'_>, wants_frames: bool) -> Poll<Turn> {
+        match self.poll_write(context) {
+            Poll::Ready(Ok(())) => self.stalled = None,
+            Poll::Ready(Err(_)) => return Poll::Ready(Turn::Gone),
+            Poll::Pending => {
+                if self.poll_stalled(context).is_ready() {
+                    return Poll::Ready(Turn::Gone);
+                }
+            }
+        }
+        if !wants_frames || self.unsent_bytes > UNSENT_BYTES {
+            return Poll::Pending;
+        }
+        loop {
+            let message = ready!(self.socket.poll_next_unpin(context));
+            match message {
+                Some(Ok(Message::Binary(frame))) => return Poll::Ready(Turn::Frame(frame)),
+                Some(Ok(Message::Text(_))) => {
+                    let message = "messages are binary, not text".to_owned();
+                    return Poll::Ready(Turn::Bad { code: codes::BAD_FRAME, message });
+                }
+                // The socket answers pings by itself; the answer goes out with the next flush.
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => self.dirty = true,
+                Some(Err(Error::Capacity(error))) => {
+                    return Poll::Ready(Turn::Bad { code: codes::TOO_LARGE, message: error.to_string() });
+                }
+                Some(Err(error @ (Error::Protocol(_) | Error::Utf8(_)))) => {
+                    return Poll::Ready(Turn::Bad { code: codes::BAD_FRAME, message: error.to_string() });
+                }
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return Poll::Ready(Turn::Gone),
+            }
+        }
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        while !self.unsent.is_empty() {
+            ready!(self.socket.poll_ready_unpin(context))?;
+            // Ready, and nothing awaited since: the message cannot be lost between here and the socket.
+            if let Some(frame) = self.unsent.pop_front() {
+                self.unsent_bytes -= frame.len();
+                self.dirty = true;
+                self.socket.start_send_unpin(Message::Binary(frame))?;
+            }
+        }
+        if self.dirty {
+            ready!(self.socket.poll_flush_unpin(context))?;
+            self.dirty = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready when the socket has taken nothing for too long. A slow one that takes a little gets more time.
+    fn poll_stalled(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let sent = self.socket.get_ref().sent;
+        let patience = self.patience;
+        let (sleep, before) = self
+            .stalled
+            .get_or_insert_with(|| (Box::pin(tokio::time::sleep(patience)), sent));
+        while sleep.as_mut().poll(context).is_ready() {
+            if *before == sent {
+                return Poll::Ready(());
+            }
+            *before = sent;
+            sleep.as_mut().reset(Instant::now() + patience);
+        }
+        Poll::Pending
+    }
+
+    /// Sends what waits and a close frame, and gives the other side a moment to read both.
+    pub(super) async fn close(mut self, code: u16, reason: &str, patience: Duration) {
+        let goodbye = async {
+            std::future::poll_fn(|context| self.poll_write(context)).await?;
+            let cut = reason.floor_char_boundary(REASON_BYTES.min(reason.len()));
+            let frame = CloseFrame { code: CloseCode::from(code), reason: reason[..cut].into() };
+            self.socket.send(Message::Close(Some(frame))).await?;
+            // A socket closed with unread bytes in it may take back what was sent, so the rest is read first.
+            let until = self.received() + DISCARDED;
+            while self.received() < until
+                && let Some(message) = self.socket.next().await
+            {
+                message?;
+            }
+            Ok::<(), Error>(())
+        };
+        if matches!(tokio::time::timeout(patience, goodbye).await, Ok(Err(_))) {
+            // What follows a broken frame cannot be understood, only thrown away.
+            let _ = tokio::time::timeout(patience, self.discard()).await;
+        }
+    }
+
+    async fn discard(&mut self) {
+        let mut bytes = [0; 4_096];
+        let until = self.received() + DISCARDED;
+        while self.received() < until {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let stream = self.socket.get_mut();
+            let read = std::future::poll_fn(|context| Pin::new(&mut *stream).poll_read(context, &mut buffer)).await;
+            if read.is_err() || buffer.filled().is_empty() {
+                return;
+            }
+        }
+    }
+}
+
+/// A stream that counts what passes.
+#[derive(Debug)]
+pub(super) struct Meter<S> {
+    stream: S,
+    received: u64,
+    sent: u64,
+}
+
+impl<S> Meter<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self { stream, received: 0, sent: 0 }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Meter<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        self.received += (buffer.filled().len() - before) as u64;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Meter<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
+        self.sent += written as u64;
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
