@@ -5,23 +5,22 @@
 //! sees the writes of those before it; one that fails leaves nothing behind. The batch checks the state row, so a
 //! second handle on the same store makes the commit fail and the jobs run again on what is there now.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::Shared;
-use pocket_storage::{
-    Batch, BoxFuture, Durability, Entry, KeyRange, MaybeSend, ScanLimit, Storage, StorageError,
-};
+use pocket_storage::{BoxFuture, Durability, MaybeSend, Storage, StorageError};
 use tokio::sync::oneshot;
 
 use crate::config::{MAX_COMMIT_ATTEMPTS, MAX_JOINED_BYTES, MAX_JOINED_WRITES};
-use crate::events::{ChangeEvent, CommitEvents, Notifier};
+use crate::events::Notifier;
 use crate::ids::LastUuid;
 use crate::registry::Registry;
 use crate::stored::{self, State};
-use crate::{ClientId, Env, Error, Limits, Result, Revision, Timestamp, envelope, keys};
+use crate::tx::Tx;
+use crate::{ClientId, Env, Error, Limits, Result, envelope, keys};
 
 /// A write that can be run again: it changes nothing but its [`Tx`].
 #[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
@@ -333,202 +332,4 @@ fn take_jobs(queue: &Queue) -> Vec<Box<dyn Queued>> {
         }
     }
     jobs
-}
-
-/// Writes that are not committed yet, over the store.
-#[derive(Clone, Debug)]
-struct Kept {
-    values: BTreeMap<Vec<u8>, Option<Bytes>>,
-    state: State,
-    registry: Registry,
-    events: Vec<CommitEvents>,
-    outbox_grew: bool,
-}
-
-/// What a job reads and writes through.
-#[derive(Debug)]
-pub(crate) struct Tx {
-    core: Arc<CommitCore>,
-    kept: Kept,
-    /// What the running job wrote, over what is kept.
-    own: BTreeMap<Vec<u8>, Option<Bytes>>,
-    own_state: State,
-    own_registry: Registry,
-    own_events: Vec<ChangeEvent>,
-    own_outbox_grew: bool,
-    /// Sealed values read ahead.
-    ahead: BTreeMap<Vec<u8>, Option<Bytes>>,
-}
-
-impl Tx {
-    fn new(core: Arc<CommitCore>, state: State, registry: Registry) -> Self {
-        Self {
-            core,
-            own: BTreeMap::new(),
-            own_state: state.clone(),
-            own_registry: registry.clone(),
-            own_events: Vec::new(),
-            own_outbox_grew: false,
-            ahead: BTreeMap::new(),
-            kept: Kept {
-                values: BTreeMap::new(),
-                state,
-                registry,
-                events: Vec::new(),
-                outbox_grew: false,
-            },
-        }
-    }
-
-    /// The job did its work: its writes join the commit, under a sequence of their own.
-    fn keep(&mut self) {
-        self.ahead.clear();
-        if self.own.is_empty() {
-            return self.discard();
-        }
-        self.own_state.sequence = self.kept.state.sequence.next();
-        self.kept.state = self.own_state.clone();
-        self.kept.registry = self.own_registry.clone();
-        self.kept.outbox_grew |= std::mem::take(&mut self.own_outbox_grew);
-        self.kept.values.append(&mut self.own);
-        if !self.own_events.is_empty() {
-            let events = std::mem::take(&mut self.own_events);
-            let (sequence, timestamp) = (self.kept.state.sequence, self.core.env.now());
-            self.kept
-                .events
-                .push(CommitEvents::new(sequence, timestamp, events));
-        }
-    }
-
-    /// The job failed: as if it had never run.
-    fn discard(&mut self) {
-        self.ahead.clear();
-        self.own.clear();
-        self.own_events.clear();
-        self.own_outbox_grew = false;
-        self.own_state = self.kept.state.clone();
-        self.own_registry = self.kept.registry.clone();
-    }
-
-    /// The batch of all that was kept, and the state row as it will be stored.
-    fn batch(&self, stored: Option<Bytes>) -> (Batch, Bytes) {
-        let mut batch = Batch::new();
-        match stored {
-            Some(value) => batch.check_equals(keys::STATE, value),
-            None => batch.check_absent(keys::STATE),
-        };
-        for (key, value) in &self.kept.values {
-            match value {
-                Some(value) => batch.put(key.clone(), value.clone()),
-                None => batch.delete(key.clone()),
-            };
-        }
-        let sealed = envelope::seal(keys::STATE, &[&stored::encode(&self.kept.state)]);
-        batch.put(keys::STATE, sealed.clone());
-        (batch, sealed)
-    }
-
-    pub(crate) fn core(&self) -> &Arc<CommitCore> {
-        &self.core
-    }
-
-    pub(crate) fn state(&mut self) -> &mut State {
-        &mut self.own_state
-    }
-
-    pub(crate) fn registry(&self) -> &Registry {
-        &self.own_registry
-    }
-
-    pub(crate) fn registry_mut(&mut self) -> &mut Registry {
-        &mut self.own_registry
-    }
-
-    pub(crate) fn now(&self) -> Timestamp {
-        self.core.env.now()
-    }
-
-    /// A new revision of this device, later than all before it.
-    pub(crate) fn next_revision(&mut self) -> Revision {
-        let now = self.now().millis().saturating_add(self.own_state.offset);
-        let hlc = self.own_state.clock.tick(Timestamp::from_millis(now));
-        self.own_state.clock = hlc;
-        Revision::new(hlc, self.core.client)
-    }
-
-    /// A server told its time: revisions follow it from now on, whatever this device's clock says.
-    pub(crate) fn set_server_time(&mut self, server_time: Timestamp) {
-        self.own_state.offset = server_time.millis().saturating_sub(self.now().millis());
-    }
-
-    /// Reads a value; a damaged one is an error.
-    pub(crate) async fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>> {
-        for layer in [&self.own, &self.kept.values, &self.ahead] {
-            if let Some(value) = layer.get(key) {
-                return value
-                    .as_ref()
-                    .map(|value| envelope::open(key, value))
-                    .transpose();
-            }
-        }
-        let value = self.core.storage.get(key).await?;
-        value.map(|value| envelope::open(key, &value)).transpose()
-    }
-
-    /// Reads values into memory, in one call to the store, for the gets that follow.
-    pub(crate) async fn read_ahead(&mut self, keys: Vec<Vec<u8>>) -> Result<()> {
-        let values = self.core.storage.get_many(&keys).await?;
-        self.ahead.extend(keys.into_iter().zip(values));
-        Ok(())
-    }
-
-    /// Scans the store. Only for jobs that run alone, before they write into the range.
-    pub(crate) async fn scan(&mut self, range: KeyRange, limit: ScanLimit) -> Result<Vec<Entry>> {
-        let entries = self
-            .core
-            .storage
-            .scan(range, limit, pocket_storage::Direction::Forward)
-            .await?;
-        entries
-            .into_iter()
-            .map(|(key, value)| envelope::open(&key, &value).map(|payload| (key, payload)))
-            .collect()
-    }
-
-    /// How many keys a range of few keys holds, with what the running job wrote.
-    pub(crate) async fn count(&mut self, range: KeyRange) -> Result<usize> {
-        let stored = self
-            .scan(
-                range.clone(),
-                ScanLimit::entries(usize::MAX).bytes(usize::MAX),
-            )
-            .await?;
-        let mut keys: BTreeSet<Vec<u8>> = stored.into_iter().map(|(key, _)| key).collect();
-        for (key, value) in self.own.iter().filter(|(key, _)| range.contains(key)) {
-            if value.is_some() {
-                keys.insert(key.clone());
-            } else {
-                keys.remove(key);
-            }
-        }
-        Ok(keys.len())
-    }
-
-    /// Writes a value made of `parts`.
-    pub(crate) fn put(&mut self, key: Vec<u8>, parts: &[&[u8]]) {
-        let sealed = envelope::seal(&key, parts);
-        self.own.insert(key, Some(sealed));
-    }
-
-    pub(crate) fn delete(&mut self, key: Vec<u8>) {
-        self.own.insert(key, None);
-    }
-
-    pub(crate) fn event(&mut self, event: ChangeEvent) {
-        self.own_events.push(event);
-    }
-
-    pub(crate) fn outbox_grew(&mut self) {
-        self.own_outbox_grew = true;
-    }
 }

@@ -6,18 +6,14 @@ use pocket_storage::{Direction, Durability, ScanLimit, Storage};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::commit::{CommitCore, Committer, Job, Tx};
-use crate::keys::Target;
-use crate::outbox::{self, Edit, Slot};
+use crate::commit::{CommitCore, Committer, Job};
+use crate::configure::ConfigureJob;
 use crate::registry::not_found;
-use crate::stored::{
-    self, CollectionRow, DatabaseHead, Later, Presence, Progress, StoredDocument, TargetRow,
-};
+use crate::stored::{self, CollectionRow, DatabaseHead, Later};
 use crate::write::ClearJob;
 use crate::{
-    ChangeItem, ChangeKind, ClientId, Collection, CollectionConfig, CollectionName, CommitSequence,
-    ConflictStrategy, DocumentId, Env, Error, Journal, Limits, Place, Result, Subscription,
-    Transaction, codes, envelope, keys, random_bytes,
+    ChangeItem, ClientId, Collection, CollectionConfig, CollectionName, CommitSequence, Env, Error,
+    Journal, Limits, Result, Subscription, Transaction, codes, envelope, keys, random_bytes,
 };
 
 /// A document database on one store. Cloning it is cheap; all clones are one database.
@@ -371,157 +367,5 @@ impl Database {
             .committer
             .submit(job, Durability::PowerLoss)
             .await
-    }
-}
-
-/// Stores the settings of a collection.
-pub(crate) fn put_collection(tx: &mut Tx, name: &CollectionName, row: CollectionRow) {
-    tx.put(keys::collection(name), &[&stored::encode(&row)]);
-    tx.registry_mut().insert(name.clone(), row);
-}
-
-/// Makes a collection with these settings, whether it was there or not.
-pub(crate) fn new_collection(tx: &mut Tx, name: &CollectionName, sync: bool) -> CollectionRow {
-    let number = if let Some(row) = tx.registry().get_even_dropped(name) {
-        row.number
-    } else {
-        tx.state().last_collection += 1;
-        tx.state().last_collection
-    };
-    let row = CollectionRow {
-        number,
-        sync,
-        strategy: None,
-        dropped: false,
-        joins: false,
-        later: Later,
-    };
-    put_collection(tx, name, row.clone());
-    row
-}
-
-/// Makes a collection or changes its settings.
-struct ConfigureJob {
-    name: CollectionName,
-    sync: bool,
-    strategy: Option<ConflictStrategy>,
-}
-
-#[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
-#[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
-impl Job for ConfigureJob {
-    type Output = ();
-
-    fn runs_alone(&self) -> bool {
-        true
-    }
-
-    async fn run(&mut self, tx: &mut Tx) -> Result<()> {
-        let is_new = tx.registry().get(&self.name).is_none();
-        let old = match tx.registry().get(&self.name).cloned() {
-            Some(row) => row,
-            None => new_collection(tx, &self.name, self.sync),
-        };
-        let switched = !is_new && old.sync != self.sync;
-        // A database that has read a feed must read what that feed had for this collection so far.
-        let joins = self.sync && (old.joins || switched || (is_new && has_read_a_feed(tx).await?));
-        let row = CollectionRow {
-            sync: self.sync,
-            strategy: self.strategy,
-            joins,
-            ..old
-        };
-        put_collection(tx, &self.name, row.clone());
-        match (switched, self.sync) {
-            (true, true) => enqueue_all(tx, &row).await,
-            (true, false) => drop_unsent(tx, &row).await,
-            (false, _) => Ok(()),
-        }
-    }
-}
-
-async fn has_read_a_feed(tx: &mut Tx) -> Result<bool> {
-    let payload = tx.get(&keys::target(Target::DEFAULT)).await?;
-    let row: Option<TargetRow> = payload
-        .map(|payload| stored::decode(&payload))
-        .transpose()?;
-    Ok(row.is_some_and(|row| row.has_read()))
-}
-
-/// Sync was switched on: what is there becomes pending, on whatever version of the server is known.
-async fn enqueue_all(tx: &mut Tx, row: &CollectionRow) -> Result<()> {
-    let mut range = keys::documents(row.id());
-    loop {
-        let entries = tx.scan(range.clone(), ScanLimit::entries(1_000)).await?;
-        let Some((last, _)) = entries.last() else {
-            return Ok(());
-        };
-        range = range.after(last.clone());
-        for (key, payload) in &entries {
-            let mut stored = StoredDocument::decode(payload)?;
-            let (Some(body), true) = (stored.body.clone(), stored.head.pending.is_empty()) else {
-                continue;
-            };
-            // What the server has now is read from the start; it decides whether the two differ.
-            stored.head.server = None;
-            let id = keys::document_id(key)
-                .ok_or_else(|| stored::damaged("a document's key is too short"))?;
-            let rev = stored.head.rev;
-            let slot = Slot {
-                collection: row.id(),
-                id: DocumentId::new(id)?,
-                // Base none: nobody has seen this document yet.
-                before: None,
-                after: Some(stored),
-            };
-            let mut edit = Edit {
-                slot,
-                kind: ChangeKind::Put(body),
-                rev,
-            };
-            outbox::enqueue(tx, std::slice::from_mut(&mut edit)).await?;
-            edit.slot.store(tx);
-        }
-    }
-}
-
-/// Sync was switched off: what was never sent is dropped from the outbox; what was sent is settled first.
-async fn drop_unsent(tx: &mut Tx, collection: &CollectionRow) -> Result<()> {
-    let target = Target::DEFAULT;
-    let mut range = keys::outbox_from(target, Place::ZERO);
-    loop {
-        let rows = tx.scan(range.clone(), ScanLimit::entries(1_000)).await?;
-        let Some((last, _)) = rows.last() else {
-            return Ok(());
-        };
-        range = range.after(last.clone());
-        for (key, _) in &rows {
-            let place = keys::trailing_number(key)
-                .ok_or_else(|| stored::damaged("a key of the outbox is too short"))?;
-            let mut entry = outbox::load(tx, target, Place::new(place)).await?;
-            if entry.progress != Progress::Unsent {
-                continue;
-            }
-            let stored = entry.changes.len();
-            let (gone, kept): (Vec<_>, Vec<_>) = entry
-                .changes
-                .into_iter()
-                .partition(|change| change.collection == collection.id());
-            for change in &gone {
-                let mut slot = Slot::load(tx, change.collection, &change.id).await?;
-                slot.forget_place(entry.place);
-                // A local-only collection has no use for a tombstone.
-                slot.after = slot
-                    .after
-                    .filter(|document| document.head.presence == Presence::Live);
-                slot.store(tx);
-            }
-            entry.changes = kept;
-            if entry.changes.is_empty() {
-                outbox::remove(tx, target, &entry, stored);
-            } else if entry.changes.len() < stored {
-                outbox::store(tx, target, &entry, stored);
-            }
-        }
     }
 }

@@ -3,10 +3,10 @@
 use pocket_storage::Direction;
 use serde::Serialize;
 
-use crate::commit::Tx;
 use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::outbox::{Entry, PendingChange};
 use crate::stored::{self, ChangeRow, JournalRow, Later, Presence, ServerVersion, StoredKind};
+use crate::tx::Tx;
 use crate::{
     Body, CollectionName, Database, DocumentId, Result, Revision, Seq, Timestamp, envelope,
 };

@@ -5,6 +5,7 @@ pub mod codes;
 mod collection;
 mod commit;
 mod config;
+mod configure;
 mod database;
 mod document;
 mod env;
@@ -16,6 +17,7 @@ mod journal;
 mod keys;
 pub mod merge;
 pub mod mutants;
+mod numbering;
 mod outbox;
 mod query;
 mod registry;
@@ -24,6 +26,7 @@ mod revision;
 mod stored;
 mod subscription;
 mod transaction;
+mod tx;
 mod value;
 mod write;
 
@@ -50,7 +53,7 @@ pub use journal::{
     Journal, JournalDocument, JournalEntry, JournalKind, JournalState, JournalVersion, Winner,
 };
 pub use keys::Target;
-pub use outbox::PushLimit;
+pub use numbering::PushLimit;
 pub use pocket_storage as storage;
 pub use query::{Order, Query};
 pub use revision::{Hlc, Revision};

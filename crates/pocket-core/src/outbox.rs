@@ -5,14 +5,12 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
-
-use crate::commit::Tx;
 use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::stored::{
     self, ChangeRow, DocumentHead, Later, MutationRow, Presence, Progress, StoredDocument,
     StoredKind,
 };
+use crate::tx::Tx;
 use crate::{
     Body, Change, ChangeKind, DocumentId, Mutation, MutationContent, MutationNumber, Place, Result,
     Revision,
@@ -77,12 +75,12 @@ impl Entry {
         matches!(self.progress, Progress::Pinned(_))
     }
 
-    fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.changes.iter().map(PendingChange::size).sum()
     }
 
     /// The mutation as it travels.
-    fn to_mutation(&self, tx: &Tx, number: MutationNumber) -> Result<Mutation> {
+    pub(crate) fn to_mutation(&self, tx: &Tx, number: MutationNumber) -> Result<Mutation> {
         if self.withdrawn {
             return Ok(Mutation {
                 number,
@@ -332,7 +330,12 @@ pub(crate) async fn load(tx: &mut Tx, target: Target, place: Place) -> Result<En
     from_row(tx, target, place, stored::decode(&payload)?).await
 }
 
-async fn from_row(tx: &mut Tx, target: Target, place: Place, row: MutationRow) -> Result<Entry> {
+pub(crate) async fn from_row(
+    tx: &mut Tx,
+    target: Target,
+    place: Place,
+    row: MutationRow,
+) -> Result<Entry> {
     let mut changes = Vec::with_capacity(row.changes.len());
     for (index, change) in (0..).zip(row.changes) {
         let kind = match change.kind {
@@ -432,105 +435,4 @@ pub(crate) fn remove(tx: &mut Tx, target: Target, entry: &Entry, stored: usize) 
     tx.delete(keys::outbox(target, entry.place));
     delete_bodies(tx, target, entry.place, 0, stored.max(entry.changes.len()));
     tx.state().pending = tx.state().pending.saturating_sub(1);
-}
-
-/// How much one push may carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PushLimit {
-    /// Changes; exceeded only by a single mutation.
-    pub changes: usize,
-    /// Bytes of ids and bodies; exceeded only by a single mutation.
-    pub bytes: usize,
-}
-
-impl PushLimit {
-    /// Whether an entry still fits, and if so, what is left behind it.
-    fn take(&mut self, entry: &Entry, is_first: bool) -> bool {
-        let (changes, bytes) = (entry.changes.len(), entry.size());
-        let fits = changes <= self.changes && bytes <= self.bytes;
-        if fits || is_first {
-            self.changes = self.changes.saturating_sub(changes);
-            self.bytes = self.bytes.saturating_sub(bytes);
-        }
-        fits || is_first
-    }
-}
-
-/// Rows read from the outbox at once.
-const CHUNK: usize = 256;
-
-/// Gives the next unsent mutations their numbers.
-pub(crate) async fn pin(
-    tx: &mut Tx,
-    target: Target,
-    last_number: &mut MutationNumber,
-    mut limit: PushLimit,
-) -> Result<Vec<Mutation>> {
-    let mut mutations = Vec::new();
-    let mut range = keys::outbox_from(target, Place::ZERO);
-    loop {
-        let rows = tx
-            .scan(range.clone(), pocket_storage::ScanLimit::entries(CHUNK))
-            .await?;
-        let Some((last, _)) = rows.last() else {
-            return Ok(mutations);
-        };
-        range = range.after(last.clone());
-        for (place, row) in unsent(&rows)? {
-            let mut entry = from_row(tx, target, place, row).await?;
-            if !limit.take(&entry, mutations.is_empty()) {
-                return Ok(mutations);
-            }
-            *last_number = last_number.next();
-            entry.progress = Progress::Pinned(*last_number);
-            store_head(tx, target, &entry);
-            tx.put(
-                keys::number(target, *last_number),
-                &[&stored::encode(&place)],
-            );
-            mutations.push(entry.to_mutation(tx, *last_number)?);
-        }
-        if limit.changes == 0 || limit.bytes == 0 {
-            return Ok(mutations);
-        }
-    }
-}
-
-fn unsent(rows: &[(Vec<u8>, Bytes)]) -> Result<Vec<(Place, MutationRow)>> {
-    let mut unsent = Vec::new();
-    for (key, payload) in rows {
-        let row: MutationRow = stored::decode(payload)?;
-        let place = keys::trailing_number(key)
-            .ok_or_else(|| stored::damaged("a key of the outbox is too short"))?;
-        if row.progress == Progress::Unsent {
-            unsent.push((Place::new(place), row));
-        }
-    }
-    Ok(unsent)
-}
-
-/// The numbered mutations from `from` on whose outcome is unknown, as they were sent first.
-pub(crate) async fn resend(
-    tx: &mut Tx,
-    target: Target,
-    from: MutationNumber,
-    mut limit: PushLimit,
-) -> Result<Vec<Mutation>> {
-    let mut mutations = Vec::new();
-    let rows = tx
-        .scan(
-            keys::numbers_from(target, from),
-            pocket_storage::ScanLimit::entries(limit.changes.max(1)),
-        )
-        .await?;
-    for (key, payload) in rows {
-        let number = keys::trailing_number(&key)
-            .ok_or_else(|| stored::damaged("a key of numbers is too short"))?;
-        let entry = load(tx, target, stored::decode(&payload)?).await?;
-        if !limit.take(&entry, mutations.is_empty()) {
-            break;
-        }
-        mutations.push(entry.to_mutation(tx, MutationNumber::new(number))?);
-    }
-    Ok(mutations)
 }

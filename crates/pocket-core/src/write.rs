@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::commit::{Job, Tx};
+use crate::commit::Job;
 use crate::config::MAX_TRANSACTION_CHANGES;
 use crate::keys::{self, CollectionId};
 use crate::outbox::{self, CHANGE_OVERHEAD, Edit, Slot};
 use crate::stored::{CollectionRow, DocumentHead, Later, Presence, StoredDocument};
+use crate::tx::Tx;
 use crate::{
     Body, ChangeEvent, ChangeKind, CollectionName, Document, DocumentId, Error, Result, Revision,
     codes,
@@ -357,7 +358,7 @@ impl Job for ClearJob {
                 dropped: true,
                 ..row
             };
-            crate::database::put_collection(tx, &self.collection, gone);
+            crate::configure::put_collection(tx, &self.collection, gone);
         }
         Ok(count)
     }

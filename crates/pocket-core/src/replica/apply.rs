@@ -5,15 +5,16 @@ use std::sync::Arc;
 use super::resolve::{self, Resolution, Resolver};
 use super::state::{ReplicaState, snapshot};
 use super::{load_target, store_target};
-use crate::commit::{Job, Tx};
+use crate::commit::Job;
 use crate::journal::RemoteVersion;
 use crate::keys::{self, Target};
 use crate::outbox::Slot;
 use crate::stored::{
     self, CheckpointRow, CollectionRow, Presence, ServerVersion, Shadow, TargetRow,
 };
+use crate::tx::Tx;
 use crate::{
-    Body, CollectionName, Epoch, Error, Place, Record, RecordState, Result, Seq, codes, database,
+    Body, CollectionName, Epoch, Error, Place, Record, RecordState, Result, Seq, codes, configure,
 };
 
 /// Where the records of a page come from.
@@ -205,7 +206,7 @@ impl ApplyJob {
             let row = match tx.registry().get_even_dropped(&record.collection).cloned() {
                 Some(row) => Some(row).filter(|row| row.sync),
                 None if tx.core().accept_unknown_collections => {
-                    Some(database::new_collection(tx, &record.collection, true))
+                    Some(configure::new_collection(tx, &record.collection, true))
                 }
                 None => None,
             };

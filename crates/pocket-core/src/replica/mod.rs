@@ -3,6 +3,7 @@
 //! Each method is one atomic commit. Whoever drives a session calls them one at a time, in the session's order.
 
 mod apply;
+mod rebase;
 mod resolve;
 mod settle;
 mod state;
@@ -11,10 +12,11 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::commit::{Job, Tx};
+use crate::commit::Job;
 use crate::keys::{self, Target};
-use crate::outbox::{self, PushLimit};
+use crate::numbering::{self, PushLimit};
 use crate::stored::{self, TargetRow};
+use crate::tx::Tx;
 use crate::{Database, Mutation, MutationNumber, Outcome, Result};
 
 pub use apply::{Applied, IncomingPage, PageKind};
@@ -175,7 +177,7 @@ impl Job for PinJob {
 
     async fn run(&mut self, tx: &mut Tx) -> Result<Vec<Mutation>> {
         let mut row = load_target(tx, self.target).await?;
-        let mutations = outbox::pin(tx, self.target, &mut row.last_number, self.limit).await?;
+        let mutations = numbering::pin(tx, self.target, &mut row.last_number, self.limit).await?;
         if !mutations.is_empty() {
             store_target(tx, self.target, &row);
         }
@@ -199,6 +201,6 @@ impl Job for ResendJob {
     }
 
     async fn run(&mut self, tx: &mut Tx) -> Result<Vec<Mutation>> {
-        outbox::resend(tx, self.target, self.from, self.limit).await
+        numbering::resend(tx, self.target, self.from, self.limit).await
     }
 }

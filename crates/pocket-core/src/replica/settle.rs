@@ -5,12 +5,13 @@ use std::sync::Arc;
 use super::resolve::{self, Loss, Resolution, Resolver};
 use super::state::{ReplicaState, snapshot};
 use super::{load_target, store_target};
-use crate::commit::{Job, Tx};
+use crate::commit::Job;
 use crate::config::MAX_CLOCK_AHEAD_MS;
 use crate::journal::JournalKind;
 use crate::keys::{self, Target};
 use crate::outbox::{self, Entry, Slot};
 use crate::stored::{self, Progress, ServerVersion, TargetRow};
+use crate::tx::Tx;
 use crate::{Hlc, MutationNumber, Outcome, Place, Result, Seq, Timestamp};
 
 /// The code of a refusal that a corrected clock mends.

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::{load_target, store_target};
-use crate::commit::{Job, Tx};
+use crate::commit::Job;
 use crate::keys::{self, Target};
 use crate::stored::{Binding, CheckpointRow, CollectionRow, TargetRow};
+use crate::tx::Tx;
 use crate::{
     ClientId, CollectionName, Epoch, Error, Hlc, MutationNumber, Result, Seq, SessionToken,
-    Timestamp, codes, database,
+    Timestamp, codes, configure,
 };
 
 /// Which collections a client syncs.
@@ -210,7 +211,7 @@ fn note_joining(tx: &mut Tx, checkpoint: &mut CheckpointRow, scope: &Scope) {
         if read_before && checkpoint.seq > Seq::ZERO {
             joining.push(name.clone());
         }
-        database::put_collection(
+        configure::put_collection(
             tx,
             &name,
             CollectionRow {

@@ -1,0 +1,109 @@
+//! Numbers: how mutations of the outbox are chosen for a push, and found again.
+
+use bytes::Bytes;
+use pocket_storage::ScanLimit;
+
+use crate::keys::{self, Target};
+use crate::outbox::{self, Entry};
+use crate::stored::{self, MutationRow, Progress};
+use crate::tx::Tx;
+use crate::{Mutation, MutationNumber, Place, Result};
+
+/// How much one push may carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PushLimit {
+    /// Changes; exceeded only by a single mutation.
+    pub changes: usize,
+    /// Bytes of ids and bodies; exceeded only by a single mutation.
+    pub bytes: usize,
+}
+
+impl PushLimit {
+    /// Whether an entry still fits, and if so, what is left behind it.
+    fn take(&mut self, entry: &Entry, is_first: bool) -> bool {
+        let (changes, bytes) = (entry.changes.len(), entry.size());
+        let fits = changes <= self.changes && bytes <= self.bytes;
+        if fits || is_first {
+            self.changes = self.changes.saturating_sub(changes);
+            self.bytes = self.bytes.saturating_sub(bytes);
+        }
+        fits || is_first
+    }
+}
+
+/// Rows read from the outbox at once.
+const CHUNK: usize = 256;
+
+/// Gives the next unsent mutations their numbers.
+pub(crate) async fn pin(
+    tx: &mut Tx,
+    target: Target,
+    last_number: &mut MutationNumber,
+    mut limit: PushLimit,
+) -> Result<Vec<Mutation>> {
+    let mut mutations = Vec::new();
+    let mut range = keys::outbox_from(target, Place::ZERO);
+    loop {
+        let rows = tx.scan(range.clone(), ScanLimit::entries(CHUNK)).await?;
+        let Some((last, _)) = rows.last() else {
+            return Ok(mutations);
+        };
+        range = range.after(last.clone());
+        for (place, row) in unsent(&rows)? {
+            let mut entry = outbox::from_row(tx, target, place, row).await?;
+            if !limit.take(&entry, mutations.is_empty()) {
+                return Ok(mutations);
+            }
+            *last_number = last_number.next();
+            entry.progress = Progress::Pinned(*last_number);
+            outbox::store_head(tx, target, &entry);
+            tx.put(
+                keys::number(target, *last_number),
+                &[&stored::encode(&place)],
+            );
+            mutations.push(entry.to_mutation(tx, *last_number)?);
+        }
+        if limit.changes == 0 || limit.bytes == 0 {
+            return Ok(mutations);
+        }
+    }
+}
+
+fn unsent(rows: &[(Vec<u8>, Bytes)]) -> Result<Vec<(Place, MutationRow)>> {
+    let mut unsent = Vec::new();
+    for (key, payload) in rows {
+        let row: MutationRow = stored::decode(payload)?;
+        let place = keys::trailing_number(key)
+            .ok_or_else(|| stored::damaged("a key of the outbox is too short"))?;
+        if row.progress == Progress::Unsent {
+            unsent.push((Place::new(place), row));
+        }
+    }
+    Ok(unsent)
+}
+
+/// The numbered mutations from `from` on whose outcome is unknown, as they were sent first.
+pub(crate) async fn resend(
+    tx: &mut Tx,
+    target: Target,
+    from: MutationNumber,
+    mut limit: PushLimit,
+) -> Result<Vec<Mutation>> {
+    let mut mutations = Vec::new();
+    let rows = tx
+        .scan(
+            keys::numbers_from(target, from),
+            ScanLimit::entries(limit.changes.max(1)),
+        )
+        .await?;
+    for (key, payload) in rows {
+        let number = keys::trailing_number(&key)
+            .ok_or_else(|| stored::damaged("a key of numbers is too short"))?;
+        let entry = outbox::load(tx, target, stored::decode(&payload)?).await?;
+        if !limit.take(&entry, mutations.is_empty()) {
+            break;
+        }
+        mutations.push(entry.to_mutation(tx, MutationNumber::new(number))?);
+    }
+    Ok(mutations)
+}

@@ -1,0 +1,127 @@
+//! What happens to the changes behind one that lost, and where the server's version of a document lies.
+
+use super::resolve::{self, Resolution};
+use crate::journal::RemoteVersion;
+use crate::keys;
+use crate::merge::{self, Prefer};
+use crate::outbox::{self, PendingChange, Slot};
+use crate::stored::{Presence, Progress, Shadow};
+use crate::{Body, ChangeKind, Place, Result, Revision};
+
+impl Resolution<'_> {
+    /// Later pending edits of a document move from the version `old` to `new`, by three-way merge.
+    pub(super) async fn rebase_behind(
+        &mut self,
+        place: Place,
+        slot: &mut Slot,
+        old: &PendingChange,
+        new: Option<(Revision, Option<Body>)>,
+    ) -> Result<()> {
+        let mut old_body = old.kind.body().cloned();
+        let mut stand = new;
+        for behind in slot
+            .pending()
+            .iter()
+            .copied()
+            .filter(|behind| *behind > place)
+            .collect::<Vec<_>>()
+        {
+            let mut entry = outbox::load(self.tx, self.target, behind).await?;
+            if entry.is_pinned() {
+                // It never changes again; it meets a conflict of its own.
+                return Ok(());
+            }
+            let Some(change) = entry
+                .changes
+                .iter_mut()
+                .find(|change| change.document() == old.document())
+            else {
+                continue;
+            };
+            if matches!(change.kind, ChangeKind::Erase) {
+                return Ok(());
+            }
+            let was = change.kind.body().cloned();
+            change.base = stand.as_ref().map(|(rev, _)| *rev);
+            change.base_body = stand.as_ref().and_then(|(_, body)| body.clone());
+            if let (Some(base), Some(local), Some(server)) = (&old_body, &was, &change.base_body) {
+                let prefer = if stand.as_ref().is_some_and(|(rev, _)| *rev > change.rev) {
+                    Prefer::Remote
+                } else {
+                    Prefer::Local
+                };
+                let merged =
+                    merge::three_way(&base.to_map()?, &local.to_map()?, &server.to_map()?, prefer);
+                change.kind =
+                    ChangeKind::Put(Body::from_map(&merged, &self.tx.core().limits.document)?);
+                change.rev = self.tx.next_revision();
+            }
+            stand = matches!(change.kind, ChangeKind::Put(_))
+                .then(|| (change.rev, change.kind.body().cloned()));
+            old_body = was;
+            if slot.pending().last() == Some(&behind) {
+                show(slot, change);
+            }
+            entry.progress = Progress::Unsent;
+            self.tx.delete(keys::waiting(self.target, behind));
+            outbox::store(self.tx, self.target, &entry, entry.changes.len());
+        }
+        self.tx.outbox_grew();
+        Ok(())
+    }
+
+    /// The server's version of a document: from the shadow, or the base of its first pending change.
+    pub(super) async fn remote_of(&mut self, slot: &Slot) -> Result<Option<RemoteVersion>> {
+        let Some(version) = slot
+            .after
+            .as_ref()
+            .and_then(|document| document.head.server)
+        else {
+            return Ok(None);
+        };
+        let shadow = self
+            .tx
+            .get(&keys::shadow(self.target, slot.collection, &slot.id))
+            .await?;
+        if let Some(payload) = shadow {
+            return Ok(Some(RemoteVersion {
+                version,
+                body: Shadow::decode(&payload)?.body,
+            }));
+        }
+        if version.presence != Presence::Live {
+            return Ok(Some(RemoteVersion {
+                version,
+                body: None,
+            }));
+        }
+        let Some(first) = slot.pending().first() else {
+            let body = slot
+                .after
+                .as_ref()
+                .and_then(|document| document.body.clone());
+            return Ok(Some(RemoteVersion { version, body }));
+        };
+        let entry = outbox::load(self.tx, self.target, *first).await?;
+        let change = entry
+            .changes
+            .into_iter()
+            .find(|change| change.document() == (slot.collection, slot.id.clone()));
+        let base = change
+            .filter(|change| change.base == Some(version.rev))
+            .and_then(|change| change.base_body);
+        Ok(base.map(|body| RemoteVersion {
+            version,
+            body: Some(body),
+        }))
+    }
+}
+
+/// Readers see the version that a pending change makes.
+pub(super) fn show(slot: &mut Slot, change: &PendingChange) {
+    if let Some(document) = &mut slot.after {
+        document.head.rev = change.rev;
+        document.head.presence = resolve::presence(&change.kind);
+        document.body = change.kind.body().cloned();
+    }
+}
