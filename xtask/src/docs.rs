@@ -8,6 +8,7 @@ mod links;
 mod markdown;
 mod pins;
 mod promises;
+mod wire;
 mod words;
 
 /// The documents the project is not complete without.
@@ -55,6 +56,11 @@ pub(crate) fn run(workspace: &Workspace, bless: bool) -> Outcome {
     found.extend(pins::check(&read));
     if let Some(document) = read("docs/consistency.md") {
         found.extend(promises::check(&document, &read));
+    }
+    if let Some(document) = read(wire::DOCUMENT) {
+        let codec = files.iter().filter(|path| path.starts_with(wire::CODEC));
+        let codec: Vec<String> = codec.filter_map(|path| read(path)).collect();
+        found.extend(wire::check(&codec, &document));
     }
     found.extend(error_codes(workspace, &files));
     for path in files.iter().filter(|path| has_extension(path, "md")) {
