@@ -36,7 +36,12 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "fmt",
         about: "the code is formatted",
-        run: |workspace| cargo(workspace, &["fmt", "--all", "--check"]),
+        run: |workspace| {
+            cargo(
+                workspace,
+                &["fmt", "--all", "--check", "--", "--color=never"],
+            )
+        },
     },
     Step {
         name: "layers",
