@@ -1,0 +1,475 @@
+//! A session with a real replica in memory, a scripted server and a clock that only the test moves.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use pocket_core::replica::{Replica, Resolver, Scope};
+use pocket_core::{
+    Body, ClientId, CollectionConfig, CollectionName, Database, DocumentId, Env, Epoch, Hlc,
+    Lineage, Map, MutationNumber, Outcome, Record, RecordState, Revision, Seq, SessionToken,
+    Target, Timestamp, Value,
+};
+use pocket_storage_memory::{MemoryDisk, MemoryStorage};
+use pocket_sync_client::conflict::Strategies;
+use pocket_sync_client::store::perform;
+use pocket_sync_client::{
+    Effect, Event, Moment, Pass, Session, SessionConfig, Snapshot, Status, StoreAnswer,
+    StoreRequest, StoreRequestKind, SyncError,
+};
+use pocket_sync_protocol::{
+    ClientMessage, EncodedRecord, EpochStart, ErrorMessage, Hello, Outcomes, Page, PageBuilder,
+    Pong, Pull, Push, ServerLimits, ServerMessage, Welcome, WireLimits, decode_client,
+    encode_server,
+};
+
+/// The heartbeat of the scripted server, in milliseconds.
+pub(crate) const HEARTBEAT: u64 = 30_000;
+
+/// The clock and the random source of a test: both only count.
+#[derive(Debug, Default)]
+struct Counting(AtomicU64);
+
+impl Env for Counting {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1_000_000)
+    }
+
+    fn random(&self, bytes: &mut [u8]) {
+        for byte in bytes {
+            *byte = self.0.fetch_add(1, Ordering::Relaxed).to_le_bytes()[0];
+        }
+    }
+}
+
+/// A session under test, and everything it said.
+pub(crate) struct Bench {
+    pub(crate) session: Session,
+    pub(crate) database: Database,
+    pub(crate) replica: Replica,
+    pub(crate) disk: MemoryDisk,
+    pub(crate) now: Moment,
+    pub(crate) sent: VecDeque<ClientMessage>,
+    pub(crate) published: Vec<Snapshot>,
+    pub(crate) finished: Vec<(u64, Result<(), SyncError>)>,
+    pub(crate) closes: Vec<u16>,
+    pub(crate) connection: Option<u64>,
+    pub(crate) timer: Option<Moment>,
+    /// Store requests are answered at once unless this is set.
+    pub(crate) slow_store: bool,
+    pub(crate) asked: Option<StoreRequest>,
+    pub(crate) stored: Vec<StoreRequestKind>,
+    scope: Scope,
+    resolver: Arc<dyn Resolver>,
+}
+
+impl Bench {
+    pub(crate) async fn new() -> Self {
+        Self::with(SessionConfig::new(Scope::All)).await
+    }
+
+    pub(crate) async fn with(config: SessionConfig) -> Self {
+        Self::on(MemoryDisk::new(), config).await
+    }
+
+    /// On this disk, which may hold a database already.
+    pub(crate) async fn on(disk: MemoryDisk, config: SessionConfig) -> Self {
+        let database = open(disk.open()).await;
+        Self {
+            scope: config.scope.clone(),
+            session: Session::new(config),
+            replica: Replica::new(&database, Target::DEFAULT),
+            database,
+            disk,
+            now: Moment::from_millis(1_000),
+            sent: VecDeque::new(),
+            published: Vec::new(),
+            finished: Vec::new(),
+            closes: Vec::new(),
+            connection: None,
+            timer: None,
+            slow_store: false,
+            asked: None,
+            stored: Vec::new(),
+            resolver: Arc::new(Strategies::default()),
+        }
+    }
+
+    /// Feeds an event, carries out what follows, and answers the store's requests unless it is slow.
+    pub(crate) async fn event(&mut self, event: Event) {
+        self.feed(event);
+        while !self.slow_store && self.asked.is_some() {
+            let answer = self.perform().await;
+            self.feed(Event::Stored(answer));
+        }
+    }
+
+    /// Carries out the store request under way and returns its answer without telling the session.
+    pub(crate) async fn perform(&mut self) -> StoreAnswer {
+        let request = self.asked.take().expect("a store request is under way");
+        perform(&self.replica, &self.scope, &self.resolver, request).await
+    }
+
+    fn feed(&mut self, event: Event) {
+        for effect in self.session.handle(self.now, event) {
+            match effect {
+                Effect::Open { connection } => self.connection = Some(connection),
+                Effect::Close { code, .. } => {
+                    self.closes.push(code);
+                    self.connection = None;
+                }
+                Effect::Send(frame) => {
+                    let message = decode_client(&frame, &WireLimits::default())
+                        .expect("the session speaks properly");
+                    self.sent.push_back(message);
+                }
+                Effect::Store(request) => {
+                    assert!(self.asked.is_none(), "one store request at a time");
+                    self.stored.push(request.kind());
+                    self.asked = Some(request);
+                }
+                Effect::Timer(deadline) => self.timer = deadline,
+                Effect::Publish(snapshot) => self.published.push(*snapshot),
+                Effect::Finished { id, result } => self.finished.push((id, result)),
+            }
+        }
+    }
+
+    /// Lets the time pass to the session's own deadline.
+    pub(crate) async fn wait_for_timer(&mut self) -> Moment {
+        let deadline = self.timer.expect("the session waits for a moment");
+        self.now = self.now.max(deadline);
+        self.event(Event::Timer).await;
+        deadline
+    }
+
+    pub(crate) async fn wait(&mut self, millis: u64) {
+        self.now = self.now.plus(millis);
+        self.event(Event::Timer).await;
+    }
+
+    pub(crate) fn connection(&self) -> u64 {
+        self.connection.expect("a connection was opened")
+    }
+
+    /// Starts and says hello.
+    pub(crate) async fn greet(&mut self) -> Hello {
+        self.event(Event::Start).await;
+        self.opened().await
+    }
+
+    pub(crate) async fn opened(&mut self) -> Hello {
+        let connection = self.connection();
+        self.event(Event::Opened { connection }).await;
+        match self.sent.pop_back() {
+            Some(ClientMessage::Hello(hello)) => hello,
+            other => panic!("a hello was expected, not {other:?}"),
+        }
+    }
+
+    /// Starts, says hello and is welcomed by a server that has nothing.
+    pub(crate) async fn connect(&mut self) -> Hello {
+        let hello = self.greet().await;
+        self.say(welcome()).await;
+        hello
+    }
+
+    /// Connects again after a closed connection.
+    pub(crate) async fn reconnect(&mut self, welcome: Welcome) -> Hello {
+        self.wait_for_timer().await;
+        let hello = self.opened().await;
+        self.say(welcome).await;
+        hello
+    }
+
+    pub(crate) async fn say(&mut self, message: impl Into<ServerMessage>) {
+        let connection = self.connection();
+        self.say_on(connection, message).await;
+    }
+
+    pub(crate) async fn say_on(&mut self, connection: u64, message: impl Into<ServerMessage>) {
+        let bytes = encode_server(&message.into());
+        self.event(Event::Frame { connection, bytes }).await;
+    }
+
+    pub(crate) async fn close(&mut self, code: Option<u16>) {
+        let connection = self.connection.take().expect("a connection was opened");
+        self.event(Event::Closed {
+            connection,
+            code,
+            reason: String::new(),
+        })
+        .await;
+    }
+
+    pub(crate) async fn refuse(&mut self, error: SyncError) {
+        let connection = self.connection.take().expect("a connection was opened");
+        self.event(Event::Refused { connection, error }).await;
+    }
+
+    pub(crate) async fn command(&mut self, id: u64, pass: Pass) {
+        self.event(Event::Command { id, pass }).await;
+    }
+
+    /// Writes a document and tells the session.
+    pub(crate) async fn insert(&mut self, id: &str) {
+        self.insert_quietly(id).await;
+        self.event(Event::OutboxGrew).await;
+    }
+
+    pub(crate) async fn insert_quietly(&mut self, id: &str) {
+        self.put(id, "local").await;
+    }
+
+    pub(crate) async fn put(&mut self, id: &str, text: &str) {
+        let todos = self
+            .database
+            .collection::<Value>("todos")
+            .expect("it is configured");
+        todos
+            .upsert(&document(id, text))
+            .await
+            .expect("memory takes it");
+    }
+
+    pub(crate) async fn text(&self, id: &str) -> Option<String> {
+        let todos = self
+            .database
+            .collection::<Value>("todos")
+            .expect("it is configured");
+        let Some(Value::Map(map)) = todos.get(id).await.expect("memory gives it") else {
+            return None;
+        };
+        match map.get("text") {
+            Some(Value::String(text)) => Some(text.clone()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.last().status
+    }
+
+    pub(crate) fn last(&self) -> &Snapshot {
+        self.published.last().expect("something was published")
+    }
+
+    pub(crate) fn statuses(&self) -> Vec<Status> {
+        let mut statuses: Vec<Status> = self
+            .published
+            .iter()
+            .map(|snapshot| snapshot.status)
+            .collect();
+        statuses.dedup();
+        statuses
+    }
+
+    pub(crate) fn error_code(&self) -> &str {
+        self.last()
+            .stats
+            .last_error
+            .as_ref()
+            .expect("something went wrong")
+            .code()
+    }
+
+    pub(crate) fn pushes(&mut self) -> Vec<Push> {
+        let mut pushes = Vec::new();
+        self.sent.retain(|message| match message {
+            ClientMessage::Push(push) => {
+                pushes.push(push.clone());
+                false
+            }
+            _ => true,
+        });
+        pushes
+    }
+
+    pub(crate) fn pulls(&mut self) -> Vec<Pull> {
+        let mut pulls = Vec::new();
+        self.sent.retain(|message| match message {
+            ClientMessage::Pull(pull) => {
+                pulls.push(pull.clone());
+                false
+            }
+            _ => true,
+        });
+        pulls
+    }
+
+    pub(crate) fn the_push(&mut self) -> Push {
+        let mut pushes = self.pushes();
+        assert_eq!(pushes.len(), 1, "one push was expected: {pushes:?}");
+        pushes.remove(0)
+    }
+
+    pub(crate) fn the_pull(&mut self) -> Pull {
+        let mut pulls = self.pulls();
+        assert_eq!(pulls.len(), 1, "one pull was expected: {pulls:?}");
+        pulls.remove(0)
+    }
+
+    pub(crate) fn pings(&self) -> Vec<u32> {
+        let ids = self.sent.iter().filter_map(|message| match message {
+            ClientMessage::Ping(ping) => Some(ping.id),
+            _ => None,
+        });
+        ids.collect()
+    }
+
+    pub(crate) fn mores(&self) -> Vec<(u32, u64)> {
+        let mores = self.sent.iter().filter_map(|message| match message {
+            ClientMessage::More(more) => Some((more.id, more.applied.get())),
+            _ => None,
+        });
+        mores.collect()
+    }
+
+    pub(crate) async fn state(&self) -> pocket_core::replica::ReplicaState {
+        self.replica
+            .load(&self.scope)
+            .await
+            .expect("memory gives it")
+    }
+}
+
+async fn open(storage: MemoryStorage) -> Database {
+    Database::builder("test")
+        .collection(CollectionConfig::new("todos").sync(true))
+        .collection(CollectionConfig::new("notes").sync(true))
+        .env(Counting::default())
+        .open(storage)
+        .await
+        .expect("memory opens")
+}
+
+pub(crate) fn document(id: &str, text: &str) -> Value {
+    let mut map = Map::new();
+    map.insert("_id".to_owned(), Value::String(id.to_owned()));
+    map.insert("text".to_owned(), Value::String(text.to_owned()));
+    Value::Map(map)
+}
+
+pub(crate) fn epoch(number: u8) -> Epoch {
+    Epoch::from_bytes([number; 16])
+}
+
+pub(crate) fn number(number: u64) -> MutationNumber {
+    MutationNumber::new(number)
+}
+
+pub(crate) fn seq(place: u64) -> Seq {
+    Seq::new(place)
+}
+
+/// The welcome of a server that has nothing.
+pub(crate) fn welcome() -> Welcome {
+    Welcome {
+        version: 1,
+        lineage: Lineage::from_bytes([1; 16]),
+        user: "ann".to_owned(),
+        epochs: vec![EpochStart {
+            epoch: epoch(1),
+            first: seq(1),
+        }],
+        epoch: epoch(1),
+        head: Seq::ZERO,
+        horizon: Seq::ZERO,
+        time: Timestamp::from_millis(1_700_000_000_000),
+        session: SessionToken::from_bytes([9; 16]),
+        last_number: MutationNumber::ZERO,
+        limits: ServerLimits::default(),
+        heartbeat: Duration::from_millis(HEARTBEAT),
+    }
+}
+
+/// The welcome of a server that has given places up to `head` and answered numbers up to `last`.
+pub(crate) fn welcome_at(head: u64, last: u64) -> Welcome {
+    Welcome {
+        head: seq(head),
+        last_number: number(last),
+        ..welcome()
+    }
+}
+
+pub(crate) fn applied(push: &Push, first_place: u64) -> Outcomes {
+    let outcomes = (0..push.mutations.len() as u64).map(|at| Outcome::Applied {
+        first: seq(first_place + at),
+    });
+    Outcomes {
+        id: push.id,
+        first: push.first,
+        outcomes: outcomes.collect(),
+        gap: None,
+    }
+}
+
+pub(crate) fn pong(id: u32, head: u64) -> Pong {
+    Pong {
+        id,
+        head: seq(head),
+        time: Timestamp::from_millis(1_700_000_000_000),
+    }
+}
+
+pub(crate) fn error(id: Option<u32>, code: &str, retryable: bool, fatal: bool) -> ErrorMessage {
+    ErrorMessage {
+        id,
+        code: code.to_owned(),
+        message: code.to_owned(),
+        retryable,
+        retry_after: None,
+        fatal,
+    }
+}
+
+/// A record of another client at `place`.
+pub(crate) fn record(id: &str, place: u64) -> Record {
+    record_in("todos", id, place)
+}
+
+pub(crate) fn record_in(collection: &str, id: &str, place: u64) -> Record {
+    let Value::Map(mut map) = document(id, "remote") else {
+        unreachable!("a document is a map")
+    };
+    map.remove("_id");
+    Record {
+        collection: CollectionName::new(collection).expect("a good name"),
+        id: DocumentId::new(id).expect("a good id"),
+        rev: Revision::new(
+            Hlc::from_bits((1_700_000_000_000 << 16) + place),
+            ClientId::from_bytes([77; 16]),
+        ),
+        seq: seq(place),
+        state: RecordState::Live(Body::from_map(&map, &Default::default()).expect("a good body")),
+    }
+}
+
+/// A page from behind `start` to `end`.
+pub(crate) fn page(pull: &Pull, start: u64, end: u64, head: u64, records: &[Record]) -> Page {
+    let mut builder = PageBuilder::new(4 << 20);
+    for record in records {
+        assert!(builder.push(&EncodedRecord::encode(record)));
+    }
+    Page {
+        id: pull.id,
+        epoch: epoch(1),
+        start: seq(start),
+        end: seq(end),
+        head: seq(head),
+        resync: false,
+        joining: pull.collections.first().cloned(),
+        set: builder.finish(),
+        removals: Vec::new(),
+        digest: None,
+    }
+}
+
+/// Bytes that are no message.
+pub(crate) fn garbage() -> Bytes {
+    Bytes::from_static(b"\xc1\xff\x00")
+}
