@@ -1,9 +1,11 @@
-//! The envelope of every stored value: format, encoding, checksum.
+//! The envelope of every stored value (format, encoding, checksum), and the rows inside.
 //!
 //! `[format u8 = 1][encoding u8 = 0 plain][CRC-32 of key, format, encoding and payload, little endian][payload]`.
 //! The key is part of the sum, so a value that a damaged store serves under another key is found too.
 
 use bytes::Bytes;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{Error, Result, codes};
 
@@ -68,6 +70,59 @@ fn corrupt(key: &[u8], what: &str) -> Error {
             "the stored value of key {} {what}; other values stay readable",
             String::from_utf8_lossy(key).escape_debug()
         ),
+    )
+}
+
+/// The last element of each stored array: nil today, a map for later fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Later;
+
+impl Serialize for Later {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_none()
+    }
+}
+
+impl<'de> Deserialize<'de> for Later {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Self)
+    }
+}
+
+/// A row as a payload: a MessagePack array.
+pub fn encode<T: Serialize>(row: &T) -> Vec<u8> {
+    rmp_serde::to_vec(row).expect("rows of numbers, text and bytes always encode")
+}
+
+/// The row that a payload holds, nothing behind it.
+///
+/// # Errors
+/// `corrupt` when it is no such row.
+pub fn decode<T: DeserializeOwned>(payload: &Bytes) -> Result<T> {
+    let (row, rest) = decode_prefix(payload)?;
+    if rest.is_empty() {
+        Ok(row)
+    } else {
+        Err(damaged("a row has bytes behind its end"))
+    }
+}
+
+/// The row that a payload begins with, and what follows it.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_prefix<T: DeserializeOwned>(payload: &Bytes) -> Result<(T, Bytes)> {
+    let mut cursor = std::io::Cursor::new(payload.as_ref());
+    let row = T::deserialize(&mut rmp_serde::Deserializer::new(&mut cursor)).map_err(damaged)?;
+    let end = usize::try_from(cursor.position()).map_err(damaged)?;
+    Ok((row, payload.slice(end..)))
+}
+
+/// The error of a stored value that has a right checksum and makes no sense.
+pub fn damaged(what: impl std::fmt::Display) -> Error {
+    Error::new(
+        codes::CORRUPT,
+        format!("a stored value cannot be read: {what}; restore the store from a backup"),
     )
 }
 

@@ -3,30 +3,14 @@
 //! Each is a MessagePack array whose last element is nil or a map for later fields, inside an envelope.
 
 use bytes::Bytes;
-use serde::de::{DeserializeOwned, IgnoredAny};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
+pub(crate) use crate::envelope::{Later, damaged, decode, decode_prefix, encode};
 use crate::keys::CollectionId;
 use crate::{
-    Body, ClientId, CommitSequence, ConflictStrategy, DocumentId, Epoch, Error, Hlc, Lineage,
-    MutationNumber, Place, Result, Revision, Seq, SessionToken, codes,
+    Body, ClientId, CommitSequence, ConflictStrategy, DocumentId, Epoch, Hlc, Lineage,
+    MutationNumber, Place, Result, Revision, Seq, SessionToken,
 };
-
-/// The last element of each array: nil today, a map for later fields.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Later;
-
-impl Serialize for Later {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_none()
-    }
-}
-
-impl<'de> Deserialize<'de> for Later {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Self)
-    }
-}
 
 /// `m:database`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -312,34 +296,4 @@ pub(crate) struct JournalRow {
     /// 0 open, 1 restored, 2 dismissed.
     pub(crate) state: u8,
     pub(crate) later: Later,
-}
-
-/// A row as MessagePack.
-pub(crate) fn encode<T: Serialize>(row: &T) -> Vec<u8> {
-    rmp_serde::to_vec(row).expect("rows of numbers, text and bytes always encode")
-}
-
-/// A row from MessagePack, nothing behind it.
-pub(crate) fn decode<T: DeserializeOwned>(payload: &Bytes) -> Result<T> {
-    let (row, rest) = decode_prefix(payload)?;
-    if rest.is_empty() {
-        Ok(row)
-    } else {
-        Err(damaged("a row has bytes behind its end"))
-    }
-}
-
-/// A row from MessagePack and what follows it.
-fn decode_prefix<T: DeserializeOwned>(payload: &Bytes) -> Result<(T, Bytes)> {
-    let mut cursor = std::io::Cursor::new(payload.as_ref());
-    let row = T::deserialize(&mut rmp_serde::Deserializer::new(&mut cursor)).map_err(damaged)?;
-    let end = usize::try_from(cursor.position()).map_err(damaged)?;
-    Ok((row, payload.slice(end..)))
-}
-
-pub(crate) fn damaged(what: impl std::fmt::Display) -> Error {
-    Error::new(
-        codes::CORRUPT,
-        format!("a stored value cannot be read: {what}"),
-    )
 }

@@ -7,28 +7,14 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use pocket_core::{
-    Body, CollectionName, DocumentId, Epoch, Error, Hlc, Lineage, MutationNumber, Outcome, Record, RecordState, Result,
-    Revision, Seq, SessionToken, Timestamp, codes, envelope,
+    Body, CollectionName, DocumentId, Epoch, Hlc, Lineage, MutationNumber, Outcome, Record, RecordState, Result,
+    Revision, Seq, SessionToken, Timestamp, envelope,
 };
-use serde::de::{DeserializeOwned, IgnoredAny};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+pub(crate) use pocket_core::envelope::{Later, damaged};
+use pocket_core::envelope::{decode_prefix, encode};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-
-/// The last element of each array: nil today, a map for later fields.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Later;
-
-impl Serialize for Later {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_none()
-    }
-}
-
-impl<'de> Deserialize<'de> for Later {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Self)
-    }
-}
 
 /// `l`: where a namespace's order stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -246,23 +232,7 @@ pub(crate) fn seal<T: Serialize>(key: &[u8], row: &T) -> Bytes {
 
 /// A row stored under `key`, nothing behind it.
 pub(crate) fn open<T: DeserializeOwned>(key: &[u8], value: &Bytes) -> Result<T> {
-    let (row, rest) = decode_prefix(&envelope::open(key, value)?)?;
-    if rest.is_empty() { Ok(row) } else { Err(damaged("a row has bytes behind its end")) }
-}
-
-fn encode<T: Serialize>(row: &T) -> Vec<u8> {
-    rmp_serde::to_vec(row).expect("rows of numbers, text and bytes always encode")
-}
-
-fn decode_prefix<T: DeserializeOwned>(payload: &Bytes) -> Result<(T, Bytes)> {
-    let mut cursor = std::io::Cursor::new(payload.as_ref());
-    let row = T::deserialize(&mut rmp_serde::Deserializer::new(&mut cursor)).map_err(damaged)?;
-    let end = usize::try_from(cursor.position()).map_err(damaged)?;
-    Ok((row, payload.slice(end..)))
-}
-
-pub(crate) fn damaged(what: impl std::fmt::Display) -> Error {
-    Error::new(codes::CORRUPT, format!("a stored value cannot be read: {what}; restore the store from a backup"))
+    envelope::decode(&envelope::open(key, value)?)
 }
 
 /// An entry of the feed as it is stored under `key`.
