@@ -1,0 +1,50 @@
+#![doc = include_str!("../README.md")]
+
+mod bare;
+mod documents;
+mod figure;
+mod machine;
+mod plan;
+mod pocket;
+mod recorder;
+mod rows;
+mod table;
+mod tap;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::plan::{Options, Plan};
+
+/// What a measurement ends with: the first thing that went wrong ends the run.
+type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match measure(&options) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(options: &Options) -> Outcome<String> {
+    let plan = Plan::new(options)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let rows = runtime.block_on(rows::all(&plan))?;
+    let report = table::Report::new(&plan, rows);
+    if options.json {
+        Ok(serde_json::to_string_pretty(&report)? + "\n")
+    } else {
+        Ok(report.to_string())
+    }
+}

@@ -1,0 +1,93 @@
+//! How much is measured, how often and where.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use tempfile::TempDir;
+
+use crate::{Outcome, machine};
+
+/// The least number of runs that a stored figure is the median of.
+const RUNS: usize = 5;
+
+/// Measures Pocket beside the limits of this machine.
+#[derive(Parser)]
+pub(crate) struct Options {
+    /// Print one JSON document instead of the table.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Two runs of a tenth, to see that everything works.
+    #[arg(long)]
+    quick: bool,
+    /// Runs of each measurement; default 5, with --quick 2.
+    #[arg(long)]
+    runs: Option<usize>,
+    /// Only this group of rows: insert, push, pull, propagation, wire or growth.
+    #[arg(long)]
+    only: Option<String>,
+    /// Where files are made; default the temporary directory. Must lie on a disk.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+}
+
+/// What to do in each row.
+pub(crate) struct Plan {
+    pub(crate) runs: usize,
+    /// Documents of a local insert, in batches of [`BATCH`](crate::documents::BATCH).
+    pub(crate) inserts: usize,
+    /// Documents of a push or a pull.
+    pub(crate) documents: usize,
+    /// Single edits of a run.
+    pub(crate) edits: usize,
+    pub(crate) only: Option<String>,
+    pub(crate) directory: PathBuf,
+}
+
+impl Plan {
+    pub(crate) fn new(options: &Options) -> Outcome<Self> {
+        let directory = options.dir.clone().unwrap_or_else(std::env::temp_dir);
+        if machine::file_system(&directory).is_some_and(|kind| kind == "tmpfs") {
+            return Err(format!(
+                "{} lies in memory, so nothing there is durable; name a directory on a disk with --dir",
+                directory.display()
+            )
+            .into());
+        }
+        let (runs, part) = if options.quick { (2, 10) } else { (RUNS, 1) };
+        let plan = Self {
+            runs: options.runs.unwrap_or(runs).max(1),
+            inserts: 20_000 / part,
+            documents: 10_000 / part,
+            edits: 500 / part,
+            only: options.only.clone(),
+            directory,
+        };
+        if let Some(only) = &plan.only
+            && !crate::rows::GROUPS.contains(&only.as_str())
+        {
+            return Err(format!(
+                "there is no group `{only}`; one of {}",
+                crate::rows::GROUPS.join(", ")
+            )
+            .into());
+        }
+        Ok(plan)
+    }
+
+    /// Whether a group of rows is wanted.
+    pub(crate) fn wants(&self, group: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only == group)
+    }
+
+    /// A directory for the files of one run.
+    pub(crate) fn scratch(&self) -> Outcome<TempDir> {
+        Ok(tempfile::Builder::new()
+            .prefix("pocket-bench-")
+            .tempdir_in(&self.directory)?)
+    }
+
+    /// Tells on stderr what runs now.
+    pub(crate) fn tell(&self, what: &str, run: usize) {
+        eprintln!("bench: {what}, run {} of {}", run + 1, self.runs);
+    }
+}
