@@ -33,7 +33,10 @@ pub struct Access {
 impl Access {
     /// A user who may open every namespace.
     pub fn all(user: &str) -> Self {
-        Self { user: user.into(), namespaces: Namespaces::All }
+        Self {
+            user: user.into(),
+            namespaces: Namespaces::All,
+        }
     }
 
     /// The same user with only these namespaces.
@@ -113,17 +116,23 @@ impl TokenTable {
             return Ok(Access::all(ANONYMOUS));
         }
         let Some(token) = token else {
-            return Err(AuthError::Refused("this server asks for a token, and none was given".to_owned()));
+            return Err(AuthError::Refused(
+                "this server asks for a token, and none was given".to_owned(),
+            ));
         };
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-        let unknown = || AuthError::Refused("this server does not know the token; use another one".to_owned());
+        let unknown = || {
+            AuthError::Refused("this server does not know the token; use another one".to_owned())
+        };
         self.tokens.get(&digest).cloned().ok_or_else(unknown)
     }
 }
 
 impl fmt::Debug for TokenTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenTable").field("tokens", &self.tokens.len()).finish()
+        f.debug_struct("TokenTable")
+            .field("tokens", &self.tokens.len())
+            .finish()
     }
 }
 
@@ -158,14 +167,21 @@ mod tests {
     fn a_token_opens_what_it_lists_and_nothing_else() {
         let namespace = |name| Namespace::new(name).unwrap();
         let only = Access::all("x").only([namespace("a")]).namespaces;
-        let table = TokenTable::open().token("secret", Some("ann"), only).token("other", None, Namespaces::All);
+        let table = TokenTable::open().token("secret", Some("ann"), only).token(
+            "other",
+            None,
+            Namespaces::All,
+        );
         let ann = table.look_up(Some("secret")).unwrap();
         assert_eq!(&*ann.user, "ann");
         assert!(ann.may_open(&namespace("a")) && !ann.may_open(&namespace("b")));
         let other = table.look_up(Some("other")).unwrap();
         assert!(other.user.starts_with("token-") && other.user.len() == 22);
         assert!(other.may_open(&namespace("b")));
-        assert!(matches!(table.look_up(Some("secre")), Err(AuthError::Refused(_))));
+        assert!(matches!(
+            table.look_up(Some("secre")),
+            Err(AuthError::Refused(_))
+        ));
         assert!(matches!(table.look_up(None), Err(AuthError::Refused(_))));
         assert!(!format!("{table:?}").contains("ann"));
     }

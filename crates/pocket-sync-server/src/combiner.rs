@@ -26,7 +26,11 @@ pub struct Joiner<T> {
 impl<T> Joiner<T> {
     /// Joins up to these many changes and bytes; a single push may have more.
     pub fn new(changes: usize, bytes: usize) -> Self {
-        Self { waiting: VecDeque::new(), changes, bytes }
+        Self {
+            waiting: VecDeque::new(),
+            changes,
+            bytes,
+        }
     }
 
     /// Adds a push behind those that wait.
@@ -47,7 +51,13 @@ impl<T> Joiner<T> {
             bytes += push.bytes;
             changes <= self.changes && bytes <= self.bytes
         };
-        let count = self.waiting.iter().map(fits).take_while(|fits| *fits).count().max(1);
+        let count = self
+            .waiting
+            .iter()
+            .map(fits)
+            .take_while(|fits| *fits)
+            .count()
+            .max(1);
         self.waiting.drain(..count.min(self.waiting.len())).unzip()
     }
 }
@@ -82,8 +92,12 @@ impl Combiner {
 
     /// Hands over a push, behind those handed over before; waits while the queue is full.
     pub(crate) async fn push(&self, push: PushRequest, answer: Answer) {
-        if let Err(mpsc::error::SendError(waiting)) = self.sender.send(Waiting { push, answer }).await {
-            (waiting.answer)(Err(EngineError::Fatal("the namespace is no longer served".to_owned())));
+        if let Err(mpsc::error::SendError(waiting)) =
+            self.sender.send(Waiting { push, answer }).await
+        {
+            (waiting.answer)(Err(EngineError::Fatal(
+                "the namespace is no longer served".to_owned(),
+            )));
         }
     }
 }
@@ -97,7 +111,9 @@ async fn run(
 ) {
     loop {
         if joiner.is_empty() {
-            let Some(Waiting { push, answer }) = receiver.recv().await else { return };
+            let Some(Waiting { push, answer }) = receiver.recv().await else {
+                return;
+            };
             joiner.push(push, answer);
         }
         while let Ok(Waiting { push, answer }) = receiver.try_recv() {
@@ -105,19 +121,27 @@ async fn run(
         }
         let (pushes, answers) = joiner.next();
         // A defect in one commit must not end the namespace; the engine opens the log anew behind it.
-        let commit = AssertUnwindSafe(engine.commit(&namespace, &pushes)).catch_unwind().await;
-        let commit = commit.unwrap_or_else(|_| Err(EngineError::Unknown("a commit panicked".to_owned())));
+        let commit = AssertUnwindSafe(engine.commit(&namespace, &pushes))
+            .catch_unwind()
+            .await;
+        let commit =
+            commit.unwrap_or_else(|_| Err(EngineError::Unknown("a commit panicked".to_owned())));
         // The frames the pushes came in are no longer needed, and may be large.
         drop(pushes);
         match commit {
             Ok(committed) => {
-                answers.into_iter().zip(committed.answers).for_each(|(answer, result)| answer(Ok(result)));
+                answers
+                    .into_iter()
+                    .zip(committed.answers)
+                    .for_each(|(answer, result)| answer(Ok(result)));
                 // Behind the answers, so that each writer learns its outcomes before it reads its own records.
                 doorbell.ring(committed.head);
             }
             Err(error) => {
                 tracing::warn!(%namespace, %error, "a commit failed");
-                answers.into_iter().for_each(|answer| answer(Err(error.clone())));
+                answers
+                    .into_iter()
+                    .for_each(|answer| answer(Err(error.clone())));
             }
         }
     }
@@ -144,7 +168,10 @@ mod tests {
     #[test]
     fn what_waits_becomes_one_commit_in_order_up_to_the_bound() {
         let mut joiner = Joiner::new(1_000, 100);
-        [40, 60, 1, 500, 3].into_iter().enumerate().for_each(|(tag, bytes)| joiner.push(push(bytes), tag));
+        [40, 60, 1, 500, 3]
+            .into_iter()
+            .enumerate()
+            .for_each(|(tag, bytes)| joiner.push(push(bytes), tag));
         assert_eq!(joiner.next().1, [0, 1]);
         assert_eq!(joiner.next().1, [2]);
         assert_eq!(joiner.next().1, [3], "a push over the bound goes alone");

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use pocket_core::mutants::active;
 use pocket_core::{
-    Change, ChangeKind, ClientId, CollectionName, DocumentId, Hlc, Mutation, MutationContent, MutationNumber, Outcome,
-    Record, RecordState, Revision, Seq, SessionToken, Timestamp,
+    Change, ChangeKind, ClientId, CollectionName, DocumentId, Hlc, Mutation, MutationContent,
+    MutationNumber, Outcome, Record, RecordState, Revision, Seq, SessionToken, Timestamp,
 };
 use pocket_sync_protocol::PushedMutation;
 use pocket_sync_protocol::codes::rejection;
@@ -31,7 +31,11 @@ pub struct DecideLimits {
 
 impl Default for DecideLimits {
     fn default() -> Self {
-        Self { changes: 1_000, unconfirmed: 20_000, clock_ahead: 60_000 }
+        Self {
+            changes: 1_000,
+            unconfirmed: 20_000,
+            clock_ahead: 60_000,
+        }
     }
 }
 
@@ -57,7 +61,11 @@ pub struct PushRequest {
 impl PushRequest {
     /// How many changes it holds.
     pub fn changes(&self) -> usize {
-        self.mutations.iter().flatten().map(|mutation| mutation.changes().len()).sum()
+        self.mutations
+            .iter()
+            .flatten()
+            .map(|mutation| mutation.changes().len())
+            .sum()
     }
 }
 
@@ -113,7 +121,10 @@ pub struct DocumentKey {
 impl DocumentKey {
     /// The document a change is about.
     pub fn of(change: &Change) -> Self {
-        Self { collection: change.collection.clone(), id: change.id.clone() }
+        Self {
+            collection: change.collection.clone(),
+            id: change.id.clone(),
+        }
     }
 }
 
@@ -163,13 +174,25 @@ impl WriteSet {
 impl Overlay {
     /// The state of a log before a commit.
     pub fn new(head: Seq, clock: Hlc) -> Self {
-        Self { head, clock, documents: HashMap::new(), clients: BTreeMap::new() }
+        Self {
+            head,
+            clock,
+            documents: HashMap::new(),
+            clients: BTreeMap::new(),
+        }
     }
 
     /// Loads the version of a document that stands; none if there is no such document.
     pub fn load(&mut self, key: DocumentKey, current: Option<Current>) {
         let stored = current.map(|current| current.seq);
-        self.documents.insert(key, Slot { stored, current, written: None });
+        self.documents.insert(
+            key,
+            Slot {
+                stored,
+                current,
+                written: None,
+            },
+        );
     }
 
     /// Whether a document was loaded already.
@@ -179,15 +202,26 @@ impl Overlay {
 
     /// Loads what is known of a client.
     pub fn load_client(&mut self, client: ClientId, record: ClientRecord) {
-        self.clients.insert(client, Client { record, changed: false });
+        self.clients.insert(
+            client,
+            Client {
+                record,
+                changed: false,
+            },
+        );
     }
 
     /// What is to be stored.
     pub fn into_writes(self) -> WriteSet {
         let written = self.documents.into_values();
-        let mut records: Vec<_> = written.filter_map(|slot| Some((slot.written?, slot.stored))).collect();
+        let mut records: Vec<_> = written
+            .filter_map(|slot| Some((slot.written?, slot.stored)))
+            .collect();
         records.sort_unstable_by_key(|(record, _)| record.seq);
-        let clients = self.clients.into_iter().filter(|(_, client)| client.changed);
+        let clients = self
+            .clients
+            .into_iter()
+            .filter(|(_, client)| client.changed);
         WriteSet {
             head: self.head,
             clock: self.clock,
@@ -197,7 +231,9 @@ impl Overlay {
     }
 
     fn current(&self, change: &Change) -> Option<Current> {
-        self.documents.get(&DocumentKey::of(change)).and_then(|slot| slot.current)
+        self.documents
+            .get(&DocumentKey::of(change))
+            .and_then(|slot| slot.current)
     }
 
     fn write(&mut self, change: &Change) -> Seq {
@@ -209,7 +245,11 @@ impl Overlay {
             ChangeKind::Erase => RecordState::Erased,
         };
         let live = matches!(state, RecordState::Live(_));
-        slot.current = Some(Current { rev: change.rev, seq: self.head, live });
+        slot.current = Some(Current {
+            rev: change.rev,
+            seq: self.head,
+            live,
+        });
         slot.written = Some(Record {
             collection: change.collection.clone(),
             id: change.id.clone(),
@@ -224,26 +264,37 @@ impl Overlay {
 /// Decides what becomes of a push, and applies what takes effect to `overlay`.
 ///
 /// `now` is the server's time of day. Every document that the push names must be loaded.
-pub fn decide(now: Timestamp, limits: &DecideLimits, overlay: &mut Overlay, push: &PushRequest) -> PushAnswer {
+pub fn decide(
+    now: Timestamp,
+    limits: &DecideLimits,
+    overlay: &mut Overlay,
+    push: &PushRequest,
+) -> PushAnswer {
     overlay.clock = overlay.clock.max(Hlc::from_time(now));
-    let mut answer = PushAnswer { first: push.first, ..PushAnswer::default() };
+    let mut answer = PushAnswer {
+        first: push.first,
+        ..PushAnswer::default()
+    };
     let Some(mut client) = overlay.clients.remove(&push.client) else {
         // Each session begins with an attach, so only a store that lost its newest commits can bring us here.
         answer.refusal = Some(Refusal::Replaced);
         return answer;
     };
     answer.refusal = admit(&mut client, push).or_else(|| {
-        push.mutations.iter().zip(0_u64..).find_map(|(mutation, place)| {
-            let number = push.first.plus(place);
-            match settle(limits, overlay, &mut client, push, number, mutation) {
-                Ok((outcome, written)) => {
-                    answer.outcomes.push(outcome);
-                    extend(&mut answer.written, written);
-                    None
+        push.mutations
+            .iter()
+            .zip(0_u64..)
+            .find_map(|(mutation, place)| {
+                let number = push.first.plus(place);
+                match settle(limits, overlay, &mut client, push, number, mutation) {
+                    Ok((outcome, written)) => {
+                        answer.outcomes.push(outcome);
+                        extend(&mut answer.written, written);
+                        None
+                    }
+                    Err(refusal) => Some(refusal),
                 }
-                Err(refusal) => Some(refusal),
-            }
-        })
+            })
     });
     if client.changed {
         client.record.last_seen = now;
@@ -290,7 +341,8 @@ fn settle(
         return Err(Refusal::UnknownNumber(number));
     }
     if number <= record.last && !active("pocket-mutant:no-dedup") {
-        let place = usize::try_from(number.get() - record.confirmed.get() - 1).unwrap_or(usize::MAX);
+        let place =
+            usize::try_from(number.get() - record.confirmed.get() - 1).unwrap_or(usize::MAX);
         return match record.outcomes.get(place) {
             Some(outcome) => Ok((outcome.clone(), None)),
             None => Err(Refusal::UnknownNumber(number)),
@@ -311,7 +363,9 @@ fn settle(
     while record.last.next() < number {
         // Only a planted bug comes here: what is missing counts as done.
         record.last = record.last.next();
-        record.outcomes.push_back(Outcome::Applied { first: Seq::ZERO });
+        record
+            .outcomes
+            .push_back(Outcome::Applied { first: Seq::ZERO });
     }
     if number > record.last {
         record.last = number;
@@ -347,7 +401,10 @@ fn judge(
     let seqs: Vec<Seq> = changes.iter().filter_map(in_the_way).collect();
     if !seqs.is_empty() {
         if active("pocket-mutant:half-transaction-applied") {
-            let standing: Vec<_> = changes.iter().filter(|change| in_the_way(change).is_none()).collect();
+            let standing: Vec<_> = changes
+                .iter()
+                .filter(|change| in_the_way(change).is_none())
+                .collect();
             for change in standing {
                 overlay.write(change);
             }
@@ -358,7 +415,10 @@ fn judge(
     for change in changes {
         overlay.write(change);
     }
-    (Outcome::Applied { first }, Some(first.get()..=overlay.head.get()))
+    (
+        Outcome::Applied { first },
+        Some(first.get()..=overlay.head.get()),
+    )
 }
 
 /// Whether a change was made on what stands now. An erase stands on everything.
@@ -372,38 +432,67 @@ fn stands(change: &Change, current: Option<Current>) -> bool {
     }
 }
 
-fn validate(limits: &DecideLimits, clock: Hlc, client: ClientId, mutation: &Mutation) -> Option<Outcome> {
+fn validate(
+    limits: &DecideLimits,
+    clock: Hlc,
+    client: ClientId,
+    mutation: &Mutation,
+) -> Option<Outcome> {
     let changes = mutation.changes();
     if changes.len() > limits.changes {
-        let reason = format!("{} changes are over the limit of {}", changes.len(), limits.changes);
+        let reason = format!(
+            "{} changes are over the limit of {}",
+            changes.len(),
+            limits.changes
+        );
         return Some(rejected(rejection::TOO_MANY_CHANGES, reason));
     }
     if let Some(change) = changes.iter().find(|change| change.rev.client != client) {
-        let reason = format!("revision {} was not made by the pushing client {client}", change.rev);
+        let reason = format!(
+            "revision {} was not made by the pushing client {client}",
+            change.rev
+        );
         return Some(rejected(rejection::VALIDATION, reason));
     }
     if changes.len() > 1 {
         let mut seen = BTreeSet::new();
-        if let Some(change) = changes.iter().find(|change| !seen.insert((&change.collection, &change.id))) {
-            let reason = format!("document {} of {} is changed twice in one mutation", change.id, change.collection);
+        if let Some(change) = changes
+            .iter()
+            .find(|change| !seen.insert((&change.collection, &change.id)))
+        {
+            let reason = format!(
+                "document {} of {} is changed twice in one mutation",
+                change.id, change.collection
+            );
             return Some(rejected(rejection::VALIDATION, reason));
         }
     }
     let latest = clock.time().millis().saturating_add(limits.clock_ahead);
-    let ahead = changes.iter().find(|change| change.rev.hlc.time().millis() > latest)?;
+    let ahead = changes
+        .iter()
+        .find(|change| change.rev.hlc.time().millis() > latest)?;
     Some(Outcome::Rejected {
         code: rejection::CLOCK.to_owned(),
         reason: format!(
             "revision {} is {} ms ahead of the server's clock",
             ahead.rev,
-            ahead.rev.hlc.time().millis().saturating_sub(clock.time().millis())
+            ahead
+                .rev
+                .hlc
+                .time()
+                .millis()
+                .saturating_sub(clock.time().millis())
         ),
         server_time: Some(clock.time()),
     })
 }
 
 fn rejected(code: &str, reason: String) -> Outcome {
-    Outcome::Rejected { code: code.to_owned(), reason, server_time: None }
+    Outcome::Rejected {
+        code: code.to_owned(),
+        reason,
+        server_time: None,
+    }
 }
 
 fn extend(ranges: &mut Vec<RangeInclusive<u64>>, written: Written) {
@@ -457,7 +546,12 @@ pub fn attach(
     if presented != Some(known.issued) && presented != known.presented {
         return Err(AttachRefusal::ClientCopied);
     }
-    Ok(ClientRecord { issued: token, presented, last_seen: now, ..known })
+    Ok(ClientRecord {
+        issued: token,
+        presented,
+        last_seen: now,
+        ..known
+    })
 }
 
 #[cfg(test)]

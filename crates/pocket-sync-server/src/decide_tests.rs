@@ -18,7 +18,13 @@ fn rev(millis: i64, by: u8) -> Revision {
 }
 
 fn change(id: &str, rev: Revision, base: Option<Revision>, kind: ChangeKind) -> Change {
-    Change { collection: CollectionName::new("todos").unwrap(), id: DocumentId::new(id).unwrap(), rev, base, kind }
+    Change {
+        collection: CollectionName::new("todos").unwrap(),
+        id: DocumentId::new(id).unwrap(),
+        rev,
+        base,
+        kind,
+    }
 }
 
 fn put(id: &str, rev: Revision, base: Option<Revision>) -> Change {
@@ -27,7 +33,10 @@ fn put(id: &str, rev: Revision, base: Option<Revision>) -> Change {
 }
 
 fn mutation(number: u64, changes: Vec<Change>) -> PushedMutation {
-    Ok(Mutation { number: MutationNumber::new(number), content: MutationContent::Changes(changes) })
+    Ok(Mutation {
+        number: MutationNumber::new(number),
+        content: MutationContent::Changes(changes),
+    })
 }
 
 fn push(by: u8, first: u64, mutations: Vec<PushedMutation>) -> PushRequest {
@@ -49,8 +58,16 @@ fn overlay() -> Overlay {
         let record = attach(NOW, None, "ann", None, token(by)).unwrap();
         overlay.load_client(client(by), record);
     }
-    let live = Current { rev: rev(500, 9), seq: Seq::new(4), live: true };
-    let dead = Current { rev: rev(600, 9), seq: Seq::new(7), live: false };
+    let live = Current {
+        rev: rev(500, 9),
+        seq: Seq::new(4),
+        live: true,
+    };
+    let dead = Current {
+        rev: rev(600, 9),
+        seq: Seq::new(7),
+        live: false,
+    };
     overlay.load(DocumentKey::of(&put("live", rev(1, 1), None)), Some(live));
     overlay.load(DocumentKey::of(&put("dead", rev(1, 1), None)), Some(dead));
     overlay
@@ -61,7 +78,9 @@ fn run(overlay: &mut Overlay, push: &PushRequest) -> PushAnswer {
 }
 
 fn applied(first: u64) -> Outcome {
-    Outcome::Applied { first: Seq::new(first) }
+    Outcome::Applied {
+        first: Seq::new(first),
+    }
 }
 
 fn code(outcome: &Outcome) -> &str {
@@ -78,7 +97,10 @@ fn applied_changes_get_contiguous_places_and_one_feed_entry_each() {
         1,
         1,
         vec![
-            mutation(1, vec![put("a", rev(10, 1), None), put("b", rev(11, 1), None)]),
+            mutation(
+                1,
+                vec![put("a", rev(10, 1), None), put("b", rev(11, 1), None)],
+            ),
             mutation(2, vec![put("a", rev(12, 1), Some(rev(10, 1)))]),
             mutation(3, vec![put("live", rev(13, 1), Some(rev(500, 9)))]),
         ],
@@ -94,26 +116,50 @@ fn applied_changes_get_contiguous_places_and_one_feed_entry_each() {
         .iter()
         .map(|(record, replaced)| (record.id.as_str(), record.seq.get(), replaced.map(Seq::get)))
         .collect();
-    assert_eq!(placed, [("b", 12, None), ("a", 13, None), ("live", 14, Some(4))]);
+    assert_eq!(
+        placed,
+        [("b", 12, None), ("a", 13, None), ("live", 14, Some(4))]
+    );
     assert_eq!(writes.clock, Hlc::from_time(NOW));
 }
 
 #[test]
 fn a_number_sent_again_gets_its_recorded_outcome_and_takes_no_effect() {
     let mut overlay = overlay();
-    let first = push(1, 1, vec![mutation(1, vec![put("a", rev(10, 1), None)]), mutation(2, vec![put("live", rev(11, 1), None)])]);
+    let first = push(
+        1,
+        1,
+        vec![
+            mutation(1, vec![put("a", rev(10, 1), None)]),
+            mutation(2, vec![put("live", rev(11, 1), None)]),
+        ],
+    );
     let answer = run(&mut overlay, &first);
-    assert_eq!(answer.outcomes, [applied(11), Outcome::Conflict { seqs: vec![Seq::new(4)] }]);
+    assert_eq!(
+        answer.outcomes,
+        [
+            applied(11),
+            Outcome::Conflict {
+                seqs: vec![Seq::new(4)]
+            }
+        ]
+    );
     let again = run(&mut overlay, &first);
     assert_eq!(again.outcomes, answer.outcomes);
-    assert!(again.written.is_empty(), "nothing of it was written by this sending");
+    assert!(
+        again.written.is_empty(),
+        "nothing of it was written by this sending"
+    );
     assert_eq!(overlay.into_writes().head, Seq::new(11));
 }
 
 #[test]
 fn a_missing_number_stops_the_push_and_names_what_is_expected() {
     let mut overlay = overlay();
-    let answer = run(&mut overlay, &push(1, 3, vec![mutation(3, vec![put("a", rev(10, 1), None)])]));
+    let answer = run(
+        &mut overlay,
+        &push(1, 3, vec![mutation(3, vec![put("a", rev(10, 1), None)])]),
+    );
     assert_eq!(answer.refusal, Some(Refusal::Gap(MutationNumber::new(1))));
     assert!(answer.outcomes.is_empty());
     assert_eq!(overlay.into_writes().head, Seq::new(10));
@@ -128,10 +174,20 @@ fn a_confirmed_number_is_never_answered_again() {
     second.confirmed = MutationNumber::new(1);
     assert_eq!(run(&mut overlay, &second).outcomes, [applied(12)]);
     let late = run(&mut overlay, &first);
-    assert_eq!(late.refusal, Some(Refusal::UnknownNumber(MutationNumber::new(1))));
+    assert_eq!(
+        late.refusal,
+        Some(Refusal::UnknownNumber(MutationNumber::new(1)))
+    );
     assert!(late.outcomes.is_empty());
     let record = &overlay.into_writes().clients[0].1;
-    assert_eq!((record.confirmed.get(), record.last.get(), record.outcomes.len()), (1, 2, 1));
+    assert_eq!(
+        (
+            record.confirmed.get(),
+            record.last.get(),
+            record.outcomes.len()
+        ),
+        (1, 2, 1)
+    );
 }
 
 #[test]
@@ -140,7 +196,10 @@ fn confirming_more_than_there_is_confirms_what_there_is() {
     let mut push = push(1, 1, vec![mutation(1, vec![put("a", rev(10, 1), None)])]);
     push.confirmed = MutationNumber::new(u64::MAX);
     assert_eq!(run(&mut overlay, &push).outcomes, [applied(11)]);
-    assert_eq!(overlay.into_writes().clients[0].1.confirmed, MutationNumber::ZERO);
+    assert_eq!(
+        overlay.into_writes().clients[0].1.confirmed,
+        MutationNumber::ZERO
+    );
 }
 
 #[test]
@@ -159,9 +218,17 @@ fn bases_are_compared_by_revision_and_none_matches_missing_and_deleted_alike() {
     for (id, base, stands) in cases {
         for kind in [put(id, rev(900, 1), base).kind, ChangeKind::Delete] {
             let mut overlay = overlay();
-            let push = push(1, 1, vec![mutation(1, vec![change(id, rev(900, 1), base, kind)])]);
+            let push = push(
+                1,
+                1,
+                vec![mutation(1, vec![change(id, rev(900, 1), base, kind)])],
+            );
             let outcome = run(&mut overlay, &push).outcomes.remove(0);
-            assert_eq!(matches!(outcome, Outcome::Applied { .. }), stands, "{id} on {base:?}: {outcome:?}");
+            assert_eq!(
+                matches!(outcome, Outcome::Applied { .. }),
+                stands,
+                "{id} on {base:?}: {outcome:?}"
+            );
         }
     }
 }
@@ -170,18 +237,40 @@ fn bases_are_compared_by_revision_and_none_matches_missing_and_deleted_alike() {
 fn an_erase_is_always_applied_and_leaves_no_body() {
     for id in ["missing", "dead", "live"] {
         let mut overlay = overlay();
-        let answer = run(&mut overlay, &push(1, 1, vec![mutation(1, vec![change(id, rev(900, 1), None, ChangeKind::Erase)])]));
+        let answer = run(
+            &mut overlay,
+            &push(
+                1,
+                1,
+                vec![mutation(
+                    1,
+                    vec![change(id, rev(900, 1), None, ChangeKind::Erase)],
+                )],
+            ),
+        );
         assert_eq!(answer.outcomes, [applied(11)]);
-        assert_eq!(overlay.into_writes().records[0].0.state, RecordState::Erased);
+        assert_eq!(
+            overlay.into_writes().records[0].0.state,
+            RecordState::Erased
+        );
     }
 }
 
 #[test]
 fn a_transaction_with_one_stale_base_takes_no_effect_at_all() {
     let mut overlay = overlay();
-    let changes = vec![put("a", rev(10, 1), None), put("live", rev(11, 1), None), put("dead", rev(12, 1), Some(rev(1, 1)))];
+    let changes = vec![
+        put("a", rev(10, 1), None),
+        put("live", rev(11, 1), None),
+        put("dead", rev(12, 1), Some(rev(1, 1))),
+    ];
     let answer = run(&mut overlay, &push(1, 1, vec![mutation(1, changes)]));
-    assert_eq!(answer.outcomes, [Outcome::Conflict { seqs: vec![Seq::new(4), Seq::new(7)] }]);
+    assert_eq!(
+        answer.outcomes,
+        [Outcome::Conflict {
+            seqs: vec![Seq::new(4), Seq::new(7)]
+        }]
+    );
     let writes = overlay.into_writes();
     assert!(writes.records.is_empty());
     assert_eq!((writes.head, writes.clients.len()), (Seq::new(10), 1));
@@ -190,22 +279,46 @@ fn a_transaction_with_one_stale_base_takes_no_effect_at_all() {
 #[test]
 fn pushes_of_one_commit_see_each_other() {
     let mut overlay = overlay();
-    assert_eq!(run(&mut overlay, &push(1, 1, vec![mutation(1, vec![put("a", rev(10, 1), None)])])).outcomes, [applied(11)]);
-    let second = run(&mut overlay, &push(2, 1, vec![mutation(1, vec![put("a", rev(20, 2), None)])]));
-    assert_eq!(second.outcomes, [Outcome::Conflict { seqs: vec![Seq::new(11)] }]);
+    assert_eq!(
+        run(
+            &mut overlay,
+            &push(1, 1, vec![mutation(1, vec![put("a", rev(10, 1), None)])])
+        )
+        .outcomes,
+        [applied(11)]
+    );
+    let second = run(
+        &mut overlay,
+        &push(2, 1, vec![mutation(1, vec![put("a", rev(20, 2), None)])]),
+    );
+    assert_eq!(
+        second.outcomes,
+        [Outcome::Conflict {
+            seqs: vec![Seq::new(11)]
+        }]
+    );
 }
 
 #[test]
 fn what_breaks_a_rule_is_rejected_alone_and_the_queue_goes_on() {
     let mut overlay = overlay();
-    let many = (0..1_001).map(|n| put(&format!("d{n}"), rev(10, 1), None)).collect();
-    let bad = BadMutation { number: MutationNumber::new(4), code: "bad-id", reason: "empty".into() };
+    let many = (0..1_001)
+        .map(|n| put(&format!("d{n}"), rev(10, 1), None))
+        .collect();
+    let bad = BadMutation {
+        number: MutationNumber::new(4),
+        code: "bad-id",
+        reason: "empty".into(),
+    };
     let push = push(
         1,
         1,
         vec![
             mutation(1, vec![put("a", rev(10, 2), None)]),
-            mutation(2, vec![put("a", rev(10, 1), None), put("a", rev(11, 1), None)]),
+            mutation(
+                2,
+                vec![put("a", rev(10, 1), None), put("a", rev(11, 1), None)],
+            ),
             mutation(3, many),
             Err(bad),
             mutation(5, vec![put("a", rev(10, 1), None)]),
@@ -213,16 +326,33 @@ fn what_breaks_a_rule_is_rejected_alone_and_the_queue_goes_on() {
     );
     let answer = run(&mut overlay, &push);
     let codes: Vec<&str> = answer.outcomes[..4].iter().map(code).collect();
-    assert_eq!(codes, ["validation", "validation", "too-many-changes", "bad-id"]);
+    assert_eq!(
+        codes,
+        ["validation", "validation", "too-many-changes", "bad-id"]
+    );
     assert_eq!(answer.outcomes[4], applied(11));
-    assert_eq!(run(&mut overlay, &push).outcomes, answer.outcomes, "rejections are recorded too");
+    assert_eq!(
+        run(&mut overlay, &push).outcomes,
+        answer.outcomes,
+        "rejections are recorded too"
+    );
 }
 
 #[test]
 fn a_revision_more_than_a_minute_ahead_is_rejected_with_the_servers_time() {
-    let at = |ahead: i64| vec![mutation(1, vec![put("a", rev(NOW.millis() + ahead, 1), None)])];
-    assert_eq!(run(&mut overlay(), &push(1, 1, at(60_000))).outcomes, [applied(11)]);
-    let outcome = run(&mut overlay(), &push(1, 1, at(60_001))).outcomes.remove(0);
+    let at = |ahead: i64| {
+        vec![mutation(
+            1,
+            vec![put("a", rev(NOW.millis() + ahead, 1), None)],
+        )]
+    };
+    assert_eq!(
+        run(&mut overlay(), &push(1, 1, at(60_000))).outcomes,
+        [applied(11)]
+    );
+    let outcome = run(&mut overlay(), &push(1, 1, at(60_001)))
+        .outcomes
+        .remove(0);
     assert_eq!(code(&outcome), "clock");
     assert!(matches!(outcome, Outcome::Rejected { server_time: Some(time), .. } if time == NOW));
 }
@@ -231,7 +361,11 @@ fn a_revision_more_than_a_minute_ahead_is_rejected_with_the_servers_time() {
 fn the_servers_clock_does_not_follow_its_own_jump_back_nor_its_clients() {
     let mut overlay = Overlay::new(Seq::ZERO, Hlc::from_time(Timestamp::from_millis(5_000_000)));
     overlay.load_client(client(1), attach(NOW, None, "ann", None, token(1)).unwrap());
-    let push = push(1, 1, vec![mutation(1, vec![put("a", rev(5_060_000, 1), None)])]);
+    let push = push(
+        1,
+        1,
+        vec![mutation(1, vec![put("a", rev(5_060_000, 1), None)])],
+    );
     assert_eq!(run(&mut overlay, &push).outcomes, [applied(1)]);
     assert_eq!(overlay.into_writes().clock.time().millis(), 5_000_000);
 }
@@ -239,15 +373,32 @@ fn the_servers_clock_does_not_follow_its_own_jump_back_nor_its_clients() {
 #[test]
 fn withdrawn_and_empty_mutations_use_up_their_number_without_effect() {
     let mut overlay = overlay();
-    let withdrawn = Ok(Mutation { number: MutationNumber::new(1), content: MutationContent::Withdrawn });
-    let answer = run(&mut overlay, &push(1, 1, vec![withdrawn, mutation(2, vec![]), mutation(3, vec![put("a", rev(1, 1), None)])]));
+    let withdrawn = Ok(Mutation {
+        number: MutationNumber::new(1),
+        content: MutationContent::Withdrawn,
+    });
+    let answer = run(
+        &mut overlay,
+        &push(
+            1,
+            1,
+            vec![
+                withdrawn,
+                mutation(2, vec![]),
+                mutation(3, vec![put("a", rev(1, 1), None)]),
+            ],
+        ),
+    );
     assert_eq!(answer.outcomes, [applied(0), applied(0), applied(11)]);
     assert_eq!(answer.written, [11..=11]);
 }
 
 #[test]
 fn an_older_session_and_another_user_are_refused_and_leave_no_mark() {
-    for (user, session, refusal) in [("ann", token(7), Refusal::Replaced), ("bob", token(1), Refusal::OtherUser)] {
+    for (user, session, refusal) in [
+        ("ann", token(7), Refusal::Replaced),
+        ("bob", token(1), Refusal::OtherUser),
+    ] {
         let mut overlay = overlay();
         let mut push = push(1, 1, vec![mutation(1, vec![put("a", rev(1, 1), None)])]);
         (push.user, push.session) = (user.into(), session);
@@ -258,14 +409,24 @@ fn an_older_session_and_another_user_are_refused_and_leave_no_mark() {
 
 #[test]
 fn a_client_that_confirms_nothing_is_held_up() {
-    let limits = DecideLimits { unconfirmed: 2, ..DecideLimits::default() };
+    let limits = DecideLimits {
+        unconfirmed: 2,
+        ..DecideLimits::default()
+    };
     let mut overlay = overlay();
     let of = |number| mutation(number, vec![put(&format!("d{number}"), rev(10, 1), None)]);
     let mut push = push(1, 1, vec![of(1), of(2), of(3)]);
     let answer = decide(NOW, &limits, &mut overlay, &push);
-    assert_eq!((answer.outcomes.len(), answer.refusal), (2, Some(Refusal::Unconfirmed)));
-    (push.first, push.confirmed, push.mutations) = (MutationNumber::new(3), MutationNumber::new(2), vec![of(3)]);
-    assert_eq!(decide(NOW, &limits, &mut overlay, &push).outcomes, [applied(13)]);
+    assert_eq!(
+        (answer.outcomes.len(), answer.refusal),
+        (2, Some(Refusal::Unconfirmed))
+    );
+    (push.first, push.confirmed, push.mutations) =
+        (MutationNumber::new(3), MutationNumber::new(2), vec![of(3)]);
+    assert_eq!(
+        decide(NOW, &limits, &mut overlay, &push).outcomes,
+        [applied(13)]
+    );
 }
 
 #[test]
@@ -279,9 +440,16 @@ fn the_last_issued_and_the_last_presented_session_token_are_good_and_no_other() 
     assert!(attach(NOW, Some(third.clone()), "ann", Some(token(3)), token(4)).is_ok());
     for presented in [None, Some(token(1)), Some(token(9))] {
         let refused = attach(NOW, Some(third.clone()), "ann", presented, token(4));
-        assert_eq!(refused.unwrap_err(), AttachRefusal::ClientCopied, "{presented:?}");
+        assert_eq!(
+            refused.unwrap_err(),
+            AttachRefusal::ClientCopied,
+            "{presented:?}"
+        );
     }
-    assert_eq!(attach(NOW, Some(third), "bob", Some(token(3)), token(4)).unwrap_err(), AttachRefusal::OtherUser);
+    assert_eq!(
+        attach(NOW, Some(third), "bob", Some(token(3)), token(4)).unwrap_err(),
+        AttachRefusal::OtherUser
+    );
 }
 
 #[test]
@@ -289,8 +457,14 @@ fn after_the_first_push_of_a_session_older_tokens_are_those_of_a_copy() {
     let known = attach(NOW, None, "ann", None, token(1)).unwrap();
     let mut overlay = Overlay::new(Seq::ZERO, Hlc::ZERO);
     overlay.load_client(client(1), known);
-    run(&mut overlay, &push(1, 1, vec![mutation(1, vec![put("a", rev(1, 1), None)])]));
+    run(
+        &mut overlay,
+        &push(1, 1, vec![mutation(1, vec![put("a", rev(1, 1), None)])]),
+    );
     let record = overlay.into_writes().clients.remove(0).1;
-    assert_eq!(attach(NOW, Some(record.clone()), "ann", None, token(2)).unwrap_err(), AttachRefusal::ClientCopied);
+    assert_eq!(
+        attach(NOW, Some(record.clone()), "ann", None, token(2)).unwrap_err(),
+        AttachRefusal::ClientCopied
+    );
     assert!(attach(NOW, Some(record), "ann", Some(token(1)), token(2)).is_ok());
 }

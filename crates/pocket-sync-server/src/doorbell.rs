@@ -11,7 +11,9 @@ pub(crate) struct Doorbell {
 
 impl Doorbell {
     pub(crate) fn new() -> Self {
-        Self { head: watch::Sender::new(Seq::ZERO) }
+        Self {
+            head: watch::Sender::new(Seq::ZERO),
+        }
     }
 
     /// Wakes whoever listens, if `head` is news.

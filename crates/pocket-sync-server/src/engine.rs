@@ -163,13 +163,21 @@ pub trait Engine: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`EngineError::Refused`] and the others.
-    async fn attach(&self, namespace: &Namespace, request: &AttachRequest) -> EngineResult<Attached>;
+    async fn attach(
+        &self,
+        namespace: &Namespace,
+        request: &AttachRequest,
+    ) -> EngineResult<Attached>;
 
     /// Decides pushes in order and stores their effects and outcomes in one atomic batch, durable when it returns.
     ///
     /// # Errors
     /// No push is answered: [`EngineError::NotApplied`], [`EngineError::Unknown`], [`EngineError::Fatal`].
-    async fn commit(&self, namespace: &Namespace, pushes: &[PushRequest]) -> EngineResult<Committed>;
+    async fn commit(
+        &self,
+        namespace: &Namespace,
+        pushes: &[PushRequest],
+    ) -> EngineResult<Committed>;
 
     /// Reads a stretch of the feed in one snapshot. Nothing that is not yet durable is shown.
     ///
@@ -177,13 +185,18 @@ pub trait Engine: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`EngineError::NotApplied`], [`EngineError::Fatal`].
-    async fn changes(&self, namespace: &Namespace, request: &ReadRequest) -> EngineResult<FeedPage>;
+    async fn changes(&self, namespace: &Namespace, request: &ReadRequest)
+    -> EngineResult<FeedPage>;
 
     /// Reads documents by id. Missing ones are left out.
     ///
     /// # Errors
     /// As [`changes`](Self::changes).
-    async fn fetch(&self, namespace: &Namespace, documents: &[DocumentKey]) -> EngineResult<Fetched>;
+    async fn fetch(
+        &self,
+        namespace: &Namespace,
+        documents: &[DocumentKey],
+    ) -> EngineResult<Fetched>;
 
     /// The newest place of a namespace.
     ///

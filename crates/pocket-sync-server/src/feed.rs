@@ -40,7 +40,13 @@ pub(crate) struct Stretch {
 impl Tail {
     /// An empty tail behind `floor` that holds about `limit` bytes.
     pub(crate) fn new(floor: Seq, limit: usize) -> Self {
-        Self { floor, limit, bytes: 0, entries: BTreeMap::new(), documents: HashMap::new() }
+        Self {
+            floor,
+            limit,
+            bytes: 0,
+            entries: BTreeMap::new(),
+            documents: HashMap::new(),
+        }
     }
 
     /// Adds a record behind all others and forgets the oldest when there are too many.
@@ -49,7 +55,14 @@ impl Tail {
             self.remove(older);
         }
         self.bytes += ENTRY_BYTES + record.bytes.len();
-        self.entries.insert(current.seq, TailEntry { key, current, record });
+        self.entries.insert(
+            current.seq,
+            TailEntry {
+                key,
+                current,
+                record,
+            },
+        );
         while self.bytes > self.limit
             && let Some((seq, _)) = self.entries.first_key_value()
         {
@@ -63,12 +76,18 @@ impl Tail {
 
     /// The version of a document that stands, if it is one of the newest.
     pub(crate) fn current(&self, key: &DocumentKey) -> Option<Current> {
-        self.documents.get(key).and_then(|seq| self.entries.get(seq)).map(|entry| entry.current)
+        self.documents
+            .get(key)
+            .and_then(|seq| self.entries.get(seq))
+            .map(|entry| entry.current)
     }
 
     /// The record of a document, if it is one of the newest.
     pub(crate) fn record(&self, key: &DocumentKey) -> Option<&EncodedRecord> {
-        self.documents.get(key).and_then(|seq| self.entries.get(seq)).map(|entry| &entry.record)
+        self.documents
+            .get(key)
+            .and_then(|seq| self.entries.get(seq))
+            .map(|entry| &entry.record)
     }
 
     /// What `request` asks for up to `last`, or none if the tail does not reach back so far.
@@ -76,7 +95,10 @@ impl Tail {
         if request.after < self.floor {
             return None;
         }
-        let mut stretch = Stretch { end: request.after.max(last), records: Vec::new() };
+        let mut stretch = Stretch {
+            end: request.after.max(last),
+            records: Vec::new(),
+        };
         if request.after >= last {
             return Some(stretch);
         }
@@ -88,7 +110,9 @@ impl Tail {
                 continue;
             }
             bytes += request.cost(&entry.record);
-            if stretch.records.len() >= request.records || (bytes > request.bytes && !stretch.records.is_empty()) {
+            if stretch.records.len() >= request.records
+                || (bytes > request.bytes && !stretch.records.is_empty())
+            {
                 stretch.end = end;
                 return Some(stretch);
             }
@@ -112,7 +136,10 @@ impl ReadRequest {
     }
 
     /// What a record costs in a message, at the most.
-    #[expect(clippy::unused_self, reason = "the one place that knows what the byte bound counts")]
+    #[expect(
+        clippy::unused_self,
+        reason = "the one place that knows what the byte bound counts"
+    )]
     pub(crate) fn cost(&self, record: &EncodedRecord) -> usize {
         // Table entries and heads; what `PageBuilder` counts, rounded up.
         record.bytes.len() + 12 + 2 + record.collection.as_str().len() + 18
@@ -127,9 +154,16 @@ mod tests {
     use super::*;
 
     fn add(tail: &mut Tail, seq: u64, id: &str, bytes: usize) {
-        let key = DocumentKey { collection: CollectionName::new("c").unwrap(), id: DocumentId::new(id).unwrap() };
+        let key = DocumentKey {
+            collection: CollectionName::new("c").unwrap(),
+            id: DocumentId::new(id).unwrap(),
+        };
         let client = ClientId::from_bytes([1; 16]);
-        let current = Current { rev: Revision::new(Hlc::from_bits(seq), client), seq: Seq::new(seq), live: true };
+        let current = Current {
+            rev: Revision::new(Hlc::from_bits(seq), client),
+            seq: Seq::new(seq),
+            live: true,
+        };
         let record = EncodedRecord {
             collection: key.collection.clone(),
             client,
@@ -139,11 +173,29 @@ mod tests {
         tail.push(key, current, record);
     }
 
-    fn read(tail: &Tail, after: u64, records: usize, bytes: usize, last: u64) -> Option<(u64, Vec<u64>)> {
-        let request =
-            ReadRequest { after: Seq::new(after), until: None, collections: [].into(), records, bytes };
+    fn read(
+        tail: &Tail,
+        after: u64,
+        records: usize,
+        bytes: usize,
+        last: u64,
+    ) -> Option<(u64, Vec<u64>)> {
+        let request = ReadRequest {
+            after: Seq::new(after),
+            until: None,
+            collections: [].into(),
+            records,
+            bytes,
+        };
         let stretch = tail.read(&request, Seq::new(last))?;
-        Some((stretch.end.get(), stretch.records.iter().map(|record| record.seq.get()).collect()))
+        Some((
+            stretch.end.get(),
+            stretch
+                .records
+                .iter()
+                .map(|record| record.seq.get())
+                .collect(),
+        ))
     }
 
     #[test]
@@ -171,7 +223,10 @@ mod tests {
         let mut tail = Tail::new(Seq::ZERO, 3 * (ENTRY_BYTES + 1_000));
         (1..=10).for_each(|seq| add(&mut tail, seq, &format!("d{seq}"), 1_000));
         assert_eq!(read(&tail, 6, 100, 1_000_000, 10), None);
-        assert_eq!(read(&tail, 7, 100, 1_000_000, 10), Some((10, vec![8, 9, 10])));
+        assert_eq!(
+            read(&tail, 7, 100, 1_000_000, 10),
+            Some((10, vec![8, 9, 10]))
+        );
         assert_eq!(tail.documents.len(), 3);
     }
 
@@ -181,6 +236,9 @@ mod tests {
         (1..=10_000).for_each(|seq| add(&mut tail, seq, "same", 100));
         assert_eq!(tail.entries.len(), 1);
         assert_eq!(tail.bytes, ENTRY_BYTES + 100);
-        assert_eq!(read(&tail, 0, 100, 1_000_000, 10_000), Some((10_000, vec![10_000])));
+        assert_eq!(
+            read(&tail, 0, 100, 1_000_000, 10_000),
+            Some((10_000, vec![10_000]))
+        );
     }
 }

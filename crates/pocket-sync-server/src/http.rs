@@ -6,8 +6,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
 };
 use axum::http::{Response, StatusCode};
 use axum::routing::get;
@@ -21,17 +22,26 @@ impl SyncServer {
     ///
     /// When another server serves them, call [`stop`](Self::stop) before that one stops.
     pub fn router(&self) -> Router {
-        Router::new().route("/sync", get(sync)).route("/health", get(health)).with_state(self.clone())
+        Router::new()
+            .route("/sync", get(sync))
+            .route("/health", get(health))
+            .with_state(self.clone())
     }
 }
 
 async fn health(State(server): State<SyncServer>) -> Response<Body> {
     if *server.inner.stopping().borrow() {
-        return json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"stopping"}"#.to_owned());
+        return json(
+            StatusCode::SERVICE_UNAVAILABLE,
+            r#"{"status":"stopping"}"#.to_owned(),
+        );
     }
     // The connection that asks is one of them.
     let connections = server.connections().saturating_sub(1);
-    json(StatusCode::OK, format!(r#"{{"status":"ok","connections":{connections}}}"#))
+    json(
+        StatusCode::OK,
+        format!(r#"{{"status":"ok","connections":{connections}}}"#),
+    )
 }
 
 async fn sync(State(server): State<SyncServer>, mut request: Request) -> Response<Body> {
@@ -39,15 +49,28 @@ async fn sync(State(server): State<SyncServer>, mut request: Request) -> Respons
     if let Some(origin) = headers.get(ORIGIN)
         && !is_loopback_origin(origin)
     {
-        return refuse(StatusCode::FORBIDDEN, "forbidden", "pages of this origin may not connect");
+        return refuse(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "pages of this origin may not connect",
+        );
     }
     if *server.inner.stopping().borrow() {
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, "going-away", "the server stops; connect again");
+        return refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "going-away",
+            "the server stops; connect again",
+        );
     }
     let Some(key) = websocket_key(headers) else {
-        let mut response =
-            refuse(StatusCode::UPGRADE_REQUIRED, "unexpected-message", "this address speaks WebSocket only");
-        response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+        let mut response = refuse(
+            StatusCode::UPGRADE_REQUIRED,
+            "unexpected-message",
+            "this address speaks WebSocket only",
+        );
+        response
+            .headers_mut()
+            .insert(UPGRADE, HeaderValue::from_static("websocket"));
         return response;
     };
     let offered = lists(headers, &SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
@@ -68,7 +91,10 @@ async fn sync(State(server): State<SyncServer>, mut request: Request) -> Respons
         headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     }
     if offered {
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+        headers.insert(
+            SEC_WEBSOCKET_PROTOCOL,
+            HeaderValue::from_static(SUBPROTOCOL),
+        );
     }
     response
 }
@@ -77,42 +103,63 @@ async fn sync(State(server): State<SyncServer>, mut request: Request) -> Respons
 fn websocket_key(headers: &HeaderMap) -> Option<&HeaderValue> {
     let is_handshake = lists(headers, &CONNECTION, "upgrade")
         && lists(headers, &UPGRADE, "websocket")
-        && headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
+        && headers
+            .get(SEC_WEBSOCKET_VERSION)
+            .is_some_and(|version| version == "13");
     headers.get(SEC_WEBSOCKET_KEY).filter(|_| is_handshake)
 }
 
 /// Whether a header of comma-separated words has this one.
 fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
-    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(word))
+    let values = headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .any(|item| item.trim().eq_ignore_ascii_case(word))
 }
 
 fn bearer_token(headers: &HeaderMap) -> Option<String> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.trim().to_owned())
 }
 
 /// Whether an origin is a page served from this machine. Until there is an allow-list, no other page may connect:
 /// a browser would send what it can reach here on behalf of whoever made the page.
 fn is_loopback_origin(origin: &HeaderValue) -> bool {
-    let Some((_, authority)) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else {
+    let Some((_, authority)) = origin
+        .to_str()
+        .ok()
+        .and_then(|origin| origin.split_once("://"))
+    else {
         return false;
     };
     let host = match authority.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => authority.split(':').next().unwrap_or_default(),
     };
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host.eq_ignore_ascii_case("localhost")
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 fn refuse(status: StatusCode, code: &str, message: &str) -> Response<Body> {
-    json(status, format!(r#"{{"code":"{code}","message":"{message}"}}"#))
+    json(
+        status,
+        format!(r#"{{"code":"{code}","message":"{message}"}}"#),
+    )
 }
 
 fn json(status: StatusCode, body: String) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
@@ -122,11 +169,23 @@ mod tests {
 
     #[test]
     fn only_pages_of_this_machine_may_connect() {
-        let is_loopback = |origin: &'static str| is_loopback_origin(&HeaderValue::from_static(origin));
-        for origin in ["http://localhost", "http://localhost:5173", "https://127.0.0.1:1", "http://[::1]:80"] {
+        let is_loopback =
+            |origin: &'static str| is_loopback_origin(&HeaderValue::from_static(origin));
+        for origin in [
+            "http://localhost",
+            "http://localhost:5173",
+            "https://127.0.0.1:1",
+            "http://[::1]:80",
+        ] {
             assert!(is_loopback(origin), "{origin}");
         }
-        for origin in ["null", "", "https://example.com", "http://localhost.example.com", "http://127.0.0.1.nip.io"] {
+        for origin in [
+            "null",
+            "",
+            "https://example.com",
+            "http://localhost.example.com",
+            "http://127.0.0.1.nip.io",
+        ] {
             assert!(!is_loopback(origin), "{origin}");
         }
     }
@@ -134,7 +193,10 @@ mod tests {
     #[test]
     fn a_token_is_taken_from_a_bearer_header_only() {
         let with = |value: &'static str| {
-            bearer_token(&HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static(value))]))
+            bearer_token(&HeaderMap::from_iter([(
+                AUTHORIZATION,
+                HeaderValue::from_static(value),
+            )]))
         };
         assert_eq!(with("Bearer abc"), Some("abc".to_owned()));
         assert_eq!(with("bearer  abc "), Some("abc".to_owned()));

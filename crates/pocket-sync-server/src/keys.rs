@@ -25,7 +25,9 @@ pub(crate) struct Keys {
 
 impl Keys {
     pub(crate) fn new(namespace: &Namespace) -> Self {
-        Self { prefix: [&[NAMESPACE], namespace.as_str().as_bytes(), &[END]].concat() }
+        Self {
+            prefix: [&[NAMESPACE], namespace.as_str().as_bytes(), &[END]].concat(),
+        }
     }
 
     /// `l`: epoch, head, horizon, clock; each commit checks and replaces it.
@@ -45,7 +47,14 @@ impl Keys {
 
     /// `d` collection 0 id: the current record of a document.
     pub(crate) fn document(&self, collection: &CollectionName, id: &DocumentId) -> Vec<u8> {
-        self.key(DOCUMENT, &[collection.as_str().as_bytes(), &[END], id.as_str().as_bytes()])
+        self.key(
+            DOCUMENT,
+            &[
+                collection.as_str().as_bytes(),
+                &[END],
+                id.as_str().as_bytes(),
+            ],
+        )
     }
 
     /// `f` sequence: which document changed there last.
@@ -62,7 +71,9 @@ impl Keys {
 
     /// The sequence of a key of the feed.
     pub(crate) fn feed_seq(&self, key: &[u8]) -> Option<Seq> {
-        let rest = key.strip_prefix(self.prefix.as_slice())?.strip_prefix(&[FEED])?;
+        let rest = key
+            .strip_prefix(self.prefix.as_slice())?
+            .strip_prefix(&[FEED])?;
         Some(Seq::new(u64::from_be_bytes(rest.try_into().ok()?)))
     }
 
@@ -91,11 +102,17 @@ mod tests {
         let keys = keys("a");
         let range = keys.feed_range(Seq::new(255), Seq::new(70_000));
         assert!(!range.contains(&keys.feed(Seq::new(255))));
-        assert!(range.contains(&keys.feed(Seq::new(256))) && range.contains(&keys.feed(Seq::new(70_000))));
+        assert!(
+            range.contains(&keys.feed(Seq::new(256)))
+                && range.contains(&keys.feed(Seq::new(70_000)))
+        );
         assert!(!range.contains(&keys.feed(Seq::new(70_001))));
         assert!(!range.contains(&self::keys("ab").feed(Seq::new(300))));
         assert!(!range.contains(&self::keys("b").feed(Seq::new(300))));
-        assert_eq!(keys.feed_seq(&keys.feed(Seq::new(300))), Some(Seq::new(300)));
+        assert_eq!(
+            keys.feed_seq(&keys.feed(Seq::new(300))),
+            Some(Seq::new(300))
+        );
         assert_eq!(keys.feed_seq(&keys.log()), None);
     }
 
@@ -104,14 +121,18 @@ mod tests {
         let keys = keys("a");
         let id = |id| DocumentId::new(id).unwrap();
         let name = |name| CollectionName::new(name).unwrap();
-        assert_ne!(keys.document(&name("ab"), &id("c")), keys.document(&name("a"), &id("bc")));
+        assert_ne!(
+            keys.document(&name("ab"), &id("c")),
+            keys.document(&name("a"), &id("bc"))
+        );
         assert!(DocumentId::new("a\0b").is_err());
     }
 
     #[test]
     fn the_longest_key_fits_into_every_store() {
         let keys = keys(&"n".repeat(crate::MAX_NAMESPACE_BYTES));
-        let collection = CollectionName::new(&"c".repeat(pocket_core::MAX_COLLECTION_BYTES)).unwrap();
+        let collection =
+            CollectionName::new(&"c".repeat(pocket_core::MAX_COLLECTION_BYTES)).unwrap();
         let id = DocumentId::new(&"i".repeat(pocket_core::MAX_ID_BYTES)).unwrap();
         assert!(keys.document(&collection, &id).len() <= pocket_storage::MAX_KEY_BYTES);
     }

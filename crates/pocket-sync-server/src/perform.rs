@@ -25,17 +25,24 @@ pub async fn perform(
         (Effect::Authenticate { token }, _) => {
             Event::Authenticated(authenticator.authenticate(token.as_deref()).await)
         }
-        (Effect::Attach { namespace, request }, _) => Event::Attached(engine.attach(&namespace, &request).await),
+        (Effect::Attach { namespace, request }, _) => {
+            Event::Attached(engine.attach(&namespace, &request).await)
+        }
         (Effect::Commit { ticket, push }, Some(namespace)) => {
             let result = engine.commit(namespace, std::slice::from_ref(&push)).await;
-            Event::Committed { ticket, result: result.map(|mut committed| committed.answers.remove(0)) }
+            Event::Committed {
+                ticket,
+                result: result.map(|mut committed| committed.answers.remove(0)),
+            }
         }
-        (Effect::Read { ticket, request }, Some(namespace)) => {
-            Event::FeedRead { ticket, result: engine.changes(namespace, &request).await }
-        }
-        (Effect::Fetch { ticket, documents }, Some(namespace)) => {
-            Event::Fetched { ticket, result: engine.fetch(namespace, &documents).await }
-        }
+        (Effect::Read { ticket, request }, Some(namespace)) => Event::FeedRead {
+            ticket,
+            result: engine.changes(namespace, &request).await,
+        },
+        (Effect::Fetch { ticket, documents }, Some(namespace)) => Event::Fetched {
+            ticket,
+            result: engine.fetch(namespace, &documents).await,
+        },
         (other, _) => return Err(other),
     })
 }

@@ -105,7 +105,11 @@ impl SyncServerBuilder {
     pub fn build(self) -> SyncServer {
         let engine = self.engine.unwrap_or_else(|| {
             let limits = self.config.limits.clone();
-            Arc::new(EmbeddedEngine::new(self.storage, Arc::clone(&self.env), limits))
+            Arc::new(EmbeddedEngine::new(
+                self.storage,
+                Arc::clone(&self.env),
+                limits,
+            ))
         });
         SyncServer {
             inner: Arc::new(Inner {
@@ -193,8 +197,11 @@ impl SyncServer {
         let mut stop = self.inner.stop.subscribe();
         let service = TowerToHyperService::new(self.router());
         let mut http = hyper::server::conn::http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(self.inner.config.handshake_timeout);
-        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(self.inner.config.handshake_timeout);
+        let connection = http
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
         tokio::select! {
             ended = connection => {
                 if let Err(error) = ended {
@@ -216,7 +223,12 @@ impl Inner {
         hubs.retain(|_, hub| hub.strong_count() > 0);
         let doorbell = Arc::new(Doorbell::new());
         let engine = Arc::clone(&self.engine);
-        let combiner = Combiner::spawn(engine, namespace.clone(), Arc::clone(&doorbell), &self.config.limits);
+        let combiner = Combiner::spawn(
+            engine,
+            namespace.clone(),
+            Arc::clone(&doorbell),
+            &self.config.limits,
+        );
         let hub = Arc::new(Hub { combiner, doorbell });
         hubs.insert(namespace.clone(), Arc::downgrade(&hub));
         hub
@@ -234,7 +246,10 @@ impl Inner {
         connection: u64,
         events: &mpsc::UnboundedSender<Event>,
     ) {
-        let connected = Connected { connection, events: events.clone() };
+        let connected = Connected {
+            connection,
+            events: events.clone(),
+        };
         let older = lock(&self.clients).insert((namespace.clone(), client), connected);
         if let Some(older) = older {
             // It may be gone already; then there is nothing to end.
@@ -245,7 +260,10 @@ impl Inner {
     pub(crate) fn unregister(&self, namespace: &Namespace, client: ClientId, connection: u64) {
         let mut clients = lock(&self.clients);
         let key = (namespace.clone(), client);
-        if clients.get(&key).is_some_and(|connected| connected.connection == connection) {
+        if clients
+            .get(&key)
+            .is_some_and(|connected| connected.connection == connection)
+        {
             clients.remove(&key);
         }
     }
@@ -257,7 +275,9 @@ impl Inner {
     /// Counts a connection for as long as the answer lives.
     pub(crate) fn serving(self: &Arc<Self>) -> Serving {
         self.served.send_modify(|served| *served += 1);
-        Serving { server: Arc::clone(self) }
+        Serving {
+            server: Arc::clone(self),
+        }
     }
 }
 

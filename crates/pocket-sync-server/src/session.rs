@@ -15,15 +15,17 @@ use bytes::Bytes;
 use pocket_core::{ClientId, CollectionName, Seq, SessionToken, Timestamp};
 use pocket_sync_protocol::codes::{self, close};
 use pocket_sync_protocol::{
-    ClientMessage, ErrorMessage, Fetch, Hello, HelloCheckpoint, Outcomes, PageBuilder, Ping, Pong, Push, Records,
-    ServerMessage, VersionRange, Welcome, decode_client, encode_server,
+    ClientMessage, ErrorMessage, Fetch, Hello, HelloCheckpoint, Outcomes, PageBuilder, Ping, Pong,
+    Push, Records, ServerMessage, VersionRange, Welcome, decode_client, encode_server,
 };
 
 use self::echo::Echo;
 use self::pull::Pulling;
 use crate::auth::{Access, AuthError};
 use crate::decide::{AttachRefusal, DocumentKey, PushAnswer, PushRequest, Refusal};
-use crate::engine::{AttachRequest, Attached, EngineError, EngineResult, FeedPage, Fetched, LogState, ReadRequest};
+use crate::engine::{
+    AttachRequest, Attached, EngineError, EngineResult, FeedPage, Fetched, LogState, ReadRequest,
+};
 use crate::{Config, Namespace};
 
 /// Milliseconds of a clock that never jumps.
@@ -32,7 +34,10 @@ pub struct Moment(pub u64);
 
 impl Moment {
     fn after(self, wait: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -209,7 +214,12 @@ impl Session {
     /// A connection that is about to open.
     pub fn new(config: Arc<Config>) -> Self {
         let state = State::Waiting { header_token: None };
-        Self { config, state, heard: Moment::default(), effects: Vec::new() }
+        Self {
+            config,
+            state,
+            heard: Moment::default(),
+            effects: Vec::new(),
+        }
     }
 
     /// Takes an event and tells what is to be done.
@@ -219,9 +229,13 @@ impl Session {
         }
         match event {
             Event::Opened { token } => {
-                self.state = State::Waiting { header_token: token };
+                self.state = State::Waiting {
+                    header_token: token,
+                };
                 self.heard = now.moment;
-                self.effects.push(Effect::Timer(now.moment.after(self.config.handshake_timeout)));
+                self.effects.push(Effect::Timer(
+                    now.moment.after(self.config.handshake_timeout),
+                ));
             }
             Event::Frame(frame) => self.frame(now, &frame),
             Event::Alive => self.alive(now),
@@ -233,7 +247,10 @@ impl Session {
             Event::Fetched { ticket, result } => self.fetched(ticket, result),
             Event::HeadMoved(head) => self.head_moved(head),
             Event::Timer => self.timer(now),
-            Event::Replaced => self.fail(codes::REPLACED, "a newer session of this client has begun".to_owned()),
+            Event::Replaced => self.fail(
+                codes::REPLACED,
+                "a newer session of this client has begun".to_owned(),
+            ),
             Event::Shutdown => self.shutdown(),
             Event::Closed => self.state = State::Over,
         }
@@ -281,13 +298,16 @@ impl Session {
             (State::Open(_), ClientMessage::Ping(ping)) => self.ping(now, ping),
             _ => self.fail(
                 codes::UNEXPECTED_MESSAGE,
-                "this message is not taken at this point; a connection begins with one hello".to_owned(),
+                "this message is not taken at this point; a connection begins with one hello"
+                    .to_owned(),
             ),
         }
     }
 
     fn hello(&mut self, hello: Hello) {
-        let State::Waiting { header_token } = &mut self.state else { return };
+        let State::Waiting { header_token } = &mut self.state else {
+            return;
+        };
         let token = hello.token.or(header_token.take());
         let version = match VersionRange::SUPPORTED.agree(hello.versions) {
             Ok(version) => version,
@@ -325,11 +345,17 @@ impl Session {
                     client: greeting.client,
                     presented: greeting.presented,
                 };
-                self.effects.push(Effect::Attach { namespace: greeting.namespace.clone(), request });
+                self.effects.push(Effect::Attach {
+                    namespace: greeting.namespace.clone(),
+                    request,
+                });
                 self.state = State::Attaching(greeting);
             }
             Ok(access) => {
-                let message = format!("{} may not open the namespace {}", access.user, greeting.namespace);
+                let message = format!(
+                    "{} may not open the namespace {}",
+                    access.user, greeting.namespace
+                );
                 self.fail(codes::FORBIDDEN, message);
             }
             Err(error @ AuthError::Refused(_)) => self.fail(codes::UNAUTHORIZED, error.to_string()),
@@ -358,7 +384,8 @@ impl Session {
             }
         };
         self.heard = now.moment;
-        self.effects.push(Effect::Timer(now.moment.after(self.config.client_timeout)));
+        self.effects
+            .push(Effect::Timer(now.moment.after(self.config.client_timeout)));
         self.send(Welcome {
             version: greeting.version,
             lineage: attached.log.lineage,
@@ -388,7 +415,9 @@ impl Session {
     }
 
     fn push(&mut self, push: &Push, bytes: usize) {
-        let State::Open(open) = &mut self.state else { return };
+        let State::Open(open) = &mut self.state else {
+            return;
+        };
         if open.pushes.len() >= self.config.limits.wire.pushes {
             return self.refuse(push.id, codes::RETRY_LATER, "too many pushes are in flight");
         }
@@ -402,7 +431,11 @@ impl Session {
             Err(error) => return self.fail(error.code(), error.to_string()),
         };
         let ticket = open.ticket();
-        open.pushes.push_back(InFlight { ticket, id: push.id, bytes });
+        open.pushes.push_back(InFlight {
+            ticket,
+            id: push.id,
+            bytes,
+        });
         open.push_bytes += bytes;
         let push = PushRequest {
             user: Arc::clone(&open.greeting.user),
@@ -417,9 +450,15 @@ impl Session {
     }
 
     fn committed(&mut self, ticket: u64, result: EngineResult<PushAnswer>) {
-        let State::Open(open) = &mut self.state else { return };
-        let Some(place) = open.pushes.iter().position(|push| push.ticket == ticket) else { return };
-        let Some(InFlight { id, bytes, .. }) = open.pushes.remove(place) else { return };
+        let State::Open(open) = &mut self.state else {
+            return;
+        };
+        let Some(place) = open.pushes.iter().position(|push| push.ticket == ticket) else {
+            return;
+        };
+        let Some(InFlight { id, bytes, .. }) = open.pushes.remove(place) else {
+            return;
+        };
         open.push_bytes -= bytes;
         match result {
             Ok(answer) => self.answered(id, answer),
@@ -436,7 +475,12 @@ impl Session {
             _ => None,
         };
         if !answer.outcomes.is_empty() || gap.is_some() || answer.refusal.is_none() {
-            self.send(Outcomes { id, first: answer.first, outcomes: answer.outcomes, gap });
+            self.send(Outcomes {
+                id,
+                first: answer.first,
+                outcomes: answer.outcomes,
+                gap,
+            });
         }
         if let State::Open(open) = &mut self.state {
             // Only now, behind the outcomes: from here on these records need not come back to their writer.
@@ -445,26 +489,39 @@ impl Session {
         match answer.refusal {
             None | Some(Refusal::Gap(_)) => {}
             Some(Refusal::UnknownNumber(number)) => {
-                let message = format!("mutation {number} was confirmed, and its outcome is no longer kept");
+                let message =
+                    format!("mutation {number} was confirmed, and its outcome is no longer kept");
                 self.refuse(id, codes::UNKNOWN_NUMBER, &message);
             }
             Some(Refusal::Unconfirmed) => {
-                let message = "too many outcomes wait to be confirmed; confirm those that are stored";
+                let message =
+                    "too many outcomes wait to be confirmed; confirm those that are stored";
                 self.refuse(id, codes::RETRY_LATER, message);
             }
             Some(Refusal::Replaced) => {
-                self.fail(codes::REPLACED, "a newer session of this client has begun".to_owned());
+                self.fail(
+                    codes::REPLACED,
+                    "a newer session of this client has begun".to_owned(),
+                );
             }
             Some(Refusal::OtherUser) => {
-                self.fail(codes::OTHER_USER, "this client id belongs to another user".to_owned());
+                self.fail(
+                    codes::OTHER_USER,
+                    "this client id belongs to another user".to_owned(),
+                );
             }
         }
     }
 
     fn fetch(&mut self, fetch: Fetch) {
-        let State::Open(open) = &mut self.state else { return };
+        let State::Open(open) = &mut self.state else {
+            return;
+        };
         if fetch.documents.len() > self.config.limits.fetch_documents {
-            let message = format!("ask for at most {} documents at once", self.config.limits.fetch_documents);
+            let message = format!(
+                "ask for at most {} documents at once",
+                self.config.limits.fetch_documents
+            );
             return self.refuse(fetch.id, codes::TOO_LARGE, &message);
         }
         if open.fetch.is_some() {
@@ -473,13 +530,19 @@ impl Session {
         let ticket = open.ticket();
         open.fetch = Some((ticket, fetch.id));
         let documents = fetch.documents.into_iter();
-        let documents = documents.map(|(collection, id)| DocumentKey { collection, id }).collect();
+        let documents = documents
+            .map(|(collection, id)| DocumentKey { collection, id })
+            .collect();
         self.effects.push(Effect::Fetch { ticket, documents });
     }
 
     fn fetched(&mut self, ticket: u64, result: EngineResult<Fetched>) {
-        let State::Open(open) = &mut self.state else { return };
-        let Some((_, id)) = open.fetch.take_if(|fetch| fetch.0 == ticket) else { return };
+        let State::Open(open) = &mut self.state else {
+            return;
+        };
+        let Some((_, id)) = open.fetch.take_if(|fetch| fetch.0 == ticket) else {
+            return;
+        };
         let fetched = match result {
             Ok(fetched) => fetched,
             Err(EngineError::Fatal(message)) => return self.fail(codes::INTERNAL, message),
@@ -487,15 +550,30 @@ impl Session {
         };
         let mut builder = PageBuilder::new(self.config.limits.wire.message_bytes);
         if !fetched.records.iter().all(|record| builder.push(record)) {
-            return self.refuse(id, codes::TOO_LARGE, "the records do not fit into one message; ask for fewer");
+            return self.refuse(
+                id,
+                codes::TOO_LARGE,
+                "the records do not fit into one message; ask for fewer",
+            );
         }
-        self.send(Records { id, epoch: fetched.epoch, head: fetched.head, set: builder.finish() });
+        self.send(Records {
+            id,
+            epoch: fetched.epoch,
+            head: fetched.head,
+            set: builder.finish(),
+        });
     }
 
     fn ping(&mut self, now: Now, ping: Ping) {
-        let State::Open(open) = &self.state else { return };
+        let State::Open(open) = &self.state else {
+            return;
+        };
         let head = open.log.head;
-        self.send(Pong { id: ping.id, head, time: now.time });
+        self.send(Pong {
+            id: ping.id,
+            head,
+            time: now.time,
+        });
     }
 
     fn alive(&mut self, now: Now) {
@@ -507,8 +585,16 @@ impl Session {
 
     fn timer(&mut self, now: Now) {
         let (wait, code, message) = match &self.state {
-            State::Open(_) => (self.config.client_timeout, codes::IDLE_TIMEOUT, "nothing was heard for too long"),
-            _ => (self.config.handshake_timeout, codes::HANDSHAKE_TIMEOUT, "no hello came in time"),
+            State::Open(_) => (
+                self.config.client_timeout,
+                codes::IDLE_TIMEOUT,
+                "nothing was heard for too long",
+            ),
+            _ => (
+                self.config.handshake_timeout,
+                codes::HANDSHAKE_TIMEOUT,
+                "no hello came in time",
+            ),
         };
         let deadline = self.heard.after(wait);
         if now.moment < deadline {
@@ -539,11 +625,15 @@ impl Session {
     }
 
     fn go_away(&mut self) {
-        self.fail(codes::GOING_AWAY, "the server stops or restarts; connect again".to_owned());
+        self.fail(
+            codes::GOING_AWAY,
+            "the server stops or restarts; connect again".to_owned(),
+        );
     }
 
     fn send(&mut self, message: impl Into<ServerMessage>) {
-        self.effects.push(Effect::Send(encode_server(&message.into())));
+        self.effects
+            .push(Effect::Send(encode_server(&message.into())));
     }
 
     /// Answers a request with an error; the connection goes on.
@@ -572,7 +662,10 @@ impl Session {
             fatal: true,
         });
         let close = info.and_then(|info| info.close).unwrap_or(close::INTERNAL);
-        self.effects.push(Effect::Close { code: close, reason: message });
+        self.effects.push(Effect::Close {
+            code: close,
+            reason: message,
+        });
         self.state = State::Over;
     }
 }

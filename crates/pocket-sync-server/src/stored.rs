@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use pocket_core::{
-    Body, CollectionName, DocumentId, Epoch, Hlc, Lineage, MutationNumber, Outcome, Record, RecordState, Result,
-    Revision, Seq, SessionToken, Timestamp, envelope,
-};
 pub(crate) use pocket_core::envelope::{Later, damaged};
 use pocket_core::envelope::{decode_prefix, encode};
+use pocket_core::{
+    Body, CollectionName, DocumentId, Epoch, Hlc, Lineage, MutationNumber, Outcome, Record,
+    RecordState, Result, Revision, Seq, SessionToken, Timestamp, envelope,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -93,7 +93,12 @@ pub(crate) fn open_record_row(key: &[u8], value: &Bytes) -> Result<RecordRow> {
 }
 
 /// A stored record; its body is a slice of `value`.
-pub(crate) fn open_record(key: &[u8], value: &Bytes, collection: CollectionName, id: DocumentId) -> Result<Record> {
+pub(crate) fn open_record(
+    key: &[u8],
+    value: &Bytes,
+    collection: CollectionName,
+    id: DocumentId,
+) -> Result<Record> {
     let (row, rest) = decode_prefix::<RecordRow>(&envelope::open(key, value)?)?;
     let state = match row.state {
         0 => RecordState::Live(Body::from_trusted(rest)),
@@ -101,7 +106,13 @@ pub(crate) fn open_record(key: &[u8], value: &Bytes, collection: CollectionName,
         2 => RecordState::Erased,
         other => return Err(damaged(format!("{other} is no state of a record"))),
     };
-    Ok(Record { collection, id, rev: row.rev, seq: row.seq, state })
+    Ok(Record {
+        collection,
+        id,
+        rev: row.rev,
+        seq: row.seq,
+        state,
+    })
 }
 
 /// `c…`: what is known of a client.
@@ -163,7 +174,10 @@ impl ClientRecord {
 
     pub(crate) fn open(key: &[u8], value: &Bytes) -> Result<Self> {
         let row: ClientRow = open(key, value)?;
-        let outcomes = unpack(row.outcomes, row.last.get().saturating_sub(row.confirmed.get()))?;
+        let outcomes = unpack(
+            row.outcomes,
+            row.last.get().saturating_sub(row.confirmed.get()),
+        )?;
         Ok(Self {
             user: row.user,
             last: row.last,
@@ -190,7 +204,11 @@ fn pack(outcomes: &VecDeque<Outcome>) -> Vec<OutcomeRow> {
                 }
             }
             Outcome::Conflict { seqs } => rows.push(OutcomeRow::Conflict(seqs.clone())),
-            Outcome::Rejected { code, reason, server_time } => rows.push(OutcomeRow::Rejected(
+            Outcome::Rejected {
+                code,
+                reason,
+                server_time,
+            } => rows.push(OutcomeRow::Rejected(
                 code.clone(),
                 reason.clone(),
                 server_time.map(Timestamp::millis),
@@ -208,7 +226,9 @@ fn unpack(rows: Vec<OutcomeRow>, expected: u64) -> Result<VecDeque<Outcome>> {
                 if count > expected {
                     return Err(damaged("a client has more outcomes than numbers"));
                 }
-                outcomes.extend((0..count).map(|place| Outcome::Applied { first: start.plus(place) }));
+                outcomes.extend((0..count).map(|place| Outcome::Applied {
+                    first: start.plus(place),
+                }));
             }
             OutcomeRow::Conflict(seqs) => outcomes.push_back(Outcome::Conflict { seqs }),
             OutcomeRow::Rejected(code, reason, time) => outcomes.push_back(Outcome::Rejected {
@@ -221,7 +241,10 @@ fn unpack(rows: Vec<OutcomeRow>, expected: u64) -> Result<VecDeque<Outcome>> {
     if outcomes.len() as u64 == expected {
         Ok(outcomes)
     } else {
-        Err(damaged(format!("a client has {} outcomes for {expected} numbers", outcomes.len())))
+        Err(damaged(format!(
+            "a client has {} outcomes for {expected} numbers",
+            outcomes.len()
+        )))
     }
 }
 
@@ -237,5 +260,12 @@ pub(crate) fn open<T: DeserializeOwned>(key: &[u8], value: &Bytes) -> Result<T> 
 
 /// An entry of the feed as it is stored under `key`.
 pub(crate) fn seal_feed(at: &[u8], key: &crate::decide::DocumentKey) -> Bytes {
-    seal(at, &FeedRow { collection: key.collection.clone(), id: key.id.clone(), later: Later })
+    seal(
+        at,
+        &FeedRow {
+            collection: key.collection.clone(),
+            id: key.id.clone(),
+            later: Later,
+        },
+    )
 }

@@ -43,8 +43,18 @@ pub(crate) async fn upgraded(server: SyncServer, upgrade: OnUpgrade, token: Opti
     };
     // The bare socket where it is one, so that no layer of the HTTP server stays in between.
     match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(Parts { io, read_buf, .. }) => serve(server.inner, io.into_inner(), read_buf.to_vec(), token).await,
-        Err(upgraded) => serve(server.inner, TokioIo::<Upgraded>::new(upgraded), Vec::new(), token).await,
+        Ok(Parts { io, read_buf, .. }) => {
+            serve(server.inner, io.into_inner(), read_buf.to_vec(), token).await
+        }
+        Err(upgraded) => {
+            serve(
+                server.inner,
+                TokioIo::<Upgraded>::new(upgraded),
+                Vec::new(),
+                token,
+            )
+            .await
+        }
     }
 }
 
@@ -59,7 +69,9 @@ where
         .max_write_buffer_size(WRITE_BUFFER + message_bytes + 1_024)
         .max_message_size(Some(message_bytes))
         .max_frame_size(Some(message_bytes));
-    let socket = WebSocketStream::from_partially_read(Meter::new(stream), read, Role::Server, Some(config)).await;
+    let socket =
+        WebSocketStream::from_partially_read(Meter::new(stream), read, Role::Server, Some(config))
+            .await;
     let wire = Wire::new(socket, server.config.write_timeout);
     let (events, receiver) = mpsc::unbounded_channel();
     let began = Instant::now();
@@ -133,7 +145,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<S> {
             if let Event::Attached(Ok(_)) = &next
                 && let Some((namespace, _, client)) = &self.namespace
             {
-                self.server.register(namespace, *client, self.connection, &self.events);
+                self.server
+                    .register(namespace, *client, self.connection, &self.events);
             }
         }
     }
@@ -146,7 +159,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<S> {
                 self.timer.as_mut().reset(at);
             }
             Effect::Commit { ticket, push } => {
-                let Some((_, hub, _)) = &self.namespace else { return };
+                let Some((_, hub, _)) = &self.namespace else {
+                    return;
+                };
                 let events = self.events.clone();
                 let answer = Box::new(move |result| {
                     // The connection may be gone; the outcome is recorded and will be repeated.
@@ -169,7 +184,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<S> {
     /// Lets the engine or the authenticator work, beside everything else.
     fn ask(&self, effect: Effect) {
         let server = Arc::clone(&self.server);
-        let namespace = self.namespace.as_ref().map(|(namespace, _, _)| namespace.clone());
+        let namespace = self
+            .namespace
+            .as_ref()
+            .map(|(namespace, _, _)| namespace.clone());
         self.pending.push(Box::pin(async move {
             let (engine, authenticator) = (&*server.engine, &*server.authenticator);
             match perform(engine, authenticator, namespace.as_ref(), effect).await {
@@ -185,7 +203,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<S> {
     /// A deadline has passed; if bytes came since the last one, the client is merely slow.
     fn deadline(&mut self) -> Event {
         // Asked again at once if the session does not set another deadline.
-        self.timer.as_mut().reset(Instant::now() + Duration::from_millis(1));
+        self.timer
+            .as_mut()
+            .reset(Instant::now() + Duration::from_millis(1));
         let heard = self.wire.received();
         if heard == self.heard {
             return Event::Timer;
@@ -202,7 +222,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<S> {
 
     fn now(&self) -> Now {
         let moment = Moment(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX));
-        Now { moment, time: self.server.env.now() }
+        Now {
+            moment,
+            time: self.server.env.now(),
+        }
     }
 }
 

@@ -15,7 +15,9 @@ use pocket_sync_server::{Engine, Limits};
 
 /// Every call on the reference store ends at once, so no runtime is needed.
 fn now<T>(future: impl Future<Output = T>) -> T {
-    future.now_or_never().expect("nothing waits on a store in memory")
+    future
+        .now_or_never()
+        .expect("nothing waits on a store in memory")
 }
 
 fn read(engine: &dyn Engine, after: u64, records: usize) -> FeedPage {
@@ -31,7 +33,9 @@ fn read(engine: &dyn Engine, after: u64, records: usize) -> FeedPage {
 
 fn ids(page: &FeedPage) -> Vec<(String, u64)> {
     let records = page.records.iter().map(|record| record.decode().unwrap());
-    records.map(|record| (record.id.to_string(), record.seq.get())).collect()
+    records
+        .map(|record| (record.id.to_string(), record.seq.get()))
+        .collect()
 }
 
 #[test]
@@ -40,7 +44,10 @@ fn a_push_sent_again_after_a_restart_gets_the_recorded_outcome() {
     let first = engine(Arc::new(disk.open()));
     let mut writer = Writer::attach(&first, 1);
     let push = writer.push(&[("a", None), ("b", None)]);
-    let answer = now(first.commit(&ns(), std::slice::from_ref(&push))).unwrap().answers.remove(0);
+    let answer = now(first.commit(&ns(), std::slice::from_ref(&push)))
+        .unwrap()
+        .answers
+        .remove(0);
     assert_eq!(answer.outcomes.len(), 2);
 
     let second = engine(Arc::new(disk.open()));
@@ -49,7 +56,10 @@ fn a_push_sent_again_after_a_restart_gets_the_recorded_outcome() {
     let repeated = now(second.commit(&ns(), &[again])).unwrap();
     assert_eq!(repeated.answers[0].outcomes, answer.outcomes);
     assert_eq!(repeated.head, Seq::new(2));
-    assert_eq!(ids(&read(&second, 0, 100)), [("a".to_owned(), 1), ("b".to_owned(), 2)]);
+    assert_eq!(
+        ids(&read(&second, 0, 100)),
+        [("a".to_owned(), 1), ("b".to_owned(), 2)]
+    );
 }
 
 #[test]
@@ -62,16 +72,29 @@ fn the_feed_has_one_entry_for_each_document_from_memory_and_from_the_store_alike
         let base = writer.rev_of("b");
         writer.commit(&engine, &[("b", base)]);
     }
-    let expected = [("a".to_owned(), 1), ("c".to_owned(), 3), ("b".to_owned(), 53)];
+    let expected = [
+        ("a".to_owned(), 1),
+        ("c".to_owned(), 3),
+        ("b".to_owned(), 53),
+    ];
     let live = read(&engine, 0, 100);
     assert_eq!(ids(&live), expected);
-    assert_eq!((live.start, live.end, live.head), (Seq::ZERO, Seq::new(53), Seq::new(53)));
+    assert_eq!(
+        (live.start, live.end, live.head),
+        (Seq::ZERO, Seq::new(53), Seq::new(53))
+    );
 
     let reopened = common::engine(Arc::new(store));
     let stored = read(&reopened, 0, 100);
     assert_eq!(ids(&stored), expected);
-    assert_eq!((stored.start, stored.end, stored.head), (live.start, live.end, live.head));
-    assert_eq!(stored.records, live.records, "a record is the same bytes wherever it was read");
+    assert_eq!(
+        (stored.start, stored.end, stored.head),
+        (live.start, live.end, live.head)
+    );
+    assert_eq!(
+        stored.records, live.records,
+        "a record is the same bytes wherever it was read"
+    );
 }
 
 #[test]
@@ -117,9 +140,24 @@ fn a_page_stops_before_its_bytes_run_over() {
             bytes: 2 * one,
         };
         let page = now(engine.changes(&ns(), &request)).unwrap();
-        assert_eq!((page.records.len(), page.end), (2, Seq::new(2)), "reopened: {reopen}");
-        let tiny = now(engine.changes(&ns(), &ReadRequest { bytes: 1, ..request })).unwrap();
-        assert_eq!((tiny.records.len(), tiny.end), (1, Seq::new(1)), "one record is always read");
+        assert_eq!(
+            (page.records.len(), page.end),
+            (2, Seq::new(2)),
+            "reopened: {reopen}"
+        );
+        let tiny = now(engine.changes(
+            &ns(),
+            &ReadRequest {
+                bytes: 1,
+                ..request
+            },
+        ))
+        .unwrap();
+        assert_eq!(
+            (tiny.records.len(), tiny.end),
+            (1, Seq::new(1)),
+            "one record is always read"
+        );
     }
 }
 
@@ -129,7 +167,16 @@ fn a_filtered_read_covers_what_it_leaves_out() {
         let store = MemoryStorage::new();
         let mut engine = engine(Arc::new(store.clone()));
         let mut writer = Writer::attach(&engine, 1);
-        writer.commit(&engine, &[("a", None), ("notes/x", None), ("b", None), ("notes/y", None), ("c", None)]);
+        writer.commit(
+            &engine,
+            &[
+                ("a", None),
+                ("notes/x", None),
+                ("b", None),
+                ("notes/y", None),
+                ("c", None),
+            ],
+        );
         if reopen {
             engine = common::engine(Arc::new(store));
         }
@@ -156,12 +203,22 @@ fn each_opening_is_an_epoch_of_one_lineage() {
         states.push(writer.attached.log.clone());
         writer.commit(&engine, &[(["a", "b", "c"][usize::from(round)], None)]);
     }
-    assert!(states.iter().all(|state| state.lineage == states[0].lineage));
-    let firsts: Vec<_> = states[2].epochs.iter().map(|start| start.first.get()).collect();
+    assert!(
+        states
+            .iter()
+            .all(|state| state.lineage == states[0].lineage)
+    );
+    let firsts: Vec<_> = states[2]
+        .epochs
+        .iter()
+        .map(|start| start.first.get())
+        .collect();
     assert_eq!(firsts, [1, 2, 3]);
     assert_eq!(states[2].epochs[..2], states[1].epochs[..]);
     let log = &states[2];
-    assert!(log.contains(states[0].epoch, Seq::new(1)) && !log.contains(states[0].epoch, Seq::new(2)));
+    assert!(
+        log.contains(states[0].epoch, Seq::new(1)) && !log.contains(states[0].epoch, Seq::new(2))
+    );
     assert!(log.contains(log.epoch, Seq::new(2)) && !log.contains(log.epoch, Seq::new(3)));
     assert!(!log.contains(pocket_core::Epoch::from_bytes([9; 16]), Seq::ZERO));
 }
@@ -179,14 +236,22 @@ fn namespaces_know_nothing_of_each_other() {
 #[test]
 fn two_engines_on_one_store_never_give_a_place_twice() {
     let store = MemoryStorage::new();
-    let engines = [engine(Arc::new(store.clone())), engine_with(Arc::new(store.clone()), 99, Limits::default())];
-    let mut writers = [Writer::attach(&engines[0], 1), Writer::attach(&engines[1], 2)];
+    let engines = [
+        engine(Arc::new(store.clone())),
+        engine_with(Arc::new(store.clone()), 99, Limits::default()),
+    ];
+    let mut writers = [
+        Writer::attach(&engines[0], 1),
+        Writer::attach(&engines[1], 2),
+    ];
     let mut places = Vec::new();
     for round in 0..20 {
         let at = round % 2;
         let name = format!("d{round}");
         for outcome in writers[at].commit(&engines[at], &[(&name, None)]) {
-            let Outcome::Applied { first } = outcome else { panic!("{outcome:?}") };
+            let Outcome::Applied { first } = outcome else {
+                panic!("{outcome:?}")
+            };
             places.push(first.get());
         }
     }
@@ -198,7 +263,12 @@ fn two_engines_on_one_store_never_give_a_place_twice() {
     // Both write the same document: the second one is told.
     writers[0].commit(&engines[0], &[("same", None)]);
     let outcomes = writers[1].commit(&engines[1], &[("same", None)]);
-    assert_eq!(outcomes, [Outcome::Conflict { seqs: vec![Seq::new(21)] }]);
+    assert_eq!(
+        outcomes,
+        [Outcome::Conflict {
+            seqs: vec![Seq::new(21)]
+        }]
+    );
 }
 
 #[test]
@@ -207,18 +277,31 @@ fn an_acknowledged_push_survives_a_power_cut_and_an_unknown_one_is_asked_again()
     let first = engine(Arc::new(disk.open()));
     let mut writer = Writer::attach(&first, 1);
     writer.commit(&first, &[("a", None)]);
-    assert_eq!(disk.lost_by_power_loss(), 0, "an acknowledged commit is durable");
+    assert_eq!(
+        disk.lost_by_power_loss(),
+        0,
+        "an acknowledged commit is durable"
+    );
     disk.lose_power(100);
     let push = writer.push(&[("b", None)]);
     let error = now(first.commit(&ns(), std::slice::from_ref(&push))).unwrap_err();
-    assert!(matches!(error, EngineError::Fatal(_)), "the store is gone: {error:?}");
+    assert!(
+        matches!(error, EngineError::Fatal(_)),
+        "the store is gone: {error:?}"
+    );
 
     let second = engine(Arc::new(disk.open()));
     let session = writer.attach_again(&second);
     let again = pocket_sync_server::decide::PushRequest { session, ..push };
-    let answer = now(second.commit(&ns(), &[again])).unwrap().answers.remove(0);
+    let answer = now(second.commit(&ns(), &[again]))
+        .unwrap()
+        .answers
+        .remove(0);
     assert_eq!(answer.outcomes, [Outcome::Applied { first: Seq::new(2) }]);
-    assert_eq!(ids(&read(&second, 0, 10)), [("a".to_owned(), 1), ("b".to_owned(), 2)]);
+    assert_eq!(
+        ids(&read(&second, 0, 10)),
+        [("a".to_owned(), 1), ("b".to_owned(), 2)]
+    );
 }
 
 #[test]
@@ -227,7 +310,10 @@ fn an_older_session_of_a_client_is_fenced_off() {
     let mut writer = Writer::attach(&engine, 1);
     let stale = writer.push(&[("a", None)]);
     writer.attach_again(&engine);
-    let answer = now(engine.commit(&ns(), &[stale])).unwrap().answers.remove(0);
+    let answer = now(engine.commit(&ns(), &[stale]))
+        .unwrap()
+        .answers
+        .remove(0);
     assert_eq!(answer.refusal, Some(Refusal::Replaced));
     assert_eq!(now(engine.head(&ns())).unwrap(), Seq::ZERO);
 }
@@ -242,9 +328,14 @@ fn documents_are_fetched_by_id_and_missing_ones_are_left_out() {
         if reopen {
             engine = common::engine(Arc::new(store));
         }
-        let fetched = now(engine.fetch(&ns(), &[common::key("b"), common::key("missing")])).unwrap();
+        let fetched =
+            now(engine.fetch(&ns(), &[common::key("b"), common::key("missing")])).unwrap();
         assert_eq!(fetched.head, Seq::new(2));
-        let found: Vec<_> = fetched.records.iter().map(|record| record.decode().unwrap()).collect();
+        let found: Vec<_> = fetched
+            .records
+            .iter()
+            .map(|record| record.decode().unwrap())
+            .collect();
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].id.as_str(), found[0].rev), ("b", rev(2, 1)));
     }
@@ -261,7 +352,10 @@ fn a_damaged_record_is_reported_and_never_served() {
         pocket_storage::Direction::Forward,
     ))
     .unwrap();
-    let (key, value) = all.into_iter().find(|(key, _)| key.ends_with(b"todos\0a")).unwrap();
+    let (key, value) = all
+        .into_iter()
+        .find(|(key, _)| key.ends_with(b"todos\0a"))
+        .unwrap();
     let mut damaged = value.to_vec();
     *damaged.last_mut().unwrap() ^= 1;
     let mut batch = pocket_storage::Batch::new();
@@ -269,8 +363,13 @@ fn a_damaged_record_is_reported_and_never_served() {
     now(store.commit(batch, Durability::PowerLoss)).unwrap();
 
     let reopened = common::engine(Arc::new(store));
-    let request =
-        ReadRequest { after: Seq::ZERO, until: None, collections: [].into(), records: 10, bytes: 10_000 };
+    let request = ReadRequest {
+        after: Seq::ZERO,
+        until: None,
+        collections: [].into(),
+        records: 10,
+        bytes: 10_000,
+    };
     let error = now(reopened.changes(&ns(), &request)).unwrap_err();
     assert!(matches!(error, EngineError::Fatal(_)), "{error:?}");
 }

@@ -19,7 +19,8 @@ use pocket_sync_protocol::EncodedRecord;
 
 use self::log::{Log, Open};
 use super::{
-    AttachRequest, Attached, Committed, Engine, EngineError, EngineResult, FeedPage, Fetched, ReadRequest,
+    AttachRequest, Attached, Committed, Engine, EngineError, EngineResult, FeedPage, Fetched,
+    ReadRequest,
 };
 use crate::decide::{self, Current, DocumentKey, Overlay, PushRequest, WriteSet};
 use crate::stored::{self, ClientRecord};
@@ -44,16 +45,29 @@ struct Inner {
 impl EmbeddedEngine {
     /// An engine over `storage`. Two on one store are safe, but slow each other.
     pub fn new(storage: Arc<dyn Storage>, env: Arc<dyn Env>, limits: Limits) -> Self {
-        Self { inner: Arc::new(Inner { storage, env, limits, logs: Mutex::default() }) }
+        Self {
+            inner: Arc::new(Inner {
+                storage,
+                env,
+                limits,
+                logs: Mutex::default(),
+            }),
+        }
     }
 
     fn log(&self, namespace: &Namespace) -> EngineResult<Arc<Log>> {
-        let mut logs = self.inner.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logs = self
+            .inner
+            .logs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(log) = logs.get(namespace) {
             return Ok(Arc::clone(log));
         }
         if logs.len() >= self.inner.limits.namespaces {
-            return Err(EngineError::NotApplied("too many namespaces are open; raise the limit".to_owned()));
+            return Err(EngineError::NotApplied(
+                "too many namespaces are open; raise the limit".to_owned(),
+            ));
         }
         let log = Arc::new(Log::new(namespace));
         logs.insert(namespace.clone(), Arc::clone(&log));
@@ -72,7 +86,12 @@ impl EmbeddedEngine {
                     None if missing_clients.contains(&push.client) => {}
                     None => missing_clients.push(push.client),
                 }
-                for change in push.mutations.iter().flatten().flat_map(|mutation| mutation.changes()) {
+                for change in push
+                    .mutations
+                    .iter()
+                    .flatten()
+                    .flat_map(|mutation| mutation.changes())
+                {
                     let key = DocumentKey::of(change);
                     if overlay.has(&key) {
                         continue;
@@ -89,15 +108,28 @@ impl EmbeddedEngine {
         if missing_documents.is_empty() && missing_clients.is_empty() {
             return Ok(overlay);
         }
-        let document_keys = missing_documents.iter().map(|key| log.keys.document(&key.collection, &key.id));
-        let client_keys = missing_clients.iter().map(|client| log.keys.client(*client));
+        let document_keys = missing_documents
+            .iter()
+            .map(|key| log.keys.document(&key.collection, &key.id));
+        let client_keys = missing_clients
+            .iter()
+            .map(|client| log.keys.client(*client));
         let keys: Vec<Vec<u8>> = document_keys.chain(client_keys).collect();
-        let values = self.inner.storage.get_many(&keys).await.map_err(read_error)?;
+        let values = self
+            .inner
+            .storage
+            .get_many(&keys)
+            .await
+            .map_err(read_error)?;
         let mut found = keys.iter().zip(&values);
         for (key, (at, value)) in missing_documents.into_iter().zip(&mut found) {
             if let Some(value) = value {
                 let row = stored::open_record_row(at, value).map_err(damaged)?;
-                let current = Current { rev: row.rev, seq: row.seq, live: row.is_live() };
+                let current = Current {
+                    rev: row.rev,
+                    seq: row.seq,
+                    live: row.is_live(),
+                };
                 overlay.load(key, Some(current));
             }
         }
@@ -112,15 +144,26 @@ impl EmbeddedEngine {
 
     /// Stores a write set in one atomic, durable batch; then readers see it.
     async fn store(&self, log: &Log, writes: WriteSet) -> Result<Seq, StorageError> {
-        let (before, row) = log.with_open(|open| (open.stored.clone(), open.row.clone())).map_err(closed)?;
+        let (before, row) = log
+            .with_open(|open| (open.stored.clone(), open.row.clone()))
+            .map_err(closed)?;
         let mut batch = Batch::new();
         let log_key = log.keys.log();
-        let row = stored::LogRow { head: writes.head, clock: writes.clock, ..row };
+        let row = stored::LogRow {
+            head: writes.head,
+            clock: writes.clock,
+            ..row
+        };
         let after = stored::seal(&log_key, &row);
-        batch.check_equals(log_key.clone(), before).put(log_key, after.clone());
+        batch
+            .check_equals(log_key.clone(), before)
+            .put(log_key, after.clone());
         let mut fresh = Vec::with_capacity(writes.records.len());
         for (record, replaced) in &writes.records {
-            let key = DocumentKey { collection: record.collection.clone(), id: record.id.clone() };
+            let key = DocumentKey {
+                collection: record.collection.clone(),
+                id: record.id.clone(),
+            };
             let at = log.keys.document(&key.collection, &key.id);
             let value = stored::seal_record(&at, record);
             batch.put(at, value);
@@ -130,7 +173,11 @@ impl EmbeddedEngine {
             let at = log.keys.feed(record.seq);
             let value = stored::seal_feed(&at, &key);
             batch.put(at, value);
-            let current = Current { rev: record.rev, seq: record.seq, live: record.state.body().is_some() };
+            let current = Current {
+                rev: record.rev,
+                seq: record.seq,
+                live: record.state.body().is_some(),
+            };
             fresh.push((key, current, EncodedRecord::encode(record)));
         }
         for (client, record) in &writes.clients {
@@ -178,12 +225,18 @@ impl EmbeddedEngine {
 
     async fn open(&self, log: &Log) -> Result<Open, StorageError> {
         let (log_key, history_key) = (log.keys.log(), log.keys.history());
-        let values = self.inner.storage.get_many(&[log_key.clone(), history_key.clone()]).await?;
+        let values = self
+            .inner
+            .storage
+            .get_many(&[log_key.clone(), history_key.clone()])
+            .await?;
         let corrupt = |error: pocket_core::Error| StorageError::Corrupt(error.to_string());
         let mut batch = Batch::new();
         let (mut row, mut history) = match values.as_slice() {
             [None, None] => {
-                batch.check_absent(log_key.clone()).check_absent(history_key.clone());
+                batch
+                    .check_absent(log_key.clone())
+                    .check_absent(history_key.clone());
                 log::create(&*self.inner.env)
             }
             [Some(stored), Some(history)] => {
@@ -191,7 +244,12 @@ impl EmbeddedEngine {
                 let row = stored::open(&log_key, stored).map_err(corrupt)?;
                 let history = stored::open(&history_key, history).map_err(corrupt)?;
                 if log.joins() {
-                    return Ok(Open::new(row, history, stored.clone(), self.inner.limits.tail_bytes));
+                    return Ok(Open::new(
+                        row,
+                        history,
+                        stored.clone(),
+                        self.inner.limits.tail_bytes,
+                    ));
                 }
                 (row, history)
             }
@@ -205,25 +263,46 @@ impl EmbeddedEngine {
         batch.put(log_key, stored.clone());
         let value = stored::seal(&history_key, &history);
         batch.put(history_key, value);
-        self.inner.storage.commit(batch, Durability::PowerLoss).await?;
-        Ok(Open::new(row, history, stored, self.inner.limits.tail_bytes))
+        self.inner
+            .storage
+            .commit(batch, Durability::PowerLoss)
+            .await?;
+        Ok(Open::new(
+            row,
+            history,
+            stored,
+            self.inner.limits.tail_bytes,
+        ))
     }
 
-    async fn attach_once(&self, log: &Log, request: &AttachRequest) -> EngineResult<Option<Attached>> {
+    async fn attach_once(
+        &self,
+        log: &Log,
+        request: &AttachRequest,
+    ) -> EngineResult<Option<Attached>> {
         let key = log.keys.client(request.client);
         let before = self.inner.storage.get(&key).await.map_err(read_error)?;
-        let known = before.as_ref().map(|value| ClientRecord::open(&key, value)).transpose().map_err(damaged)?;
+        let known = before
+            .as_ref()
+            .map(|value| ClientRecord::open(&key, value))
+            .transpose()
+            .map_err(damaged)?;
         let token = SessionToken::from_bytes(random_bytes(&*self.inner.env));
         let now = self.inner.env.now();
         let record = decide::attach(now, known, &request.user, request.presented, token)
             .map_err(EngineError::Refused)?;
         let (stored, row) = log.with_open(|open| (open.stored.clone(), open.row.clone()))?;
         let log_key = log.keys.log();
-        let row = stored::LogRow { clock: row.clock.max(pocket_core::Hlc::from_time(now)), ..row };
+        let row = stored::LogRow {
+            clock: row.clock.max(pocket_core::Hlc::from_time(now)),
+            ..row
+        };
         let after = stored::seal(&log_key, &row);
         let mut batch = Batch::new();
         // The clock told in the welcome is persisted before it is told.
-        batch.check_equals(log_key.clone(), stored).put(log_key, after.clone());
+        batch
+            .check_equals(log_key.clone(), stored)
+            .put(log_key, after.clone());
         match before {
             Some(before) => batch.check_equals(key.clone(), before),
             None => batch.check_absent(key.clone()),
@@ -231,7 +310,11 @@ impl EmbeddedEngine {
         let value = record.seal(&key);
         batch.put(key, value);
         let commit = log.begin();
-        let result = self.inner.storage.commit(batch, Durability::PowerLoss).await;
+        let result = self
+            .inner
+            .storage
+            .commit(batch, Durability::PowerLoss)
+            .await;
         let attached = commit.end(result, |open| {
             open.row = row;
             open.stored = after;
@@ -254,7 +337,11 @@ impl EmbeddedEngine {
 
 #[async_trait]
 impl Engine for EmbeddedEngine {
-    async fn attach(&self, namespace: &Namespace, request: &AttachRequest) -> EngineResult<Attached> {
+    async fn attach(
+        &self,
+        namespace: &Namespace,
+        request: &AttachRequest,
+    ) -> EngineResult<Attached> {
         let log = self.log(namespace)?;
         let _writer = log.writer.lock().await;
         for _ in 0..ATTEMPTS {
@@ -266,7 +353,11 @@ impl Engine for EmbeddedEngine {
         Err(busy())
     }
 
-    async fn commit(&self, namespace: &Namespace, pushes: &[PushRequest]) -> EngineResult<Committed> {
+    async fn commit(
+        &self,
+        namespace: &Namespace,
+        pushes: &[PushRequest],
+    ) -> EngineResult<Committed> {
         let log = self.log(namespace)?;
         let _writer = log.writer.lock().await;
         for _ in 0..ATTEMPTS {
@@ -274,7 +365,10 @@ impl Engine for EmbeddedEngine {
             let mut overlay = self.load(&log, pushes).await?;
             let now = self.inner.env.now();
             let limits = &self.inner.limits.decide;
-            let answers = pushes.iter().map(|push| decide::decide(now, limits, &mut overlay, push)).collect();
+            let answers = pushes
+                .iter()
+                .map(|push| decide::decide(now, limits, &mut overlay, push))
+                .collect();
             let writes = overlay.into_writes();
             let head = writes.head;
             if writes.is_empty() {
@@ -282,7 +376,9 @@ impl Engine for EmbeddedEngine {
             }
             match self.store(&log, writes).await {
                 Ok(head) => return Ok(Committed { answers, head }),
-                Err(_) if active("pocket-mutant:ack-before-commit") => return Ok(Committed { answers, head }),
+                Err(_) if active("pocket-mutant:ack-before-commit") => {
+                    return Ok(Committed { answers, head });
+                }
                 Err(StorageError::Conflict) => {}
                 Err(error) => return Err(write_error(error)),
             }
@@ -290,12 +386,20 @@ impl Engine for EmbeddedEngine {
         Err(busy())
     }
 
-    async fn changes(&self, namespace: &Namespace, request: &ReadRequest) -> EngineResult<FeedPage> {
+    async fn changes(
+        &self,
+        namespace: &Namespace,
+        request: &ReadRequest,
+    ) -> EngineResult<FeedPage> {
         let log = self.log(namespace)?;
         self.read(&log, request).await
     }
 
-    async fn fetch(&self, namespace: &Namespace, documents: &[DocumentKey]) -> EngineResult<Fetched> {
+    async fn fetch(
+        &self,
+        namespace: &Namespace,
+        documents: &[DocumentKey],
+    ) -> EngineResult<Fetched> {
         let log = self.log(namespace)?;
         self.read_documents(&log, documents).await
     }
@@ -310,7 +414,9 @@ impl Engine for EmbeddedEngine {
 
 impl fmt::Debug for EmbeddedEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EmbeddedEngine").field("storage", &self.inner.storage).finish_non_exhaustive()
+        f.debug_struct("EmbeddedEngine")
+            .field("storage", &self.inner.storage)
+            .finish_non_exhaustive()
     }
 }
 
@@ -336,7 +442,9 @@ fn read_error(error: StorageError) -> EngineError {
 fn write_error(error: StorageError) -> EngineError {
     match error {
         StorageError::Backend(_) => EngineError::Unknown(error.to_string()),
-        StorageError::Full(_) | StorageError::Conflict => EngineError::NotApplied(error.to_string()),
+        StorageError::Full(_) | StorageError::Conflict => {
+            EngineError::NotApplied(error.to_string())
+        }
         other => EngineError::Fatal(other.to_string()),
     }
 }

@@ -32,13 +32,21 @@ impl Echo {
     }
 
     pub(super) fn contains(&self, seq: Seq) -> bool {
-        let place = self.ranges.partition_point(|range| *range.end() < seq.get());
-        self.ranges.get(place).is_some_and(|range| range.contains(&seq.get()))
+        let place = self
+            .ranges
+            .partition_point(|range| *range.end() < seq.get());
+        self.ranges
+            .get(place)
+            .is_some_and(|range| range.contains(&seq.get()))
     }
 
     /// Forgets places that were read past.
     pub(super) fn forget(&mut self, passed: Seq) {
-        while self.ranges.front().is_some_and(|range| *range.end() <= passed.get()) {
+        while self
+            .ranges
+            .front()
+            .is_some_and(|range| *range.end() <= passed.get())
+        {
             self.ranges.pop_front();
         }
     }
@@ -54,7 +62,9 @@ mod tests {
         echo.add(vec![1..=3, 7..=7]);
         echo.add(vec![8..=9]);
         assert_eq!(echo.ranges.len(), 2);
-        let held: Vec<u64> = (0..12).filter(|seq| echo.contains(Seq::new(*seq))).collect();
+        let held: Vec<u64> = (0..12)
+            .filter(|seq| echo.contains(Seq::new(*seq)))
+            .collect();
         assert_eq!(held, [1, 2, 3, 7, 8, 9]);
         echo.forget(Seq::new(7));
         assert!(!echo.contains(Seq::new(3)) && echo.contains(Seq::new(8)));

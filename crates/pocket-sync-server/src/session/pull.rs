@@ -56,7 +56,9 @@ struct Ahead {
 
 impl Session {
     pub(super) fn pull(&mut self, pull: Pull) {
-        let State::Open(open) = &mut self.state else { return };
+        let State::Open(open) = &mut self.state else {
+            return;
+        };
         open.pull = None;
         let known = match pull.epoch {
             Some(epoch) => open.log.contains(epoch, pull.after),
@@ -67,23 +69,42 @@ impl Session {
             return self.refuse(pull.id, codes::UNKNOWN_EPOCH, message);
         }
         if pull.after > Seq::ZERO && pull.after < open.log.horizon {
-            let message = "the place to read from is older than what is remembered of deletions; resync";
+            let message =
+                "the place to read from is older than what is remembered of deletions; resync";
             return self.refuse(pull.id, codes::BELOW_HORIZON, message);
         }
         let limits = &self.config.limits;
         let joins = !pull.collections.is_empty();
-        let fixed_head = open.greeting.checkpoint.as_ref().and_then(|checkpoint| checkpoint.fixed_head);
-        let first_sync = if pull.epoch.is_none() { Some(open.log.head) } else { fixed_head };
+        let fixed_head = open
+            .greeting
+            .checkpoint
+            .as_ref()
+            .and_then(|checkpoint| checkpoint.fixed_head);
+        let first_sync = if pull.epoch.is_none() {
+            Some(open.log.head)
+        } else {
+            fixed_head
+        };
         let window = pull.window.clamp(1, limits.window);
         open.pull = Some(Pulling {
             id: pull.id,
             joining: pull.collections.first().cloned(),
-            collections: if joins { pull.collections.into() } else { Arc::clone(&open.greeting.collections) },
+            collections: if joins {
+                pull.collections.into()
+            } else {
+                Arc::clone(&open.greeting.collections)
+            },
             until: pull.until,
-            first_sync: if joins { Some(Seq::new(u64::MAX)) } else { first_sync },
+            first_sync: if joins {
+                Some(Seq::new(u64::MAX))
+            } else {
+                first_sync
+            },
             window,
             credits: window,
-            batch: usize::try_from(pull.batch).unwrap_or(usize::MAX).clamp(1, limits.page_records),
+            batch: usize::try_from(pull.batch)
+                .unwrap_or(usize::MAX)
+                .clamp(1, limits.page_records),
             sent: pull.after,
             cursor: pull.after,
             answered: false,
@@ -94,7 +115,9 @@ impl Session {
     }
 
     pub(super) fn more(&mut self, more: More) {
-        let State::Open(open) = &mut self.state else { return };
+        let State::Open(open) = &mut self.state else {
+            return;
+        };
         let Some(pull) = &mut open.pull else { return };
         if pull.id == more.id && more.applied <= pull.sent {
             pull.credits = (pull.credits + 1).min(pull.window);
@@ -103,15 +126,21 @@ impl Session {
     }
 
     pub(super) fn head_moved(&mut self, head: Seq) {
-        let State::Open(open) = &mut self.state else { return };
+        let State::Open(open) = &mut self.state else {
+            return;
+        };
         open.log.head = open.log.head.max(head);
         self.pump();
     }
 
     pub(super) fn feed_read(&mut self, ticket: u64, result: EngineResult<FeedPage>) {
-        let State::Open(open) = &mut self.state else { return };
+        let State::Open(open) = &mut self.state else {
+            return;
+        };
         let Some(pull) = &mut open.pull else { return };
-        let Some(reading) = pull.reading.take_if(|reading| reading.ticket == ticket) else { return };
+        let Some(reading) = pull.reading.take_if(|reading| reading.ticket == ticket) else {
+            return;
+        };
         let page = match result {
             Ok(page) => page,
             Err(EngineError::Fatal(message)) => return self.fail(codes::INTERNAL, message),
@@ -137,11 +166,17 @@ impl Session {
     pub(super) fn pump(&mut self) {
         let message_bytes = self.config.limits.wire.message_bytes;
         loop {
-            let State::Open(open) = &mut self.state else { return };
+            let State::Open(open) = &mut self.state else {
+                return;
+            };
             if open.stopping {
                 return;
             }
-            let own = Own { echo: &open.echo, client: open.greeting.client, pushing: !open.pushes.is_empty() };
+            let own = Own {
+                echo: &open.echo,
+                client: open.greeting.client,
+                pushing: !open.pushes.is_empty(),
+            };
             let head = open.log.head;
             let Some(pull) = &mut open.pull else { return };
             if pull.credits == 0 || pull.reading.is_some() {
@@ -156,7 +191,11 @@ impl Session {
                 self.send(page);
             } else if pull.has_more(head) {
                 // The doorbell rings behind the outcomes: up to there, own records are known as own.
-                let until = if own.pushing { Some(pull.until.unwrap_or(head).min(head)) } else { pull.until };
+                let until = if own.pushing {
+                    Some(pull.until.unwrap_or(head).min(head))
+                } else {
+                    pull.until
+                };
                 let request = ReadRequest {
                     after: pull.cursor,
                     until,
@@ -198,7 +237,11 @@ impl Pulling {
     /// The next page of what was read, if there is one to send now.
     fn next_page(&mut self, own: &Own<'_>, head: Seq, message_bytes: usize) -> Option<Page> {
         let mut ahead = self.ahead.take()?;
-        let most = if ahead.complete { usize::MAX } else { self.batch };
+        let most = if ahead.complete {
+            usize::MAX
+        } else {
+            self.batch
+        };
         let mut builder = PageBuilder::new(message_bytes);
         while builder.len() < most
             && let Some(record) = ahead.records.front()
@@ -250,7 +293,12 @@ impl Open {
     fn follow(&mut self, epoch: Epoch, head: Seq) {
         if self.log.epoch != epoch {
             let first = self.log.head.next();
-            let epochs = self.log.epochs.iter().copied().chain([EpochStart { epoch, first }]);
+            let epochs = self
+                .log
+                .epochs
+                .iter()
+                .copied()
+                .chain([EpochStart { epoch, first }]);
             self.log.epochs = epochs.collect();
             self.log.epoch = epoch;
         }

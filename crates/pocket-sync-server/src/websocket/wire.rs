@@ -47,7 +47,14 @@ pub(super) struct Wire<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn new(socket: WebSocketStream<Meter<S>>, patience: Duration) -> Self {
-        Self { socket, unsent: VecDeque::new(), unsent_bytes: 0, dirty: false, patience, stalled: None }
+        Self {
+            socket,
+            unsent: VecDeque::new(),
+            unsent_bytes: 0,
+            dirty: false,
+            patience,
+            stalled: None,
+        }
     }
 
     /// Sends a message, as soon as the socket takes it.
@@ -85,15 +92,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 Some(Ok(Message::Binary(frame))) => return Poll::Ready(Turn::Frame(frame)),
                 Some(Ok(Message::Text(_))) => {
                     let message = "messages are binary, not text".to_owned();
-                    return Poll::Ready(Turn::Bad { code: codes::BAD_FRAME, message });
+                    return Poll::Ready(Turn::Bad {
+                        code: codes::BAD_FRAME,
+                        message,
+                    });
                 }
                 // The socket answers pings by itself; the answer goes out with the next flush.
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => self.dirty = true,
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
+                    self.dirty = true
+                }
                 Some(Err(Error::Capacity(error))) => {
-                    return Poll::Ready(Turn::Bad { code: codes::TOO_LARGE, message: error.to_string() });
+                    return Poll::Ready(Turn::Bad {
+                        code: codes::TOO_LARGE,
+                        message: error.to_string(),
+                    });
                 }
                 Some(Err(error @ (Error::Protocol(_) | Error::Utf8(_)))) => {
-                    return Poll::Ready(Turn::Bad { code: codes::BAD_FRAME, message: error.to_string() });
+                    return Poll::Ready(Turn::Bad {
+                        code: codes::BAD_FRAME,
+                        message: error.to_string(),
+                    });
                 }
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return Poll::Ready(Turn::Gone),
             }
@@ -139,18 +157,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let goodbye = async {
             std::future::poll_fn(|context| self.poll_write(context)).await?;
             let cut = reason.floor_char_boundary(REASON_BYTES.min(reason.len()));
-            let frame = CloseFrame { code: CloseCode::from(code), reason: reason[..cut].into() };
+            let frame = CloseFrame {
+                code: CloseCode::from(code),
+                reason: reason[..cut].into(),
+            };
             self.socket.send(Message::Close(Some(frame))).await?;
             // A socket closed with unread bytes in it may take back what was sent, so the rest is read first.
             let until = self.received() + DISCARDED;
+            let mut answered = false;
             while self.received() < until
                 && let Some(message) = self.socket.next().await
             {
-                message?;
+                answered |= message?.is_close();
             }
-            Ok::<(), Error>(())
+            Ok::<bool, Error>(answered)
         };
-        if matches!(tokio::time::timeout(patience, goodbye).await, Ok(Err(_))) {
+        if matches!(
+            tokio::time::timeout(patience, goodbye).await,
+            Ok(Err(_) | Ok(false))
+        ) {
             // What follows a broken frame cannot be understood, only thrown away.
             let _ = tokio::time::timeout(patience, self.discard()).await;
         }
@@ -162,7 +187,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         while self.received() < until {
             let mut buffer = ReadBuf::new(&mut bytes);
             let stream = self.socket.get_mut();
-            let read = std::future::poll_fn(|context| Pin::new(&mut *stream).poll_read(context, &mut buffer)).await;
+            let read = std::future::poll_fn(|context| {
+                Pin::new(&mut *stream).poll_read(context, &mut buffer)
+            })
+            .await;
             if read.is_err() || buffer.filled().is_empty() {
                 return;
             }
@@ -180,7 +208,11 @@ pub(super) struct Meter<S> {
 
 impl<S> Meter<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, received: 0, sent: 0 }
+        Self {
+            stream,
+            received: 0,
+            sent: 0,
+        }
     }
 }
 
@@ -198,7 +230,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Meter<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Meter<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
         self.sent += written as u64;
         Poll::Ready(Ok(written))

@@ -1,5 +1,11 @@
 //! What the tests share: an environment of their own, an engine, and a client that writes.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses a part of it"
+)]
+
+pub mod peer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,8 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::FutureExt;
 use pocket_core::{
-    Body, Change, ChangeKind, ClientId, CollectionName, DocumentId, DocumentLimits, Env, Hlc, Map, Mutation,
-    MutationContent, MutationNumber, Outcome, Revision, SessionToken, Timestamp,
+    Body, Change, ChangeKind, ClientId, CollectionName, DocumentId, DocumentLimits, Env, Hlc, Map,
+    Mutation, MutationContent, MutationNumber, Outcome, Revision, SessionToken, Timestamp,
 };
 use pocket_storage::Storage;
 use pocket_sync_server::decide::{DocumentKey, PushRequest};
@@ -32,13 +38,20 @@ impl Env for TestEnv {
 
     fn random(&self, bytes: &mut [u8]) {
         let number = self.0.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-        bytes.iter_mut().zip(number.iter().cycle()).for_each(|(byte, from)| *byte = *from);
+        bytes
+            .iter_mut()
+            .zip(number.iter().cycle())
+            .for_each(|(byte, from)| *byte = *from);
     }
 }
 
 pub fn engine(storage: Arc<dyn Storage>) -> EmbeddedEngine {
     static ENGINES: AtomicU64 = AtomicU64::new(1);
-    engine_with(storage, ENGINES.fetch_add(1, Ordering::Relaxed), Limits::default())
+    engine_with(
+        storage,
+        ENGINES.fetch_add(1, Ordering::Relaxed),
+        Limits::default(),
+    )
 }
 
 pub fn engine_with(storage: Arc<dyn Storage>, seed: u64, limits: Limits) -> EmbeddedEngine {
@@ -60,7 +73,10 @@ pub fn rev(counter: u64, by: u8) -> Revision {
 /// `id` in `todos`, or `collection/id`.
 pub fn key(name: &str) -> DocumentKey {
     let (collection, id) = name.split_once('/').unwrap_or(("todos", name));
-    DocumentKey { collection: CollectionName::new(collection).unwrap(), id: DocumentId::new(id).unwrap() }
+    DocumentKey {
+        collection: CollectionName::new(collection).unwrap(),
+        id: DocumentId::new(id).unwrap(),
+    }
 }
 
 pub fn body(name: &str) -> Body {
@@ -83,7 +99,14 @@ impl Writer {
     pub fn attach(engine: &dyn Engine, number: u8) -> Self {
         let attached = attach(engine, number, None);
         let session = attached.session;
-        Self { number, attached, session, next: 1, counter: 0, revs: BTreeMap::new() }
+        Self {
+            number,
+            attached,
+            session,
+            next: 1,
+            counter: 0,
+            revs: BTreeMap::new(),
+        }
     }
 
     pub fn attach_again(&mut self, engine: &dyn Engine) -> SessionToken {
@@ -108,8 +131,17 @@ impl Writer {
                 let rev = rev(self.counter, self.number);
                 self.revs.insert((*name).to_owned(), rev);
                 let DocumentKey { collection, id } = key(name);
-                let change = Change { collection, id, rev, base: *base, kind: ChangeKind::Put(body(name)) };
-                Ok(Mutation { number, content: MutationContent::Changes(vec![change]) })
+                let change = Change {
+                    collection,
+                    id,
+                    rev,
+                    base: *base,
+                    kind: ChangeKind::Put(body(name)),
+                };
+                Ok(Mutation {
+                    number,
+                    content: MutationContent::Changes(vec![change]),
+                })
             })
             .collect();
         PushRequest {
@@ -123,9 +155,17 @@ impl Writer {
         }
     }
 
-    pub fn commit(&mut self, engine: &dyn Engine, documents: &[(&str, Option<Revision>)]) -> Vec<Outcome> {
+    pub fn commit(
+        &mut self,
+        engine: &dyn Engine,
+        documents: &[(&str, Option<Revision>)],
+    ) -> Vec<Outcome> {
         let push = self.push(documents);
-        let committed = engine.commit(&ns(), &[push]).now_or_never().unwrap().unwrap();
+        let committed = engine
+            .commit(&ns(), &[push])
+            .now_or_never()
+            .unwrap()
+            .unwrap();
         let answer = committed.answers.into_iter().next().unwrap();
         assert_eq!(answer.refusal, None);
         answer.outcomes
@@ -133,6 +173,14 @@ impl Writer {
 }
 
 fn attach(engine: &dyn Engine, number: u8, presented: Option<SessionToken>) -> Attached {
-    let request = AttachRequest { user: "ann".into(), client: client(number), presented };
-    engine.attach(&ns(), &request).now_or_never().unwrap().unwrap()
+    let request = AttachRequest {
+        user: "ann".into(),
+        client: client(number),
+        presented,
+    };
+    engine
+        .attach(&ns(), &request)
+        .now_or_never()
+        .unwrap()
+        .unwrap()
 }

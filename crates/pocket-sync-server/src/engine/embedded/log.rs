@@ -56,7 +56,11 @@ pub(super) struct Sight {
 
 impl Log {
     pub(super) fn new(namespace: &Namespace) -> Self {
-        Self { keys: Keys::new(namespace), writer: tokio::sync::Mutex::new(()), shared: Mutex::default() }
+        Self {
+            keys: Keys::new(namespace),
+            writer: tokio::sync::Mutex::new(()),
+            shared: Mutex::default(),
+        }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -107,7 +111,10 @@ impl Log {
         let mut shared = self.shared();
         shared.in_flight = true;
         shared.begun += 1;
-        Commit { log: self, ended: false }
+        Commit {
+            log: self,
+            ended: false,
+        }
     }
 
     // Nothing panics between two writes under this lock that belong together, so a poisoned one is taken as it is.
@@ -135,7 +142,9 @@ impl Commit<'_> {
         match result {
             Ok(()) => match shared.open.as_mut() {
                 Some(open) => Ok(publish(open)),
-                None => Err(StorageError::Backend("the log was closed during a commit".to_owned())),
+                None => Err(StorageError::Backend(
+                    "the log was closed during a commit".to_owned(),
+                )),
             },
             Err(StorageError::Conflict) => {
                 shared.open = None;
@@ -166,8 +175,11 @@ impl Drop for Commit<'_> {
 
 impl Open {
     pub(super) fn new(row: LogRow, history: HistoryRow, stored: Bytes, tail_bytes: usize) -> Self {
-        let epochs: Arc<[EpochStart]> =
-            history.epochs.into_iter().map(|(epoch, first)| EpochStart { epoch, first }).collect();
+        let epochs: Arc<[EpochStart]> = history
+            .epochs
+            .into_iter()
+            .map(|(epoch, first)| EpochStart { epoch, first })
+            .collect();
         let state = LogState {
             lineage: history.lineage,
             epochs,
@@ -176,7 +188,13 @@ impl Open {
             horizon: row.horizon,
         };
         let tail = Tail::new(row.head, tail_bytes);
-        Self { state, row, stored, tail, clients: HashMap::new() }
+        Self {
+            state,
+            row,
+            stored,
+            tail,
+            clients: HashMap::new(),
+        }
     }
 
     /// Keeps clients in memory, at most `limit`.
@@ -206,7 +224,14 @@ pub(super) fn create(env: &dyn Env) -> (LogRow, HistoryRow) {
         later: Later,
     };
     let lineage = Lineage::from_bytes(random_bytes(env));
-    (row, HistoryRow { lineage, epochs: Vec::new(), later: Later })
+    (
+        row,
+        HistoryRow {
+            lineage,
+            epochs: Vec::new(),
+            later: Later,
+        },
+    )
 }
 
 /// Begins an opening of the log.

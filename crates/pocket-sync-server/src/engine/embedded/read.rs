@@ -46,27 +46,50 @@ impl EmbeddedEngine {
         Err(busy())
     }
 
-    pub(super) async fn read_documents(&self, log: &Log, documents: &[DocumentKey]) -> EngineResult<Fetched> {
+    pub(super) async fn read_documents(
+        &self,
+        log: &Log,
+        documents: &[DocumentKey],
+    ) -> EngineResult<Fetched> {
         for _ in 0..ATTEMPTS {
             let seen = log.sight(|open| {
-                documents.iter().map(|key| open.tail.record(key).cloned()).collect::<Vec<_>>()
+                documents
+                    .iter()
+                    .map(|key| open.tail.record(key).cloned())
+                    .collect::<Vec<_>>()
             });
             let Some((before, mut records)) = seen else {
                 self.open_for_reading(log).await?;
                 continue;
             };
-            let is_missing = |(_, record): &(&DocumentKey, &mut Option<EncodedRecord>)| record.is_none();
-            let missing: Vec<_> = documents.iter().zip(&mut records).filter(is_missing).collect();
-            let keys: Vec<_> = missing.iter().map(|(key, _)| log.keys.document(&key.collection, &key.id)).collect();
+            let is_missing =
+                |(_, record): &(&DocumentKey, &mut Option<EncodedRecord>)| record.is_none();
+            let missing: Vec<_> = documents
+                .iter()
+                .zip(&mut records)
+                .filter(is_missing)
+                .collect();
+            let keys: Vec<_> = missing
+                .iter()
+                .map(|(key, _)| log.keys.document(&key.collection, &key.id))
+                .collect();
             let mut after = before;
             if !keys.is_empty() {
-                let values = self.inner.storage.get_many(&keys).await.map_err(read_error)?;
+                let values = self
+                    .inner
+                    .storage
+                    .get_many(&keys)
+                    .await
+                    .map_err(read_error)?;
                 for (((key, slot), at), value) in missing.into_iter().zip(&keys).zip(values) {
                     let Some(value) = value else { continue };
-                    let record = stored::open_record(at, &value, key.collection.clone(), key.id.clone());
+                    let record =
+                        stored::open_record(at, &value, key.collection.clone(), key.id.clone());
                     *slot = Some(EncodedRecord::encode(&record.map_err(damaged)?));
                 }
-                let Some(settled) = self.settled(log, before).await else { continue };
+                let Some(settled) = self.settled(log, before).await else {
+                    continue;
+                };
                 after = settled;
             }
             let records: Vec<_> = records.into_iter().flatten().collect();
@@ -74,7 +97,11 @@ impl EmbeddedEngine {
                 self.rejoin(log).await;
                 continue;
             }
-            return Ok(Fetched { epoch: after.epoch, head: after.head, records });
+            return Ok(Fetched {
+                epoch: after.epoch,
+                head: after.head,
+                records,
+            });
         }
         Err(busy())
     }
@@ -105,9 +132,17 @@ impl EmbeddedEngine {
 
     /// Reads the feed behind `request.after` up to `last`, and tells the newest place of a record that it passed over
     /// because it was superseded meanwhile.
-    async fn scan(&self, log: &Log, request: &ReadRequest, last: Seq) -> EngineResult<(Stretch, Seq)> {
+    async fn scan(
+        &self,
+        log: &Log,
+        request: &ReadRequest,
+        last: Seq,
+    ) -> EngineResult<(Stretch, Seq)> {
         let (entries, end) = self.scan_feed(log, request, last).await?;
-        let mut stretch = Stretch { end: request.after, records: Vec::new() };
+        let mut stretch = Stretch {
+            end: request.after,
+            records: Vec::new(),
+        };
         let mut newest = Seq::ZERO;
         let mut bytes = 0;
         let mut step = FIRST_RECORDS;
@@ -115,8 +150,16 @@ impl EmbeddedEngine {
         while !rest.is_empty() {
             let (now, later) = rest.split_at(step.min(rest.len()));
             rest = later;
-            let keys: Vec<_> = now.iter().map(|(_, key)| log.keys.document(&key.collection, &key.id)).collect();
-            let values = self.inner.storage.get_many(&keys).await.map_err(read_error)?;
+            let keys: Vec<_> = now
+                .iter()
+                .map(|(_, key)| log.keys.document(&key.collection, &key.id))
+                .collect();
+            let values = self
+                .inner
+                .storage
+                .get_many(&keys)
+                .await
+                .map_err(read_error)?;
             for (((seq, key), at), value) in now.iter().zip(&keys).zip(values) {
                 let Some(value) = value else {
                     return Err(EngineError::Fatal(format!(
@@ -124,7 +167,8 @@ impl EmbeddedEngine {
                         key.id, key.collection
                     )));
                 };
-                let record = stored::open_record(at, &value, key.collection.clone(), key.id.clone());
+                let record =
+                    stored::open_record(at, &value, key.collection.clone(), key.id.clone());
                 let record = record.map_err(damaged)?;
                 if record.seq != *seq {
                     // Superseded while we read: it stands further on in the feed.
@@ -161,17 +205,31 @@ impl EmbeddedEngine {
             let step = SCAN_STEP.min(request.records.max(1));
             let range = log.keys.feed_range(end, last);
             let limit = ScanLimit::entries(step).bytes(usize::MAX);
-            let found = self.inner.storage.scan(range, limit, Direction::Forward).await.map_err(read_error)?;
+            let found = self
+                .inner
+                .storage
+                .scan(range, limit, Direction::Forward)
+                .await
+                .map_err(read_error)?;
             let reached = found.len() < step;
             scanned += found.len();
             for (at, value) in found {
-                let seq = log.keys.feed_seq(&at).ok_or_else(|| damaged(stored::damaged("a key of the feed")))?;
+                let seq = log
+                    .keys
+                    .feed_seq(&at)
+                    .ok_or_else(|| damaged(stored::damaged("a key of the feed")))?;
                 let row: FeedRow = stored::open(&at, &value).map_err(damaged)?;
                 if request.wants(&row.collection) {
                     if wanted.len() >= request.records {
                         return Ok((wanted, end));
                     }
-                    wanted.push((seq, DocumentKey { collection: row.collection, id: row.id }));
+                    wanted.push((
+                        seq,
+                        DocumentKey {
+                            collection: row.collection,
+                            id: row.id,
+                        },
+                    ));
                 }
                 end = seq;
             }
