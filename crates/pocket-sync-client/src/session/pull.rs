@@ -38,6 +38,8 @@ struct Reading {
 #[derive(Debug, PartialEq, Eq)]
 enum Arrival {
     Taken,
+    /// It says what is known: nothing has to be stored.
+    Nothing,
     /// It belongs to an earlier pull, or came twice.
     Ignored,
     /// One before it is missing.
@@ -135,14 +137,19 @@ impl Pulling {
         id: u32,
         page: IncomingPage,
         joining: Option<&CollectionName>,
+        known: bool,
         now: Moment,
     ) -> Arrival {
         let held = self.inbox.len() + usize::from(self.applying.is_some());
         let Some(reading) = self.reading.as_mut().filter(|reading| reading.id == id) else {
             return Arrival::Ignored;
         };
-        if reading.joining.as_ref() != joining || page.end < reading.next {
+        if reading.joining.as_ref() != joining || page.start < reading.next {
             return Arrival::Ignored;
+        }
+        if page.start == reading.next && known && held == 0 {
+            self.moved_at = now;
+            return Arrival::Nothing;
         }
         if page.start != reading.next {
             return Arrival::OutOfOrder;
@@ -231,12 +238,24 @@ impl Session {
             Err(error) => return self.broken(error.into()),
         };
         live.told_head(page.head, now);
+        let known = records.is_empty() && page.end == page.start && page.joining.is_none();
+        let known = known
+            && self.store.replica().is_some_and(|replica| {
+                replica.waiting == 0 && replica.checkpoint.epoch == Some(page.epoch)
+            });
         let incoming = incoming(page, records);
         match live
             .pull
-            .arrive(page.id, incoming, page.joining.as_ref(), now)
+            .arrive(page.id, incoming, page.joining.as_ref(), known, now)
         {
             Arrival::Taken | Arrival::Ignored => {}
+            Arrival::Nothing => self.send(
+                &More {
+                    id: page.id,
+                    applied: page.end,
+                }
+                .into(),
+            ),
             Arrival::OutOfOrder => live.pull.read_again_at(now),
             Arrival::TooMany => {
                 self.broken(SyncError::retryable(
