@@ -1,23 +1,28 @@
 //! The suite that every backend passes: one list of cases, each quoting the promise that it shows.
 //!
 //! ```
-//! # use std::sync::Arc;
-//! # use pocket_storage::{BoxFuture, Result, Storage, conformance::{self, Place}};
-//! # trait Open { fn open_at(path: &str) -> Result<Arc<dyn Storage>>; }
-//! # fn example<MyStorage: Open>() {
-//! struct Directory(tempfile::TempDir);
-//! # mod tempfile { pub struct TempDir; impl TempDir { pub fn path_text(&self) -> &str { "" } } }
+//! use std::sync::Arc;
+//! use pocket_storage::conformance::{self, Place};
+//! use pocket_storage::{BoxFuture, Result, Storage};
 //!
-//! # struct For<T>(Directory, std::marker::PhantomData<fn() -> T>);
-//! # impl<MyStorage: Open + 'static> Place for For<MyStorage> {
-//! // impl Place for Directory
-//! fn open(&self) -> BoxFuture<'_, Result<Arc<dyn Storage>>> {
-//! # let this = &self.0;
-//!     Box::pin(async { MyStorage::open_at(this.0.path_text()) })
+//! /// Opens the store at one place, again and again.
+//! struct At<F>(F);
+//!
+//! impl<F: Fn() -> Result<Arc<dyn Storage>> + Send + Sync> Place for At<F> {
+//!     fn open(&self) -> BoxFuture<'_, Result<Arc<dyn Storage>>> {
+//!         Box::pin(async { (self.0)() })
+//!     }
 //! }
-//! # }
-//! // conformance::run(|| Directory(tempfile::tempdir().unwrap())).await;
-//! # }
+//!
+//! async fn my_storage_keeps_the_contract(open: fn(u32) -> Result<Arc<dyn Storage>>) {
+//!     let mut place = 0;
+//!     conformance::run(|| {
+//!         place += 1;
+//!         let here = place;
+//!         At(move || open(here))
+//!     })
+//!     .await;
+//! }
 //! ```
 
 mod commits;
