@@ -147,7 +147,9 @@ impl Authenticator for TokenTable {
 fn hashed_user(digest: &[u8; 32]) -> Arc<str> {
     let mut user = String::from("token-");
     for byte in &digest[..8] {
-        user.push_str(&format!("{byte:02x}"));
+        user.extend(
+            [byte >> 4, byte & 15].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])),
+        );
     }
     user.into()
 }

@@ -44,7 +44,7 @@ impl<T> Joiner<T> {
     }
 
     /// Takes the pushes of the next commit, in order: as many as fit, and at least one if any waits.
-    pub fn next(&mut self) -> (Vec<PushRequest>, Vec<T>) {
+    pub fn next_commit(&mut self) -> (Vec<PushRequest>, Vec<T>) {
         let (mut changes, mut bytes) = (0, 0);
         let fits = |(push, _): &(PushRequest, T)| {
             changes += push.changes();
@@ -119,7 +119,7 @@ async fn run(
         while let Ok(Waiting { push, answer }) = receiver.try_recv() {
             joiner.push(push, answer);
         }
-        let (pushes, answers) = joiner.next();
+        let (pushes, answers) = joiner.next_commit();
         // A defect in one commit must not end the namespace; the engine opens the log anew behind it.
         let commit = AssertUnwindSafe(engine.commit(&namespace, &pushes))
             .catch_unwind()
@@ -139,9 +139,9 @@ async fn run(
             }
             Err(error) => {
                 tracing::warn!(%namespace, %error, "a commit failed");
-                answers
-                    .into_iter()
-                    .for_each(|answer| answer(Err(error.clone())));
+                for answer in answers {
+                    answer(Err(error.clone()));
+                }
             }
         }
     }
@@ -172,11 +172,15 @@ mod tests {
             .into_iter()
             .enumerate()
             .for_each(|(tag, bytes)| joiner.push(push(bytes), tag));
-        assert_eq!(joiner.next().1, [0, 1]);
-        assert_eq!(joiner.next().1, [2]);
-        assert_eq!(joiner.next().1, [3], "a push over the bound goes alone");
-        assert_eq!(joiner.next().1, [4]);
+        assert_eq!(joiner.next_commit().1, [0, 1]);
+        assert_eq!(joiner.next_commit().1, [2]);
+        assert_eq!(
+            joiner.next_commit().1,
+            [3],
+            "a push over the bound goes alone"
+        );
+        assert_eq!(joiner.next_commit().1, [4]);
         assert!(joiner.is_empty());
-        assert!(joiner.next().1.is_empty());
+        assert!(joiner.next_commit().1.is_empty());
     }
 }

@@ -153,6 +153,13 @@ fn refusal_text(refusal: AttachRefusal) -> &'static str {
     }
 }
 
+impl From<pocket_core::Error> for EngineError {
+    /// What is stored cannot be read.
+    fn from(error: pocket_core::Error) -> Self {
+        Self::Fatal(error.to_string())
+    }
+}
+
 /// What an engine answers.
 pub type EngineResult<T> = Result<T, EngineError>;
 

@@ -44,16 +44,11 @@ pub(crate) async fn upgraded(server: SyncServer, upgrade: OnUpgrade, token: Opti
     // The bare socket where it is one, so that no layer of the HTTP server stays in between.
     match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(Parts { io, read_buf, .. }) => {
-            serve(server.inner, io.into_inner(), read_buf.to_vec(), token).await
+            serve(server.inner, io.into_inner(), read_buf.to_vec(), token).await;
         }
         Err(upgraded) => {
-            serve(
-                server.inner,
-                TokioIo::<Upgraded>::new(upgraded),
-                Vec::new(),
-                token,
-            )
-            .await
+            let stream = TokioIo::<Upgraded>::new(upgraded);
+            serve(server.inner, stream, Vec::new(), token).await;
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The embedded engine over the reference store: one order, exactly once, whatever the store does.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod common;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! The server over real sockets, spoken to by a client that knows nothing but the protocol.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod common;
 
 use std::sync::Arc;
@@ -81,7 +83,12 @@ async fn a_server_on_redb_goes_on_where_it_was_stopped() {
     let mut bob = Peer::join(running.address, 2, None).await;
     bob.pull(None, 0).await;
     let read = bob.catch_up().await;
-    assert_eq!(read.iter().map(|id| id.as_str()).collect::<Vec<_>>(), names);
+    assert_eq!(
+        read.iter()
+            .map(pocket_core::DocumentId::as_str)
+            .collect::<Vec<_>>(),
+        names
+    );
     running.stop().await;
 }
 
@@ -287,7 +294,12 @@ async fn a_reader_that_stalls_costs_others_nothing_and_reads_on_later() {
                 .map(|record| record.id),
         );
     }
-    assert_eq!(read.iter().map(|id| id.as_str()).collect::<Vec<_>>(), names);
+    assert_eq!(
+        read.iter()
+            .map(pocket_core::DocumentId::as_str)
+            .collect::<Vec<_>>(),
+        names
+    );
     let mut late = Vec::new();
     while late.len() < names.len() {
         late.extend(

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use pocket_core::mutants::active;
-use pocket_core::{Env, Seq, SessionToken, random_bytes};
+use pocket_core::{Env, Mutation, Seq, SessionToken, random_bytes};
 use pocket_storage::{Batch, Durability, Storage, StorageError};
 use pocket_sync_protocol::EncodedRecord;
 
@@ -86,12 +86,7 @@ impl EmbeddedEngine {
                     None if missing_clients.contains(&push.client) => {}
                     None => missing_clients.push(push.client),
                 }
-                for change in push
-                    .mutations
-                    .iter()
-                    .flatten()
-                    .flat_map(|mutation| mutation.changes())
-                {
+                for change in push.mutations.iter().flatten().flat_map(Mutation::changes) {
                     let key = DocumentKey::of(change);
                     if overlay.has(&key) {
                         continue;
@@ -124,7 +119,7 @@ impl EmbeddedEngine {
         let mut found = keys.iter().zip(&values);
         for (key, (at, value)) in missing_documents.into_iter().zip(&mut found) {
             if let Some(value) = value {
-                let row = stored::open_record_row(at, value).map_err(damaged)?;
+                let row = stored::open_record_row(at, value)?;
                 let current = Current {
                     rev: row.rev,
                     seq: row.seq,
@@ -135,7 +130,7 @@ impl EmbeddedEngine {
         }
         for (client, (at, value)) in missing_clients.into_iter().zip(found) {
             if let Some(value) = value {
-                let record = ClientRecord::open(at, value).map_err(damaged)?;
+                let record = ClientRecord::open(at, value)?;
                 overlay.load_client(client, record);
             }
         }
@@ -146,7 +141,7 @@ impl EmbeddedEngine {
     async fn store(&self, log: &Log, writes: WriteSet) -> Result<Seq, StorageError> {
         let (before, row) = log
             .with_open(|open| (open.stored.clone(), open.row.clone()))
-            .map_err(closed)?;
+            .map_err(|error| StorageError::Backend(error.to_string()))?;
         let mut batch = Batch::new();
         let log_key = log.keys.log();
         let row = stored::LogRow {
@@ -285,8 +280,7 @@ impl EmbeddedEngine {
         let known = before
             .as_ref()
             .map(|value| ClientRecord::open(&key, value))
-            .transpose()
-            .map_err(damaged)?;
+            .transpose()?;
         let token = SessionToken::from_bytes(random_bytes(&*self.inner.env));
         let now = self.inner.env.now();
         let record = decide::attach(now, known, &request.user, request.presented, token)
@@ -422,14 +416,6 @@ impl fmt::Debug for EmbeddedEngine {
 
 fn busy() -> EngineError {
     EngineError::NotApplied("another server keeps writing to this store".to_owned())
-}
-
-fn closed(error: EngineError) -> StorageError {
-    StorageError::Backend(error.to_string())
-}
-
-fn damaged(error: pocket_core::Error) -> EngineError {
-    EngineError::Fatal(error.to_string())
 }
 
 fn read_error(error: StorageError) -> EngineError {

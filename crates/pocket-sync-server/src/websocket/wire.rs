@@ -99,7 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 }
                 // The socket answers pings by itself; the answer goes out with the next flush.
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
-                    self.dirty = true
+                    self.dirty = true;
                 }
                 Some(Err(Error::Capacity(error))) => {
                     return Poll::Ready(Turn::Bad {
@@ -156,7 +156,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) async fn close(mut self, code: u16, reason: &str, patience: Duration) {
         let goodbye = async {
             std::future::poll_fn(|context| self.poll_write(context)).await?;
-            let cut = reason.floor_char_boundary(REASON_BYTES.min(reason.len()));
+            let fits = |end: &usize| *end <= REASON_BYTES && reason.is_char_boundary(*end);
+            let cut = (0..=reason.len()).rev().find(fits).unwrap_or_default();
             let frame = CloseFrame {
                 code: CloseCode::from(code),
                 reason: reason[..cut].into(),
@@ -182,6 +183,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     async fn discard(&mut self) {
+        // Nothing more comes from here: whoever waits for the end need not wait for our patience.
+        let stream = self.socket.get_mut();
+        let end = std::future::poll_fn(|context| Pin::new(&mut *stream).poll_shutdown(context));
+        if end.await.is_err() {
+            return;
+        }
         let mut bytes = [0; 4_096];
         let until = self.received() + DISCARDED;
         while self.received() < until {

@@ -2,7 +2,7 @@
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "each test file uses a part of it"
+    reason = "helpers of tests; each test file uses a part of them"
 )]
 
 pub mod peer;

@@ -9,7 +9,7 @@ use pocket_storage::{Direction, ScanLimit};
 use pocket_sync_protocol::EncodedRecord;
 
 use super::log::{Log, Sight};
-use super::{ATTEMPTS, EmbeddedEngine, busy, damaged, read_error};
+use super::{ATTEMPTS, EmbeddedEngine, busy, read_error};
 use crate::decide::DocumentKey;
 use crate::engine::{EngineError, EngineResult, FeedPage, Fetched, ReadRequest};
 use crate::feed::Stretch;
@@ -85,7 +85,7 @@ impl EmbeddedEngine {
                     let Some(value) = value else { continue };
                     let record =
                         stored::open_record(at, &value, key.collection.clone(), key.id.clone());
-                    *slot = Some(EncodedRecord::encode(&record.map_err(damaged)?));
+                    *slot = Some(EncodedRecord::encode(&record?));
                 }
                 let Some(settled) = self.settled(log, before).await else {
                     continue;
@@ -169,7 +169,7 @@ impl EmbeddedEngine {
                 };
                 let record =
                     stored::open_record(at, &value, key.collection.clone(), key.id.clone());
-                let record = record.map_err(damaged)?;
+                let record = record?;
                 if record.seq != *seq {
                     // Superseded while we read: it stands further on in the feed.
                     newest = newest.max(record.seq);
@@ -217,8 +217,8 @@ impl EmbeddedEngine {
                 let seq = log
                     .keys
                     .feed_seq(&at)
-                    .ok_or_else(|| damaged(stored::damaged("a key of the feed")))?;
-                let row: FeedRow = stored::open(&at, &value).map_err(damaged)?;
+                    .ok_or_else(|| stored::damaged("a key of the feed"))?;
+                let row: FeedRow = stored::open(&at, &value)?;
                 if request.wants(&row.collection) {
                     if wanted.len() >= request.records {
                         return Ok((wanted, end));

@@ -1,4 +1,4 @@
-use pocket_core::{Body, DocumentLimits, Map};
+use pocket_core::{Body, CollectionName, DocumentId, DocumentLimits, Map, RecordState, Revision};
 use pocket_sync_protocol::BadMutation;
 
 use super::*;
@@ -32,6 +32,7 @@ fn put(id: &str, rev: Revision, base: Option<Revision>) -> Change {
     change(id, rev, base, ChangeKind::Put(body))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a push holds results")]
 fn mutation(number: u64, changes: Vec<Change>) -> PushedMutation {
     Ok(Mutation {
         number: MutationNumber::new(number),

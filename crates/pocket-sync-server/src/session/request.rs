@@ -1,0 +1,161 @@
+//! Requests of an open session that are answered once: pushes and fetches.
+
+use std::sync::Arc;
+
+use pocket_sync_protocol::{Fetch, Outcomes, PageBuilder, Push, Records, codes};
+
+use super::{Effect, InFlight, Session, State};
+use crate::decide::{DocumentKey, PushAnswer, PushRequest, Refusal};
+use crate::engine::{EngineError, EngineResult, Fetched};
+
+impl Session {
+    pub(super) fn push(&mut self, push: &Push, bytes: usize) {
+        let State::Open(open) = &mut self.state else {
+            return;
+        };
+        if open.pushes.len() >= self.config.limits.wire.pushes {
+            return self.refuse(push.id, codes::RETRY_LATER, "too many pushes are in flight");
+        }
+        if open.has_foreign_checkpoint() {
+            let message = "the checkpoint of the hello is not part of this log's history, so nothing is taken";
+            return self.refuse(push.id, codes::UNKNOWN_EPOCH, message);
+        }
+        let limits = self.config.limits.wire.document_limits();
+        let mutations = match push.mutations(open.greeting.client, &limits) {
+            Ok(mutations) => mutations,
+            Err(error) => return self.fail(error.code(), error.to_string()),
+        };
+        let ticket = open.ticket();
+        open.pushes.push_back(InFlight {
+            ticket,
+            id: push.id,
+            bytes,
+        });
+        open.push_bytes += bytes;
+        let push = PushRequest {
+            user: Arc::clone(&open.greeting.user),
+            client: open.greeting.client,
+            session: open.session,
+            confirmed: push.confirmed,
+            first: push.first,
+            mutations,
+            bytes,
+        };
+        self.effects.push(Effect::Commit { ticket, push });
+    }
+
+    pub(super) fn committed(&mut self, ticket: u64, result: EngineResult<PushAnswer>) {
+        let State::Open(open) = &mut self.state else {
+            return;
+        };
+        let Some(place) = open.pushes.iter().position(|push| push.ticket == ticket) else {
+            return;
+        };
+        let Some(InFlight { id, bytes, .. }) = open.pushes.remove(place) else {
+            return;
+        };
+        open.push_bytes -= bytes;
+        match result {
+            Ok(answer) => self.answered(id, answer),
+            Err(EngineError::Fatal(message)) => return self.fail(codes::INTERNAL, message),
+            Err(error) => self.refuse(id, codes::RETRY_LATER, &error.to_string()),
+        }
+        self.stop_when_done();
+        self.pump();
+    }
+
+    fn answered(&mut self, id: u32, answer: PushAnswer) {
+        let gap = match answer.refusal {
+            Some(Refusal::Gap(expected)) => Some(expected),
+            _ => None,
+        };
+        if !answer.outcomes.is_empty() || gap.is_some() || answer.refusal.is_none() {
+            self.send(Outcomes {
+                id,
+                first: answer.first,
+                outcomes: answer.outcomes,
+                gap,
+            });
+        }
+        if let State::Open(open) = &mut self.state {
+            // Only now, behind the outcomes: from here on these records need not come back to their writer.
+            open.echo.add(answer.written);
+        }
+        match answer.refusal {
+            None | Some(Refusal::Gap(_)) => {}
+            Some(Refusal::UnknownNumber(number)) => {
+                let message =
+                    format!("mutation {number} was confirmed, and its outcome is no longer kept");
+                self.refuse(id, codes::UNKNOWN_NUMBER, &message);
+            }
+            Some(Refusal::Unconfirmed) => {
+                let message =
+                    "too many outcomes wait to be confirmed; confirm those that are stored";
+                self.refuse(id, codes::RETRY_LATER, message);
+            }
+            Some(Refusal::Replaced) => {
+                self.fail(
+                    codes::REPLACED,
+                    "a newer session of this client has begun".to_owned(),
+                );
+            }
+            Some(Refusal::OtherUser) => {
+                self.fail(
+                    codes::OTHER_USER,
+                    "this client id belongs to another user".to_owned(),
+                );
+            }
+        }
+    }
+
+    pub(super) fn fetch(&mut self, fetch: Fetch) {
+        let State::Open(open) = &mut self.state else {
+            return;
+        };
+        if fetch.documents.len() > self.config.limits.fetch_documents {
+            let message = format!(
+                "ask for at most {} documents at once",
+                self.config.limits.fetch_documents
+            );
+            return self.refuse(fetch.id, codes::TOO_LARGE, &message);
+        }
+        if open.fetch.is_some() {
+            return self.refuse(fetch.id, codes::RETRY_LATER, "another fetch is under way");
+        }
+        let ticket = open.ticket();
+        open.fetch = Some((ticket, fetch.id));
+        let documents = fetch.documents.into_iter();
+        let documents = documents
+            .map(|(collection, id)| DocumentKey { collection, id })
+            .collect();
+        self.effects.push(Effect::Fetch { ticket, documents });
+    }
+
+    pub(super) fn fetched(&mut self, ticket: u64, result: EngineResult<Fetched>) {
+        let State::Open(open) = &mut self.state else {
+            return;
+        };
+        let Some((_, id)) = open.fetch.take_if(|fetch| fetch.0 == ticket) else {
+            return;
+        };
+        let fetched = match result {
+            Ok(fetched) => fetched,
+            Err(EngineError::Fatal(message)) => return self.fail(codes::INTERNAL, message),
+            Err(error) => return self.refuse(id, codes::RETRY_LATER, &error.to_string()),
+        };
+        let mut builder = PageBuilder::new(self.config.limits.wire.message_bytes);
+        if !fetched.records.iter().all(|record| builder.push(record)) {
+            return self.refuse(
+                id,
+                codes::TOO_LARGE,
+                "the records do not fit into one message; ask for fewer",
+            );
+        }
+        self.send(Records {
+            id,
+            epoch: fetched.epoch,
+            head: fetched.head,
+            set: builder.finish(),
+        });
+    }
+}

@@ -1,0 +1,218 @@
+use super::*;
+
+#[test]
+fn what_is_missing_and_fits_one_page_travels_as_one() {
+    let mut harness = Harness::open(500, None);
+    let effects = harness.pull(None, 0, 2, 100);
+    assert_eq!(asked(&effects).1.records, 1_000);
+    let all: Vec<_> = (1..=500).map(|seq| (seq, OTHER)).collect();
+    let effects = harness.read(&effects, 500, 500, &all);
+    let [page] = &pages(&effects)[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(
+        (page.start, page.end, page.head),
+        (Seq::ZERO, Seq::new(500), Seq::new(500))
+    );
+    assert_eq!(places(page), (1..=500).collect::<Vec<_>>());
+    assert!(!reads(&effects), "there is nothing more");
+}
+
+#[test]
+fn a_longer_stretch_travels_in_batches_and_only_as_many_pages_as_the_window_has() {
+    let mut harness = Harness::open(2_000, None);
+    let effects = harness.pull(None, 0, 2, 100);
+    let first: Vec<_> = (1..=1_000).map(|seq| (seq, OTHER)).collect();
+    let effects = harness.read(&effects, 1_000, 2_000, &first);
+    let two = pages(&effects);
+    assert_eq!(two.len(), 2);
+    assert_eq!(
+        (two[0].end, two[1].start, two[1].end),
+        (Seq::new(100), Seq::new(100), Seq::new(200))
+    );
+    for page in 3..=10 {
+        let effects = harness.say(More {
+            id: 7,
+            applied: Seq::new(100),
+        });
+        assert_eq!(pages(&effects).len(), 1, "page {page}");
+        assert!(
+            !reads(&effects),
+            "no room for another page, so nothing is read"
+        );
+    }
+    let effects = harness.say(More {
+        id: 7,
+        applied: Seq::new(1_000),
+    });
+    assert_eq!(asked(&effects).1.after, Seq::new(1_000));
+    let effects = harness.say(More {
+        id: 7,
+        applied: Seq::new(5_000),
+    });
+    assert!(effects.is_empty(), "what was never sent cannot be applied");
+}
+
+#[test]
+fn a_hostile_reader_gets_no_wider_window_by_asking_often() {
+    let mut harness = Harness::open(2_000, None);
+    let effects = harness.pull(None, 0, 2, 1);
+    (0..50).for_each(|_| {
+        drop(harness.say(More {
+            id: 7,
+            applied: Seq::ZERO,
+        }));
+    });
+    let first: Vec<_> = (1..=1_000).map(|seq| (seq, OTHER)).collect();
+    assert_eq!(
+        pages(&harness.read(&effects, 1_000, 2_000, &first)).len(),
+        2
+    );
+}
+
+#[test]
+fn a_live_reader_is_woken_by_the_doorbell_and_reads_from_where_it_stands() {
+    let mut harness = Harness::open(3, None);
+    let effects = harness.pull(Some(EPOCH), 3, 4, 100);
+    let effects = harness.read(&effects, 3, 3, &[]);
+    assert_eq!(
+        pages(&effects).len(),
+        1,
+        "the first answer comes also when nothing is missing"
+    );
+    let effects = harness.event(Event::HeadMoved(Seq::new(4)));
+    assert_eq!(asked(&effects).1.after, Seq::new(3));
+    assert!(
+        harness.event(Event::HeadMoved(Seq::new(5))).is_empty(),
+        "one read at a time"
+    );
+    let effects = harness.read(&effects, 4, 4, &[(4, OTHER)]);
+    assert_eq!(places(&pages(&effects)[0]), [4]);
+    assert_eq!(
+        asked(&effects).1.after,
+        Seq::new(4),
+        "the ring that came meanwhile is not lost"
+    );
+}
+
+#[test]
+fn own_records_are_withheld_once_their_outcome_went_out_and_the_page_covers_them() {
+    let mut harness = Harness::open(3, None);
+    let effects = harness.pull(Some(EPOCH), 3, 8, 100);
+    harness.read(&effects, 3, 3, &[]);
+    let (one, two) = (harness.push(1), harness.push(2));
+    harness.applied(one, 1, 4);
+    let effects = harness.event(Event::HeadMoved(Seq::new(4)));
+    assert_eq!(
+        asked(&effects).1.until,
+        Some(Seq::new(4)),
+        "no further than outcomes were told"
+    );
+    let effects = harness.read(&effects, 4, 5, &[(4, CLIENT)]);
+    assert!(
+        pages(&effects).is_empty(),
+        "an empty page waits while pushes are in flight"
+    );
+    let effects = harness.applied(two, 2, 5);
+    let page = &pages(&effects)[0];
+    assert_eq!(
+        (places(page).len(), page.start, page.end),
+        (0, Seq::new(3), Seq::new(4))
+    );
+    let effects = harness.event(Event::HeadMoved(Seq::new(6)));
+    let effects = harness.read(&effects, 6, 6, &[(5, CLIENT), (6, OTHER)]);
+    let page = &pages(&effects)[0];
+    assert_eq!(
+        (places(page), page.start, page.end),
+        (vec![6], Seq::new(4), Seq::new(6))
+    );
+}
+
+#[test]
+fn records_of_an_earlier_session_of_the_same_client_are_sent() {
+    let mut harness = Harness::open(3, None);
+    let effects = harness.pull(Some(EPOCH), 0, 2, 100);
+    let effects = harness.read(&effects, 3, 3, &[(2, CLIENT), (3, OTHER)]);
+    assert_eq!(places(&pages(&effects)[0]), [2, 3]);
+}
+
+#[test]
+fn nothing_is_withheld_during_a_first_sync() {
+    let mut harness = Harness::open(0, None);
+    let ticket = harness.push(1);
+    harness.applied(ticket, 1, 1);
+    harness.event(Event::HeadMoved(Seq::new(1)));
+    let effects = harness.pull(None, 0, 2, 100);
+    let effects = harness.read(&effects, 1, 1, &[(1, CLIENT)]);
+    assert_eq!(places(&pages(&effects)[0]), [1]);
+}
+
+#[test]
+fn a_newer_pull_replaces_the_older_and_late_answers_to_it_are_ignored() {
+    let mut harness = Harness::open(5, None);
+    let old = harness.pull(Some(EPOCH), 0, 2, 100);
+    let new = harness.pull(Some(EPOCH), 4, 2, 100);
+    assert!(harness.read(&old, 5, 5, &[(5, OTHER)]).is_empty());
+    let effects = harness.read(&new, 5, 5, &[(5, OTHER)]);
+    assert_eq!(pages(&effects)[0].start, Seq::new(4));
+}
+
+#[test]
+fn a_joining_read_ends_at_its_end_and_names_its_collection() {
+    let mut harness = Harness::open(9, None);
+    let todos = CollectionName::new("todos").unwrap();
+    let (after, until) = (Seq::ZERO, Some(Seq::new(6)));
+    let collections = vec![todos.clone()];
+    let pull = Pull {
+        id: 8,
+        epoch: Some(EPOCH),
+        after,
+        until,
+        collections,
+        window: 2,
+        batch: 10,
+    };
+    let effects = harness.say(pull);
+    assert_eq!(
+        &*asked(&effects).1.collections,
+        std::slice::from_ref(&todos)
+    );
+    let effects = harness.read(&effects, 6, 9, &[(2, OTHER)]);
+    let page = &pages(&effects)[0];
+    assert_eq!(
+        (page.joining.as_ref(), page.end, page.head),
+        (Some(&todos), Seq::new(6), Seq::new(9))
+    );
+    assert!(
+        harness.event(Event::HeadMoved(Seq::new(10))).is_empty(),
+        "the pull is over"
+    );
+}
+
+#[test]
+fn a_place_of_no_known_history_is_refused_and_no_push_is_taken_then() {
+    let mut harness = Harness::open(5, None);
+    for (epoch, after) in [
+        (Some(Epoch::from_bytes([8; 16])), 1),
+        (Some(EPOCH), 6),
+        (None, 1),
+    ] {
+        let effects = harness.pull(epoch, after, 2, 100);
+        assert_eq!(
+            error(&effects),
+            ("unknown-epoch".to_owned(), None),
+            "{epoch:?} {after}"
+        );
+    }
+    let checkpoint = HelloCheckpoint {
+        epoch: EPOCH,
+        seq: Seq::new(6),
+        rights: None,
+        fixed_head: None,
+    };
+    let mut harness = Harness::open(5, Some(checkpoint));
+    assert_eq!(
+        error(&harness.say(push(1))),
+        ("unknown-epoch".to_owned(), None)
+    );
+}

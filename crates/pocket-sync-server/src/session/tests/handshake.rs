@@ -1,0 +1,134 @@
+use super::*;
+
+#[test]
+fn a_hello_becomes_a_welcome_that_tells_where_the_server_stands() {
+    let mut harness = Harness::new();
+    harness.say(hello(None));
+    assert!(
+        !harness.session.wants_frames(),
+        "nothing is read before the welcome"
+    );
+    harness.event(Event::Authenticated(Ok(Access::all("ann"))));
+    let effects = harness.event(Event::Attached(Ok(attached(12))));
+    let [ServerMessage::Welcome(welcome)] = &sent(&effects)[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(
+        (welcome.user.as_str(), welcome.head, welcome.version),
+        ("ann", Seq::new(12), 1)
+    );
+    assert_eq!(welcome.session, SessionToken::from_bytes([4; 16]));
+    assert!(harness.session.wants_frames());
+}
+
+#[test]
+fn whoever_may_not_come_in_is_told_why_and_closed_with_a_code() {
+    let refused = AuthError::Refused("no".to_owned());
+    for (error_given, expected) in [
+        (refused, ("unauthorized", 4401)),
+        (AuthError::Expired, ("token-expired", 4401)),
+        (AuthError::Unavailable("db".to_owned()), ("internal", 1011)),
+    ] {
+        let mut harness = Harness::new();
+        harness.say(hello(None));
+        let effects = harness.event(Event::Authenticated(Err(error_given)));
+        assert_eq!(error(&effects), (expected.0.to_owned(), Some(expected.1)));
+        assert!(harness.session.is_over());
+    }
+    for (refusal, code) in [
+        (AttachRefusal::OtherUser, "other-user"),
+        (AttachRefusal::ClientCopied, "client-copied"),
+    ] {
+        let mut harness = Harness::new();
+        harness.say(hello(None));
+        harness.event(Event::Authenticated(Ok(Access::all("ann"))));
+        let effects = harness.event(Event::Attached(Err(EngineError::Refused(refusal))));
+        assert_eq!(error(&effects), (code.to_owned(), Some(4409)));
+    }
+}
+
+#[test]
+fn a_namespace_that_is_not_the_users_is_forbidden() {
+    let mut harness = Harness::new();
+    harness.say(hello(None));
+    let access = Access::all("ann").only([Namespace::new("other").unwrap()]);
+    let effects = harness.event(Event::Authenticated(Ok(access)));
+    assert_eq!(error(&effects), ("forbidden".to_owned(), Some(4403)));
+}
+
+#[test]
+fn a_hello_of_other_versions_is_told_both() {
+    let mut harness = Harness::new();
+    let versions = VersionRange { min: 7, max: 9 };
+    let effects = harness.say(Hello {
+        versions,
+        ..hello(None)
+    });
+    assert_eq!(error(&effects), ("version-mismatch".to_owned(), Some(4406)));
+}
+
+#[test]
+fn a_bad_frame_is_answered_with_an_error_and_a_close() {
+    for harness in [Harness::new(), Harness::open(0, None)] {
+        let mut harness = harness;
+        let effects = harness.event(Event::Frame(Bytes::from_static(b"\xc1nonsense")));
+        assert_eq!(error(&effects), ("bad-frame".to_owned(), Some(4400)));
+        assert!(harness.session.is_over() && !harness.session.wants_frames());
+        assert!(
+            harness.say(hello(None)).is_empty(),
+            "what comes later is not looked at"
+        );
+    }
+}
+
+#[test]
+fn a_connection_begins_with_exactly_one_hello() {
+    let mut early = Harness::new();
+    assert_eq!(
+        error(&early.say(push(1))),
+        ("unexpected-message".to_owned(), Some(4400))
+    );
+    let mut twice = Harness::open(0, None);
+    assert_eq!(
+        error(&twice.say(hello(None))),
+        ("unexpected-message".to_owned(), Some(4400))
+    );
+}
+
+#[test]
+fn silence_ends_the_handshake_after_ten_seconds_and_a_session_after_sixty() {
+    let mut harness = Harness::new();
+    harness.clock = 10_000;
+    assert_eq!(
+        error(&harness.event(Event::Timer)),
+        ("handshake-timeout".to_owned(), Some(4408))
+    );
+
+    let mut harness = Harness::open(0, None);
+    harness.clock = 50_000;
+    harness.say(Ping { id: 1, time: None });
+    harness.clock = 60_000;
+    let effects = harness.event(Event::Timer);
+    assert!(
+        matches!(effects[..], [Effect::Timer(Moment(110_000))]),
+        "{effects:?}"
+    );
+    harness.clock = 110_000;
+    assert_eq!(
+        error(&harness.event(Event::Timer)),
+        ("idle-timeout".to_owned(), Some(4408))
+    );
+}
+
+#[test]
+fn a_ping_is_answered_with_the_head() {
+    let mut harness = Harness::open(3, None);
+    harness.event(Event::HeadMoved(Seq::new(8)));
+    let effects = harness.say(Ping { id: 5, time: None });
+    let expected = Pong {
+        id: 5,
+        head: Seq::new(8),
+        time: Timestamp::from_millis(5),
+    };
+    assert_eq!(sent(&effects), [ServerMessage::Pong(expected)]);
+}
