@@ -34,6 +34,7 @@ pub(crate) enum Control {
 }
 
 /// What the handle lets others watch.
+#[derive(Default)]
 pub(crate) struct Watched {
     pub(crate) status: watch::Sender<Status>,
     pub(crate) stats: watch::Sender<Stats>,
@@ -44,18 +45,6 @@ pub(crate) struct Watched {
 
 /// Who wants to hear of conflicts.
 pub(crate) type Listener = Arc<dyn Fn(&JournalEntry) + Send + Sync>;
-
-impl Default for Watched {
-    fn default() -> Self {
-        Self {
-            status: watch::Sender::default(),
-            stats: watch::Sender::default(),
-            progress: watch::Sender::default(),
-            snapshot: watch::Sender::default(),
-            listeners: Mutex::default(),
-        }
-    }
-}
 
 impl Watched {
     fn publish(&self, snapshot: Snapshot) {
@@ -291,7 +280,9 @@ fn tell_listeners(replica: &Replica, watched: &Watched, answer: &StoreAnswer) {
             .await
             .unwrap_or_default();
         for entry in &entries {
-            listeners.iter().for_each(|listener| listener(entry));
+            for listener in &listeners {
+                listener(entry);
+            }
         }
     });
 }

@@ -66,14 +66,13 @@ impl Endpoint {
 
     /// The host: a name, or an address without brackets.
     pub fn host(&self) -> &str {
-        let host = match self.authority.strip_prefix('[') {
+        match self.authority.strip_prefix('[') {
             Some(rest) => rest.split(']').next().unwrap_or(rest),
             None => self
                 .authority
                 .rsplit_once(':')
                 .map_or(self.authority.as_str(), |(host, _)| host),
-        };
-        host
+        }
     }
 
     /// The port, named or by scheme; none when what stands there is no port.

@@ -4,7 +4,9 @@ mod common;
 
 use common::*;
 use pocket_core::replica::Scope;
-use pocket_sync_client::{Event, SessionConfig, Status, StoreRequestKind, SyncError, codes};
+use pocket_sync_client::{
+    Event, SessionConfig, Status, StoreAnswer, StoreRequestKind, SyncError, codes,
+};
 use pocket_sync_protocol::codes::{self as wire, close};
 use pocket_sync_protocol::{ClientMessage, EpochStart, Lineage, SessionToken, Welcome};
 
@@ -419,30 +421,18 @@ async fn the_same_events_give_the_same_effects() {
     let mut logs = Vec::new();
     for _ in 0..2 {
         let mut bench = Bench::new().await;
-        let mut log = String::new();
+        let mut log = Vec::new();
         for event in [Event::Start, Event::Timer, Event::OutboxGrew, Event::Timer] {
-            log += &format!("{:?}", bench.session.handle(bench.now, event));
+            log.extend(bench.session.handle(bench.now, event));
         }
-        let answer = {
-            bench
-                .replica
-                .load(&Scope::All)
-                .await
-                .expect("memory gives it")
-        };
-        log += &format!(
-            "{:?}",
-            bench.session.handle(
-                bench.now,
-                Event::Stored(pocket_sync_client::StoreAnswer::Loaded(answer))
-            )
-        );
-        log += &format!(
-            "{:?}",
+        let state = StoreAnswer::Loaded(bench.state().await);
+        log.extend(bench.session.handle(bench.now, Event::Stored(state)));
+        log.extend(
             bench
                 .session
-                .handle(bench.now, Event::Opened { connection: 1 })
+                .handle(bench.now, Event::Opened { connection: 1 }),
         );
+        let log = format!("{log:?}");
         logs.push(log);
     }
     assert_eq!(logs[0], logs[1]);

@@ -81,6 +81,10 @@ impl fmt::Debug for SessionConfig {
 
 /// What happened, as the driver saw it.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an event is handed over once and never kept"
+)]
 pub enum Event {
     /// Begin, or begin again after a stop. Clears an error that only a person could clear.
     Start,

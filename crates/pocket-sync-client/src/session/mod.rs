@@ -251,7 +251,7 @@ impl Session {
     fn refused(&mut self, error: SyncError) {
         let back = comeback(error.code(), error.is_retryable(), None);
         self.link = Link::Down;
-        self.lost(error, back);
+        self.lost_from(error, back, false);
     }
 
     fn closed(&mut self, code: Option<u16>, reason: &str) {
@@ -278,36 +278,29 @@ impl Session {
         }
     }
 
-    fn lost(&mut self, error: SyncError, back: Return) {
-        self.lost_from(error, back, false);
-    }
-
     /// There is no connection any more: decides when to come back, and who hears of it.
     fn lost_from(&mut self, error: SyncError, back: Return, was_attached: bool) {
-        self.stats.last_error = Some(error.clone());
-        if !self.running {
-            return;
+        if self.running {
+            let (wait, attention) = match back {
+                Return::Soon => (Some(self.backoff.next()), Attention::None),
+                Return::After(wait) => (
+                    Some(wait.saturating_add(self.backoff.next())),
+                    Attention::None,
+                ),
+                Return::Slowly => (Some(self.backoff.slow()), Attention::Retrying),
+                Return::Never => (None, Attention::Halted(error.clone())),
+            };
+            self.retry_at = wait
+                .filter(|_| self.config.auto_retry)
+                .map(|wait| self.now.plus(wait));
+            if was_attached && self.config.auto_retry && matches!(attention, Attention::None) {
+                self.bear_closure(&error);
+            } else {
+                self.fail_commands(&error);
+            }
+            self.attention = attention;
         }
-        let (at, attention) = match back {
-            Return::Soon => (Some(self.backoff.next()), Attention::None),
-            Return::After(wait) => (
-                Some(wait.saturating_add(self.backoff.next())),
-                Attention::None,
-            ),
-            Return::Slowly => (Some(self.backoff.slow()), Attention::Retrying),
-            Return::Never => (None, Attention::Halted(error.clone())),
-        };
-        self.retry_at = at
-            .filter(|_| self.config.auto_retry)
-            .map(|wait| self.now.plus(wait));
-        let bearable =
-            was_attached && matches!(attention, Attention::None) && self.config.auto_retry;
-        self.attention = attention;
-        if bearable {
-            self.bear_closure(&error);
-        } else {
-            self.fail_commands(&error);
-        }
+        self.stats.last_error = Some(error);
     }
 
     fn check_deadlines(&mut self) {

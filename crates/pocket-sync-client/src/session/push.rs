@@ -34,13 +34,23 @@ pub(super) struct Pushing {
     flying: VecDeque<Flight>,
     /// Outcomes that have their turn, to be stored.
     done: Option<Done>,
-    /// Numbered mutations of the past, still to be read again: all of them, or those from a number on.
-    resend: Option<Option<MutationNumber>>,
+    /// Numbered mutations that are still to be read again.
+    resend: Resend,
     wants_pin: bool,
     paused_until: Option<Moment>,
     /// Rises when what is under way is given up; store answers of an earlier round are stale.
     round: u32,
     moved_at: Moment,
+}
+
+/// Which numbered mutations have to be read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resend {
+    None,
+    /// Those without a stored outcome.
+    Unsettled,
+    /// Those from this number on.
+    From(MutationNumber),
 }
 
 /// A push on its way.
@@ -82,7 +92,7 @@ impl Pushing {
             ready_changes: 0,
             flying: VecDeque::new(),
             done: None,
-            resend: None,
+            resend: Resend::None,
             wants_pin: false,
             paused_until: None,
             round: 0,
@@ -95,7 +105,7 @@ impl Pushing {
         self.wants_pin = true;
         self.moved_at = now;
         if resend {
-            self.resend = Some(None);
+            self.resend = Resend::Unsettled;
         }
     }
 
@@ -112,7 +122,7 @@ impl Pushing {
         self.flying.is_empty()
             && self.ready.is_empty()
             && self.done.is_none()
-            && self.resend.is_none()
+            && self.resend == Resend::None
             && !self.wants_pin
     }
 
@@ -143,7 +153,7 @@ impl Pushing {
         self.flying.clear();
         self.ready.clear();
         self.ready_changes = 0;
-        self.resend = Some(None);
+        self.resend = Resend::Unsettled;
         self.wants_pin = true;
         self.paused_until = Some(moment);
         self.round += 1;
@@ -170,11 +180,13 @@ impl Pushing {
             changes: free * self.batch,
             bytes: free * self.budget,
         };
-        if let Some(from) = self.resend {
-            return Some(StoreRequest::Resend {
-                from: from.unwrap_or(replica.confirmed.next()),
-                limit,
-            });
+        let from = match self.resend {
+            Resend::None => None,
+            Resend::Unsettled => Some(replica.confirmed.next()),
+            Resend::From(number) => Some(number),
+        };
+        if let Some(from) = from {
+            return Some(StoreRequest::Resend { from, limit });
         }
         if std::mem::take(&mut self.wants_pin) {
             return Some(StoreRequest::Pin(limit));
@@ -192,9 +204,10 @@ impl Pushing {
     /// Mutations numbered before; `last` is the last number there is.
     pub(super) fn resent(&mut self, mutations: Vec<Mutation>, last: MutationNumber) {
         let reached = mutations.last().map(|mutation| mutation.number);
-        self.resend = reached
-            .filter(|reached| *reached < last)
-            .map(|reached| Some(reached.next()));
+        self.resend = match reached {
+            Some(reached) if reached < last => Resend::From(reached.next()),
+            _ => Resend::None,
+        };
         self.add(mutations);
     }
 

@@ -241,8 +241,9 @@ fn closed(frame: Option<CloseFrame>) -> Incoming {
 }
 
 fn shortened(mut reason: String) -> String {
-    let end = reason.floor_char_boundary(CLOSE_REASON_BYTES);
-    reason.truncate(end);
+    while reason.len() > CLOSE_REASON_BYTES {
+        reason.pop();
+    }
     reason
 }
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use pocket_core::replica::{Replica, Resolver, Scope};
 use pocket_core::{
-    Body, ClientId, CollectionConfig, CollectionName, Database, DocumentId, Env, Epoch, Hlc,
-    Lineage, Map, MutationNumber, Outcome, Record, RecordState, Revision, Seq, SessionToken,
-    Target, Timestamp, Value,
+    Body, ClientId, CollectionConfig, CollectionName, Database, DocumentId, DocumentLimits, Env,
+    Epoch, Hlc, Lineage, Map, MutationNumber, Outcome, Record, RecordState, Revision, Seq,
+    SessionToken, Target, Timestamp, Value,
 };
 use pocket_storage_memory::{MemoryDisk, MemoryStorage};
 use pocket_sync_client::conflict::Strategies;
@@ -445,7 +445,9 @@ pub(crate) fn record_in(collection: &str, id: &str, place: u64) -> Record {
             ClientId::from_bytes([77; 16]),
         ),
         seq: seq(place),
-        state: RecordState::Live(Body::from_map(&map, &Default::default()).expect("a good body")),
+        state: RecordState::Live(
+            Body::from_map(&map, &DocumentLimits::default()).expect("a good body"),
+        ),
     }
 }
 
