@@ -192,8 +192,7 @@ impl SyncEngine {
     }
 
     async fn state(&self) -> Result<ReplicaState, SyncError> {
-        let scope = self.config().scope()?;
-        Ok(self.inner.replica.load(&scope).await?)
+        Ok(self.inner.replica.state().await?)
     }
 
     async fn command(&self, pass: Pass) -> Result<(), SyncError> {

@@ -289,3 +289,11 @@ async fn a_command_with_nothing_to_do_still_asks_the_server() {
     bench.say(pong(ping, 0)).await;
     assert_eq!(bench.finished, [(1, Ok(()))]);
 }
+
+#[tokio::test]
+async fn a_timer_that_comes_too_early_is_set_again() {
+    let mut bench = idle().await;
+    let deadline = bench.timer.take();
+    bench.event(Event::Timer).await;
+    assert_eq!(bench.timer, deadline);
+}

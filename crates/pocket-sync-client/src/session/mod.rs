@@ -117,7 +117,9 @@ impl Session {
                 reason,
             } if self.link.is(connection) => self.closed(code, &reason),
             Event::Frame { connection, bytes } if self.link.is(connection) => self.frame(&bytes),
-            Event::Refused { .. } | Event::Closed { .. } | Event::Frame { .. } | Event::Timer => {}
+            Event::Refused { .. } | Event::Closed { .. } | Event::Frame { .. } => {}
+            // Whoever sent it has no moment to wait for any more, also when it came too early.
+            Event::Timer => self.deadline = None,
             Event::OutboxGrew => self.outbox_grew(),
             Event::Stored(answer) => self.stored(answer),
             Event::Command { id, pass } => self.command(id, pass),
