@@ -6,6 +6,7 @@
 
 mod embedded;
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -91,7 +92,7 @@ pub struct ReadRequest {
     /// Read nothing behind this place.
     pub until: Option<Seq>,
     /// Read only these collections; none means all.
-    pub collections: Arc<[CollectionName]>,
+    pub collections: Arc<BTreeSet<CollectionName>>,
     /// Records at the most.
     pub records: usize,
     /// Stop before the records have more bytes than this; one record is always read.
@@ -204,6 +205,11 @@ pub trait Engine: Debug + Send + Sync + 'static {
         namespace: &Namespace,
         documents: &[DocumentKey],
     ) -> EngineResult<Fetched>;
+
+    /// Nobody is connected to the namespace any more: what is only kept for speed may be forgotten.
+    fn release(&self, namespace: &Namespace) {
+        let _ = namespace;
+    }
 
     /// The newest place of a namespace.
     ///

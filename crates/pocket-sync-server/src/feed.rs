@@ -183,7 +183,7 @@ mod tests {
         let request = ReadRequest {
             after: Seq::new(after),
             until: None,
-            collections: [].into(),
+            collections: std::sync::Arc::default(),
             records,
             bytes,
         };

@@ -48,7 +48,15 @@ pub(crate) struct Inner {
 /// What the sessions of a namespace share.
 pub(crate) struct Hub {
     pub(crate) combiner: Combiner,
-    pub(crate) doorbell: Arc<Doorbell>,
+    doorbell: Arc<Doorbell>,
+    engine: Arc<dyn Engine>,
+    namespace: Namespace,
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.engine.release(&self.namespace);
+    }
 }
 
 struct Connected {
@@ -224,12 +232,17 @@ impl Inner {
         let doorbell = Arc::new(Doorbell::new());
         let engine = Arc::clone(&self.engine);
         let combiner = Combiner::spawn(
-            engine,
+            Arc::clone(&engine),
             namespace.clone(),
             Arc::clone(&doorbell),
             &self.config.limits,
         );
-        let hub = Arc::new(Hub { combiner, doorbell });
+        let hub = Arc::new(Hub {
+            combiner,
+            doorbell,
+            engine,
+            namespace: namespace.clone(),
+        });
         hubs.insert(namespace.clone(), Arc::downgrade(&hub));
         hub
     }

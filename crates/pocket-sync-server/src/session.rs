@@ -10,11 +10,11 @@ mod handshake;
 mod pull;
 mod request;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pocket_core::{ClientId, CollectionName, SessionToken};
+use pocket_core::{ClientId, CollectionName, SessionToken, Timestamp};
 use pocket_sync_protocol::codes::{self, close};
 use pocket_sync_protocol::{
     ClientMessage, ErrorMessage, HelloCheckpoint, Ping, Pong, ServerMessage, decode_client,
@@ -27,6 +27,9 @@ use crate::engine::LogState;
 use crate::{Config, Namespace};
 
 pub use self::event::{Effect, Event, Moment, Now};
+
+/// The largest hello; whoever is not known yet is not listened to at length.
+const HELLO_BYTES: usize = 128 * 1024;
 
 /// One connection.
 #[derive(Debug)]
@@ -54,7 +57,7 @@ struct Greeting {
     client: ClientId,
     namespace: Namespace,
     presented: Option<SessionToken>,
-    collections: Arc<[CollectionName]>,
+    collections: Arc<BTreeSet<CollectionName>>,
     checkpoint: Option<HelloCheckpoint>,
     user: Arc<str>,
 }
@@ -64,6 +67,8 @@ struct Open {
     greeting: Greeting,
     log: LogState,
     session: SessionToken,
+    /// The server's clock when the session began.
+    clock: Timestamp,
     /// Pushes whose outcome is on its way, in order.
     pushes: VecDeque<InFlight>,
     push_bytes: usize,
@@ -153,7 +158,11 @@ impl Session {
         {
             return;
         }
-        match decode_client(frame, &self.config.limits.frames()) {
+        let mut limits = self.config.limits.frames();
+        if let State::Waiting { .. } = self.state {
+            limits = limits.with_message_bytes(limits.message_bytes.min(HELLO_BYTES));
+        }
+        match decode_client(frame, &limits) {
             Ok(message) => self.message(now, message, frame.len()),
             Err(error) => self.fail(error.code(), error.to_string()),
         }
@@ -180,10 +189,12 @@ impl Session {
             return;
         };
         let head = open.log.head;
+        // The server's clock as it was told in the welcome, should the machine's have jumped back since.
+        let time = now.time.max(open.clock);
         self.send(Pong {
             id: ping.id,
             head,
-            time: now.time,
+            time,
         });
     }
 

@@ -78,7 +78,7 @@ where
         heard: 0,
         pending: FuturesUnordered::new(),
         events,
-        namespace: None,
+        joined: None,
         head: None,
         server,
         wire,
@@ -98,8 +98,24 @@ struct Driver<S> {
     /// Reads, fetches and handshake steps under way: at most a few, by the session's own bounds.
     pending: FuturesUnordered<BoxFuture<'static, Event>>,
     events: mpsc::UnboundedSender<Event>,
-    namespace: Option<(Namespace, Arc<Hub>, ClientId)>,
+    joined: Option<Joined>,
     head: Option<watch::Receiver<Seq>>,
+}
+
+/// The namespace a connection has joined; it leaves when this is dropped, however the connection ended.
+struct Joined {
+    server: Arc<Inner>,
+    namespace: Namespace,
+    hub: Arc<Hub>,
+    client: ClientId,
+    connection: u64,
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        self.server
+            .unregister(&self.namespace, self.client, self.connection);
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<S> {
@@ -111,13 +127,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<S> {
             let effects = self.session.handle(self.now(), next);
             for effect in effects {
                 if let Effect::Close { code, reason } = effect {
-                    self.leave();
+                    drop(self.joined);
                     return self.wire.close(code, &reason, GOODBYE).await;
                 }
                 self.execute(effect).await;
             }
             if self.session.is_over() {
-                return self.leave();
+                return;
             }
             let wants_frames = self.session.wants_frames();
             next = tokio::select! {
@@ -138,10 +154,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<S> {
                 }
             };
             if let Event::Attached(Ok(_)) = &next
-                && let Some((namespace, _, client)) = &self.namespace
+                && let Some(joined) = &self.joined
             {
+                let Joined {
+                    namespace,
+                    client,
+                    connection,
+                    ..
+                } = joined;
                 self.server
-                    .register(namespace, *client, self.connection, &self.events);
+                    .register(namespace, *client, *connection, &self.events);
             }
         }
     }
@@ -154,22 +176,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<S> {
                 self.timer.as_mut().reset(at);
             }
             Effect::Commit { ticket, push } => {
-                let Some((_, hub, _)) = &self.namespace else {
-                    return;
-                };
+                let Some(joined) = &self.joined else { return };
                 let events = self.events.clone();
                 let answer = Box::new(move |result| {
                     // The connection may be gone; the outcome is recorded and will be repeated.
                     let _ = events.send(Event::Committed { ticket, result });
                 });
-                hub.combiner.push(push, answer).await;
+                joined.hub.combiner.push(push, answer).await;
             }
             other => {
                 if let Effect::Attach { namespace, request } = &other {
                     let hub = self.server.hub(namespace);
                     // Listening begins before the head of the welcome is read, so that no ring is missed.
                     self.head = Some(hub.listen());
-                    self.namespace = Some((namespace.clone(), hub, request.client));
+                    self.joined = Some(Joined {
+                        server: Arc::clone(&self.server),
+                        namespace: namespace.clone(),
+                        hub,
+                        client: request.client,
+                        connection: self.connection,
+                    });
                 }
                 self.ask(other);
             }
@@ -179,10 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<S> {
     /// Lets the engine or the authenticator work, beside everything else.
     fn ask(&self, effect: Effect) {
         let server = Arc::clone(&self.server);
-        let namespace = self
-            .namespace
-            .as_ref()
-            .map(|(namespace, _, _)| namespace.clone());
+        let namespace = self.joined.as_ref().map(|joined| joined.namespace.clone());
         self.pending.push(Box::pin(async move {
             let (engine, authenticator) = (&*server.engine, &*server.authenticator);
             match perform(engine, authenticator, namespace.as_ref(), effect).await {
@@ -207,12 +230,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<S> {
         }
         self.heard = heard;
         Event::Alive
-    }
-
-    fn leave(&self) {
-        if let Some((namespace, _, client)) = &self.namespace {
-            self.server.unregister(namespace, *client, self.connection);
-        }
     }
 
     fn now(&self) -> Now {

@@ -26,7 +26,7 @@ fn read(engine: &dyn Engine, after: u64, records: usize) -> FeedPage {
     let request = ReadRequest {
         after: Seq::new(after),
         until: None,
-        collections: [].into(),
+        collections: Arc::default(),
         records,
         bytes: 1_000_000,
     };
@@ -137,7 +137,7 @@ fn a_page_stops_before_its_bytes_run_over() {
         let request = ReadRequest {
             after: Seq::ZERO,
             until: None,
-            collections: [].into(),
+            collections: Arc::default(),
             records: 100,
             bytes: 2 * one,
         };
@@ -185,7 +185,7 @@ fn a_filtered_read_covers_what_it_leaves_out() {
         let request = ReadRequest {
             after: Seq::ZERO,
             until: Some(Seq::new(4)),
-            collections: [pocket_core::CollectionName::new("notes").unwrap()].into(),
+            collections: Arc::new([pocket_core::CollectionName::new("notes").unwrap()].into()),
             records: 100,
             bytes: 100_000,
         };
@@ -368,7 +368,7 @@ fn a_damaged_record_is_reported_and_never_served() {
     let request = ReadRequest {
         after: Seq::ZERO,
         until: None,
-        collections: [].into(),
+        collections: Arc::default(),
         records: 10,
         bytes: 10_000,
     };

@@ -398,6 +398,12 @@ impl Engine for EmbeddedEngine {
         self.read_documents(&log, documents).await
     }
 
+    fn release(&self, namespace: &Namespace) {
+        if let Ok(log) = self.log(namespace) {
+            log.release(self.inner.limits.tail_bytes);
+        }
+    }
+
     async fn head(&self, namespace: &Namespace) -> EngineResult<Seq> {
         let log = self.log(namespace)?;
         let _writer = log.writer.lock().await;

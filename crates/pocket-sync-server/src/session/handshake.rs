@@ -31,7 +31,7 @@ impl Session {
             client: hello.client,
             namespace,
             presented: hello.session,
-            collections: hello.collections.into(),
+            collections: Arc::new(hello.collections.into_iter().collect()),
             checkpoint: hello.checkpoint,
             user: Arc::from(""),
         }));
@@ -113,6 +113,7 @@ impl Session {
             greeting: *greeting,
             log: attached.log,
             session: attached.session,
+            clock: attached.time,
             pushes: VecDeque::new(),
             push_bytes: 0,
             fetch: None,

@@ -3,7 +3,7 @@
 //! The feed is read only while the client has room for a page, so a reader that stalls costs one stretch of the feed at
 //! the most. `sent` is where the client stands once it has applied what was sent; `cursor` is how far the feed was read.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use pocket_core::mutants::active;
@@ -21,7 +21,7 @@ const UNTOLD: u64 = 10_000;
 #[derive(Debug)]
 pub(super) struct Pulling {
     id: u32,
-    collections: Arc<[CollectionName]>,
+    collections: Arc<BTreeSet<CollectionName>>,
     joining: Option<CollectionName>,
     until: Option<Seq>,
     /// While reading up to here, nothing is withheld: a first sync must see every document.
@@ -90,7 +90,7 @@ impl Session {
             id: pull.id,
             joining: pull.collections.first().cloned(),
             collections: if joins {
-                pull.collections.into()
+                Arc::new(pull.collections.into_iter().collect())
             } else {
                 Arc::clone(&open.greeting.collections)
             },

@@ -115,6 +115,22 @@ impl Writer {
         self.session
     }
 
+    /// As [`attach_again`](Self::attach_again); none when the store fails meanwhile.
+    pub fn try_attach_again(&mut self, engine: &dyn Engine) -> Option<()> {
+        let request = AttachRequest {
+            user: "ann".into(),
+            client: client(self.number),
+            presented: Some(self.session),
+        };
+        self.attached = engine
+            .attach(&ns(), &request)
+            .now_or_never()
+            .unwrap()
+            .ok()?;
+        self.session = self.attached.session;
+        Some(())
+    }
+
     pub fn rev_of(&self, name: &str) -> Option<Revision> {
         self.revs.get(name).copied()
     }

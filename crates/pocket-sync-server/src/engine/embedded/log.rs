@@ -78,6 +78,14 @@ impl Log {
         shared.opened += 1;
     }
 
+    /// Forgets what is kept in memory for speed.
+    pub(super) fn release(&self, tail_bytes: usize) {
+        if let Some(open) = &mut self.shared().open {
+            open.tail = Tail::new(open.state.head, tail_bytes);
+            open.clients = HashMap::new();
+        }
+    }
+
     /// Forgets what is in memory: another engine has written, so it is read again.
     pub(super) fn rejoin(&self) {
         let mut shared = self.shared();

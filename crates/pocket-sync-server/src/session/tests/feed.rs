@@ -173,10 +173,8 @@ fn a_joining_read_ends_at_its_end_and_names_its_collection() {
         batch: 10,
     };
     let effects = harness.say(pull);
-    assert_eq!(
-        &*asked(&effects).1.collections,
-        std::slice::from_ref(&todos)
-    );
+    let asked_for = asked(&effects).1.collections;
+    assert!(asked_for.len() == 1 && asked_for.contains(&todos));
     let effects = harness.read(&effects, 6, 9, &[(2, OTHER)]);
     let page = &pages(&effects)[0];
     assert_eq!(
