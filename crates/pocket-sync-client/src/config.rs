@@ -24,6 +24,9 @@ pub const PUSHES_AHEAD: usize = 8;
 /// Pages the server may send before the first is applied.
 pub const PAGES_IN_FLIGHT: u32 = 2;
 
+/// Documents asked for by id at once.
+pub const FETCHED_DOCUMENTS: usize = 256;
+
 /// How long opening a connection may take, and then the handshake, in milliseconds.
 pub const HANDSHAKE_MILLIS: u64 = 10_000;
 

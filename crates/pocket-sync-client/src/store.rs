@@ -29,6 +29,7 @@ pub async fn perform(
             .settle(first, outcomes, resolver.clone())
             .await
             .map(StoreAnswer::Settled),
+        StoreRequest::Waiting => replica.waiting().await.map(StoreAnswer::Waiting),
         StoreRequest::Apply(page) => replica
             .apply(page, resolver.clone())
             .await

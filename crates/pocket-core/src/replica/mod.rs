@@ -17,7 +17,7 @@ use crate::keys::{self, Target};
 use crate::numbering::{self, PushLimit};
 use crate::stored::{self, TargetRow};
 use crate::tx::Tx;
-use crate::{Database, Mutation, MutationNumber, Outcome, Result};
+use crate::{CollectionName, Database, DocumentId, Mutation, MutationNumber, Outcome, Result};
 
 pub use apply::{Applied, IncomingPage, PageKind};
 pub use resolve::{Conflict, Decision, Resolver, Version};
@@ -111,6 +111,15 @@ impl Replica {
                 limit,
             })
             .await
+    }
+
+    /// The documents whose records conflicts wait for, each once. For a client that does not read the feed.
+    ///
+    /// # Errors
+    /// `corrupt`, and what the store says.
+    pub async fn waiting(&self) -> Result<Vec<(CollectionName, DocumentId)>> {
+        let target = self.target;
+        self.database.submit(state::WaitingJob { target }).await
     }
 
     /// Stores the outcomes of the mutations from `first` on. Those of numbers that are not pending are ignored.

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use super::{load_target, store_target};
 use crate::commit::Job;
 use crate::keys::{self, Target};
-use crate::stored::{Binding, CheckpointRow, CollectionRow, TargetRow};
+use crate::stored::{self, Binding, CheckpointRow, CollectionRow, TargetRow};
 use crate::tx::Tx;
 use crate::{
-    ClientId, CollectionName, Epoch, Error, Hlc, MutationNumber, Result, Seq, SessionToken,
-    Timestamp, codes, configure,
+    ClientId, CollectionName, DocumentId, Epoch, Error, Hlc, MutationNumber, Place, Result, Seq,
+    SessionToken, Timestamp, codes, configure, outbox,
 };
 
 /// Which collections a client syncs.
@@ -300,5 +300,35 @@ impl Binding {
                  belongs to, or use another database"
             ),
         ))
+    }
+}
+
+/// Reads which documents conflicts wait for.
+pub(super) struct WaitingJob {
+    pub(super) target: Target,
+}
+
+#[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
+impl Job for WaitingJob {
+    type Output = Vec<(CollectionName, DocumentId)>;
+
+    fn runs_alone(&self) -> bool {
+        true
+    }
+
+    async fn run(&mut self, tx: &mut Tx) -> Result<Self::Output> {
+        let limit = pocket_storage::ScanLimit::entries(usize::MAX);
+        let rows = tx.scan(keys::all_waiting(self.target), limit).await?;
+        let mut documents = BTreeSet::new();
+        for (key, _) in rows {
+            let place = keys::trailing_number(&key)
+                .ok_or_else(|| stored::damaged("a waiting key is too short"))?;
+            let entry = outbox::load(tx, self.target, Place::new(place)).await?;
+            for change in entry.changes {
+                documents.insert((tx.registry().name(change.collection)?, change.id));
+            }
+        }
+        Ok(documents.into_iter().collect())
     }
 }

@@ -123,10 +123,10 @@ impl Session {
         let Some(replica) = self.store.replica().cloned() else {
             return;
         };
-        let (turned_back, reads) = (self.store.turned_back, self.config.pulls());
+        let turned_back = self.store.turned_back;
         let mut finished = Vec::new();
         for mut command in std::mem::take(&mut self.commands) {
-            let done = command.is_done(&replica, turned_back, reads);
+            let done = command.is_done(&replica, turned_back);
             if done {
                 &mut finished
             } else {
@@ -149,21 +149,21 @@ impl Session {
 }
 
 impl Waiting {
-    fn is_done(&mut self, replica: &ReplicaState, turned_back: u64, reads: bool) -> bool {
+    fn is_done(&mut self, replica: &ReplicaState, turned_back: u64) -> bool {
         let Some(head) = self.head else { return false };
         let pulled = replica.checkpoint.seq >= head && replica.checkpoint.joining.is_empty();
-        (!self.pull || pulled) && (!self.push || self.is_pushed(replica, turned_back, reads))
+        (!self.pull || pulled) && (!self.push || self.is_pushed(replica, turned_back))
     }
 
-    fn is_pushed(&mut self, replica: &ReplicaState, turned_back: u64, reads: bool) -> bool {
+    fn is_pushed(&mut self, replica: &ReplicaState, turned_back: u64) -> bool {
         let Some(number) = self.number else {
             return false;
         };
-        // Who does not read cannot decide a conflict: it waits for a session that does.
-        if replica.waiting > 0 && reads {
+        // A conflict is decided when its record is here, and may be pushed again.
+        if replica.waiting > 0 {
             return false;
         }
-        if replica.pending <= replica.waiting {
+        if replica.pending == 0 {
             return true;
         }
         if replica.confirmed < number {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use pocket_core::replica::{Applied, Attachment, IncomingPage, ReplicaState, Scope, Settled};
-use pocket_core::{Mutation, MutationNumber, Outcome, PushLimit};
+use pocket_core::{CollectionName, DocumentId, Mutation, MutationNumber, Outcome, PushLimit};
 use pocket_sync_protocol::{Direction, WireLimits};
 
 use crate::{Moment, Snapshot, SyncError};
@@ -203,6 +203,8 @@ pub enum StoreRequest {
     },
     /// Store a page.
     Apply(IncomingPage),
+    /// Name the documents whose records conflicts wait for.
+    Waiting,
 }
 
 impl StoreRequest {
@@ -215,6 +217,7 @@ impl StoreRequest {
             Self::Resend { .. } => StoreRequestKind::Resend,
             Self::Settle { .. } => StoreRequestKind::Settle,
             Self::Apply(_) => StoreRequestKind::Apply,
+            Self::Waiting => StoreRequestKind::Waiting,
         }
     }
 }
@@ -234,6 +237,8 @@ pub enum StoreRequestKind {
     Settle,
     /// [`StoreRequest::Apply`].
     Apply,
+    /// [`StoreRequest::Waiting`].
+    Waiting,
 }
 
 /// What the store answers.
@@ -251,6 +256,8 @@ pub enum StoreAnswer {
     Settled(Settled),
     /// To an apply.
     Applied(Applied),
+    /// To a question for those that wait.
+    Waiting(Vec<(CollectionName, DocumentId)>),
     /// To any: nothing of it is stored, or nothing is known.
     Failed {
         /// What was asked.

@@ -3,6 +3,7 @@
 use pocket_core::Seq;
 use pocket_sync_protocol::Welcome;
 
+use super::fetch::Fetching;
 use super::pull::Pulling;
 use super::push::Pushing;
 use super::{Session, SessionConfig};
@@ -85,6 +86,7 @@ pub(super) struct Live {
     last_id: u32,
     pub(super) push: Pushing,
     pub(super) pull: Pulling,
+    pub(super) fetch: Fetching,
 }
 
 impl Live {
@@ -106,6 +108,7 @@ impl Live {
             last_id: 0,
             push: Pushing::new(config.batch_size, &welcome.limits, now),
             pull: Pulling::new(config.batch_size, now),
+            fetch: Fetching::default(),
             welcome,
         }
     }
@@ -154,11 +157,11 @@ impl Live {
         self.missed >= MISSED_PINGS && self.ping_due(now)
     }
 
-    /// When pushes have been without an answer for too long.
+    /// When pushes, or fetches for them, have been without an answer for too long.
     pub(super) fn push_stalls_at(&self) -> Option<Moment> {
-        self.push
-            .waiting_since()
-            .map(|since| since.plus(2 * self.heartbeat))
+        let since = [self.push.waiting_since(), self.fetch.waiting_since()];
+        let first = since.into_iter().flatten().min();
+        first.map(|since| since.plus(2 * self.heartbeat))
     }
 
     pub(super) fn push_stalls(&self, now: Moment) -> bool {

@@ -13,6 +13,7 @@
 
 mod command;
 mod event;
+mod fetch;
 mod handshake;
 mod link;
 mod pull;
@@ -129,6 +130,7 @@ impl Session {
         self.open_if_due();
         self.send_pushes();
         self.begin_reading();
+        self.send_fetch();
         self.ask_store();
         self.finish_commands();
         self.publish();
@@ -209,8 +211,7 @@ impl Session {
             ServerMessage::Outcomes(outcomes) => self.outcomes(outcomes),
             ServerMessage::Page(page) => self.page(&page),
             ServerMessage::Pong(pong) => self.pong(pong),
-            // Nothing is ever fetched by this version, so this answers a connection's past at the most.
-            ServerMessage::Records(_) => {}
+            ServerMessage::Records(records) => self.records(&records),
         }
     }
 
@@ -230,11 +231,15 @@ impl Session {
             .retry_after
             .map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
         let back = comeback(&error.code, error.retryable, wait);
-        let told = SyncError::from_server(error.code, error.message, error.retryable);
         if error.fatal || !self.link.is_attached() {
+            let told = SyncError::from_server(error.code, error.message, error.retryable);
             return self.lose(told, back, close::NORMAL);
         }
         let resume = self.now.plus(wait.unwrap_or(0).max(self.backoff.next()));
+        if self.fetch_refused(&error, resume) {
+            return;
+        }
+        let told = SyncError::from_server(error.code, error.message, error.retryable);
         let Some(live) = self.link.live_mut() else {
             return;
         };
@@ -338,6 +343,7 @@ impl Session {
         };
         live.push.resume(now);
         live.pull.resume(now);
+        live.fetch.resume(now);
         if live.pull.is_stalled(now, behind, live.heartbeat) {
             live.pull.read_again_at(now);
             live.pull.resume(now);
@@ -379,6 +385,7 @@ impl Session {
         let also = [
             live.push_stalls_at(),
             live.push.resumes_at(),
+            live.fetch.resumes_at(),
             live.pull.resumes_at(),
         ];
         let stalled = Some(live.pull.stalls_at(live.heartbeat))

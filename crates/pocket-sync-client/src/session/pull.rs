@@ -103,11 +103,12 @@ impl Pulling {
         owed && self.stalls_at(heartbeat) <= now
     }
 
-    /// The pull to send, if none runs: collections that join first, then the feed itself.
-    fn begin(&mut self, id: u32, replica: &ReplicaState, now: Moment) -> Option<Pull> {
-        if self.reading.is_some() || self.applying.is_some() || self.paused_until.is_some() {
-            return None;
-        }
+    fn may_begin(&self) -> bool {
+        self.reading.is_none() && self.applying.is_none() && self.paused_until.is_none()
+    }
+
+    /// The pull to send: collections that join first, then the feed itself.
+    fn begin(&mut self, id: u32, replica: &ReplicaState, now: Moment) -> Pull {
         let checkpoint = &replica.checkpoint;
         let joining = checkpoint.joining.first();
         let after = joining.map_or(checkpoint.seq, |joining| joining.position);
@@ -117,7 +118,7 @@ impl Pulling {
             joining: joining.map(|joining| joining.collection.clone()),
             next: after,
         });
-        Some(Pull {
+        Pull {
             id,
             epoch: checkpoint.epoch,
             after,
@@ -128,7 +129,7 @@ impl Pulling {
                 .collect(),
             window: PAGES_IN_FLIGHT,
             batch: self.batch,
-        })
+        }
     }
 
     /// Takes a page of the pull that runs, in order and within the window.
@@ -211,8 +212,9 @@ impl Session {
             return;
         };
         live.pull.resume(self.now);
-        let id = live.next_id();
-        if let Some(pull) = live.pull.begin(id, replica, self.now) {
+        if live.pull.may_begin() {
+            let id = live.next_id();
+            let pull = live.pull.begin(id, replica, self.now);
             self.send(&pull.into());
         }
     }

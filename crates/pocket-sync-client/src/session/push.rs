@@ -8,7 +8,7 @@ use pocket_core::{ClientId, Mutation, MutationContent, MutationNumber, Outcome, 
 use pocket_sync_protocol::codes::{self as wire, close, rejection};
 use pocket_sync_protocol::{Outcomes, ProtocolError, Push, ServerLimits, encode_client};
 
-use super::{Return, Session, StoreRequest};
+use super::{Effect, Return, Session, StoreRequest};
 use crate::config::{PUSHES_AHEAD, PUSHES_IN_FLIGHT};
 use crate::{Moment, SyncError, codes};
 
@@ -119,11 +119,15 @@ impl Pushing {
 
     /// Whether nothing is on its way and nothing more to be numbered.
     pub(super) fn is_quiet(&self) -> bool {
+        self.is_at_rest() && !self.wants_pin
+    }
+
+    /// Whether everything that has a number has an outcome that is stored, or being stored.
+    pub(super) fn is_at_rest(&self) -> bool {
         self.flying.is_empty()
             && self.ready.is_empty()
             && self.done.is_none()
             && self.resend == Resend::None
-            && !self.wants_pin
     }
 
     pub(super) fn is_flying(&self, id: u32) -> bool {
@@ -168,8 +172,12 @@ impl Pushing {
         })
     }
 
-    /// What to ask the store for next, so that there is always something to send.
-    pub(super) fn next_request(&mut self, replica: &ReplicaState) -> Option<StoreRequest> {
+    /// What to ask the store for next, so that there is always something to send. `hold`: number nothing more.
+    pub(super) fn next_request(
+        &mut self,
+        replica: &ReplicaState,
+        hold: bool,
+    ) -> Option<StoreRequest> {
         let under_way = self.flying.len() + self.ready_changes.div_ceil(self.batch);
         let free = PUSHES_AHEAD.saturating_sub(under_way);
         // Half a window at once: the store makes each pin durable, and one for eight pushes costs as much as one for one.
@@ -188,7 +196,7 @@ impl Pushing {
         if let Some(from) = from {
             return Some(StoreRequest::Resend { from, limit });
         }
-        if std::mem::take(&mut self.wants_pin) {
+        if !hold && std::mem::take(&mut self.wants_pin) {
             return Some(StoreRequest::Pin(limit));
         }
         None
@@ -216,20 +224,22 @@ impl Pushing {
         self.ready.extend(mutations);
     }
 
-    /// The next push, if one may be sent.
+    fn may_send(&self) -> bool {
+        self.flying.len() < self.window && self.paused_until.is_none() && !self.ready.is_empty()
+    }
+
+    /// The next push.
     fn next_push(
         &mut self,
         id: u32,
         client: ClientId,
         confirmed: MutationNumber,
         now: Moment,
-    ) -> Result<Option<Bytes>, ProtocolError> {
-        if self.flying.len() >= self.window || self.paused_until.is_some() {
-            return Ok(None);
-        }
-        let Some(first) = self.ready.front().map(|mutation| mutation.number) else {
-            return Ok(None);
-        };
+    ) -> Result<Bytes, ProtocolError> {
+        let first = self
+            .ready
+            .front()
+            .map_or(MutationNumber::ZERO, |mutation| mutation.number);
         let mut mutations = Vec::new();
         let (mut changes, mut bytes) = (0, 0);
         while let Some(mutation) = self.ready.front() {
@@ -262,7 +272,7 @@ impl Pushing {
             changes: counts,
             outcomes: Vec::new(),
         });
-        Ok(Some(frame))
+        Ok(frame)
     }
 
     /// Takes the outcomes of a push that is on its way; those of any other, and those told before, are ignored.
@@ -337,10 +347,10 @@ impl Session {
         if !self.link.is_attached() || !self.config.pushes() {
             return;
         }
-        loop {
-            let (Some(live), Some(replica)) = (self.link.live_mut(), self.store.replica()) else {
+        while let (Some(live), Some(replica)) = (self.link.live_mut(), self.store.replica()) {
+            if !live.push.may_send() {
                 return;
-            };
+            }
             let confirmed = if pocket_core::mutants::active("pocket-mutant:confirmed-before-stored")
             {
                 live.push.heard_up_to(replica.confirmed)
@@ -349,8 +359,7 @@ impl Session {
             };
             let id = live.next_id();
             match live.push.next_push(id, replica.client, confirmed, self.now) {
-                Ok(Some(frame)) => self.effects.push(super::Effect::Send(frame)),
-                Ok(None) => return,
+                Ok(frame) => self.effects.push(Effect::Send(frame)),
                 // What the store gave cannot be sent: trying again at full speed would not change it.
                 Err(error) => return self.lose(error.into(), Return::Slowly, close::NORMAL),
             }

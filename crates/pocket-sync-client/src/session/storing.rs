@@ -130,9 +130,17 @@ impl Session {
         if let Some(settle) = live.push.take_done() {
             return Some(settle);
         }
+        let reads = self.config.pulls();
+        if pushes
+            && !reads
+            && let Some(request) = live.fetch.next_request(replica, live.push.is_at_rest())
+        {
+            return Some(request);
+        }
+        let hold = !reads && live.fetch.is_due(replica);
         // Neither a long catch-up nor a long outbox may keep the other waiting.
         let mut apply = || live.pull.next_request();
-        let mut push = || live.push.next_request(replica).filter(|_| pushes);
+        let mut push = || live.push.next_request(replica, hold).filter(|_| pushes);
         let request = if self.store.pushed_last {
             apply().or_else(push)
         } else {
@@ -209,6 +217,11 @@ impl Session {
                     self.page_stored();
                 }
             }
+            StoreAnswer::Waiting(documents) => {
+                if let Some(live) = self.link.live_mut().filter(|_| current) {
+                    live.fetch.found(documents);
+                }
+            }
             StoreAnswer::Failed { request, error } => self.store_failed(request, &error, current),
         }
     }
@@ -249,6 +262,7 @@ impl Session {
         let (Some(live), Some(replica)) = (self.link.live_mut(), self.store.replica()) else {
             return;
         };
+        live.fetch.stored(replica);
         if let Some(more) = live.pull.applied(replica) {
             self.send(&more.into());
         }

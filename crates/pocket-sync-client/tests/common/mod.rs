@@ -22,9 +22,9 @@ use pocket_sync_client::{
     StoreRequest, StoreRequestKind, SyncError,
 };
 use pocket_sync_protocol::{
-    ClientMessage, EncodedRecord, EpochStart, ErrorMessage, Hello, Outcomes, Page, PageBuilder,
-    Pong, Pull, Push, ServerLimits, ServerMessage, Welcome, WireLimits, decode_client,
-    encode_server,
+    ClientMessage, EncodedRecord, EpochStart, ErrorMessage, Fetch, Hello, Outcomes, Page,
+    PageBuilder, Pong, Pull, Push, Records, ServerLimits, ServerMessage, Welcome, WireLimits,
+    decode_client, encode_server,
 };
 
 /// The heartbeat of the scripted server, in milliseconds.
@@ -313,6 +313,17 @@ impl Bench {
         pulls.remove(0)
     }
 
+    pub(crate) fn the_fetch(&mut self) -> Fetch {
+        let found = self
+            .sent
+            .iter()
+            .position(|message| matches!(message, ClientMessage::Fetch(_)));
+        match found.and_then(|place| self.sent.remove(place)) {
+            Some(ClientMessage::Fetch(fetch)) => fetch,
+            _ => panic!("a fetch was expected: {:?}", self.sent),
+        }
+    }
+
     pub(crate) fn pings(&self) -> Vec<u32> {
         let ids = self.sent.iter().filter_map(|message| match message {
             ClientMessage::Ping(ping) => Some(ping.id),
@@ -468,6 +479,20 @@ pub(crate) fn page(pull: &Pull, start: u64, end: u64, head: u64, records: &[Reco
         set: builder.finish(),
         removals: Vec::new(),
         digest: None,
+    }
+}
+
+/// The answer to a fetch.
+pub(crate) fn records(fetch: &Fetch, head: u64, records: &[Record]) -> Records {
+    let mut builder = PageBuilder::new(4 << 20);
+    for record in records {
+        assert!(builder.push(&EncodedRecord::encode(record)));
+    }
+    Records {
+        id: fetch.id,
+        epoch: epoch(1),
+        head: seq(head),
+        set: builder.finish(),
     }
 }
 
