@@ -1,0 +1,306 @@
+//! The promises, held against what devices show while everything goes wrong.
+//!
+//! P1 acknowledged writes survive · P2 exactly once (in `audit.rs`) · P3 one order · P4 convergence, P5 no silent loss,
+//! P6 no resurrection (in `verdict.rs`) · P7 read your own writes · P8 transactions stay whole.
+
+use std::collections::BTreeSet;
+
+use pocket_core::codes;
+use pocket_sync_client::{Pass, StoreAnswer, SyncError};
+
+use crate::audit::{DocKey, Verdict, WriteId, broken};
+use crate::counts::Kind;
+use crate::trace::Node;
+use crate::view::{self, JournalView, Seen, View};
+use crate::world::World;
+
+impl World {
+    /// Remembers the first broken promise; the history ends with it.
+    pub(crate) fn check(&mut self, verdict: Verdict) {
+        if let (Err(violation), None) = (verdict, &self.broken) {
+            self.note(Node::World, || {
+                format!("{} is broken: {}", violation.promise, violation.what)
+            });
+            self.broken = Some(violation);
+        }
+    }
+
+    pub(crate) fn keys_of(&self, namespace: usize) -> Vec<DocKey> {
+        let keys = self.audit.documents.iter();
+        keys.filter(|key| key.namespace == namespace)
+            .cloned()
+            .collect()
+    }
+
+    fn view_of(&self, index: usize, keys: &[DocKey]) -> Verdict<View> {
+        match view::look(self.clients[index].disk.look(), keys) {
+            Ok(view) => Ok(view),
+            Err(error) => broken("P1", format!("client {index}'s store cannot be read: {error:?}")),
+        }
+    }
+
+    pub(crate) fn journal_of(&self, index: usize) -> Verdict<JournalView> {
+        let client = &self.clients[index];
+        match view::look_at_journal(client.disk.look(), client.shape.namespace) {
+            Ok(journal) => Ok(journal),
+            Err(error) => broken("P5", format!("client {index}'s journal cannot be read: {error:?}")),
+        }
+    }
+
+    /// What a crash left is at least what was promised to survive it.
+    pub(crate) fn look_after_crash(&mut self, index: usize, power: bool) -> Verdict {
+        let view = self.view_of(index, &[])?;
+        self.audit.after_crash(index, view.sequence, power)
+    }
+
+    /// The store of a client has answered.
+    pub(crate) fn stored(&mut self, index: usize, answer: &StoreAnswer) -> Verdict {
+        let now = self.now();
+        let client = &mut self.clients[index];
+        let (before, mut looks) = (client.checkpoint, false);
+        match answer {
+            StoreAnswer::Loaded(state) => {
+                let after = state.checkpoint.seq.get();
+                if after < before && !client.widened {
+                    return broken("P3", format!("client {index} loaded place {after}, and had read to {before}"));
+                }
+                client.widened = false;
+                client.checkpoint = after;
+            }
+            StoreAnswer::Applied(applied) => {
+                let after = applied.state.checkpoint.seq.get();
+                if after < before {
+                    return broken("P3", format!("client {index} went back from place {before} to {after}"));
+                }
+                client.checkpoint = after;
+                self.counts.add(Kind::PageApplied);
+                if !applied.state.checkpoint.joining.is_empty() {
+                    self.counts.add(Kind::JoinPageApplied);
+                }
+                self.counts.add_many(Kind::Journaled, applied.journaled.len());
+                looks = applied.changes > 0;
+            }
+            StoreAnswer::Settled(settled) => {
+                self.counts.add_many(Kind::Journaled, settled.journaled.len());
+                looks = !settled.journaled.is_empty();
+            }
+            StoreAnswer::Failed { error, .. } => {
+                if error.code() == codes::STALE_PAGE {
+                    self.counts.add(Kind::StalePage);
+                }
+                if error.code() == codes::CORRUPT {
+                    return broken("P1", format!("client {index}'s store is damaged: {error}"));
+                }
+            }
+            _ => {}
+        }
+        self.trace.mix(&[now, index as u64, 11, self.clients[index].checkpoint]);
+        self.note(Node::Client(index), || describe(answer));
+        if looks && self.fault_dice.chance(0.3) {
+            return self.check_view(index, false);
+        }
+        Ok(())
+    }
+
+    /// Each document a client shows is no older than what it has read, and no older than what it wrote.
+    pub(crate) fn check_view(&mut self, index: usize, restarted: bool) -> Verdict {
+        self.counts.add(Kind::ViewChecked);
+        let keys = self.keys_of(self.clients[index].shape.namespace);
+        let view = self.view_of(index, &keys)?;
+        let mut journal = None;
+        for key in &keys {
+            let seen = view.documents.get(key);
+            self.check_order(index, key, seen)?;
+            self.check_own_write(index, key, seen, &mut journal, restarted)?;
+        }
+        Ok(())
+    }
+
+    fn check_order(&mut self, index: usize, key: &DocKey, seen: Option<&Seen>) -> Verdict {
+        let client = &mut self.clients[index];
+        // What is switched on and off is read anew by and by.
+        if !client.reads(&key.collection) || (client.toggled && key.collection.as_str() == "late") {
+            return Ok(());
+        }
+        let covered = self.audit.history.get(key).and_then(|versions| {
+            versions.range(..=client.checkpoint).next_back().map(|(seq, version)| (*seq, version.live))
+        });
+        let place = seen.and_then(|seen| self.audit.place_of(key, seen.rev));
+        match (seen, place, covered) {
+            (Some(_), Some(place), _) => {
+                let least = covered.map_or(0, |(seq, _)| seq);
+                let shown = client.shown.get(key).copied().unwrap_or(0);
+                if client.reach == crate::client::Reach::All && place < least {
+                    return broken("P3", format!(
+                        "client {index} has read to {} and shows {key} of place {place}, where {least} is newer",
+                        client.checkpoint
+                    ));
+                }
+                if place < shown {
+                    return broken("P3", format!("client {index} shows {key} of place {place} after {shown}"));
+                }
+                client.shown.insert(key.clone(), place);
+            }
+            (None, _, Some((seq, true))) if client.reach == crate::client::Reach::All => {
+                return broken("P3", format!(
+                    "client {index} has read to {} and misses {key} of place {seq}",
+                    client.checkpoint
+                ));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn check_own_write(
+        &self,
+        index: usize,
+        key: &DocKey,
+        seen: Option<&Seen>,
+        journal: &mut Option<JournalView>,
+        restarted: bool,
+    ) -> Verdict {
+        let own = (index, key.clone());
+        let Some(id) = self.audit.newest.get(&own).copied() else { return Ok(()) };
+        let toggled = self.clients[index].toggled && key.collection.as_str() == "late";
+        if self.audit.open.contains(&own) || toggled {
+            return Ok(());
+        }
+        let write = &self.audit.writes[&id];
+        let live = seen.filter(|seen| seen.live);
+        let shows = match live {
+            Some(seen) if write.kind.puts() => seen.ids.contains(&id),
+            // Somebody else's newer document, or one that was never deleted since it never left.
+            Some(seen) => {
+                let deleted = self.audit.closure([id]);
+                seen.ids.iter().any(|other| !deleted.contains(other))
+            }
+            None => !write.kind.puts(),
+        };
+        if shows || self.was_superseded(key, id, seen) {
+            return Ok(());
+        }
+        if journal.is_none() {
+            *journal = Some(self.journal_of(index)?);
+        }
+        let journaled = journal.as_ref().is_some_and(|journal| self.has_lost(journal, key, id));
+        if journaled {
+            return Ok(());
+        }
+        let promise = if restarted { "P1" } else { "P7" };
+        broken(promise, format!(
+            "client {index} acknowledged write {id} ({:?}) on {key}, and shows {seen:?}; it is in no journal, and nothing newer replaced it",
+            write.kind
+        ))
+    }
+
+    /// Whether the server applied a write and the client shows something that came later.
+    fn was_superseded(&self, key: &DocKey, id: WriteId, seen: Option<&Seen>) -> bool {
+        let Some(versions) = self.audit.history.get(key) else { return false };
+        let holds = |version: &crate::audit::Version| {
+            self.audit
+                .writes_in(key, version.live, &version.ids, version.rev)
+                .contains(&id)
+        };
+        let first = versions.iter().find(|(_, version)| holds(version)).map(|(seq, _)| *seq);
+        let shown = seen.and_then(|seen| self.audit.place_of(key, seen.rev));
+        match (first, shown) {
+            (Some(first), Some(shown)) => shown > first,
+            // What is shown is local and younger, or the deletion that came after it.
+            (Some(first), None) => versions.last_key_value().is_some_and(|(seq, _)| *seq > first),
+            _ => false,
+        }
+    }
+
+    /// Whether a journal keeps a write as the loser.
+    pub(crate) fn has_lost(&self, journal: &JournalView, key: &DocKey, id: WriteId) -> bool {
+        let by_tombstone = || {
+            let mut tombstones = journal.local_tombstones.iter();
+            tombstones.any(|(document, rev)| document == key && self.audit.tombstone(key, *rev) == Some(id))
+        };
+        journal.local.contains(&id) || by_tombstone()
+    }
+
+    /// A client says that it is up to date.
+    pub(crate) fn check_idle(&mut self, index: usize) -> Verdict {
+        self.counts.add(Kind::IdleChecked);
+        let keys = self.keys_of(self.clients[index].shape.namespace);
+        let view = self.view_of(index, &keys)?;
+        let client = &self.clients[index];
+        let Some(up) = client.up() else { return Ok(()) };
+        let unheard = up.working.is_some() || up.news_due || up.storing;
+        if view.pending > 0 && !unheard {
+            return broken("P4", format!("client {index} says idle with {} mutations in its outbox", view.pending));
+        }
+        if view.pending == 0 && client.reads(&crate::client::name("bank")) {
+            self.check_transfers(index, &view)?;
+        }
+        Ok(())
+    }
+
+    /// Nobody who is up to date sees half of a transfer.
+    fn check_transfers(&self, index: usize, view: &View) -> Verdict {
+        let namespace = self.clients[index].shape.namespace;
+        let holds = |id: WriteId| {
+            let key = &self.audit.writes[&id].document;
+            view.documents.get(key).is_some_and(|seen| seen.ids.contains(&id))
+        };
+        for (id, write) in &self.audit.writes {
+            let Some(mate) = write.mate.filter(|mate| id < mate && write.document.namespace == namespace) else {
+                continue;
+            };
+            if holds(*id) != holds(mate) {
+                return broken("P8", format!(
+                    "client {index} is idle and shows one half of the transfer {id} + {mate} between {} and {}",
+                    write.document, self.audit.writes[&mate].document
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// A command ended.
+    pub(crate) fn check_command(&mut self, index: usize, id: u64, result: &Result<(), SyncError>) -> Verdict {
+        self.note(Node::Client(index), || format!("command {id} ends with {result:?}"));
+        self.counts.add(if result.is_ok() { Kind::CommandDone } else { Kind::CommandFailed });
+        let Some(up) = self.clients[index].up_mut() else { return Ok(()) };
+        let Some(command) = up.commands.remove(&id) else {
+            return broken("P4", format!("client {index} ended command {id}, which nobody gave"));
+        };
+        let read = self.clients[index].checkpoint;
+        if result.is_ok() && command.pass != Pass::Push && read < command.head {
+            return broken("P4", format!(
+                "client {index} ended a command well at place {read}; the head was {} when it was given",
+                command.head
+            ));
+        }
+        Ok(())
+    }
+
+    /// All writes that versions of a document hold, by what its server ever had.
+    pub(crate) fn ever_on_server(&self, key: &DocKey) -> BTreeSet<WriteId> {
+        let versions = self.audit.history.get(key).into_iter().flatten();
+        versions
+            .flat_map(|(_, version)| self.audit.writes_in(key, version.live, &version.ids, version.rev))
+            .collect()
+    }
+}
+
+fn describe(answer: &StoreAnswer) -> String {
+    match answer {
+        StoreAnswer::Loaded(state) => format!("loaded: read to {}, {} pending", state.checkpoint.seq, state.pending),
+        StoreAnswer::Waiting(documents) => format!("waits for {documents:?}"),
+        StoreAnswer::Attached(_) => "attached".to_owned(),
+        StoreAnswer::Pinned(mutations) => format!("pinned {:?}", mutations.iter().map(|mutation| mutation.number.get()).collect::<Vec<_>>()),
+        StoreAnswer::Resent(mutations) => format!("reads again {:?}", mutations.iter().map(|mutation| mutation.number.get()).collect::<Vec<_>>()),
+        StoreAnswer::Settled(settled) => format!(
+            "settled: {} applied, {} conflicts, {} rejected, journal {:?}, {} pending, {} waiting",
+            settled.applied, settled.conflicts, settled.rejected, settled.journaled, settled.state.pending, settled.state.waiting
+        ),
+        StoreAnswer::Applied(applied) => format!(
+            "applied {} records up to {}, journal {:?}, {} pending, {} waiting",
+            applied.changes, applied.state.checkpoint.seq, applied.journaled, applied.state.pending, applied.state.waiting
+        ),
+        StoreAnswer::Failed { request, error } => format!("store failed {request:?}: {error:?}"),
+    }
+}

@@ -1,0 +1,190 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::history;
+use crate::mutants::MUTANTS;
+use crate::runner::{self, ENOUGH, Plan, Report};
+
+/// Seeds that broke a promise once; they are run before all others.
+const REGRESSIONS: &str = include_str!("../seeds/regressions.txt");
+
+#[derive(Parser)]
+#[command(name = "pocket-sim", about = "Simulates clients and a server on a network, clocks and disks that fail")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs histories, first those that once broke a promise.
+    Run {
+        /// How many.
+        #[arg(long, default_value_t = 5_000)]
+        histories: u64,
+        /// The seed of the first one.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Clients of a history at the most.
+        #[arg(long, default_value_t = 4)]
+        clients: usize,
+        /// Histories at the same time.
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
+        /// Goes on after a broken promise.
+        #[arg(long)]
+        keep_going: bool,
+    },
+    /// Runs one history and prints what happens in it.
+    Replay {
+        /// Its seed.
+        #[arg(long)]
+        seed: u64,
+        /// Clients at the most, as in the run.
+        #[arg(long, default_value_t = 4)]
+        clients: usize,
+        /// A planted bug (needs the feature `mutants`).
+        #[arg(long)]
+        mutant: Option<String>,
+    },
+    /// Runs histories with each planted bug until it is caught (needs the feature `mutants`).
+    Mutants {
+        /// Histories for each at the most.
+        #[arg(long, default_value_t = 20_000)]
+        histories: u64,
+        /// The seed of the first one.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Histories at the same time.
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
+        /// Only this one.
+        #[arg(long)]
+        only: Option<String>,
+    },
+    /// Lists the planted bugs and the seeds that once broke a promise.
+    List,
+}
+
+/// Runs the command line and says how it went.
+pub fn run() -> ExitCode {
+    let good = match Arguments::parse().command {
+        Command::Run { histories, seed, clients, threads, keep_going } => {
+            histories_run(histories, seed, clients, threads, !keep_going)
+        }
+        Command::Replay { seed, clients, mutant } => replay(seed, clients, mutant.as_deref()),
+        Command::Mutants { histories, seed, threads, only } => {
+            mutants(histories, seed, threads, only.as_deref())
+        }
+        Command::List => {
+            MUTANTS.iter().for_each(|name| println!("mutant {name}"));
+            regressions().for_each(|(seed, clients)| println!("seed {seed} with {clients} clients"));
+            true
+        }
+    };
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Each line is `SEED CLIENTS`, then what was wrong.
+fn regressions() -> impl Iterator<Item = (u64, usize)> {
+    let lines = REGRESSIONS.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+    })
+}
+
+fn histories_run(histories: u64, seed: u64, clients: usize, threads: usize, stops: bool) -> bool {
+    silence_panics();
+    let plan = Plan { first_seed: seed, histories, most_clients: clients, threads, stops, mutant: None };
+    let mut broken = false;
+    let mut count = 0;
+    for (seed, clients) in regressions() {
+        count += 1;
+        let report = runner::run(Plan { first_seed: seed, histories: 1, most_clients: clients, threads: 1, ..plan });
+        broken |= tell(&report, clients);
+    }
+    println!("{count} histories that broke a promise once: {}", if broken { "not good" } else { "good" });
+    let report = runner::run(plan);
+    broken |= tell(&report, clients);
+    println!("\n{}", report.counts);
+    println!(
+        "{} histories of {} virtual hours; {} run twice, {} differed",
+        report.histories,
+        report.virtual_millis / 3_600_000,
+        report.run_twice,
+        report.differing.len()
+    );
+    let missing = report.counts.missing();
+    if report.histories >= ENOUGH && !missing.is_empty() {
+        println!("never happened, so nothing was shown about it: {}", missing.join("; "));
+        broken = true;
+    }
+    !broken
+}
+
+/// Prints what is wrong, and says whether anything is.
+fn tell(report: &Report, clients: usize) -> bool {
+    for (seed, ending) in &report.broken {
+        if let Some(violation) = &ending.broken {
+            println!("seed {seed}: {} is broken: {}", violation.promise, violation.what);
+            println!("    replay: cargo run --release -p pocket-sim -- replay --seed {seed} --clients {clients}");
+        }
+    }
+    for seed in &report.differing {
+        println!("seed {seed} ended in two different ways: something beside the seed decides");
+    }
+    !report.broken.is_empty() || !report.differing.is_empty()
+}
+
+fn replay(seed: u64, clients: usize, mutant: Option<&str>) -> bool {
+    if mutant.is_some() && !cfg!(feature = "mutants") {
+        return no_mutants();
+    }
+    crate::mutants::plant(mutant);
+    let ending = history::run(seed, clients, true);
+    println!("seed {} ends at {} ms with trace {:016x}", ending.seed, ending.virtual_millis, ending.hash);
+    match &ending.broken {
+        Some(violation) => println!("{} is broken: {}", violation.promise, violation.what),
+        None => println!("every promise was kept"),
+    }
+    ending.broken.is_none()
+}
+
+fn no_mutants() -> bool {
+    eprintln!(
+        "no bug is planted in this build; build with them: cargo run --release -p pocket-sim --features mutants -- mutants"
+    );
+    false
+}
+
+fn mutants(histories: u64, seed: u64, threads: usize, only: Option<&str>) -> bool {
+    if !cfg!(feature = "mutants") {
+        return no_mutants();
+    }
+    silence_panics();
+    let mut good = true;
+    for name in MUTANTS.iter().filter(|name| only.is_none_or(|only| only == **name)) {
+        let plan = Plan { first_seed: seed, histories, most_clients: 4, threads, stops: true, mutant: Some(name) };
+        let report = runner::run(plan);
+        match report.broken.first_key_value() {
+            Some((caught, ending)) => {
+                let promise = ending.broken.as_ref().map_or("", |violation| violation.promise);
+                println!("{name:<34} caught after {:>6} histories, by {promise} (seed {caught})", report.histories);
+            }
+            None => {
+                println!("{name:<34} SURVIVED {} histories", report.histories);
+                good = false;
+            }
+        }
+    }
+    good
+}
+
+/// A panic of the system under test is a finding, told with its seed; the usual message would only be in the way.
+fn silence_panics() {
+    std::panic::set_hook(Box::new(|_| {}));
+}

@@ -1,0 +1,138 @@
+//! What happened how often. A fault that never happens tests nothing, so each kind is counted and none may be zero.
+
+use std::fmt;
+
+macro_rules! kinds {
+    ($($name:ident = $text:literal,)*) => {
+        /// Everything that is counted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) enum Kind {
+            $(#[doc = $text] $name,)*
+        }
+
+        impl Kind {
+            const ALL: &[(Self, &str)] = &[$((Self::$name, $text),)*];
+        }
+    };
+}
+
+kinds! {
+    FrameDelivered = "frame delivered",
+    FrameDropped = "fault: frame dropped",
+    FrameDoubled = "fault: frame doubled",
+    FrameReordered = "fault: frame overtaken by others",
+    FrameLate = "fault: frame delayed for long",
+    FrameCut = "fault: connection cut at a frame",
+    FrameOfThePast = "frame of an earlier connection arrived",
+    HalfOpen = "fault: connection gone, unnoticed by one side",
+    OpenRefused = "fault: connection refused",
+    PartitionIn = "fault: partition, nothing comes in",
+    PartitionOut = "fault: partition, nothing goes out",
+    PartitionBoth = "fault: partition, both ways",
+    Connected = "connection opened",
+    Reconnected = "connection opened again",
+    ClientKill = "fault: client killed",
+    ClientPowerLoss = "fault: client lost power",
+    ClientCrashBefore = "fault: client crashed before a storage call",
+    ClientCrashAfter = "fault: client crashed after a storage call",
+    ClientCommitsLost = "unsynced client commits lost with the power",
+    ServerKill = "fault: server killed",
+    ServerPowerLoss = "fault: server lost power",
+    ServerCrashBefore = "fault: server crashed before a storage call",
+    ServerCrashAfter = "fault: server crashed after a storage call",
+    ServerShutdown = "server shut down in order",
+    IoErrorClient = "fault: I/O error on a client",
+    IoErrorServer = "fault: I/O error on the server",
+    FullClient = "fault: client disk full",
+    FullServer = "fault: server disk full",
+    LateCallClient = "fault: late storage call on a client",
+    LateCallServer = "fault: late storage call on the server",
+    LateAnswer = "fault: late store answer",
+    LateDoorbell = "fault: late doorbell",
+    ClockJump = "fault: client clock jumped",
+    ServerClockJump = "fault: server clock jumped",
+    TokenExpired = "fault: token expired",
+    AuthUnavailable = "fault: token check unavailable",
+    SessionReplaced = "session replaced by a newer one",
+    Inserted = "write: insert",
+    Updated = "write: update",
+    Upserted = "write: upsert",
+    Deleted = "write: delete",
+    Erased = "write: hard delete",
+    ManyWritten = "write: several documents at once",
+    Cleared = "write: collection cleared",
+    Transacted = "write: transaction",
+    Transferred = "write: transfer between two accounts",
+    Poisoned = "write: document too large for the server",
+    ReadBack = "read",
+    WriteUnknown = "write of unknown result",
+    SyncSwitchedOff = "sync switched off for a collection",
+    SyncSwitchedOn = "sync switched on for a collection",
+    ScopeWidened = "collection added to a client's scope",
+    Stopped = "session stopped and started",
+    Command = "command: force_sync, push or pull",
+    CommandDone = "command finished well",
+    CommandFailed = "command finished with an error",
+    PushReceived = "push committed",
+    PushRepeated = "mutation sent again and answered from the record",
+    Joined = "pushes joined into one commit",
+    Applied = "outcome: applied",
+    Conflict = "outcome: conflict",
+    RejectedClock = "outcome: rejected for the clock",
+    RejectedOther = "outcome: rejected for its content",
+    Gap = "answer: gap",
+    StalePage = "stale page refused by a store",
+    PageApplied = "page applied",
+    JoinPageApplied = "page of a joining collection applied",
+    Journaled = "journal entry",
+    LateJoiner = "device that joined late",
+    ViewChecked = "view checked",
+    IdleChecked = "idle status checked",
+}
+
+/// How often each kind happened.
+#[derive(Clone, Debug)]
+pub(crate) struct Counts([u64; Kind::ALL.len()]);
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self([0; Kind::ALL.len()])
+    }
+}
+
+impl Counts {
+    pub(crate) fn add(&mut self, kind: Kind) {
+        self.0[kind as usize] += 1;
+    }
+
+    pub(crate) fn add_many(&mut self, kind: Kind, count: usize) {
+        self.0[kind as usize] += count as u64;
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (sum, more) in self.0.iter_mut().zip(other.0) {
+            *sum += more;
+        }
+    }
+
+    pub(crate) fn of(&self, kind: Kind) -> u64 {
+        self.0[kind as usize]
+    }
+
+    /// What never happened.
+    pub(crate) fn missing(&self) -> Vec<&'static str> {
+        let all = Kind::ALL.iter();
+        all.filter(|(kind, _)| self.of(*kind) == 0)
+            .map(|(_, text)| *text)
+            .collect()
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (kind, text) in Kind::ALL {
+            writeln!(f, "{:>12}  {text}", self.of(*kind))?;
+        }
+        Ok(())
+    }
+}

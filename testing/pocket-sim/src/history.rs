@@ -1,0 +1,164 @@
+//! One history: chaos, then calm, then judgement.
+
+use std::panic::AssertUnwindSafe;
+
+use crate::audit::{Verdict, Violation, broken};
+use crate::client::Reach;
+use crate::counts::{Counts, Kind};
+use crate::swarm::{ClientShape, Swarm};
+use crate::trace::Node;
+use crate::world::{Happening, World};
+
+/// Virtual milliseconds in which everything must have come to rest after the last fault.
+const REST: u64 = 240_000;
+
+/// Virtual milliseconds in which a write must have reached everybody when nothing is wrong.
+const LIVE: u64 = 20_000;
+
+/// How a history ended.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) seed: u64,
+    pub(crate) broken: Option<Violation>,
+    pub(crate) counts: Counts,
+    pub(crate) hash: u64,
+    pub(crate) virtual_millis: u64,
+}
+
+/// Runs the history of a seed; a panic of the system under test breaks it like any other fault.
+pub(crate) fn run(seed: u64, most_clients: usize, prints: bool) -> Ending {
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| live(seed, most_clients, prints)));
+    outcome.unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+            .unwrap_or_default();
+        Ending {
+            seed,
+            broken: Some(Violation { promise: "no panic", what: text }),
+            counts: Counts::default(),
+            hash: 0,
+            virtual_millis: 0,
+        }
+    })
+}
+
+fn live(seed: u64, most_clients: usize, prints: bool) -> Ending {
+    let swarm = Swarm::draw(seed, most_clients);
+    let mut world = World::new(seed, swarm, prints);
+    if prints {
+        println!("{:#?}", world.swarm);
+    }
+    world.chaos();
+    if world.broken.is_none() {
+        let verdict = world.come_to_rest();
+        world.check(verdict);
+    }
+    if world.broken.is_none() {
+        let verdict = world.judge();
+        world.check(verdict);
+    }
+    Ending {
+        seed,
+        broken: world.broken.take(),
+        hash: world.trace.hash(),
+        virtual_millis: world.now(),
+        counts: world.counts,
+    }
+}
+
+impl World {
+    fn chaos(&mut self) {
+        self.start_server();
+        for index in 0..self.clients.len() {
+            let begins = self.clients[index].shape.begins;
+            self.schedule(begins, Happening::Restart(Node::Client(index)));
+            let first = self.work_dice.below(1_000);
+            self.schedule(begins + first, Happening::Work { client: index });
+        }
+        let mut founded = Vec::new();
+        for index in 0..self.clients.len() {
+            let namespace = self.clients[index].shape.namespace;
+            if !founded.contains(&namespace) {
+                founded.push(namespace);
+                self.schedule(0, Happening::Found { client: index });
+            }
+        }
+        if self.swarm.fault_every > 0 {
+            self.schedule(self.swarm.fault_every, Happening::Fault);
+        }
+        let end = self.swarm.chaos;
+        while self.broken.is_none() && self.step(end) {}
+    }
+
+    /// Everything heals; then all devices must drain and agree, within bounded time.
+    fn come_to_rest(&mut self) -> Verdict {
+        self.calm_down();
+        self.until_rest(REST)?;
+        if self.swarm.late_joiner {
+            self.counts.add(Kind::LateJoiner);
+            let index = self.join(ClientShape {
+                operations: 0,
+                narrow: false,
+                begins: 0,
+                ..self.swarm.clients[0].clone()
+            });
+            self.start_client(index);
+            self.until_rest(LIVE)?;
+        }
+        // Nobody may have fallen asleep: what is written now reaches everybody without a new connection.
+        for index in 0..self.clients.len() {
+            self.operate(index);
+            self.until_rest(LIVE)?;
+        }
+        Ok(())
+    }
+
+    fn calm_down(&mut self) {
+        self.note(Node::World, || "calm".to_owned());
+        self.calm = true;
+        self.heal_all();
+        self.server.tokens.calm();
+        self.server.disk.hurry();
+        self.server.disk.faults.restart();
+        for index in 0..self.clients.len() {
+            let client = &mut self.clients[index];
+            client.disk.hurry();
+            client.disk.faults.restart();
+            if client.reach == Reach::Some {
+                // One more process, with everything in its scope.
+                self.counts.add(Kind::ScopeWidened);
+                self.clients[index].reach = self.fault_dice.pick(&[Reach::Named, Reach::All]);
+                self.clients[index].widened = self.clients[index].reach == Reach::All;
+                self.kill_client(index, false);
+            }
+            if !self.clients[index].late_syncs {
+                self.clients[index].late_syncs = true;
+                self.schedule(0, Happening::Switch { client: index, on: true });
+            }
+            self.schedule(0, Happening::Restart(Node::Client(index)));
+        }
+        self.schedule(0, Happening::Restart(Node::Server));
+    }
+
+    fn until_rest(&mut self, most: u64) -> Verdict {
+        let end = self.now() + most;
+        let step = 250;
+        loop {
+            let until = self.now() + step;
+            while self.broken.is_none() && self.step(until) {}
+            if self.broken.is_some() {
+                return Ok(());
+            }
+            let unrest = (0..self.clients.len()).find_map(|index| self.unrest(index));
+            match unrest {
+                None => return Ok(()),
+                Some(what) if self.now() >= end => {
+                    return broken("P4", format!("not at rest after {most} ms of calm: {what}"));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Planted bugs: a simulator that was never shown a bug proves nothing.
+
+/// Every planted bug, by its name behind `pocket-mutant:`.
+pub(crate) const MUTANTS: &[&str] = &[
+    "joins-not-read",
+    "loser-not-journaled",
+    "checkpoint-not-stored",
+    "stale-page-accepted",
+    "pull-overwrites-pending",
+    "resend-skipped",
+    "idle-with-outbox",
+    "confirmed-before-stored",
+    "no-dedup",
+    "gap-accepted",
+    "rejected-stops-queue",
+    "half-transaction-applied",
+    "base-compared-by-existence-only",
+    "ack-before-commit",
+    "echo-suppressed-always",
+    "outbox-dropped-when-sent",
+    "number-given-without-durability",
+    "resend-changes-content",
+    "tombstone-ignored",
+    "conflict-resolved-before-outcome",
+    "half-transaction-repushed",
+];
+
+/// Makes this thread run with a planted bug.
+#[cfg(feature = "mutants")]
+pub(crate) fn plant(name: Option<&str>) {
+    let marked = name.map(|name| format!("pocket-mutant:{name}"));
+    pocket_core::mutants::plant(marked.as_deref());
+}
+
+/// There are none in this build.
+#[cfg(not(feature = "mutants"))]
+pub(crate) const fn plant(_name: Option<&str>) {}

@@ -1,0 +1,83 @@
+//! Many histories, on some threads; and what came of them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::counts::Counts;
+use crate::history::{self, Ending};
+
+/// Every so many histories one is run twice, to see that nothing but the seed decides.
+const TWICE_EVERY: u64 = 100;
+
+/// Fewer histories than this may leave a kind of fault out.
+pub(crate) const ENOUGH: u64 = 1_000;
+
+/// What to run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) first_seed: u64,
+    pub(crate) histories: u64,
+    pub(crate) most_clients: usize,
+    pub(crate) threads: usize,
+    /// Stop at the first broken promise.
+    pub(crate) stops: bool,
+    pub(crate) mutant: Option<&'static str>,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) histories: u64,
+    pub(crate) counts: Counts,
+    pub(crate) virtual_millis: u64,
+    /// By seed.
+    pub(crate) broken: BTreeMap<u64, Ending>,
+    /// Seeds that ended otherwise the second time.
+    pub(crate) differing: Vec<u64>,
+    pub(crate) run_twice: u64,
+}
+
+/// Runs the seeds of `plan`. Each is decided by itself, so threads change nothing but the time it takes.
+pub(crate) fn run(plan: Plan) -> Report {
+    let next = AtomicU64::new(0);
+    let report = Mutex::new(Report::default());
+    std::thread::scope(|scope| {
+        for _ in 0..plan.threads.max(1) {
+            scope.spawn(|| {
+                crate::mutants::plant(plan.mutant);
+                work(plan, &next, &report);
+            });
+        }
+    });
+    report.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn work(plan: Plan, next: &AtomicU64, report: &Mutex<Report>) {
+    loop {
+        let place = next.fetch_add(1, Ordering::Relaxed);
+        if place >= plan.histories {
+            return;
+        }
+        let seed = plan.first_seed.wrapping_add(place);
+        let ending = history::run(seed, plan.most_clients, false);
+        let again = (place % TWICE_EVERY == 0)
+            .then(|| history::run(seed, plan.most_clients, false).hash);
+        let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+        report.histories += 1;
+        report.virtual_millis += ending.virtual_millis;
+        report.counts.merge(&ending.counts);
+        if let Some(again) = again {
+            report.run_twice += 1;
+            if again != ending.hash {
+                report.differing.push(seed);
+            }
+        }
+        if ending.broken.is_some() {
+            report.broken.insert(seed, ending);
+            if plan.stops {
+                next.store(plan.histories, Ordering::Relaxed);
+            }
+        }
+    }
+}

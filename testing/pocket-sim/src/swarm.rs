@@ -1,0 +1,236 @@
+//! The shape of one history: how many take part, what they do, and how likely each fault is.
+//!
+//! Swarm testing (Groce et al. 2012): every probability is drawn anew for each history, and often it is nought, since
+//! faults that never stop hide what only happens after a long quiet stretch.
+
+use pocket_storage::Durability;
+
+use crate::dice::{Dice, Part};
+use crate::disk::Lateness;
+
+/// One fault of the world, drawn whenever the fault clock strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    ClientKill,
+    ClientPower,
+    ClientCrashInCall,
+    ClientIoError,
+    ClientFull,
+    ClientClock,
+    ServerKill,
+    ServerPower,
+    ServerCrashInCall,
+    ServerIoError,
+    ServerFull,
+    ServerClock,
+    ServerShutdown,
+    PartitionIn,
+    PartitionOut,
+    PartitionBoth,
+    Cut,
+    TokenExpiry,
+    Stop,
+}
+
+const FAULTS: &[Fault] = &[
+    Fault::ClientKill,
+    Fault::ClientPower,
+    Fault::ClientCrashInCall,
+    Fault::ClientIoError,
+    Fault::ClientFull,
+    Fault::ClientClock,
+    Fault::ServerKill,
+    Fault::ServerPower,
+    Fault::ServerCrashInCall,
+    Fault::ServerIoError,
+    Fault::ServerFull,
+    Fault::ServerClock,
+    Fault::ServerShutdown,
+    Fault::PartitionIn,
+    Fault::PartitionOut,
+    Fault::PartitionBoth,
+    Fault::Cut,
+    Fault::TokenExpiry,
+    Fault::Stop,
+];
+
+/// Loss on single frames: what HTTP or a broken proxy does, and a WebSocket never.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Loss {
+    pub(crate) drop: f64,
+    pub(crate) double: f64,
+    pub(crate) reorder: f64,
+}
+
+/// How one client is set up.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientShape {
+    pub(crate) user: usize,
+    pub(crate) namespace: usize,
+    pub(crate) durability: Durability,
+    pub(crate) batch: usize,
+    pub(crate) skew: i64,
+    /// Milliseconds from the beginning until it is there for the first time.
+    pub(crate) begins: u64,
+    /// Whether it reads only some collections at first.
+    pub(crate) narrow: bool,
+    pub(crate) operations: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Swarm {
+    pub(crate) clients: Vec<ClientShape>,
+    /// Milliseconds of chaos.
+    pub(crate) chaos: u64,
+    pub(crate) heartbeat: u64,
+    pub(crate) latency: u64,
+    pub(crate) late_frames: f64,
+    pub(crate) cut_frames: f64,
+    pub(crate) half_open: f64,
+    pub(crate) refuse: f64,
+    pub(crate) loss: Loss,
+    pub(crate) fault_every: u64,
+    weights: Vec<u32>,
+    pub(crate) longest_outage: u64,
+    pub(crate) client_disk: Lateness,
+    pub(crate) server_disk: Lateness,
+    pub(crate) late_answers: f64,
+    pub(crate) late_doorbells: f64,
+    pub(crate) auth_unavailable: f64,
+    /// Documents of each ordinary collection: few are hot.
+    pub(crate) documents: u64,
+    pub(crate) accounts: u64,
+    pub(crate) page_records: usize,
+    pub(crate) tail_bytes: usize,
+    pub(crate) cached_clients: usize,
+    pub(crate) pushes: usize,
+    pub(crate) commit_changes: usize,
+    pub(crate) document_bytes: usize,
+    pub(crate) poison: f64,
+    pub(crate) erases: u32,
+    pub(crate) toggles: bool,
+    pub(crate) late_joiner: bool,
+    pub(crate) side_strategy: usize,
+}
+
+impl Swarm {
+    pub(crate) fn draw(seed: u64, most_clients: usize) -> Self {
+        let mut dice = Dice::new(seed, Part::Swarm);
+        let dice = &mut dice;
+        let count = dice.between(1, most_clients.max(1) as u64) as usize;
+        let count = count.max(2.min(most_clients));
+        let namespaces = if dice.chance(0.2) { 2 } else { 1 };
+        let users = dice.between(1, 3) as usize;
+        let chaos = dice.between(5_000, 40_000);
+        let narrow = dice.chance(0.3);
+        let relaxed = dice.chance(0.4);
+        let operations = dice.between(3, 30);
+        let clients = (0..count)
+            .map(|index| ClientShape {
+                user: dice.index(users),
+                namespace: if index < 2 { 0 } else { dice.index(namespaces) },
+                durability: if relaxed {
+                    dice.pick(&[
+                        Durability::Relaxed,
+                        Durability::ProcessCrash,
+                        Durability::PowerLoss,
+                    ])
+                } else {
+                    Durability::PowerLoss
+                },
+                batch: dice.pick(&[1, 2, 5, 20, 100]),
+                skew: skew(dice),
+                begins: if dice.chance(0.7) {
+                    0
+                } else {
+                    dice.below(chaos)
+                },
+                narrow: narrow && dice.chance(0.5),
+                operations: dice.between(1, operations),
+            })
+            .collect();
+        let lossy = dice.chance(0.25);
+        let weights = FAULTS
+            .iter()
+            .map(|_| u32::from(dice.chance(0.45)) * dice.between(1, 10) as u32)
+            .collect();
+        Self {
+            clients,
+            chaos,
+            heartbeat: dice.pick(&[1_000, 2_000, 5_000]),
+            latency: dice.pick(&[1, 5, 20, 100]),
+            late_frames: some(dice, 0.3, 0.03),
+            cut_frames: some(dice, 0.4, 0.03),
+            half_open: some(dice, 0.5, 0.5),
+            refuse: some(dice, 0.4, 0.4),
+            loss: if lossy {
+                Loss {
+                    drop: some(dice, 0.7, 0.15),
+                    double: some(dice, 0.7, 0.2),
+                    reorder: some(dice, 0.7, 0.3),
+                }
+            } else {
+                Loss::default()
+            },
+            fault_every: dice.pick(&[0, 500, 1_000, 2_000, 4_000, 10_000]),
+            weights,
+            longest_outage: dice.pick(&[500, 3_000, 15_000]),
+            client_disk: lateness(dice),
+            server_disk: lateness(dice),
+            late_answers: some(dice, 0.4, 0.3),
+            late_doorbells: some(dice, 0.3, 0.5),
+            auth_unavailable: some(dice, 0.2, 0.3),
+            documents: dice.pick(&[1, 2, 3, 6, 12]),
+            accounts: dice.pick(&[0, 2, 3, 5]),
+            page_records: dice.pick(&[1, 2, 5, 1_000, 1_000]),
+            tail_bytes: dice.pick(&[0, 1_000, 1 << 20, 1 << 20]),
+            cached_clients: dice.pick(&[1, 2, 100]),
+            pushes: dice.pick(&[1, 2, 8]),
+            commit_changes: dice.pick(&[1, 5, 2_000]),
+            document_bytes: 2_000,
+            poison: some(dice, 0.3, 0.1),
+            erases: dice.pick(&[0, 0, 1, 4]),
+            toggles: dice.chance(0.3),
+            late_joiner: dice.chance(0.3),
+            side_strategy: dice.index(3),
+        }
+    }
+
+    /// The fault to inject now, if this history has any.
+    pub(crate) fn fault(&self, dice: &mut Dice) -> Option<Fault> {
+        let any = self.weights.iter().any(|weight| *weight > 0);
+        any.then(|| FAULTS[dice.weighted(&self.weights)])
+    }
+}
+
+/// Nought in most histories, up to `most` in a `share` of them.
+fn some(dice: &mut Dice, share: f64, most: f64) -> f64 {
+    let strength = f64::from(dice.between(1, 100) as u32) / 100.0;
+    if dice.chance(share) {
+        most * strength
+    } else {
+        0.0
+    }
+}
+
+fn lateness(dice: &mut Dice) -> Lateness {
+    Lateness {
+        commits: some(dice, 0.4, 0.5),
+        reads: some(dice, 0.2, 0.1),
+        most: dice.pick(&[20, 500, 5_000]),
+    }
+}
+
+/// Up to a day wrong in either direction, mostly little.
+fn skew(dice: &mut Dice) -> i64 {
+    let size = dice.pick(&[0, 0, 10, 500, 30_000, 90_000, 3_600_000, 86_400_000]);
+    let size = i64::try_from(dice.below(size + 1)).unwrap_or(0);
+    if dice.chance(0.5) { size } else { -size }
+}
+
+/// A jump of a clock.
+pub(crate) fn jump(dice: &mut Dice) -> i64 {
+    let size = dice.pick(&[100, 5_000, 70_000, 3_600_000, 86_400_000]);
+    let size = i64::try_from(dice.between(1, size)).unwrap_or(1);
+    if dice.chance(0.5) { size } else { -size }
+}

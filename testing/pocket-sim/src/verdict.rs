@@ -1,0 +1,200 @@
+//! The promises that are judged at the end, when everything has come to rest.
+
+use std::collections::BTreeSet;
+
+use crate::audit::{Before, DocKey, State, Verdict, Version, WriteId, WriteKind, broken};
+use crate::view::{self, JournalView};
+use crate::world::World;
+
+impl World {
+    /// Why a client has not come to rest, if it has not: P4.
+    pub(crate) fn unrest(&self, index: usize) -> Option<String> {
+        let client = &self.clients[index];
+        if !client.is_idle() {
+            let status = client.up().map(|up| {
+                let error = up.snapshot.stats.last_error.clone();
+                format!("{} {error:?} {:?}", up.snapshot.status, up.snapshot.progress)
+            });
+            return Some(format!("client {index} is not idle: {status:?}"));
+        }
+        let keys = self.keys_of(client.shape.namespace);
+        let view = match view::look(client.disk.look(), &keys) {
+            Ok(view) => view,
+            Err(error) => return Some(format!("client {index}'s store cannot be read: {error:?}")),
+        };
+        if view.pending > 0 {
+            return Some(format!("client {index} has {} mutations in its outbox", view.pending));
+        }
+        for key in keys.iter().filter(|key| client.reads(&key.collection)) {
+            let shown = view.documents.get(key).filter(|seen| seen.live).map(|seen| seen.rev);
+            let current = self.audit.current(key).filter(|(_, version)| version.live);
+            if shown != current.map(|(_, version)| version.rev) {
+                return Some(format!(
+                    "client {index} shows {:?} of {key}, where {current:?} stands",
+                    view.documents.get(key)
+                ));
+            }
+        }
+        None
+    }
+
+    /// Judges a history whose devices have all come to rest.
+    pub(crate) fn judge(&mut self) -> Verdict {
+        let namespaces: BTreeSet<usize> =
+            self.clients.iter().map(|client| client.shape.namespace).collect();
+        for namespace in &namespaces {
+            self.audit.check_places(*namespace)?;
+        }
+        self.check_isolation()?;
+        for index in 0..self.clients.len() {
+            self.check_view(index, false)?;
+        }
+        let mut journals = Vec::new();
+        for index in 0..self.clients.len() {
+            journals.push(self.journal_of(index)?);
+        }
+        self.check_history(&journals)?;
+        self.check_losses(&journals)
+    }
+
+    /// A device holds nothing of another namespace.
+    fn check_isolation(&self) -> Verdict {
+        for (index, client) in self.clients.iter().enumerate() {
+            let own = client.shape.namespace;
+            let keys = self.keys_of(own);
+            let Ok(view) = view::look(client.disk.look(), &keys) else { continue };
+            for (key, seen) in view.documents {
+                let foreign = seen.ids.iter().find(|id| {
+                    self.audit.writes.get(id).is_none_or(|write| write.document != key)
+                });
+                if let Some(foreign) = foreign {
+                    return broken("P10", format!("client {index} shows {key} with write {foreign}, made elsewhere"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// P2, P6: each version stands on the one before it, and nobody came back from the dead.
+    fn check_history(&self, journals: &[JournalView]) -> Verdict {
+        for (key, versions) in &self.audit.history {
+            let mut before: Option<&Version> = None;
+            for (seq, version) in versions {
+                let Some((client, number, base)) = version.by else { continue };
+                let stands = before.filter(|before| before.live).map(|before| before.rev);
+                if !version.erased && base != stands {
+                    return broken("P2", format!(
+                        "{key} at place {seq} was made on {base:?} and applied on {stands:?} (number {number} of client {:?})",
+                        self.audit.clients.get(&client)
+                    ));
+                }
+                if let Some(dead) = before.filter(|before| !before.live && version.live) {
+                    self.check_return(key, *seq, version, dead, journals)?;
+                }
+                before = Some(version);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_return(
+        &self,
+        key: &DocKey,
+        seq: u64,
+        version: &Version,
+        dead: &Version,
+        journals: &[JournalView],
+    ) -> Verdict {
+        let Some((client, ..)) = version.by else { return Ok(()) };
+        let Some(author) = self.audit.clients.get(&client) else { return Ok(()) };
+        // Switching sync on offers what is there as if it were new.
+        if self.clients[*author].toggled && key.collection.as_str() == "late" {
+            return Ok(());
+        }
+        let before = &self.audit.history[key];
+        let earlier = || before.range(..seq).map(|(_, version)| version);
+        let decided = earlier()
+            .filter(|version| !version.live)
+            .any(|version| journals[*author].kept.contains(&(key.clone(), Some(version.rev))));
+        let known: BTreeSet<WriteId> = earlier().flat_map(|version| version.ids.iter().copied()).collect();
+        let created = version.ids.iter().any(|id| self.created(*id, *author, &known));
+        if decided || created {
+            return Ok(());
+        }
+        broken("P6", format!(
+            "{key} was deleted as {dead:?} and came back at place {seq} by {version:?} of client {author}, who had not seen that"
+        ))
+    }
+
+    /// Whether a write of this author made a document where there was none, or stands only on such writes; and none
+    /// of them was `known` on the server before.
+    fn created(&self, id: WriteId, author: usize, known: &BTreeSet<WriteId>) -> bool {
+        let write = self.audit.writes.get(&id).filter(|write| write.client == author);
+        let Some(write) = write.filter(|_| !known.contains(&id)) else {
+            return false;
+        };
+        match &write.before {
+            Before::NotLive => true,
+            Before::Live(ids) => {
+                write.kind != WriteKind::Update && ids.iter().any(|id| self.created(*id, author, known))
+            }
+        }
+    }
+
+    /// P5: every acknowledged write is in what stands, in something that replaced it knowingly, or in a journal.
+    fn check_losses(&self, journals: &[JournalView]) -> Verdict {
+        let mut roots: BTreeSet<WriteId> = BTreeSet::new();
+        for journal in journals {
+            roots.extend(&journal.local);
+            roots.extend(&journal.remote);
+            for (key, rev) in journal.local_tombstones.iter().chain(&journal.remote_tombstones) {
+                roots.extend(self.audit.tombstone(key, *rev));
+            }
+        }
+        for (key, versions) in &self.audit.history {
+            let erased = versions.iter().rev().find(|(_, version)| version.erased).map(|(seq, _)| *seq);
+            for (seq, version) in versions {
+                let last = versions.last_key_value().is_some_and(|(last, _)| last == seq);
+                let put_and_gone = version.live && !last && erased.is_none_or(|erased| *seq > erased);
+                if !put_and_gone {
+                    // What stands; what an erase took along; and deletes, whose successors are judged by P6.
+                    roots.extend(self.audit.writes_in(key, version.live, &version.ids, version.rev));
+                }
+            }
+        }
+        // A create that was deleted before anybody heard of it leaves nothing to keep.
+        let unheard = self.audit.writes.iter().filter(|(id, write)| !write.kind.puts() && self.is_unheard(**id));
+        roots.extend(unheard.map(|(id, _)| *id));
+        // Deletes in a collection whose sync was switched off are local affairs.
+        let local = self.audit.writes.iter().filter(|(_, write)| {
+            !write.kind.puts() && write.document.collection.as_str() == "late" && self.clients[write.client].toggled
+        });
+        roots.extend(local.map(|(id, _)| *id));
+        let kept = self.audit.closure(roots);
+        for (id, write) in &self.audit.writes {
+            if write.state != State::Acknowledged || kept.contains(id) {
+                continue;
+            }
+            let gone = self.audit.current(&write.document).is_none_or(|(_, version)| !version.live);
+            let on_server = self.ever_on_server(&write.document).contains(id);
+            if !write.kind.puts() && (gone || on_server) {
+                continue;
+            }
+            return broken("P5", format!(
+                "write {id} ({:?} on {} by client {}, on {:?}) is gone: not in what stands, replaced by nobody who knew it, in no journal; sent: {}",
+                write.kind, write.document, write.client, write.before, self.audit.sent.contains(id)
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether nothing of a delete and of what it deleted ever left its device.
+    fn is_unheard(&self, id: WriteId) -> bool {
+        let Some(write) = self.audit.writes.get(&id) else { return false };
+        let own = |id: &WriteId| {
+            self.audit.writes.get(id).is_some_and(|other| other.client == write.client)
+                && !self.audit.sent.contains(id)
+        };
+        own(&id) && self.audit.closure([id]).iter().all(own)
+    }
+}

@@ -1,0 +1,124 @@
+//! What a device holds, read from its disk past all faults.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use pocket_core::{
+    Database, Error, JournalDocument, JournalEntry, JournalVersion, Revision, Value, Winner,
+};
+use pocket_storage::Storage;
+
+use crate::audit::{DocKey, WriteId, doc_key, ids_of};
+use crate::tasks::at_once;
+
+/// One document as its device shows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) rev: Revision,
+    pub(crate) live: bool,
+    pub(crate) ids: Vec<WriteId>,
+}
+
+/// A device's store at one moment.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) documents: BTreeMap<DocKey, Seen>,
+    pub(crate) pending: u64,
+    pub(crate) sequence: u64,
+}
+
+/// Reads the documents among `keys` that are there, tombstones too.
+pub(crate) fn look<'a>(
+    storage: Arc<dyn Storage>,
+    keys: impl IntoIterator<Item = &'a DocKey>,
+) -> Result<View, Error> {
+    let db = open(storage)?;
+    let mut documents = BTreeMap::new();
+    for key in keys {
+        if !db.has_collection(key.collection.as_str()) {
+            continue;
+        }
+        let collection = db.collection::<Value>(key.collection.as_str())?;
+        let Some(document) = at_once(collection.get_document(key.id.as_str()))? else {
+            continue;
+        };
+        let seen = Seen {
+            rev: document.rev,
+            live: document.body.is_some(),
+            ids: document.body.as_ref().map(ids_of).unwrap_or_default(),
+        };
+        documents.insert(key.clone(), seen);
+    }
+    let stats = at_once(db.stats())?;
+    Ok(View {
+        documents,
+        pending: stats.pending_changes,
+        sequence: stats.sequence.get(),
+    })
+}
+
+fn open(storage: Arc<dyn Storage>) -> Result<Database, Error> {
+    at_once(Database::builder("look").open_shared(storage))
+}
+
+/// What a device's journal holds.
+#[derive(Debug, Default)]
+pub(crate) struct JournalView {
+    pub(crate) entries: usize,
+    /// Local writes that lost, won or were refused.
+    pub(crate) local: BTreeSet<WriteId>,
+    /// Local tombstones in it.
+    pub(crate) local_tombstones: BTreeSet<(DocKey, Revision)>,
+    /// Writes of others that stood in the way.
+    pub(crate) remote: BTreeSet<WriteId>,
+    pub(crate) remote_tombstones: BTreeSet<(DocKey, Revision)>,
+    /// Documents of which a local version was decided to stand, with the version it stands on.
+    pub(crate) kept: BTreeSet<(DocKey, Option<Revision>)>,
+}
+
+pub(crate) fn look_at_journal(
+    storage: Arc<dyn Storage>,
+    namespace: usize,
+) -> Result<JournalView, Error> {
+    let journal = open(storage)?.journal();
+    let mut view = JournalView::default();
+    let mut after = None;
+    loop {
+        let entries: Vec<JournalEntry> = at_once(journal.list(after, 100))?;
+        let Some(last) = entries.last() else {
+            return Ok(view);
+        };
+        after = Some(last.number);
+        for entry in &entries {
+            view.entries += 1;
+            for document in &entry.documents {
+                view.add(namespace, document, entry.winner);
+            }
+        }
+    }
+}
+
+impl JournalView {
+    fn add(&mut self, namespace: usize, document: &JournalDocument, winner: Winner) {
+        let key = doc_key(namespace, &document.collection, &document.id);
+        let remote_rev = document.remote.as_ref().and_then(|remote| remote.rev);
+        if winner != Winner::Remote {
+            self.kept.insert((key.clone(), remote_rev));
+        }
+        let note = |version: &JournalVersion,
+                    ids: &mut BTreeSet<WriteId>,
+                    tombstones: &mut BTreeSet<(DocKey, Revision)>| {
+            match (&version.body, version.rev) {
+                (Some(body), _) => ids.extend(ids_of(body)),
+                (None, Some(rev)) => {
+                    tombstones.insert((key.clone(), rev));
+                }
+                (None, None) => {}
+            }
+        };
+        note(&document.local, &mut self.local, &mut self.local_tombstones);
+        if let Some(remote) = &document.remote {
+            note(remote, &mut self.remote, &mut self.remote_tombstones);
+        }
+    }
+}

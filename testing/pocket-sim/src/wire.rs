@@ -1,0 +1,73 @@
+//! Frames in words, for traces.
+
+use bytes::Bytes;
+use pocket_sync_protocol::{
+    ClientMessage, ServerMessage, WireLimits, decode_client, decode_server,
+};
+
+use crate::network::Way;
+
+/// What a frame says, in one line.
+pub(crate) fn describe(way: Way, frame: &Bytes) -> String {
+    let limits = WireLimits::default();
+    match way {
+        Way::Up => match decode_client(frame, &limits) {
+            Ok(message) => client(&message),
+            Err(error) => format!("{} bytes: {error}", frame.len()),
+        },
+        Way::Down => match decode_server(frame, &limits) {
+            Ok(message) => server(&message),
+            Err(error) => format!("{} bytes: {error}", frame.len()),
+        },
+    }
+}
+
+fn client(message: &ClientMessage) -> String {
+    match message {
+        ClientMessage::Hello(hello) => format!(
+            "hello checkpoint {:?} collections {:?}",
+            hello.checkpoint.as_ref().map(|checkpoint| checkpoint.seq),
+            hello.collections
+        ),
+        ClientMessage::Push(push) => format!(
+            "push {} first {} count {} confirmed {}",
+            push.id,
+            push.first,
+            push.mutations.len(),
+            push.confirmed
+        ),
+        ClientMessage::Pull(pull) => format!(
+            "pull {} after {} until {:?} of {:?}",
+            pull.id, pull.after, pull.until, pull.collections
+        ),
+        other => format!("{other:?}"),
+    }
+}
+
+fn server(message: &ServerMessage) -> String {
+    match message {
+        ServerMessage::Welcome(welcome) => format!(
+            "welcome head {} last number {} epochs {}",
+            welcome.head,
+            welcome.last_number,
+            welcome.epochs.len()
+        ),
+        ServerMessage::Outcomes(outcomes) => format!(
+            "outcomes {} first {} gap {:?}: {:?}",
+            outcomes.id, outcomes.first, outcomes.gap, outcomes.outcomes
+        ),
+        ServerMessage::Page(page) => format!(
+            "page {} from {} to {} head {} joining {:?} with {} records",
+            page.id,
+            page.start,
+            page.end,
+            page.head,
+            page.joining,
+            page.records().map_or(0, |records| records.len())
+        ),
+        ServerMessage::Error(error) => {
+            format!("error {} of {:?}: {}", error.code, error.id, error.message)
+        }
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,177 @@
+//! The world: one queue of happenings in the order of their virtual time, and everything that can happen.
+
+use std::collections::BTreeMap;
+
+use crate::audit::{Audit, Violation};
+use crate::client::{Client, ClientNews, Stage};
+use crate::clock::WorldClock;
+use crate::counts::Counts;
+use crate::dice::{Dice, Part};
+use crate::network::{Network, Parcel, Way};
+use crate::server::{Server, ServerNews};
+use crate::swarm::Swarm;
+use crate::trace::{Node, Trace};
+
+/// What can happen.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    Client { client: usize, life: u64, news: ClientNews },
+    Server { life: u64, connection: u64, news: ServerNews },
+    /// A storage call that waits goes on.
+    Disk { node: Node, life: u64, call: u64 },
+    Arrive { connection: u64, way: Way, parcel: Parcel },
+    Heal { client: usize },
+    Restart(Node),
+    /// The server's process ends in order.
+    ServerGone { life: u64 },
+    Room { node: Node },
+    Renew { user: usize, expired: String },
+    Switch { client: usize, on: bool },
+    /// An application does something.
+    Work { client: usize },
+    /// The accounts are made.
+    Found { client: usize },
+    Fault,
+}
+
+pub(crate) struct World {
+    pub(crate) clock: WorldClock,
+    queue: BTreeMap<(u64, u64), Happening>,
+    last: u64,
+    pub(crate) swarm: Swarm,
+    pub(crate) server: Server,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) net: Network,
+    pub(crate) audit: Audit,
+    pub(crate) counts: Counts,
+    pub(crate) trace: Trace,
+    pub(crate) fault_dice: Dice,
+    pub(crate) work_dice: Dice,
+    /// No more faults, no more work.
+    pub(crate) calm: bool,
+    pub(crate) broken: Option<Violation>,
+    seed: u64,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, swarm: Swarm, prints: bool) -> Self {
+        let shapes = swarm.clients.clone();
+        let clients: Vec<Client> = (0..)
+            .zip(shapes)
+            .map(|(index, shape)| Client::new(seed, index, shape, &swarm))
+            .collect();
+        Self {
+            clock: WorldClock::default(),
+            queue: BTreeMap::new(),
+            last: 0,
+            server: Server::new(seed, &swarm),
+            net: Network::new(clients.len(), Dice::new(seed, Part::Network)),
+            clients,
+            audit: Audit::default(),
+            counts: Counts::default(),
+            trace: Trace::new(prints),
+            fault_dice: Dice::new(seed, Part::Faults),
+            work_dice: Dice::new(seed, Part::Work),
+            calm: false,
+            broken: None,
+            swarm,
+            seed,
+        }
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.clock.now()
+    }
+
+    pub(crate) fn note(&mut self, node: Node, what: impl FnOnce() -> String) {
+        self.trace.line(self.clock.now(), node, what);
+    }
+
+    pub(crate) fn schedule(&mut self, delay: u64, happening: Happening) {
+        self.last += 1;
+        self.queue.insert((self.now() + delay, self.last), happening);
+    }
+
+    /// Adds a device.
+    pub(crate) fn join(&mut self, shape: crate::swarm::ClientShape) -> usize {
+        let index = self.clients.len();
+        let client = Client::new(self.seed, index, shape, &self.swarm);
+        self.clients.push(client);
+        self.net.add_client();
+        index
+    }
+
+    /// Lets happen what comes next, if that is before `end`. Says whether there was anything.
+    pub(crate) fn step(&mut self, end: u64) -> bool {
+        let next = self.queue.first_entry().filter(|entry| entry.key().0 <= end);
+        let Some(entry) = next else {
+            self.clock.set(end.max(self.now()));
+            return false;
+        };
+        let ((time, sequence), happening) = entry.remove_entry();
+        self.clock.set(time);
+        self.trace.mix(&[time, sequence]);
+        self.happen(happening);
+        true
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Client { client, life, news } => {
+                if self.clients[client].life == life {
+                    self.client_news(client, news);
+                }
+            }
+            Happening::Server { life, connection, news } => {
+                if self.server.life == life {
+                    self.server_news(connection, news);
+                }
+            }
+            Happening::Disk { node: Node::Client(index), life, call } => {
+                if self.clients[index].life == life {
+                    self.clients[index].disk.release(call);
+                    self.run_client(index);
+                }
+            }
+            Happening::Disk { life, call, .. } => {
+                if self.server.life == life {
+                    self.server.disk.release(call);
+                    self.run_server();
+                }
+            }
+            Happening::Arrive { connection, way, parcel } => self.arrive(connection, way, parcel),
+            Happening::Heal { client } => self.heal(client),
+            Happening::Restart(Node::Client(index)) => self.start_client(index),
+            Happening::Restart(_) => self.start_server(),
+            Happening::ServerGone { life } => {
+                if self.server.life == life {
+                    self.kill_server(false);
+                }
+            }
+            Happening::Room { node } => self.make_room(node),
+            Happening::Renew { user, expired } => self.renew_token(user, &expired),
+            Happening::Switch { client, on } => {
+                let ready = self.clients[client].up().is_some_and(|up| up.working.is_none());
+                if self.clients[client].late_syncs != on || matches!(self.clients[client].stage, Stage::Down) {
+                    // Decided otherwise meanwhile, or told the next process anyway.
+                } else if ready {
+                    self.switch_to(client, on);
+                } else {
+                    self.schedule(100, Happening::Switch { client, on });
+                }
+            }
+            Happening::Work { client } => self.work(client),
+            Happening::Found { client } => self.found(client),
+            Happening::Fault => self.strike(),
+        }
+    }
+
+    fn found(&mut self, client: usize) {
+        let ready = self.clients[client].up().is_some_and(|up| up.working.is_none());
+        if ready {
+            self.found_bank(client);
+        } else if !self.calm {
+            self.schedule(50, Happening::Found { client });
+        }
+    }
+}
