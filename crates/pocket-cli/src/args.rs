@@ -1,0 +1,330 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::failure::Failure;
+
+/// Pocket, the local-first document database: its reference client and server in one program.
+#[derive(Debug, Parser)]
+#[command(name = "pocket", version, propagate_version = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes, before or after its name.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Options of all commands")]
+pub(crate) struct Global {
+    /// The directory of the database [default: ./pocket-data, of `serve`: ./pocket-server]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) db: Option<PathBuf>,
+    /// The backend of a new database; one that exists remembers its own [default: redb]
+    #[arg(long, global = true, value_enum, value_name = "BACKEND")]
+    pub(crate) storage: Option<StorageKind>,
+    /// Print one JSON object a line, errors too
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Let a token travel over ws:// to a host that is not this machine
+    #[arg(long, global = true)]
+    pub(crate) insecure: bool,
+    /// Say more on stderr; twice for everything
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// A storage backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StorageKind {
+    /// One redb file; the default
+    Redb,
+    /// A sled directory
+    Sled,
+    /// Memory that ends with the process; only for `serve`
+    Memory,
+}
+
+impl StorageKind {
+    /// Its name, as on the command line and in `pocket.json`.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Redb => "redb",
+            Self::Sled => "sled",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a sync server on the database
+    Serve(ServeArgs),
+    /// Insert documents; prints their ids
+    Insert(InsertArgs),
+    /// Print a document
+    Get(GetArgs),
+    /// Set fields of a document; prints what it is then
+    Update(UpdateArgs),
+    /// Delete documents, all or none
+    Delete(DeleteArgs),
+    /// Print the documents that match
+    Find(FindArgs),
+    /// Print how many documents there are
+    Count(CountArgs),
+    /// Read documents from a file of JSON lines, plain or gzip
+    Import(ImportArgs),
+    /// Print all documents as JSON lines, by id
+    Export(ExportArgs),
+    /// Bring the database in step with a server
+    Sync(SyncArgs),
+    /// Print each change of a collection, local or remote, while it syncs
+    Watch(WatchArgs),
+    /// Print what is pending, how far sync is, and what there is
+    Status,
+    /// Print the journal of conflicts and refusals
+    Conflicts,
+    /// Two devices, one server, a conflict and a killed server: watch nothing get lost
+    Demo(DemoArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7700")]
+    pub(crate) listen: String,
+    /// Let in who has this token; without a user, as one named after a hash of it
+    #[arg(long, value_name = "TOKEN[=USER[:NAMESPACE,…]]")]
+    pub(crate) token: Vec<String>,
+    /// A file with a line `TOKEN USER [NAMESPACE,…]` each
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// End when stdin ends, for a program that starts a server and must not leave it behind
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_ends: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InsertArgs {
+    pub(crate) collection: String,
+    /// Documents; without any, JSON lines are read from stdin
+    #[arg(value_name = "JSON")]
+    pub(crate) documents: Vec<String>,
+    #[command(flatten)]
+    pub(crate) place: LocalOnly,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct LocalOnly {
+    /// If this makes the collection: keep it on this device
+    #[arg(long)]
+    pub(crate) local_only: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    pub(crate) collection: String,
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpdateArgs {
+    pub(crate) collection: String,
+    pub(crate) id: String,
+    /// An object; its fields are set, all others stay
+    #[arg(value_name = "JSON")]
+    pub(crate) patch: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    pub(crate) collection: String,
+    #[arg(required = true)]
+    pub(crate) id: Vec<String>,
+    /// Erase the documents everywhere, whatever others wrote meanwhile
+    #[arg(long)]
+    pub(crate) hard: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FindArgs {
+    pub(crate) collection: String,
+    /// Only documents whose field equals this value; several must all hold
+    #[arg(long = "where", value_name = "FIELD=JSON")]
+    pub(crate) conditions: Vec<String>,
+    /// Sort by this field; further ones break ties
+    #[arg(long, value_name = "FIELD[:desc]")]
+    pub(crate) sort: Vec<String>,
+    /// Print at most so many
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CountArgs {
+    pub(crate) collection: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    pub(crate) collection: String,
+    /// The file; `-` is stdin
+    pub(crate) file: PathBuf,
+    /// Leave out lines that cannot be imported; the exit status is 1 if there were any
+    #[arg(long)]
+    pub(crate) keep_going: bool,
+    /// Replace documents that exist instead of refusing them
+    #[arg(long)]
+    pub(crate) upsert: bool,
+    /// Leave out `_rev`, `_updatedAt` and `_deleted`, as `export --meta` prints them
+    #[arg(long)]
+    pub(crate) meta: bool,
+    #[command(flatten)]
+    pub(crate) place: LocalOnly,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    pub(crate) collection: String,
+    /// Print `_rev`, `_updatedAt` and `_deleted` too
+    #[arg(long)]
+    pub(crate) meta: bool,
+}
+
+/// Which server, and what to sync with it.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// ws(s):// or http(s)://; `/sync` is added when there is no path
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: String,
+    /// Who this is
+    #[arg(
+        long,
+        env = "POCKET_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    pub(crate) token: Option<String>,
+    /// What to open on the server
+    #[arg(long, value_name = "N", default_value = "default")]
+    pub(crate) namespace: String,
+    /// Which way changes flow
+    #[arg(long, value_enum, default_value = "both")]
+    pub(crate) direction: Way,
+    /// Sync only this collection, and others named so
+    #[arg(long, value_name = "C")]
+    pub(crate) collection: Vec<String>,
+    /// Record a collection as local before anything is sent
+    #[arg(long, value_name = "C")]
+    pub(crate) local_only: Vec<String>,
+}
+
+/// Which way changes flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Way {
+    /// Both ways
+    Both,
+    /// Only to the server
+    Push,
+    /// Only from the server
+    Pull,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SyncArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// End when everything is sent and everything there was is here
+    #[arg(long, conflicts_with = "watch")]
+    pub(crate) once: bool,
+    /// Stay, and print each change of the status; the default
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// With `--once`: fail after so many seconds without getting on
+    #[arg(long, value_name = "S", default_value = "30", value_parser = seconds)]
+    pub(crate) timeout: std::time::Duration,
+}
+
+fn seconds(text: &str) -> Result<std::time::Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number of seconds".to_owned())?;
+    std::time::Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|time| time.as_secs() <= 1_000_000)
+        .ok_or_else(|| "0 to 1000000 seconds".to_owned())
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// The collection whose changes are printed
+    #[arg(value_name = "COLLECTION")]
+    pub(crate) watched: String,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Use this new directory and keep it, to look inside afterwards
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+}
+
+/// Reads the command line. Help and versions are printed here; the answer is then the exit status.
+pub(crate) fn read() -> Result<Arguments, u8> {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let error = match Arguments::try_parse_from(&words) {
+        Ok(arguments) => return Ok(arguments),
+        Err(error) => error,
+    };
+    let asked = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    );
+    if asked {
+        // Nobody may be reading on; then there is nothing more to do.
+        let _ = error.print();
+        return Err(0);
+    }
+    let as_json = words.iter().any(|word| word == "--json");
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+    let failure = Failure::usage(text);
+    failure.tell(as_json);
+    Err(failure.status())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_of_the_command_line_holds_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_before_or_after_the_command() {
+        for words in [
+            ["pocket", "--json", "--db", "x", "count", "c"],
+            ["pocket", "count", "c", "--json", "--db", "x"],
+        ] {
+            let arguments = Arguments::try_parse_from(words).unwrap();
+            assert!(arguments.global.json);
+            assert_eq!(arguments.global.db, Some(PathBuf::from("x")));
+        }
+    }
+
+    #[test]
+    fn a_timeout_is_a_bounded_number_of_seconds() {
+        assert_eq!(seconds("0.5").unwrap().as_millis(), 500);
+        for bad in ["", "x", "-1", "nan", "inf", "1e9"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+}

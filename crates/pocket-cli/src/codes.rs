@@ -1,0 +1,16 @@
+//! The stable codes of errors that only this program makes. `docs/errors.md` has a row for each.
+
+/// The command line is wrong; the exit status is 2.
+pub(crate) const USAGE: &str = "usage";
+/// There is no database in the directory.
+pub(crate) const NOT_FOUND: &str = "not-found";
+/// The directory belongs to the other role, or to another backend.
+pub(crate) const OTHER_DIRECTORY: &str = "other-directory";
+/// A file, a pipe or the network of this machine failed.
+pub(crate) const IO: &str = "io";
+/// A signal came before the work was done.
+pub(crate) const INTERRUPTED: &str = "interrupted";
+/// The devices of the demo do not hold the same documents.
+pub(crate) const EXPORTS_DIFFER: &str = "exports-differ";
+/// The demo did not get on as it must.
+pub(crate) const DEMO: &str = "demo";

@@ -1,0 +1,72 @@
+//! The commands, one file each.
+
+mod conflicts;
+mod count;
+mod delete;
+mod demo;
+mod export;
+mod find;
+mod get;
+mod import;
+mod insert;
+mod serve;
+mod status;
+mod sync;
+mod update;
+mod watch;
+
+use crate::args::{Arguments, Command, Global};
+use crate::failure::{Failure, Result};
+use crate::output::Output;
+use crate::signals::Stop;
+
+/// Runs a command until it is done, or until a signal ends it.
+pub(crate) async fn run(arguments: Arguments, stop: Stop) -> Result {
+    let Arguments { global, command } = arguments;
+    let mut out = Output::new(global.json);
+    match command {
+        // What these do when a signal comes is a part of their work.
+        Command::Serve(args) => serve::run(&global, args, &mut out, &stop).await,
+        Command::Sync(args) if !args.once => sync::watch(&global, args, &mut out, &stop).await,
+        Command::Watch(args) => watch::run(&global, args, &mut out, &stop).await,
+        command => {
+            let left = left_undone(&command);
+            tokio::select! {
+                result = finish(&global, command, &mut out) => result,
+                () = stop.requested() => Err(Failure::interrupted(left)),
+            }
+        }
+    }
+}
+
+/// Runs a command that has an end. Dropped half-way, it leaves what it has stored.
+async fn finish(global: &Global, command: Command, out: &mut Output) -> Result {
+    match command {
+        Command::Insert(args) => insert::run(global, args, out).await?,
+        Command::Get(args) => get::run(global, args, out).await?,
+        Command::Update(args) => update::run(global, args, out).await?,
+        Command::Delete(args) => delete::run(global, args, out).await?,
+        Command::Find(args) => find::run(global, args, out).await?,
+        Command::Count(args) => count::run(global, args, out).await?,
+        Command::Import(args) => import::run(global, args, out).await?,
+        Command::Export(args) => export::run(global, args, out).await?,
+        Command::Sync(args) => sync::once(global, args, out).await?,
+        Command::Status => status::run(global, out).await?,
+        Command::Conflicts => conflicts::run(global, out).await?,
+        Command::Demo(args) => demo::run(global, args, out).await?,
+        Command::Serve(_) | Command::Watch(_) => {}
+    }
+    out.flush()
+}
+
+fn left_undone(command: &Command) -> &'static str {
+    match command {
+        Command::Import(_) => {
+            "a signal came before everything was imported; the same command with --upsert finishes it"
+        }
+        Command::Insert(_) => "a signal came; documents whose ids were printed are stored",
+        Command::Sync(_) => "a signal came before both sides were in step; run it again to go on",
+        Command::Demo(_) => "a signal came before the story was told to its end",
+        _ => "a signal came before the work was done",
+    }
+}

@@ -1,0 +1,275 @@
+//! `pocket sync`: the database in step with a server, once or for as long as it runs.
+
+use std::time::Duration;
+
+use pocket_core::{Map, Value};
+use pocket_sync_client::{Snapshot, Status, SyncEngine, SyncError, codes as sync_codes};
+use tokio::time::Instant;
+
+use crate::args::{Global, SyncArgs, Way};
+use crate::failure::{Failure, Result};
+use crate::link::{self, Link};
+use crate::output::{Output, counted, json, object};
+use crate::progress::BothWays;
+use crate::signals::Stop;
+
+/// The first pause before the server is tried again; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest of these pauses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// `--once`: returns when everything is sent and everything there was is here.
+pub(super) async fn once(global: &Global, args: SyncArgs, out: &mut Output) -> Result {
+    let link = Link::open(global, &args.server).await?;
+    let began = Instant::now();
+    link.engine.start().await?;
+    let passed = shown(
+        &link.engine,
+        global.json,
+        pass(&link, args.server.direction, args.timeout),
+    )
+    .await;
+    let snapshot = link.engine.snapshot();
+    let server = link.server.clone();
+    let closed = link.close().await;
+    passed?;
+    closed?;
+    let stats = &snapshot.stats;
+    let seconds = began.elapsed().as_secs_f64();
+    let mut summary = figures(&snapshot);
+    summary.insert("seconds", seconds);
+    let text = format!(
+        "in step with {server}: {} sent, {} received, {}, {} refused ({seconds:.2} s)",
+        stats.push_count,
+        stats.pull_count,
+        counted(stats.conflict_count, "conflict"),
+        stats.rejected_count
+    );
+    out.either(&summary, text)?;
+    if stats.conflict_count + stats.rejected_count > 0 {
+        out.note("`pocket conflicts` shows both versions of each conflict, and what was refused");
+    }
+    Ok(())
+}
+
+/// Shows the progress of the engine while `work` waits for it.
+async fn shown<T>(engine: &SyncEngine, json: bool, work: impl Future<Output = T>) -> T {
+    let bars = BothWays::new(json);
+    let mut progress = engine.progress();
+    let mut stats = engine.stats();
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            Some(_) = progress.next() => {}
+            Some(_) = stats.next() => {}
+        }
+        bars.show(&engine.snapshot());
+    }
+}
+
+/// A complete pass. It tries again for as long as it gets on, or may yet reach the server.
+async fn pass(link: &Link, way: Way, timeout: Duration) -> Result {
+    let engine = &link.engine;
+    let mut error = None;
+    let stalled = stalled(engine, timeout);
+    let mut stalled = std::pin::pin!(stalled);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let attempt = async {
+            match way {
+                Way::Both => engine.force_sync().await,
+                Way::Push => engine.push().await,
+                Way::Pull => engine.pull().await,
+            }
+        };
+        tokio::select! {
+            attempt = attempt => match attempt {
+                Ok(()) => return Ok(()),
+                Err(failed) if !failed.is_retryable() => return Err(failed.into()),
+                Err(failed) => error = Some(failed),
+            },
+            () = &mut stalled => break,
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => pause = (2 * pause).min(LONGEST_PAUSE),
+            () = &mut stalled => break,
+        }
+    }
+    let error = engine.snapshot().stats.last_error.or(error);
+    let why = error.map_or_else(
+        || "it does not answer".to_owned(),
+        |error: SyncError| format!("[{}] {}", error.code(), error.message()),
+    );
+    Err(Failure::new(
+        sync_codes::TIMEOUT,
+        format!(
+            "{} s went by without getting on with {}: {why}; what is stored here stays, run it again later",
+            timeout.as_secs_f64(),
+            link.server
+        ),
+    ))
+}
+
+/// Returns when nothing was sent or received for so long.
+async fn stalled(engine: &SyncEngine, timeout: Duration) {
+    let done = |engine: &SyncEngine| {
+        let snapshot = engine.snapshot();
+        let place = snapshot.checkpoint.map(|checkpoint| checkpoint.seq);
+        (snapshot.stats.push_count, snapshot.stats.pull_count, place)
+    };
+    let mut stats = engine.stats();
+    let mut progress = engine.progress();
+    let mut last = done(engine);
+    let mut deadline = Instant::now() + timeout;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep_until(deadline) => return,
+            Some(_) = stats.next() => {}
+            Some(_) = progress.next() => {}
+        }
+        let now = done(engine);
+        if now != last {
+            last = now;
+            deadline = Instant::now() + timeout;
+        }
+    }
+}
+
+/// `--watch`: stays until a signal comes, and prints each change of the status.
+pub(super) async fn watch(
+    global: &Global,
+    args: SyncArgs,
+    out: &mut Output,
+    stop: &Stop,
+) -> Result {
+    let link = tokio::select! {
+        link = Link::open(global, &args.server) => link?,
+        () = stop.requested() => return Ok(()),
+    };
+    link.engine.start().await?;
+    let mut reports = Reports::new(&link.engine);
+    let result = loop {
+        tokio::select! {
+            () = stop.requested() => break Ok(()),
+            snapshot = reports.next() => {
+                if let Err(failure) = report(&link, &snapshot, out) {
+                    break Err(failure);
+                }
+                if let Err(failure) = check(&snapshot) {
+                    break Err(failure);
+                }
+            }
+        }
+    };
+    let closed = link.close().await;
+    result.and(closed)
+}
+
+fn report(link: &Link, snapshot: &Snapshot, out: &mut Output) -> Result {
+    if out.is_json() {
+        let mut object = figures(snapshot);
+        let error = snapshot.stats.last_error.as_ref();
+        object.insert("error", error.map(SyncError::code));
+        object.insert("message", error.map(SyncError::message));
+        out.line(json(&object))?;
+    } else {
+        out.line(sentence(&link.server, snapshot))?;
+    }
+    out.flush()
+}
+
+/// The status in a sentence.
+pub(super) fn sentence(server: &str, snapshot: &Snapshot) -> String {
+    let (stats, progress) = (&snapshot.stats, &snapshot.progress);
+    let error = stats.last_error.as_ref();
+    let error = error.map_or_else(String::new, |error| {
+        format!(": [{}] {}", error.code(), error.message())
+    });
+    match snapshot.status {
+        Status::Idle => format!(
+            "idle: in step with {server}, {} sent, {} received, {}",
+            stats.push_count,
+            stats.pull_count,
+            counted(stats.conflict_count, "conflict")
+        ),
+        Status::Syncing => {
+            format!(
+                "syncing: {} to send, {} to receive",
+                progress.push_left, progress.pull_left
+            )
+        }
+        Status::Offline if error.is_empty() => {
+            format!(
+                "offline: connecting to {server}, {} to send",
+                progress.push_left
+            )
+        }
+        status => format!("{status}{error}"),
+    }
+}
+
+/// The engine has given up for good, and so must whoever waits for it.
+pub(super) fn check(snapshot: &Snapshot) -> Result {
+    match &snapshot.stats.last_error {
+        Some(error) if snapshot.status == Status::Error && link::is_hopeless(error) => {
+            Err(error.clone().into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn figures(snapshot: &Snapshot) -> Map {
+    let (stats, progress) = (&snapshot.stats, &snapshot.progress);
+    let place = snapshot
+        .checkpoint
+        .as_ref()
+        .map(|checkpoint| checkpoint.seq.get());
+    object([
+        ("status", Value::from(snapshot.status.as_str())),
+        ("pushed", Value::from(stats.push_count)),
+        ("pulled", Value::from(stats.pull_count)),
+        ("conflicts", Value::from(stats.conflict_count)),
+        ("refused", Value::from(stats.rejected_count)),
+        ("resent", Value::from(stats.resent_count)),
+        ("push_left", Value::from(progress.push_left)),
+        ("pull_left", Value::from(progress.pull_left)),
+        ("checkpoint", place.into()),
+    ])
+}
+
+/// How an engine stands, whenever its status or its error is another one.
+pub(super) struct Reports {
+    engine: SyncEngine,
+    status: pocket_core::Subscription<Status>,
+    stats: pocket_core::Subscription<pocket_sync_client::Stats>,
+    last: Option<(Status, Option<SyncError>)>,
+}
+
+impl Reports {
+    pub(super) fn new(engine: &SyncEngine) -> Self {
+        Self {
+            engine: engine.clone(),
+            status: engine.status(),
+            stats: engine.stats(),
+            last: None,
+        }
+    }
+
+    pub(super) async fn next(&mut self) -> Snapshot {
+        loop {
+            // Neither stream ends while this holds the engine.
+            tokio::select! {
+                Some(_) = self.status.next() => {}
+                Some(_) = self.stats.next() => {}
+            }
+            let snapshot = self.engine.snapshot();
+            let now = (snapshot.status, snapshot.stats.last_error.clone());
+            if self.last.as_ref() != Some(&now) {
+                self.last = Some(now);
+                return snapshot;
+            }
+        }
+    }
+}

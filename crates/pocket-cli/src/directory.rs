@@ -1,0 +1,256 @@
+//! The directory of a database: `pocket.json`, the store, and `LOCK`.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use pocket_core::{Value, codes as core_codes};
+use pocket_storage::blocking::sync_directory;
+
+use crate::args::StorageKind;
+use crate::codes;
+use crate::failure::{Failure, Result};
+use crate::output::{json, object};
+
+/// The version of the directory's layout.
+const FORMAT: u64 = 1;
+
+/// What says what a directory is.
+const DESCRIPTION: &str = "pocket.json";
+
+/// Whose database it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A device's documents, outbox and journal.
+    Client,
+    /// A server's logs.
+    Server,
+}
+
+impl Role {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A directory whose description was read or is to be written.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    path: PathBuf,
+    role: Role,
+    storage: StorageKind,
+    described: bool,
+}
+
+impl Directory {
+    /// Looks at `path` and checks that it is, or may become, a database of this role and backend.
+    pub(crate) fn at(path: &Path, role: Role, storage: Option<StorageKind>) -> Result<Self> {
+        let description = path.join(DESCRIPTION);
+        let text = match fs::read_to_string(&description) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Some(String::new()),
+            Err(error) => {
+                return Err(Failure::io(
+                    format!("cannot read {}", description.display()),
+                    &error,
+                ));
+            }
+        };
+        let Some(text) = text else {
+            return Ok(Self {
+                path: path.to_owned(),
+                role,
+                storage: storage.unwrap_or(StorageKind::Redb),
+                described: false,
+            });
+        };
+        let recorded = read_description(&text, &description)?;
+        if recorded.0 != role {
+            return Err(Failure::new(
+                codes::OTHER_DIRECTORY,
+                format!(
+                    "{} belongs to a {}, and this command needs a {role}'s; name another directory with --db",
+                    path.display(),
+                    recorded.0
+                ),
+            ));
+        }
+        if let Some(storage) = storage.filter(|storage| *storage != recorded.1) {
+            return Err(Failure::new(
+                codes::OTHER_DIRECTORY,
+                format!(
+                    "{} is stored with {}, not {}; leave --storage out, or name another directory with --db",
+                    path.display(),
+                    recorded.1.name(),
+                    storage.name()
+                ),
+            ));
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            role,
+            storage: recorded.1,
+            described: true,
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        self.role
+    }
+
+    pub(crate) fn storage(&self) -> StorageKind {
+        self.storage
+    }
+
+    /// Whether there is a database.
+    pub(crate) fn exists(&self) -> bool {
+        self.described
+    }
+
+    /// Where the store is.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.path.join(match self.storage {
+            StorageKind::Sled => "store.sled",
+            StorageKind::Redb | StorageKind::Memory => "store.redb",
+        })
+    }
+
+    /// The lock of the whole directory.
+    pub(crate) fn lock_file(&self) -> PathBuf {
+        self.path.join("LOCK")
+    }
+
+    /// Makes the directory, if it is missing, and refuses one that has lost its store.
+    pub(crate) fn prepare(&self) -> Result {
+        if self.described {
+            if self.store().exists() {
+                return Ok(());
+            }
+            return Err(Failure::new(
+                core_codes::CORRUPT,
+                format!(
+                    "{} is missing, and {DESCRIPTION} says there is a database; restore it, or name another \
+                     directory with --db",
+                    self.store().display()
+                ),
+            ));
+        }
+        fs::create_dir_all(&self.path)
+            .map_err(|error| Failure::io(format!("cannot make {}", self.path.display()), &error))
+    }
+
+    /// Writes the description; called with the lock held, once the store is there.
+    ///
+    /// It comes last: a description without its store is damage, a store without a description is a creation that
+    /// was cut short and goes on at the next try.
+    pub(crate) fn describe(&mut self) -> Result {
+        if self.described {
+            return Ok(());
+        }
+        let description = self.path.join(DESCRIPTION);
+        self.write(&description).map_err(|error| {
+            Failure::io(format!("cannot write {}", description.display()), &error)
+        })?;
+        self.described = true;
+        Ok(())
+    }
+
+    fn write(&self, description: &Path) -> io::Result<()> {
+        let text = json(&object([
+            ("format", Value::from(FORMAT)),
+            ("role", Value::from(self.role.name())),
+            ("storage", Value::from(self.storage.name())),
+        ]));
+        let unfinished = self.path.join("pocket.json.new");
+        let mut file = fs::File::create(&unfinished)?;
+        writeln!(file, "{text}")?;
+        file.sync_all()?;
+        fs::rename(&unfinished, description)?;
+        sync_directory(&self.path)
+    }
+}
+
+fn read_description(text: &str, path: &Path) -> Result<(Role, StorageKind)> {
+    let corrupt = |what: &str| {
+        Failure::new(
+            core_codes::CORRUPT,
+            format!(
+                "{} {what}; restore it, or name another directory with --db",
+                path.display()
+            ),
+        )
+    };
+    let value = Value::from_json_str(text).map_err(|_| corrupt("is damaged or foreign"))?;
+    let field = |name: &str| value.as_map().and_then(|map| map.get(name));
+    match field("format").and_then(Value::as_integer) {
+        Some(format) if format.as_u64() == Some(FORMAT) => {}
+        Some(format) if format.as_u64().is_some_and(|format| format > FORMAT) => {
+            return Err(Failure::new(
+                core_codes::NEWER_FORMAT,
+                format!(
+                    "{} has format {format}, this program knows {FORMAT}; use a newer program",
+                    path.display()
+                ),
+            ));
+        }
+        _ => return Err(corrupt("is damaged or foreign")),
+    }
+    let role = match field("role").and_then(Value::as_str) {
+        Some("client") => Role::Client,
+        Some("server") => Role::Server,
+        _ => return Err(corrupt("names no role that this program knows")),
+    };
+    let storage = match field("storage").and_then(Value::as_str) {
+        Some("redb") => StorageKind::Redb,
+        Some("sled") => StorageKind::Sled,
+        _ => return Err(corrupt("names no backend that this program knows")),
+    };
+    Ok((role, storage))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(text: &str) -> String {
+        let failure = read_description(text, Path::new("pocket.json")).expect_err(text);
+        failure.code().to_owned()
+    }
+
+    #[test]
+    fn a_description_is_read_as_written_and_unknown_fields_are_left_alone() {
+        let text = r#"{"format":1,"role":"server","storage":"sled","later":[1]}"#;
+        let read = read_description(text, Path::new("x")).unwrap();
+        assert_eq!(read, (Role::Server, StorageKind::Sled));
+    }
+
+    #[test]
+    fn what_is_no_description_is_corrupt_and_a_later_one_is_newer() {
+        for text in [
+            "",
+            "[]",
+            "{}",
+            r#"{"format":"1"}"#,
+            r#"{"format":1,"role":"king","storage":"redb"}"#,
+            r#"{"format":1,"role":"client","storage":"memory"}"#,
+        ] {
+            assert_eq!(code(text), "corrupt", "{text}");
+        }
+        assert_eq!(code(r#"{"format":2,"role":"client"}"#), "newer-format");
+    }
+}

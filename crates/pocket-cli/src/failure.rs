@@ -1,0 +1,140 @@
+//! Why a command failed, and how that is told.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::io;
+
+use pocket_core::storage::StorageError;
+use pocket_core::{Map, Value};
+use pocket_sync_client::SyncError;
+
+use crate::codes;
+
+/// What a command answers.
+pub(crate) type Result<T = (), E = Failure> = std::result::Result<T, E>;
+
+/// The end of a command that did not do what was asked.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: Cow<'static, str>,
+    message: String,
+    status: u8,
+    told: bool,
+}
+
+impl Failure {
+    /// A failure of this code; the message says what happened and what to do.
+    pub(crate) fn new(code: impl Into<Cow<'static, str>>, message: impl Display) -> Self {
+        Self {
+            code: code.into(),
+            message: message.to_string(),
+            status: 1,
+            told: false,
+        }
+    }
+
+    /// A wrong command line.
+    pub(crate) fn usage(message: impl Display) -> Self {
+        Self {
+            status: 2,
+            ..Self::new(codes::USAGE, message)
+        }
+    }
+
+    pub(crate) fn interrupted(what: impl Display) -> Self {
+        Self::new(codes::INTERRUPTED, what)
+    }
+
+    pub(crate) fn io(what: impl Display, error: &io::Error) -> Self {
+        Self::new(codes::IO, format!("{what}: {error}"))
+    }
+
+    /// Ends the process with this status and without a word: everything was told already, or nobody listens.
+    pub(crate) fn silent(status: u8) -> Self {
+        Self {
+            status,
+            told: true,
+            ..Self::new(codes::IO, "")
+        }
+    }
+
+    /// The stable code.
+    pub(crate) fn code(&self) -> &str {
+        &self.code
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What the process exits with.
+    pub(crate) fn status(&self) -> u8 {
+        self.status
+    }
+
+    /// The same failure with what it was about in front of its message.
+    pub(crate) fn at(mut self, place: impl Display) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
+    /// Says it on stderr, unless it was said already.
+    pub(crate) fn tell(&self, json: bool) {
+        use std::io::Write;
+        if !self.told {
+            // Whoever closed stderr does not want to hear it.
+            let _ = writeln!(io::stderr(), "{}", self.line(json));
+        }
+    }
+
+    fn line(&self, json: bool) -> String {
+        if !json {
+            return format!("error[{}]: {}", self.code, self.message);
+        }
+        let object: Map = [
+            ("code", Value::from(&*self.code)),
+            ("message", Value::from(self.message.as_str())),
+        ]
+        .into_iter()
+        .collect();
+        crate::output::json(&object)
+    }
+}
+
+impl From<pocket_core::Error> for Failure {
+    fn from(error: pocket_core::Error) -> Self {
+        Self::new(error.code(), error)
+    }
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        pocket_core::Error::from(error).into()
+    }
+}
+
+impl From<SyncError> for Failure {
+    fn from(error: SyncError) -> Self {
+        Self::new(error.code().to_owned(), error.message())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_reads_as_code_and_advice_for_people_and_as_an_object_for_programs() {
+        let failure = Failure::new("in-use", "it is \"held\"; end it").at("there");
+        assert_eq!(
+            failure.line(false),
+            "error[in-use]: there: it is \"held\"; end it"
+        );
+        assert_eq!(
+            failure.line(true),
+            r#"{"code":"in-use","message":"there: it is \"held\"; end it"}"#
+        );
+        assert_eq!(failure.status(), 1);
+        assert_eq!(Failure::usage("x").status(), 2);
+    }
+}

@@ -1,0 +1,103 @@
+//! A database and the engine that keeps it in step with a server.
+
+use std::time::Duration;
+
+use pocket_core::{Database, codes as core_codes};
+use pocket_sync_client::{Direction, SyncConfig, SyncEngine, SyncError, codes as sync_codes};
+
+use crate::args::{Global, ServerArgs, Way};
+use crate::failure::{Failure, Result};
+use crate::open;
+
+/// How long the end of a connection may take before it is cut.
+const GOODBYE: Duration = Duration::from_millis(1_000);
+
+/// Errors that no waiting and no further try can mend.
+const HOPELESS: [&str; 8] = [
+    sync_codes::OTHER_LINEAGE,
+    sync_codes::OTHER_NAMESPACE,
+    sync_codes::OTHER_USER,
+    sync_codes::RESTORED_SERVER,
+    sync_codes::RESYNC_REQUIRED,
+    "client-copied",
+    "unknown-epoch",
+    "below-horizon",
+];
+
+/// An open database with an engine that was not started yet.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) database: Database,
+    pub(crate) engine: SyncEngine,
+    pub(crate) server: String,
+}
+
+impl Link {
+    /// Checks the settings, opens the database, and records which collections are local.
+    pub(crate) async fn open(global: &Global, args: &ServerArgs) -> Result<Self> {
+        let config = config(global, args)?;
+        let database = open::database(global).await?;
+        for name in &args.local_only {
+            let mut settings = open::settings(&database, name)
+                .unwrap_or_else(|| pocket_core::CollectionConfig::new(name));
+            settings.sync = false;
+            database.create_collection(settings).await?;
+        }
+        for name in &args.collection {
+            if open::settings(&database, name).is_some_and(|settings| !settings.sync) {
+                return Err(Failure::new(
+                    core_codes::CONFIG,
+                    format!(
+                        "`{name}` is local to this device and never syncs; leave `--collection {name}` out"
+                    ),
+                ));
+            }
+        }
+        let engine = SyncEngine::new(&database, config);
+        Ok(Self {
+            database,
+            engine,
+            server: args.server.clone(),
+        })
+    }
+
+    /// Ends the engine and closes the database.
+    pub(crate) async fn close(self) -> Result {
+        // The store's work always ends; a server that is silent may not.
+        let _ = tokio::time::timeout(GOODBYE, self.engine.destroy()).await;
+        Ok(self.database.close().await?)
+    }
+}
+
+fn config(global: &Global, args: &ServerArgs) -> Result<SyncConfig> {
+    let mut config = SyncConfig::new(&args.server)
+        .namespace(&args.namespace)
+        .collections(&args.collection)
+        .direction(match args.direction {
+            Way::Both => Direction::Both,
+            Way::Push => Direction::Push,
+            Way::Pull => Direction::Pull,
+        })
+        .max_retry_attempts(u32::MAX)
+        .allow_plaintext(global.insecure);
+    // An empty variable means none.
+    if let Some(token) = args.token.as_ref().filter(|token| !token.is_empty()) {
+        config = config.auth_token(token);
+    }
+    config.check().map_err(|error| match error.code() {
+        sync_codes::PLAINTEXT_REFUSED => Failure::new(
+            sync_codes::PLAINTEXT_REFUSED,
+            format!(
+                "the token would travel in plain text to {}; use wss://, or --insecure on a network you trust",
+                args.server
+            ),
+        ),
+        _ => Failure::from(error),
+    })?;
+    Ok(config)
+}
+
+/// Whether waiting does not help: somebody has to do something, and start anew.
+pub(crate) fn is_hopeless(error: &SyncError) -> bool {
+    HOPELESS.contains(&error.code())
+}

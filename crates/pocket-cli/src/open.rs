@@ -1,0 +1,147 @@
+//! Opening the store of a directory, and the database in it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use pocket_core::Collection;
+use pocket_core::storage::{Storage, StorageError};
+use pocket_core::{CollectionConfig, CollectionName, Database, Value, codes as core_codes};
+use pocket_storage_redb::RedbStorage;
+use pocket_storage_sled::SledStorage;
+
+use crate::args::{Global, StorageKind};
+use crate::codes;
+use crate::directory::{Directory, Role};
+use crate::failure::{Failure, Result};
+use crate::output::note;
+
+/// Where a device's database is unless `--db` says otherwise.
+const CLIENT_DIRECTORY: &str = "./pocket-data";
+
+/// Opens the device's database, made if it is missing.
+pub(crate) async fn database(global: &Global) -> Result<Database> {
+    let directory = client_directory(global)?;
+    open_database(directory, global.json).await
+}
+
+/// Opens the device's database for reading what is there; a missing one is an error.
+pub(crate) async fn existing(global: &Global) -> Result<Database> {
+    let directory = client_directory(global)?;
+    if !directory.exists() {
+        return Err(Failure::new(
+            codes::NOT_FOUND,
+            format!(
+                "there is no database in {}; `pocket insert`, `pocket import` and `pocket sync` make one, --db DIR \
+                 names another place",
+                directory.path().display()
+            ),
+        ));
+    }
+    open_database(directory, global.json).await
+}
+
+/// The directory a device's command works on.
+pub(crate) fn client_directory(global: &Global) -> Result<Directory> {
+    if global.storage == Some(StorageKind::Memory) {
+        return Err(Failure::usage(
+            "--storage memory is only for `serve`: everything would be gone when this command ends",
+        ));
+    }
+    let path = global.db.as_deref().unwrap_or(Path::new(CLIENT_DIRECTORY));
+    Directory::at(path, Role::Client, global.storage)
+}
+
+/// Opens the database of a device's directory.
+pub(crate) async fn open_database(directory: Directory, json: bool) -> Result<Database> {
+    let storage = store(directory, json).await?;
+    Ok(Database::builder("pocket").open_shared(storage).await?)
+}
+
+/// Opens the store of a directory and describes the directory, if it is new.
+pub(crate) async fn store(mut directory: Directory, json: bool) -> Result<Arc<dyn Storage>> {
+    // Opening may repair for a while, and blocks.
+    let opening = tokio::task::spawn_blocking(move || {
+        directory.prepare()?;
+        let new = !directory.exists();
+        let storage = open(&directory, json)?;
+        if new {
+            // Somebody else may have made it, with other settings, before this process got the lock.
+            let other = Directory::at(
+                directory.path(),
+                directory.role(),
+                Some(directory.storage()),
+            )?;
+            if !other.exists() {
+                directory.describe()?;
+            }
+        }
+        Ok(storage)
+    });
+    opening.await.map_err(|error| {
+        Failure::new(
+            core_codes::STORAGE,
+            format!("the store could not be opened: {error}"),
+        )
+    })?
+}
+
+fn open(directory: &Directory, json: bool) -> Result<Arc<dyn Storage>, StorageError> {
+    match directory.storage() {
+        StorageKind::Sled => SledStorage::builder()
+            .lock_file(directory.lock_file())
+            .open(directory.store())
+            .map(|storage| Arc::new(storage) as Arc<dyn Storage>),
+        StorageKind::Redb | StorageKind::Memory => RedbStorage::builder()
+            .lock_file(directory.lock_file())
+            .on_repair(repair_note(json))
+            .open(directory.store())
+            .map(|storage| Arc::new(storage) as Arc<dyn Storage>),
+    }
+}
+
+/// Says once that a repair takes a while.
+fn repair_note(json: bool) -> impl Fn(f64) + Send + Sync + 'static {
+    let said = std::sync::Once::new();
+    move |_| said.call_once(|| note(json, "the store was not closed the last time; checking it"))
+}
+
+/// A collection to read; none when nobody has written it yet: then it is empty.
+pub(crate) fn collection(database: &Database, name: &str) -> Result<Option<Collection<Value>>> {
+    CollectionName::new(name)?;
+    if !database.has_collection(name) {
+        return Ok(None);
+    }
+    Ok(Some(database.collection(name)?))
+}
+
+/// A collection to write, made if it is missing: synced, unless `local_only`.
+pub(crate) async fn writable(
+    database: &Database,
+    name: &str,
+    local_only: bool,
+) -> Result<Collection<Value>> {
+    CollectionName::new(name)?;
+    match settings(database, name) {
+        None => {
+            let config = CollectionConfig::new(name).sync(!local_only);
+            database.create_collection(config).await?;
+        }
+        Some(config) if config.sync && local_only => {
+            return Err(Failure::new(
+                core_codes::CONFIG,
+                format!(
+                    "`{name}` is there and syncs, so --local-only cannot hold; leave it out, use another collection, \
+                     or make this one local with `pocket sync --local-only {name}`"
+                ),
+            ));
+        }
+        Some(_) => {}
+    }
+    Ok(database.collection(name)?)
+}
+
+/// The settings of a collection, if it is there.
+pub(crate) fn settings(database: &Database, name: &str) -> Option<CollectionConfig> {
+    let mut all = database.list_collections().into_iter();
+    all.find(|config| config.name == name)
+}

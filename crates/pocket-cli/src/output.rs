@@ -1,0 +1,121 @@
+//! Data on stdout, one line each, and notes on stderr.
+
+use std::fmt::Display;
+use std::io::{self, BufWriter, ErrorKind, Stdout, Write};
+
+use pocket_core::{Map, Value};
+
+use crate::failure::{Failure, Result};
+
+/// The way to stdout.
+#[derive(Debug)]
+pub(crate) struct Output {
+    json: bool,
+    out: BufWriter<Stdout>,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool) -> Self {
+        Self {
+            json,
+            out: BufWriter::with_capacity(64 * 1024, io::stdout()),
+        }
+    }
+
+    /// Whether a program reads along.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Writes a line. It may stay in the buffer until [`flush`](Self::flush).
+    pub(crate) fn line(&mut self, line: impl Display) -> Result {
+        writeln!(self.out, "{line}").map_err(|error| broken(&error))
+    }
+
+    /// Writes an object for programs, or a text for people.
+    pub(crate) fn either(&mut self, object: &Map, text: impl Display) -> Result {
+        if self.json {
+            self.line(json(object))
+        } else {
+            self.line(text)
+        }
+    }
+
+    pub(crate) fn flush(&mut self) -> Result {
+        self.out.flush().map_err(|error| broken(&error))
+    }
+
+    /// Says something on stderr that is no data.
+    pub(crate) fn note(&self, text: impl Display) {
+        note(self.json, text);
+    }
+}
+
+/// Says something on stderr that is no data.
+pub(crate) fn note(as_json: bool, text: impl Display) {
+    let line = if as_json {
+        json(&object([("note", Value::from(text.to_string()))]))
+    } else {
+        text.to_string()
+    };
+    // Whoever closed stderr does not want to hear it.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// An object of these fields.
+pub(crate) fn object<const N: usize>(fields: [(&str, Value); N]) -> Map {
+    fields.into_iter().collect()
+}
+
+/// An object as one line.
+pub(crate) fn json(object: &Map) -> String {
+    Value::Map(object.clone())
+        .to_json_string()
+        .expect("reports hold finite numbers and plain keys")
+}
+
+/// A count with its noun: `1 document`, `2,345 documents`.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", grouped(count))
+}
+
+/// A number with commas between its thousands.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// Nobody reads on: that ends a command quietly. Anything else is a failure.
+fn broken(error: &io::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::BrokenPipe => Failure::silent(0),
+        _ => Failure::io("cannot write to stdout", error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        let numbers = [0, 7, 999, 1_000, 34_006, 1_234_567].map(grouped);
+        assert_eq!(numbers, ["0", "7", "999", "1,000", "34,006", "1,234,567"]);
+        assert_eq!(counted(1, "document"), "1 document");
+        assert_eq!(counted(2_000, "document"), "2,000 documents");
+    }
+
+    #[test]
+    fn a_closed_pipe_ends_without_a_word_and_a_full_disk_does_not() {
+        assert_eq!(broken(&ErrorKind::BrokenPipe.into()).status(), 0);
+        assert_eq!(broken(&ErrorKind::StorageFull.into()).status(), 1);
+    }
+}
