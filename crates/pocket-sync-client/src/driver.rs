@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
@@ -41,12 +42,26 @@ pub(crate) struct Watched {
     pub(crate) progress: watch::Sender<Progress>,
     pub(crate) snapshot: watch::Sender<Snapshot>,
     pub(crate) listeners: Mutex<Vec<Listener>>,
+    /// The count of the outbox's signal that the published status accounts for.
+    outbox_seen: AtomicU64,
 }
 
 /// Who wants to hear of conflicts.
 pub(crate) type Listener = Arc<dyn Fn(&JournalEntry) + Send + Sync>;
 
 impl Watched {
+    /// What `told` means while the outbox stands at `outbox`: a write that the session has not heard of is not sent.
+    ///
+    /// Without it, whoever waits for `idle` right after a write could be told of the moment before.
+    pub(crate) fn true_status(&self, told: Status, outbox: &watch::Receiver<u64>) -> Status {
+        let unheard = *outbox.borrow() != self.outbox_seen.load(Ordering::Acquire);
+        if told == Status::Idle && unheard {
+            Status::Syncing
+        } else {
+            told
+        }
+    }
+
     fn publish(&self, snapshot: Snapshot) {
         set(&self.status, snapshot.status);
         set(&self.stats, snapshot.stats.clone());
@@ -107,8 +122,13 @@ pub(crate) struct Parts {
 
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Self {
+        let outbox = parts.replica.outbox_signal();
+        parts
+            .watched
+            .outbox_seen
+            .store(*outbox.borrow(), Ordering::Release);
         Self {
-            outbox: parts.replica.outbox_signal(),
+            outbox,
             session: parts.session,
             replica: parts.replica,
             scope: parts.scope,
@@ -179,8 +199,13 @@ impl Driver {
     }
 
     fn handle(&mut self, event: Event) {
+        let grown = matches!(event, Event::OutboxGrew).then(|| *self.outbox.borrow_and_update());
         for effect in self.session.handle(self.now(), event) {
             self.carry_out(effect);
+        }
+        if let Some(grown) = grown {
+            // Only now: the status that follows from it is published.
+            self.watched.outbox_seen.store(grown, Ordering::Release);
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::stream;
 use pocket_core::replica::{Checkpoint, Replica, ReplicaState};
 use pocket_core::{Database, JournalEntry, Subscription, Target};
 use tokio::sync::{mpsc, oneshot};
@@ -120,7 +121,26 @@ impl SyncEngine {
 
     /// The status: the current one at once, then each newest one.
     pub fn status(&self) -> Subscription<Status> {
-        Subscription::newest(self.inner.watched.status.subscribe())
+        let watched = self.inner.watched.clone();
+        let receivers = (
+            watched.status.subscribe(),
+            self.inner.replica.outbox_signal(),
+        );
+        let start = (watched, receivers, None);
+        Subscription::new(stream::unfold(
+            start,
+            |(watched, (mut told, outbox), last)| async move {
+                loop {
+                    if last.is_some() {
+                        told.changed().await.ok()?;
+                    }
+                    let status = watched.true_status(*told.borrow_and_update(), &outbox);
+                    if last != Some(status) {
+                        return Some((status, (watched, (told, outbox), Some(status))));
+                    }
+                }
+            },
+        ))
     }
 
     /// The counts: the current ones at once, then each newest ones.
@@ -135,7 +155,10 @@ impl SyncEngine {
 
     /// How everything stands at this moment.
     pub fn snapshot(&self) -> Snapshot {
-        self.inner.watched.snapshot.borrow().clone()
+        let mut snapshot = self.inner.watched.snapshot.borrow().clone();
+        let outbox = self.inner.replica.outbox_signal();
+        snapshot.status = self.inner.watched.true_status(snapshot.status, &outbox);
+        snapshot
     }
 
     /// Mutations in the outbox: written here and not settled by the server.

@@ -33,6 +33,7 @@ impl Peer {
     #[expect(clippy::result_large_err, reason = "the signature is tungstenite's")]
     async fn accept(listener: &TcpListener) -> Self {
         let (stream, _) = listener.accept().await.expect("a client connects");
+        stream.set_nodelay(true).expect("a TCP stream");
         let (mut path, mut authorization) = (String::new(), None);
         let callback = |request: &Request, mut response: Response| {
             path = request.uri().to_string();
@@ -432,4 +433,26 @@ async fn conflicts_are_told_after_they_are_stored() {
             .epoch
             .expect("it has read")
     );
+}
+
+#[tokio::test]
+async fn idle_is_never_said_after_a_write_that_was_not_sent() {
+    let (listener, url) = listen().await;
+    let database = database().await;
+    let sync = SyncEngine::new(&database, quick(&url));
+    let mut statuses = sync.status();
+    sync.start().await.expect("it starts");
+    let mut peer = Peer::accept(&listener).await;
+    peer.welcome(welcome()).await;
+    let pull = peer.pull().await;
+    peer.say(page(&pull, 0, 0, 0, &[])).await;
+    for place in 1..20 {
+        until(&mut statuses, Status::Idle).await;
+        insert(&database, "a").await;
+        assert_ne!(sync.snapshot().status, Status::Idle);
+        assert_ne!(sync.status().next().await, Some(Status::Idle));
+        let push = peer.push().await;
+        peer.say(applied(&push, place)).await;
+        peer.say(page(&pull, place - 1, place, place, &[])).await;
+    }
 }

@@ -476,14 +476,12 @@ async fn a_fetch_that_is_too_large_is_made_smaller_and_applied_as_one() {
     bench
         .say(error(Some(fetch.id), wire::TOO_LARGE, false, false))
         .await;
-    let mut place = 5;
-    for _ in 0..3 {
+    for place in 5..8 {
         assert_eq!(bench.state().await.waiting, 3, "all or nothing");
         let fetch = bench.the_fetch();
         assert_eq!(fetch.documents.len(), 1);
         let found = record(fetch.documents[0].1.as_str(), place);
         bench.say(records(&fetch, 8, &[found])).await;
-        place += 1;
     }
     assert_eq!(
         (bench.state().await.waiting, bench.status()),
