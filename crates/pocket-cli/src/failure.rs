@@ -59,12 +59,9 @@ impl Failure {
     }
 
     /// The stable code.
+    #[cfg(test)]
     pub(crate) fn code(&self) -> &str {
         &self.code
-    }
-
-    pub(crate) fn message(&self) -> &str {
-        &self.message
     }
 
     /// What the process exits with.

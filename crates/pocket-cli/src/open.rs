@@ -1,13 +1,15 @@
 //! Opening the store of a directory, and the database in it.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
+use std::time::Duration;
 
 use pocket_core::Collection;
 use pocket_core::storage::{Storage, StorageError};
 use pocket_core::{CollectionConfig, CollectionName, Database, Value, codes as core_codes};
 use pocket_storage_redb::RedbStorage;
 use pocket_storage_sled::SledStorage;
+use tokio::time::Instant;
 
 use crate::args::{Global, StorageKind};
 use crate::codes;
@@ -17,6 +19,9 @@ use crate::output::note;
 
 /// Where a device's database is unless `--db` says otherwise.
 const CLIENT_DIRECTORY: &str = "./pocket-data";
+
+/// How long the opening of a store may take without a word.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Opens the device's database, made if it is missing.
 pub(crate) async fn database(global: &Global) -> Result<Database> {
@@ -99,10 +104,20 @@ fn open(directory: &Directory, json: bool) -> Result<Arc<dyn Storage>, StorageEr
     }
 }
 
-/// Says once that a repair takes a while.
+/// Says once, when it takes long, that the store is checked or repaired.
 fn repair_note(json: bool) -> impl Fn(f64) + Send + Sync + 'static {
-    let said = std::sync::Once::new();
-    move |_| said.call_once(|| note(json, "the store was not closed the last time; checking it"))
+    let began = Instant::now();
+    let said = Once::new();
+    move |_| {
+        if began.elapsed() > PATIENCE {
+            said.call_once(|| {
+                note(
+                    json,
+                    "the store is being checked before it opens; this takes a while",
+                )
+            });
+        }
+    }
 }
 
 /// A collection to read; none when nobody has written it yet: then it is empty.

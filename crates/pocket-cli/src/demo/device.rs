@@ -15,7 +15,7 @@ use crate::open;
 use crate::output::json;
 
 /// How long a pass may take before the story is broken off.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The first delay before a lost connection is opened again. Short, because the story is.
 const RETRY: Duration = Duration::from_millis(100);
