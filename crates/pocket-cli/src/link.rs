@@ -10,7 +10,7 @@ use crate::failure::{Failure, Result};
 use crate::open;
 
 /// How long the end of a connection may take before it is cut.
-const GOODBYE: Duration = Duration::from_millis(1_000);
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Errors that no waiting and no further try can mend.
 const HOPELESS: [&str; 8] = [

@@ -20,6 +20,9 @@ use crate::output::note;
 /// Where a device's database is unless `--db` says otherwise.
 const CLIENT_DIRECTORY: &str = "./pocket-data";
 
+/// What is said when it takes longer.
+const CHECKING: &str = "the store is being checked before it opens; this takes a while";
+
 /// How long the opening of a store may take without a word.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -110,12 +113,7 @@ fn repair_note(json: bool) -> impl Fn(f64) + Send + Sync + 'static {
     let said = Once::new();
     move |_| {
         if began.elapsed() > PATIENCE {
-            said.call_once(|| {
-                note(
-                    json,
-                    "the store is being checked before it opens; this takes a while",
-                )
-            });
+            said.call_once(|| note(json, CHECKING));
         }
     }
 }

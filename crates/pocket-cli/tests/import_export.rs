@@ -1,5 +1,6 @@
 //! `import` and `export`: what goes in comes out.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 
@@ -30,6 +31,11 @@ impl Iterator for Numbers {
         self.0 ^= self.0 >> 27;
         Some(self.0.wrapping_mul(0x2545_f491_4f6c_dd1d))
     }
+}
+
+/// Each of them with an end of line.
+fn lines<'a>(all: impl Iterator<Item = &'a String>) -> String {
+    all.flat_map(|line| [line.as_str(), "\n"]).collect()
 }
 
 /// The numbers of an exported line `{"_id":…,"n":[…]}`.
@@ -263,11 +269,7 @@ fn an_import_that_was_killed_is_finished_by_the_same_command_with_upsert() {
             ),
         );
     }
-    let text: String = wanted
-        .values()
-        .rev()
-        .map(|line| format!("{line}\n"))
-        .collect();
+    let text = lines(wanted.values().rev());
     let file = place.file("many", &text);
     let mut import = place.start("db", &["import", "many", &file]);
     let store = place.path("db").join("store.redb");
@@ -281,7 +283,7 @@ fn an_import_that_was_killed_is_finished_by_the_same_command_with_upsert() {
     let stored: u64 = place.ok(&["count", "many"]).trim().parse().unwrap();
     assert!(stored <= 20_000);
     place.ok(&["import", "many", &file, "--upsert"]);
-    let expected: String = wanted.values().map(|line| format!("{line}\n")).collect();
+    let expected = lines(wanted.values());
     assert!(
         place.ok(&["export", "many"]) == expected,
         "the export is not the file"
@@ -291,10 +293,10 @@ fn an_import_that_was_killed_is_finished_by_the_same_command_with_upsert() {
 #[test]
 fn a_closed_pipe_ends_a_command_without_a_word() {
     let place = Place::new();
-    let lines: String = (0..20_000)
-        .map(|n| format!("{{\"_id\":\"{n}\",\"t\":\"{}\"}}\n", "x".repeat(50)))
+    let documents: Vec<String> = (0..20_000)
+        .map(|n| format!("{{\"_id\":\"{n}\",\"t\":\"{}\"}}", "x".repeat(50)))
         .collect();
-    let file = place.file("many", lines);
+    let file = place.file("many", lines(documents.iter()));
     place.ok(&["import", "many", &file]);
     for words in [vec!["export", "many"], vec!["find", "many"]] {
         let mut child = place

@@ -1,5 +1,6 @@
 //! `sync`, `watch`, `status` and `conflicts` against a real server.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 

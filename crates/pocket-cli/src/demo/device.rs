@@ -1,5 +1,6 @@
 //! A device of the story: a database, and an engine that is online or not.
 
+use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -128,7 +129,11 @@ impl Device {
             documents += 1;
         }
         let digest: [u8; 32] = hash.finalize().into();
-        let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut sha256 = String::with_capacity(64);
+        for byte in digest {
+            // Writing to a string cannot fail.
+            let _ = write!(sha256, "{byte:02x}");
+        }
         Ok(Contents { documents, sha256 })
     }
 

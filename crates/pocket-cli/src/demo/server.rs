@@ -14,11 +14,14 @@ const STARTING: Duration = Duration::from_secs(10);
 
 /// A running server. It never outlives this value, nor this process: it ends when its stdin does.
 pub(super) struct Server {
-    child: Child,
+    process: Process,
     url: String,
-    _stdin: Option<ChildStdin>,
-    _stdout: Option<BufReader<ChildStdout>>,
+    /// What is held open: its stdin, because it ends with that one, and its stdout, so that it may write to it.
+    _pipes: (ChildStdin, BufReader<ChildStdout>),
 }
+
+/// A process that is killed and forgotten when this is dropped.
+struct Process(Child);
 
 impl Server {
     /// Starts it on the database in `stage`, on `port`, and waits until it listens. Port 0 takes a free one.
@@ -29,37 +32,31 @@ impl Server {
             .append(true)
             .open(stage.join("server.log"))
             .map_err(failed)?;
-        let mut child = Command::new(std::env::current_exe().map_err(failed)?)
+        let child = Command::new(std::env::current_exe().map_err(failed)?)
             .arg("serve")
             .arg("--db")
             .arg(stage.join("server"))
-            .args([
-                "--listen",
-                &format!("127.0.0.1:{port}"),
-                "--until-stdin-ends",
-            ])
+            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .arg("--until-stdin-ends")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
             .map_err(failed)?;
-        let stdout = child.stdout.take();
-        let mut server = Self {
-            _stdin: child.stdin.take(),
-            child,
-            url: String::new(),
-            _stdout: None,
-        };
-        let stdout = stdout.ok_or_else(|| broken("the server has no stdout"))?;
+        let mut process = Process(child);
+        let pipes = process.0.stdin.take().zip(process.0.stdout.take());
+        let (stdin, stdout) = pipes.ok_or_else(|| broken("the server has no pipes"))?;
         let line = tokio::time::timeout(STARTING, first_line(stdout)).await;
         let (line, stdout) = line
             .map_err(|_| broken("the server did not begin to listen in time"))?
             .map_err(failed)?;
         let url = line.trim_end().strip_prefix("listening on ");
-        url.ok_or_else(|| broken("the server did not begin to listen"))?
-            .clone_into(&mut server.url);
-        server._stdout = Some(stdout);
-        Ok(server)
+        let url = url.ok_or_else(|| broken("the server did not begin to listen"))?;
+        Ok(Self {
+            process,
+            url: url.to_owned(),
+            _pipes: (stdin, stdout),
+        })
     }
 
     pub(super) fn url(&self) -> &str {
@@ -67,7 +64,7 @@ impl Server {
     }
 
     pub(super) fn process(&self) -> u32 {
-        self.child.id()
+        self.process.0.id()
     }
 
     /// The port it listens on.
@@ -79,17 +76,18 @@ impl Server {
 
     /// Kills it as `kill -9` does: it cannot finish, flush or say anything.
     pub(super) fn kill(&mut self) -> Result {
-        let killed = self.child.kill().and_then(|()| self.child.wait());
+        let child = &mut self.process.0;
+        let killed = child.kill().and_then(|()| child.wait());
         killed.map_err(|error| Failure::io("cannot kill the server", &error))?;
         Ok(())
     }
 }
 
-impl Drop for Server {
+impl Drop for Process {
     fn drop(&mut self) {
         // It may have ended already; either way nothing is left of it.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -15,7 +15,7 @@ use crate::documents;
 use crate::failure::Result;
 use crate::output::{counted, grouped, object};
 
-/// The countries of GeoNames, one JSON document a line.
+/// The countries of geonames.org, one JSON document a line.
 const COUNTRIES: &str = include_str!("../../data/countries.jsonl");
 
 /// The two collections of the story.
