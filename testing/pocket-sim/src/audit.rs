@@ -65,8 +65,8 @@ impl WriteKind {
 /// What a write found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Before {
-    /// No document, or a tombstone.
-    NotLive,
+    /// No document, or the tombstone of this delete.
+    NotLive(Option<WriteId>),
     /// A document made of these writes.
     Live(Vec<WriteId>),
 }
@@ -433,6 +433,10 @@ impl Audit {
                     before: Before::Live(ids),
                     ..
                 }) if *kind != WriteKind::Update => next.extend(ids),
+                Some(Write {
+                    before: Before::NotLive(delete),
+                    ..
+                }) => next.extend(delete),
                 _ => {}
             }
         }

@@ -62,6 +62,8 @@ pub(crate) struct Client {
     pub(crate) token_version: u64,
     /// How far its store said it has read.
     pub(crate) checkpoint: u64,
+    /// Up to which number it has stored outcomes.
+    pub(crate) confirmed: u64,
     /// The newest place of each document it was seen to show.
     pub(crate) shown: BTreeMap<crate::audit::DocKey, u64>,
     pub(crate) operations_left: u64,
@@ -148,6 +150,7 @@ impl Client {
             toggled: toggles,
             token_version: 0,
             checkpoint: 0,
+            confirmed: 0,
             shown: BTreeMap::new(),
             operations_left: shape.operations,
             connections: 0,

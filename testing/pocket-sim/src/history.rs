@@ -104,6 +104,10 @@ impl World {
                 begins: 0,
                 ..self.swarm.clients[0].clone()
             });
+            let user = self.clients[index].shape.user;
+            let same = self.clients.iter().filter(|client| client.shape.user == user);
+            let newest = same.map(|client| client.token_version).max().unwrap_or(0);
+            self.clients[index].token_version = newest;
             self.start_client(index);
             self.until_rest(LIVE)?;
         }

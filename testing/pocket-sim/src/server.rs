@@ -29,7 +29,9 @@ use crate::world::{Happening, World};
 pub(crate) enum ServerNews {
     Event(Event),
     Timer { generation: u64 },
-    /// The doorbell of the connection's namespace; it always tells the newest head.
+    /// The head moved; the session is told now, or before its next frame.
+    Moved { head: Seq },
+    /// The doorbell rings.
     Doorbell,
 }
 
@@ -77,6 +79,9 @@ struct Peer {
     namespace: Option<Namespace>,
     client: Option<ClientId>,
     timer: u64,
+    /// Where the head is, as the driver knows, and as the session was told.
+    head: Seq,
+    told: Seq,
 }
 
 struct Hub {
@@ -271,6 +276,8 @@ impl World {
             namespace: None,
             client: None,
             timer: 0,
+            head: Seq::ZERO,
+            told: Seq::ZERO,
         };
         up.peers.insert(connection, peer);
         self.post(connection, Way::Down, Parcel::Accepted);
@@ -288,6 +295,13 @@ impl World {
                 return;
             }
             let Some(frame) = peer.inbox.pop_front() else { return };
+            // However late the doorbell is, a head that moved before a frame came is told before it.
+            let (head, told) = (peer.head, peer.told);
+            if head > told {
+                peer.inbox.push_front(frame);
+                self.server_news(connection, ServerNews::Doorbell);
+                continue;
+            }
             self.server_event(connection, Event::Frame(frame));
         }
     }
@@ -301,17 +315,24 @@ impl World {
                     _ => return,
                 }
             }
-            ServerNews::Doorbell => {
-                let Some(up) = &self.server.up else { return };
-                let namespace = up.peers.get(&connection).and_then(|peer| peer.namespace.as_ref());
-                match namespace.and_then(|namespace| up.hubs.get(namespace)) {
-                    Some(hub) => Event::HeadMoved(hub.head),
-                    None => return,
+            ServerNews::Moved { head } => {
+                if let Some(peer) = self.peer(connection) {
+                    peer.head = peer.head.max(head);
                 }
+                return;
+            }
+            ServerNews::Doorbell => {
+                let Some(peer) = self.peer(connection) else { return };
+                // Also when it was told already: a ring may be doubled.
+                peer.told = peer.head;
+                Event::HeadMoved(peer.head)
             }
         };
+        let reads = !matches!(event, Event::HeadMoved(_));
         self.server_event(connection, event);
-        self.read_inbox(connection);
+        if reads {
+            self.read_inbox(connection);
+        }
     }
 
     fn server_event(&mut self, connection: u64, event: Event) {
@@ -496,6 +517,7 @@ impl World {
             let listeners: Vec<u64> = hub.listeners.iter().copied().collect();
             for connection in listeners {
                 let mut late = delay;
+                self.tell_peer(connection, delay, ServerNews::Moved { head });
                 if !self.calm && self.fault_dice.chance(self.swarm.late_doorbells) {
                     self.counts.add(Kind::LateDoorbell);
                     late += self.fault_dice.below(2_000);

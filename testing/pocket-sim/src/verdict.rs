@@ -134,7 +134,7 @@ impl World {
             return false;
         };
         match &write.before {
-            Before::NotLive => true,
+            Before::NotLive(_) => true,
             Before::Live(ids) => {
                 write.kind != WriteKind::Update && ids.iter().any(|id| self.created(*id, author, known))
             }

@@ -25,7 +25,8 @@ pub(crate) fn describe(way: Way, frame: &Bytes) -> String {
 fn client(message: &ClientMessage) -> String {
     match message {
         ClientMessage::Hello(hello) => format!(
-            "hello checkpoint {:?} collections {:?}",
+            "hello token {} checkpoint {:?} collections {:?}",
+            short(hello.session),
             hello.checkpoint.as_ref().map(|checkpoint| checkpoint.seq),
             hello.collections
         ),
@@ -47,7 +48,8 @@ fn client(message: &ClientMessage) -> String {
 fn server(message: &ServerMessage) -> String {
     match message {
         ServerMessage::Welcome(welcome) => format!(
-            "welcome head {} last number {} epochs {}",
+            "welcome token {} head {} last number {} epochs {}",
+            short(Some(welcome.session)),
             welcome.head,
             welcome.last_number,
             welcome.epochs.len()
@@ -70,4 +72,9 @@ fn server(message: &ServerMessage) -> String {
         }
         other => format!("{other:?}"),
     }
+}
+
+/// The beginning of a session token, enough to tell it from others.
+fn short(token: Option<pocket_sync_protocol::SessionToken>) -> String {
+    token.map_or_else(|| "none".to_owned(), |token| token.to_string()[..6].to_owned())
 }

@@ -162,7 +162,8 @@ impl World {
             };
             let before = match seen {
                 Some(seen) if seen.live => Before::Live(seen.ids.clone()),
-                _ => Before::NotLive,
+                Some(seen) => Before::NotLive(self.audit.tombstone(&key, seen.rev)),
+                None => Before::NotLive(None),
             };
             plans.push(Plan { key, kind, padding, before });
         }
@@ -216,7 +217,7 @@ impl World {
                 },
                 kind: WriteKind::Insert,
                 padding: 0,
-                before: Before::NotLive,
+                before: Before::NotLive(None),
             })
             .collect();
         if !plans.is_empty() {
@@ -402,7 +403,7 @@ async fn perform(db: &Database, work: &[(Plan, WriteId)], form: Form) -> Result<
             let documents = collection(&plan.key)?;
             let text = plan.key.id.as_str();
             let found = tx.get(&documents, text).await?;
-            if ids_in(found.as_ref()) != plan.before {
+            if ids_in(found.as_ref()) != live_ids(&plan.before) {
                 // What was planned stands on something else by now; the book must stay right.
                 return Err(Error::new(codes::TRANSACTION_CONFLICT, "it changed before it was read"));
             }
@@ -431,11 +432,15 @@ async fn perform(db: &Database, work: &[(Plan, WriteId)], form: Form) -> Result<
     }
 }
 
-/// What a read found, as the book has it.
-fn ids_in(found: Option<&Value>) -> Before {
-    let Some(map) = found.and_then(Value::as_map) else {
-        return Before::NotLive;
-    };
-    let ids = map.keys().filter_map(|name| name.strip_prefix('u')?.parse().ok());
-    Before::Live(ids.collect())
+/// What a read found, as the book has it; none when it is not live.
+fn ids_in(found: Option<&Value>) -> Option<Vec<WriteId>> {
+    let names = found.and_then(Value::as_map)?.keys();
+    Some(names.filter_map(|name| name.strip_prefix('u')?.parse().ok()).collect())
+}
+
+fn live_ids(before: &Before) -> Option<Vec<WriteId>> {
+    match before {
+        Before::Live(ids) => Some(ids.clone()),
+        Before::NotLive(_) => None,
+    }
 }

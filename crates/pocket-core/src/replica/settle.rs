@@ -82,6 +82,8 @@ impl Job for SettleJob {
                 }
                 Outcome::Conflict { seqs } => {
                     settled.conflicts += 1;
+                    // What it was made on may have waited for this very outcome.
+                    free.extend(made_on(resolution.tx, &entry).await?);
                     wait(&mut resolution, entry, seqs);
                     free.push(place);
                 }
@@ -90,6 +92,7 @@ impl Job for SettleJob {
                     server_time: Some(server_time),
                     ..
                 } if code == CLOCK => {
+                    free.extend(made_on(resolution.tx, &entry).await?);
                     restamp(&mut resolution, entry, *server_time).await?;
                 }
                 Outcome::Rejected { code, reason, .. } => {
@@ -193,6 +196,16 @@ async fn applied(resolution: &mut Resolution<'_>, entry: Entry, first: Seq) -> R
     }
     resolution.drop_entry(&entry);
     Ok(free)
+}
+
+/// The first pending mutation of each document of `entry`: all later ones stand on it.
+async fn made_on(tx: &mut Tx, entry: &Entry) -> Result<Vec<Place>> {
+    let mut places = Vec::with_capacity(entry.changes.len());
+    for change in &entry.changes {
+        let slot = Slot::load(tx, change.collection, &change.id).await?;
+        places.extend(slot.pending().first().copied());
+    }
+    Ok(places)
 }
 
 /// Some bases are not current: the mutation waits until the feed was read up to the records in its way.

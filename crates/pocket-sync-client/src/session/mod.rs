@@ -173,7 +173,7 @@ impl Session {
 
     fn open_if_due(&mut self) {
         let due = self.retry_at.is_some_and(|at| at <= self.now);
-        if !self.running || !matches!(self.link, Link::Down) || !due {
+        if !self.running || !matches!(self.link, Link::Down) || !due || self.store.is_attaching() {
             return;
         }
         if self.store.replica().is_none() {
@@ -369,7 +369,7 @@ impl Session {
 
     fn set_timer(&mut self) {
         let deadline = match &self.link {
-            Link::Down if self.running && self.store.replica().is_some() => self.retry_at,
+            Link::Down if self.running && self.store.is_ready() => self.retry_at,
             Link::Down => self.retry_at.filter(|at| self.running && *at > self.now),
             Link::Opening { deadline, .. } | Link::Greeting { deadline, .. } => Some(*deadline),
             Link::Up(live) => Some(self.live_deadline(live)),

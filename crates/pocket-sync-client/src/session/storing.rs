@@ -62,6 +62,20 @@ impl Store {
                 .is_some_and(|ticket| ticket.kind == StoreRequestKind::Load)
     }
 
+    /// Whether a welcome is being stored.
+    ///
+    /// Nobody may say hello meanwhile: with the token of before, the server would forget the one that is being stored,
+    /// and take who presents it for a copy.
+    pub(super) fn is_attaching(&self) -> bool {
+        self.asked
+            .is_some_and(|ticket| ticket.kind == StoreRequestKind::Attach)
+    }
+
+    /// Whether what is known suffices for a hello.
+    pub(super) fn is_ready(&self) -> bool {
+        self.replica.is_some() && !self.is_attaching()
+    }
+
     /// Whether nothing is under way and the outbox was looked at since it grew.
     pub(super) fn is_quiet(&self) -> bool {
         self.asked.is_none() && !self.wants_load && !self.grew
