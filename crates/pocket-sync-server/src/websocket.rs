@@ -141,12 +141,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<S> {
                 biased;
                 Some(event) = events.recv() => event,
                 Some(event) = self.pending.next(), if !self.pending.is_empty() => event,
+                // Before frames: a pong must not tell a head that is older than what others were told already.
+                head = moved(&mut self.head) => Event::HeadMoved(head),
                 turn = self.wire.turn(wants_frames) => match turn {
                     Turn::Frame(frame) => Event::Frame(frame),
                     Turn::Bad { code, message } => Event::BadFrame { code, message },
                     Turn::Gone => Event::Closed,
                 },
-                head = moved(&mut self.head) => Event::HeadMoved(head),
                 () = &mut self.timer => self.deadline(),
                 _ = stop.wait_for(|stop| *stop), if !stopping => {
                     stopping = true;
