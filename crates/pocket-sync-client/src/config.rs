@@ -224,7 +224,8 @@ impl SyncConfig {
         Ok(Scope::Only(names.collect::<Result<BTreeSet<_>, _>>()?))
     }
 
-    pub(crate) fn conflict_resolver(&self) -> Arc<dyn Resolver> {
+    /// Who decides conflicts: the configured resolver, or the built-in strategies.
+    pub fn conflict_resolver(&self) -> Arc<dyn Resolver> {
         self.resolver
             .clone()
             .unwrap_or_else(|| Arc::new(Strategies::new(self.conflict_strategy)))

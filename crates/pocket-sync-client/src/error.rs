@@ -103,6 +103,7 @@ impl SyncError {
         )
     }
 
+    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn destroyed() -> Self {
         Self::new(
             codes::DESTROYED,

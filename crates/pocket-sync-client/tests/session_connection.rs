@@ -438,3 +438,24 @@ async fn the_same_events_give_the_same_effects() {
     assert_eq!(logs[0], logs[1]);
     assert!(logs[0].contains("Open"), "{}", logs[0]);
 }
+
+/// Found by the simulator: with the token of before in the hello, the server forgot the one that was just being stored,
+/// and took the client that presented it later for a copy.
+#[tokio::test]
+async fn a_hello_waits_for_the_session_token_that_is_being_stored() {
+    let mut bench = Bench::new().await;
+    bench.greet().await;
+    bench.slow_store = true;
+    bench.say(welcome()).await;
+    assert_eq!(bench.stored.last(), Some(&StoreRequestKind::Attach));
+    bench.close(None).await;
+    bench.wait(60_000).await;
+    assert!(bench.connection.is_none());
+    let answer = bench.perform().await;
+    bench.slow_store = false;
+    bench.event(Event::Stored(answer)).await;
+    assert_eq!(
+        bench.opened().await.session,
+        Some(SessionToken::from_bytes([9; 16]))
+    );
+}

@@ -64,7 +64,7 @@ pub(crate) struct Bench {
     pub(crate) asked: Option<StoreRequest>,
     pub(crate) stored: Vec<StoreRequestKind>,
     scope: Scope,
-    resolver: Arc<dyn Resolver>,
+    pub(crate) resolver: Arc<dyn Resolver>,
 }
 
 impl Bench {
