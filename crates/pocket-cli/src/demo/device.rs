@@ -91,6 +91,20 @@ impl Device {
         reached.map_err(|_| broken("the server did not acknowledge the edits in time"))
     }
 
+    /// Waits until it has numbered further changes, which it then sends at once.
+    pub(super) async fn sends_more(&self) -> Result {
+        let replica = self.replica();
+        let before = replica.state().await?.last_number;
+        let numbered = async {
+            while replica.state().await?.last_number == before {
+                tokio::task::yield_now().await;
+            }
+            Ok(())
+        };
+        let numbered = tokio::time::timeout(PATIENCE, numbered).await;
+        numbered.map_err(|_| broken("a device did not go on sending"))?
+    }
+
     /// Waits for this status.
     pub(super) async fn becomes(&self, wanted: Status) -> Result {
         let mut status = self.engine.status();

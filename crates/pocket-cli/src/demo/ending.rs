@@ -76,13 +76,19 @@ impl Ending {
             1 => String::new(),
             rounds => format!(" (after {rounds} tries to hit the middle)"),
         };
+        let twice = match self.killing.resent {
+            0 => "No edit was applied twice.".to_owned(),
+            resent => format!(
+                "{} edits had to be sent again, and were taken once.",
+                grouped(resent)
+            ),
+        };
         teller.plain(format_args!(
-            "In {seconds:.1} seconds two devices worked apart and came together, one conflict was decided and both \
-             its\nversions kept, and a server died with {} of {} edits acknowledged{tries}. {} edits were sent twice and\n\
-             taken once. Both devices, and a new one that knew nothing, export the same bytes.",
+            "In {seconds:.1} seconds two devices worked apart and came together, one conflict was decided and both its\n\
+             versions kept, and a server died with {} of {} edits acknowledged{tries}.\n{twice} Both devices, and a new \
+             one that knew nothing, export the same bytes.",
             grouped(self.killing.acknowledged),
             grouped(self.killing.edits / self.killing.rounds.max(1)),
-            grouped(self.killing.resent),
         ))
     }
 

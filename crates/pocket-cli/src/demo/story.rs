@@ -251,15 +251,8 @@ impl<'a> Story<'a> {
             self.teller.tell("server", what)?;
             self.a.becomes(Status::Idle).await?;
             let resent = self.a.stats().resent_count - resent_before;
-            self.teller.tell(
-                "device A",
-                format!(
-                    "comes back by itself: {} that had no answer are sent again under their old numbers, {} for the \
-                     first time",
-                    grouped(resent),
-                    grouped(waiting.saturating_sub(resent))
-                ),
-            )?;
+            self.teller
+                .tell("device A", comeback(resent, waiting.saturating_sub(resent)))?;
             if (EDITS / 10..=EDITS / 10 * 9).contains(&acknowledged) {
                 return Ok(Killing {
                     rounds: round,
@@ -292,6 +285,8 @@ impl<'a> Story<'a> {
         let (a, server, teller) = (&self.a, &mut self.server, &mut self.teller);
         let kill = async {
             a.acknowledged(target).await?;
+            // Struck between a push and its answer, it leaves edits of which A cannot know whether they are stored.
+            a.sends_more().await?;
             server.kill()?;
             teller.tell("server", "is killed with SIGKILL, in the middle of it")
         };
@@ -328,6 +323,17 @@ impl<'a> Story<'a> {
         self.server.kill()?;
         ending.tell(&mut self.teller)
     }
+}
+
+fn comeback(resent: u64, first: u64) -> String {
+    let first = format!("{} go out for the first time", grouped(first));
+    if resent == 0 {
+        return format!("comes back by itself: all it had sent was answered, {first}");
+    }
+    format!(
+        "comes back by itself: {} had no answer and are sent again under their old numbers, {first}",
+        grouped(resent)
+    )
 }
 
 async fn write_notes(device: &Device, round: u64) -> Result {
