@@ -67,6 +67,10 @@ impl Job for ConfigureJob {
             ..old
         };
         put_collection(tx, &self.name, row.clone());
+        if joins {
+            // Nothing may have been written, but a session that runs must begin to read the collection.
+            tx.outbox_grew();
+        }
         match (switched, self.sync) {
             (true, true) => enqueue_all(tx, &row).await,
             (true, false) => drop_unsent(tx, &row).await,

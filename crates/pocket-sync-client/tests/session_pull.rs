@@ -329,3 +329,45 @@ async fn an_empty_page_that_says_what_is_known_costs_no_commit() {
     assert_eq!((bench.stored.len(), bench.status()), (stored, Status::Idle));
     assert_eq!(bench.mores().last(), Some(&(pull.id, 1)));
 }
+
+/// Found by the simulator: sync was switched on while the session ran, and what the feed had held of the collection
+/// until then never came.
+#[tokio::test]
+async fn a_collection_switched_on_while_connected_is_read_from_the_start_at_once() {
+    let mut bench = Bench::new().await;
+    bench.configure("late", false).await;
+    bench.connect().await;
+    let pull = bench.the_pull();
+    bench
+        .say(page(&pull, 0, 6, 6, &[record_in("late", "n", 6)]))
+        .await;
+    assert_eq!(bench.status(), Status::Idle);
+    let late = bench
+        .database
+        .collection::<pocket_core::Value>("late")
+        .expect("it is configured");
+    assert!(
+        late.get("n").await.expect("memory gives it").is_none(),
+        "it does not sync"
+    );
+
+    bench.configure("late", true).await;
+    bench.event(Event::OutboxGrew).await;
+    let joining = bench.the_pull();
+    assert_eq!(
+        joining.collections,
+        [CollectionName::new("late").expect("a good name")]
+    );
+    assert_eq!(
+        (joining.after, joining.until, bench.status()),
+        (seq(0), Some(seq(6)), Status::Syncing)
+    );
+    bench
+        .say(page(&joining, 0, 6, 6, &[record_in("late", "n", 6)]))
+        .await;
+    assert!(late.get("n").await.expect("memory gives it").is_some());
+    assert_eq!(
+        (bench.the_pull().after, bench.status()),
+        (seq(6), Status::Idle)
+    );
+}

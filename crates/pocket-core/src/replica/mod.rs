@@ -45,7 +45,7 @@ impl Replica {
         &self.database
     }
 
-    /// Changes whenever the outbox grew; the value counts.
+    /// Changes whenever the outbox grew or a collection began to sync; the value counts.
     pub fn outbox_signal(&self) -> watch::Receiver<u64> {
         self.database.core().notifier.outbox()
     }

@@ -92,6 +92,17 @@ impl Pulling {
         self.paused_until = Some(moment);
     }
 
+    /// A collection joins: it is read before the feed goes on.
+    pub(super) fn make_way(&mut self, now: Moment) {
+        if self
+            .reading
+            .as_ref()
+            .is_some_and(|reading| reading.joining.is_none())
+        {
+            self.read_again_at(now);
+        }
+    }
+
     /// When the server has owed a page for too long.
     pub(super) fn stalls_at(&self, heartbeat: u64) -> Moment {
         self.moved_at.plus(2 * heartbeat)

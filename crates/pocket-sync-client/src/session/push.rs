@@ -37,6 +37,8 @@ pub(super) struct Pushing {
     /// Numbered mutations that are still to be read again.
     resend: Resend,
     wants_pin: bool,
+    /// The changes that the last pin was asked for at the most.
+    pin_limit: usize,
     paused_until: Option<Moment>,
     /// Rises when what is under way is given up; store answers of an earlier round are stale.
     round: u32,
@@ -94,6 +96,7 @@ impl Pushing {
             done: None,
             resend: Resend::None,
             wants_pin: false,
+            pin_limit: 0,
             paused_until: None,
             round: 0,
             moved_at: now,
@@ -197,6 +200,7 @@ impl Pushing {
             return Some(StoreRequest::Resend { from, limit });
         }
         if !hold && std::mem::take(&mut self.wants_pin) {
+            self.pin_limit = limit.changes;
             return Some(StoreRequest::Pin(limit));
         }
         None
@@ -204,8 +208,8 @@ impl Pushing {
 
     /// Freshly numbered mutations.
     pub(super) fn pinned(&mut self, mutations: Vec<Mutation>) {
-        // There may be more than the limit let through.
-        self.wants_pin |= !mutations.is_empty();
+        // Fewer than asked for are most likely all; a load that follows knows for sure.
+        self.wants_pin |= mutations.iter().map(weight).sum::<usize>() >= self.pin_limit;
         self.add(mutations);
     }
 

@@ -17,7 +17,7 @@ pub(super) struct Store {
     replica: Option<ReplicaState>,
     /// It has to be read again before anything relies on it.
     wants_load: bool,
-    /// The outbox grew, and nothing has looked at it since.
+    /// The outbox grew, or a collection began to sync, and it was not read since what that means.
     grew: bool,
     /// Loads asked for so far.
     pub(super) loads: u64,
@@ -106,14 +106,10 @@ impl Session {
             return;
         };
         let kind = request.kind();
-        match kind {
-            StoreRequestKind::Load => {
-                self.store.loads += 1;
-                self.store.wants_load = false;
-                self.store.grew = false;
-            }
-            StoreRequestKind::Pin => self.store.grew = false,
-            _ => {}
+        if kind == StoreRequestKind::Load {
+            self.store.loads += 1;
+            self.store.wants_load = false;
+            self.store.grew = false;
         }
         let round = self.link.live().map_or(0, |live| live.push.round());
         self.store.asked = Some(Ticket {
@@ -163,8 +159,8 @@ impl Session {
         if let Some(request) = &request {
             self.store.pushed_last = request.kind() != StoreRequestKind::Apply;
         }
-        let grew = self.store.grew && !pushes;
-        request.or_else(|| grew.then_some(StoreRequest::Load))
+        // Behind the push that the news was most likely of: how much waits, and whether a collection joins.
+        request.or_else(|| self.store.grew.then_some(StoreRequest::Load))
     }
 
     /// The store has answered.
@@ -242,17 +238,19 @@ impl Session {
 
     fn loaded(&mut self, state: ReplicaState) {
         self.commands_loaded(&state, self.store.loads);
+        let joins = !state.checkpoint.joining.is_empty();
         self.store.replica = Some(state);
-        if let Some(live) = self.link.live_mut() {
-            // Whoever wrote may have been quicker than the news of it.
-            live.push.want_pin();
+        if let Some(live) = self.link.live_mut().filter(|_| joins) {
+            live.pull.make_way(self.now);
         }
+        self.store_may_hold_more();
     }
 
     /// Mutations have got their numbers, whoever asked for them.
     fn numbered(&mut self, mutations: &[Mutation]) {
         if let (Some(last), Some(replica)) = (mutations.last(), &mut self.store.replica) {
             replica.last_number = replica.last_number.max(last.number);
+            self.store.grew = true;
         }
     }
 

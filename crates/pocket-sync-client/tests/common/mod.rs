@@ -215,6 +215,14 @@ impl Bench {
         self.event(Event::Command { id, pass }).await;
     }
 
+    pub(crate) async fn configure(&self, collection: &str, sync: bool) {
+        let config = CollectionConfig::new(collection).sync(sync);
+        self.database
+            .create_collection(config)
+            .await
+            .expect("memory takes it");
+    }
+
     /// Writes a document and tells the session.
     pub(crate) async fn insert(&mut self, id: &str) {
         self.insert_quietly(id).await;
