@@ -11,8 +11,15 @@ pub fn plant(name: Option<&str>) {
     ACTIVE.with_borrow_mut(|active| *active = name.map(str::to_owned));
 }
 
-/// Whether the planted bug of this name is active on this thread.
+/// What a search of binaries finds where planted bugs were compiled in.
 #[cfg(feature = "mutants")]
+#[used]
+static MARKER: &str = "pocket-mutant:compiled-in";
+
+/// Whether the planted bug of this name is active on this thread.
+// Not inlined: comparisons that are folded away could hide the names from that search.
+#[cfg(feature = "mutants")]
+#[inline(never)]
 pub fn active(name: &str) -> bool {
     ACTIVE.with_borrow(|active| active.as_deref() == Some(name))
 }
