@@ -16,6 +16,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use crate::decide::DocumentKey;
+
 /// `l`: where a namespace's order stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LogRow {
@@ -248,6 +250,16 @@ fn unpack(rows: Vec<OutcomeRow>, expected: u64) -> Result<VecDeque<Outcome>> {
     }
 }
 
+/// An entry of the feed as it is stored under `at`.
+pub(crate) fn seal_feed(at: &[u8], key: &DocumentKey) -> Bytes {
+    let row = FeedRow {
+        collection: key.collection.clone(),
+        id: key.id.clone(),
+        later: Later,
+    };
+    seal(at, &row)
+}
+
 /// A row as it is stored under `key`.
 pub(crate) fn seal<T: Serialize>(key: &[u8], row: &T) -> Bytes {
     envelope::seal(key, &[&encode(row)])
@@ -256,16 +268,4 @@ pub(crate) fn seal<T: Serialize>(key: &[u8], row: &T) -> Bytes {
 /// A row stored under `key`, nothing behind it.
 pub(crate) fn open<T: DeserializeOwned>(key: &[u8], value: &Bytes) -> Result<T> {
     envelope::decode(&envelope::open(key, value)?)
-}
-
-/// An entry of the feed as it is stored under `key`.
-pub(crate) fn seal_feed(at: &[u8], key: &crate::decide::DocumentKey) -> Bytes {
-    seal(
-        at,
-        &FeedRow {
-            collection: key.collection.clone(),
-            id: key.id.clone(),
-            later: Later,
-        },
-    )
 }

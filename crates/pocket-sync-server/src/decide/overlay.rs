@@ -1,5 +1,6 @@
 //! What the pushes of one commit name, as loaded, with the effects of those decided so far.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use pocket_core::{
@@ -58,7 +59,9 @@ pub(super) struct Client {
 pub struct Overlay {
     pub(super) head: Seq,
     pub(super) clock: Hlc,
-    documents: HashMap<DocumentKey, Slot>,
+    documents: HashMap<DocumentKey, usize>,
+    /// In the order in which they were named, which is nearly that of their places.
+    slots: Vec<Slot>,
     pub(super) clients: BTreeMap<ClientId, Client>,
 }
 
@@ -89,26 +92,47 @@ impl Overlay {
             head,
             clock,
             documents: HashMap::new(),
+            slots: Vec::new(),
             clients: BTreeMap::new(),
         }
     }
 
-    /// Loads the version of a document that stands; none if there is no such document.
-    pub fn load(&mut self, key: DocumentKey, current: Option<Current>) {
-        let stored = current.map(|current| current.seq);
-        self.documents.insert(
-            key,
-            Slot {
-                stored,
-                current,
-                written: None,
-            },
-        );
+    /// Makes room for this many further documents.
+    pub fn reserve(&mut self, documents: usize) {
+        self.documents.reserve(documents);
+        self.slots.reserve(documents);
     }
 
-    /// Whether a document was loaded already.
-    pub fn has(&self, key: &DocumentKey) -> bool {
-        self.documents.contains_key(key)
+    /// Names a document, missing until it is [`set`](Self::set); none when it was named before.
+    pub fn name(&mut self, key: DocumentKey) -> Option<usize> {
+        let next = self.slots.len();
+        match self.documents.entry(key) {
+            Entry::Occupied(_) => return None,
+            Entry::Vacant(entry) => entry.insert(next),
+        };
+        self.slots.push(Slot::default());
+        Some(next)
+    }
+
+    /// Tells the version of a named document that stands.
+    pub fn set(&mut self, slot: usize, current: Current) {
+        self.slots[slot] = Slot {
+            stored: Some(current.seq),
+            current: Some(current),
+            written: None,
+        };
+    }
+
+    /// Names a document with the version that stands; none if there is no such document.
+    pub fn load(&mut self, key: DocumentKey, current: Option<Current>) {
+        if let (Some(slot), Some(current)) = (self.name(key), current) {
+            self.set(slot, current);
+        }
+    }
+
+    /// Whether a client was loaded already.
+    pub fn has_client(&self, client: ClientId) -> bool {
+        self.clients.contains_key(&client)
     }
 
     /// Loads what is known of a client.
@@ -124,8 +148,8 @@ impl Overlay {
 
     /// What is to be stored.
     pub fn into_writes(self) -> WriteSet {
-        let written = self.documents.into_values();
-        let mut records: Vec<_> = written
+        let slots = self.slots.into_iter();
+        let mut records: Vec<_> = slots
             .filter_map(|slot| Some((slot.written?, slot.stored)))
             .collect();
         records.sort_unstable_by_key(|(record, _)| record.seq);
@@ -142,14 +166,18 @@ impl Overlay {
     }
 
     pub(super) fn current(&self, change: &Change) -> Option<Current> {
-        self.documents
-            .get(&DocumentKey::of(change))
-            .and_then(|slot| slot.current)
+        let slot = *self.documents.get(&DocumentKey::of(change))?;
+        self.slots[slot].current
     }
 
     pub(super) fn write(&mut self, change: &Change) -> Seq {
         self.head = self.head.next();
-        let slot = self.documents.entry(DocumentKey::of(change)).or_default();
+        let key = DocumentKey::of(change);
+        let place = *self.documents.entry(key).or_insert_with(|| {
+            self.slots.push(Slot::default());
+            self.slots.len() - 1
+        });
+        let slot = &mut self.slots[place];
         let state = match &change.kind {
             ChangeKind::Put(body) => RecordState::Live(body.clone()),
             ChangeKind::Delete => RecordState::Deleted,

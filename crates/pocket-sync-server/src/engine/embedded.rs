@@ -80,21 +80,23 @@ impl EmbeddedEngine {
         let mut missing_clients = Vec::new();
         let mut overlay = log.with_open(|open| {
             let mut overlay = Overlay::new(open.row.head, open.row.clock);
+            overlay.reserve(pushes.iter().map(PushRequest::changes).sum());
             for push in pushes {
-                match open.clients.get(&push.client) {
-                    Some(record) => overlay.load_client(push.client, record.clone()),
+                // Taken out, for its outcomes may be many; it comes back when the commit is done.
+                match open.clients.remove(&push.client) {
+                    Some(record) => overlay.load_client(push.client, record),
+                    None if overlay.has_client(push.client) => {}
                     None if missing_clients.contains(&push.client) => {}
                     None => missing_clients.push(push.client),
                 }
                 for change in push.mutations.iter().flatten().flat_map(Mutation::changes) {
                     let key = DocumentKey::of(change);
-                    if overlay.has(&key) {
+                    let Some(slot) = overlay.name(key.clone()) else {
                         continue;
-                    }
-                    let current = open.tail.current(&key);
-                    overlay.load(key.clone(), current);
-                    if current.is_none() {
-                        missing_documents.push(key);
+                    };
+                    match open.tail.current(&key) {
+                        Some(current) => overlay.set(slot, current),
+                        None => missing_documents.push((slot, key)),
                     }
                 }
             }
@@ -105,7 +107,7 @@ impl EmbeddedEngine {
         }
         let document_keys = missing_documents
             .iter()
-            .map(|key| log.keys.document(&key.collection, &key.id));
+            .map(|(_, key)| log.keys.document(&key.collection, &key.id));
         let client_keys = missing_clients
             .iter()
             .map(|client| log.keys.client(*client));
@@ -117,7 +119,7 @@ impl EmbeddedEngine {
             .await
             .map_err(read_error)?;
         let mut found = keys.iter().zip(&values);
-        for (key, (at, value)) in missing_documents.into_iter().zip(&mut found) {
+        for ((slot, _), (at, value)) in missing_documents.iter().zip(&mut found) {
             if let Some(value) = value {
                 let row = stored::open_record_row(at, value)?;
                 let current = Current {
@@ -125,7 +127,7 @@ impl EmbeddedEngine {
                     seq: row.seq,
                     live: row.is_live(),
                 };
-                overlay.load(key, Some(current));
+                overlay.set(*slot, current);
             }
         }
         for (client, (at, value)) in missing_clients.into_iter().zip(found) {
