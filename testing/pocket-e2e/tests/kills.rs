@@ -121,13 +121,14 @@ fn one_round(
             "{} differs from the source",
             db.display()
         );
-        let status = status(db);
-        assert_eq!(status["pending"], 0, "{status}");
-        assert_eq!(
-            status["checkpoint"]["seq"], count,
-            "a place was given twice: {status}"
-        );
+        assert_eq!(status(db)["pending"], 0);
     }
+    // The second device began after the first had sent all, so it stands at the end of the server's order.
+    let places = &status(&b)["checkpoint"]["seq"];
+    assert_eq!(
+        places, count,
+        "the server gave {places} places to {count} documents"
+    );
     kills
 }
 
