@@ -5,33 +5,7 @@ use std::fmt;
 
 use pocket_sync_protocol::ProtocolError;
 
-/// The stable codes of errors this side finds; those of the server are in `pocket_sync_protocol::codes`.
-pub mod codes {
-    /// The server cannot be reached, or the connection was lost.
-    pub const CONNECT: &str = "connect";
-    /// The server did not answer in time.
-    pub const TIMEOUT: &str = "timeout";
-    /// A token would travel in plain text to a host that is not this machine.
-    pub const PLAINTEXT_REFUSED: &str = "plaintext-refused";
-    /// The configuration contradicts itself, or asks for what does not exist.
-    pub const CONFIG: &str = "config";
-    /// The database is bound to another server's log.
-    pub const OTHER_LINEAGE: &str = "other-lineage";
-    /// The database is bound to another namespace.
-    pub const OTHER_NAMESPACE: &str = "other-namespace";
-    /// The database is bound to another user.
-    pub const OTHER_USER: &str = pocket_sync_protocol::codes::OTHER_USER;
-    /// The server knows fewer numbers of this client than it confirmed: it was restored from a backup.
-    pub const RESTORED_SERVER: &str = "restored-server";
-    /// The server wants the client to read everything again, which this version cannot do.
-    pub const RESYNC_REQUIRED: &str = "resync-required";
-    /// The engine was not started, or was stopped meanwhile.
-    pub const STOPPED: &str = "stopped";
-    /// The engine was destroyed.
-    pub const DESTROYED: &str = "destroyed";
-    /// The engine's direction excludes what was asked for.
-    pub const DIRECTION: &str = "direction";
-}
+use crate::codes;
 
 /// Why sync does not get on, with a stable [`code`](SyncError::code).
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod backoff;
+pub mod codes;
 pub mod config;
 pub mod conflict;
 mod endpoint;
@@ -21,7 +22,7 @@ pub use config::{Direction, SyncConfig};
 pub use endpoint::Endpoint;
 #[cfg(not(target_arch = "wasm32"))]
 pub use engine::SyncEngine;
-pub use error::{SyncError, codes};
+pub use error::SyncError;
 pub use moment::Moment;
 pub use session::{
     Effect, Event, Pass, Session, SessionConfig, StoreAnswer, StoreRequest, StoreRequestKind,

@@ -60,7 +60,8 @@ fn constants(source: &str) -> Vec<String> {
         .filter(|line| !line.starts_with("//"))
         .collect();
     let code = code.join(" ");
-    code.split("pub const ")
+    code.replace("pub(crate) const ", "pub const ")
+        .split("pub const ")
         .skip(1)
         .filter_map(|rest| {
             let (_, after) = rest.split_once(": &str =")?;

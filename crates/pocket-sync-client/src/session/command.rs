@@ -16,6 +16,8 @@ pub(super) struct Waiting {
     pull: bool,
     /// The ping that asked for the head; an answer to it or to a later one tells a head of after the call.
     ping: Option<u32>,
+    /// A hello was on its way at the call, so the welcome it meets may be older than the call.
+    greeted: bool,
     /// The head to reach; none before the server was heard of since the call.
     head: Option<Seq>,
     /// The load that sees the outbox as it was at the call; that one or a later one sets the number.
@@ -56,6 +58,7 @@ impl Session {
             push: self.config.pushes() && pass != Pass::Pull,
             pull: self.config.pulls() && pass != Pass::Push,
             ping,
+            greeted: matches!(self.link, super::Link::Greeting { .. }),
             head: None,
             load: self.store.loads + 1,
             number: None,
@@ -73,12 +76,24 @@ impl Session {
         for command in &mut self.commands {
             let after_call = match (ping, command.ping) {
                 (Some(answered), Some(asked)) => answered >= asked,
-                (None, _) => true,
+                (None, _) => !command.greeted,
                 (Some(_), None) => false,
             };
             if after_call && command.head.is_none() {
                 command.head = Some(head);
             }
+        }
+    }
+
+    /// The connection is up: asks for the head on behalf of those whom the welcome does not tell it.
+    pub(super) fn ping_for_commands(&mut self) {
+        if !self.commands.iter().any(|command| command.greeted) {
+            return;
+        }
+        let ping = self.ping();
+        for command in self.commands.iter_mut().filter(|command| command.greeted) {
+            command.greeted = false;
+            command.ping = ping;
         }
     }
 
@@ -101,6 +116,7 @@ impl Session {
         for command in &mut self.commands {
             command.closures += 1;
             command.ping = None;
+            command.greeted = false;
             command.head = None;
         }
         let (over, borne) = std::mem::take(&mut self.commands)

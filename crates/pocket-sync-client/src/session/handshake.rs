@@ -94,6 +94,7 @@ impl Session {
             &self.config,
             self.now,
         )));
+        self.ping_for_commands();
     }
 
     /// What the store shall keep of a welcome.

@@ -65,6 +65,8 @@ struct Flight {
     changes: VecDeque<u64>,
     /// What is known of them, from the first on.
     outcomes: Vec<Outcome>,
+    /// The outcomes that were stored when it was sent.
+    confirmed: MutationNumber,
 }
 
 impl Flight {
@@ -131,6 +133,14 @@ impl Pushing {
             && self.ready.is_empty()
             && self.done.is_none()
             && self.resend == Resend::None
+    }
+
+    /// What a push on its way confirmed. Outcomes stored since may be younger than an answer that was overtaken.
+    fn confirmed_with(&self, id: u32) -> Option<MutationNumber> {
+        let mut flying = self.flying.iter();
+        flying
+            .find(|flight| flight.id == id)
+            .map(|flight| flight.confirmed)
     }
 
     pub(super) fn is_flying(&self, id: u32) -> bool {
@@ -275,6 +285,7 @@ impl Pushing {
             first,
             changes: counts,
             outcomes: Vec::new(),
+            confirmed,
         });
         Ok(frame)
     }
@@ -371,10 +382,6 @@ impl Session {
     }
 
     pub(super) fn outcomes(&mut self, answer: Outcomes) {
-        let confirmed = self
-            .store
-            .replica()
-            .map_or(MutationNumber::ZERO, |replica| replica.confirmed);
         let again_at = self.now.plus(if answer.gap.is_some() {
             self.backoff.next()
         } else {
@@ -383,9 +390,9 @@ impl Session {
         let Some(live) = self.link.live_mut() else {
             return;
         };
-        if !live.push.is_flying(answer.id) {
+        let Some(confirmed) = live.push.confirmed_with(answer.id) else {
             return;
-        }
+        };
         let gap = answer.gap;
         match live.push.outcomes(answer, self.now) {
             Ok(highest) => live.raise_head(highest.unwrap_or(Seq::ZERO)),
