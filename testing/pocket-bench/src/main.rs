@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![allow(clippy::cast_precision_loss, reason = "figures are far below 2^52")]
 
 mod bare;
 mod documents;

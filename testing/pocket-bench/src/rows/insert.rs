@@ -19,7 +19,7 @@ pub(super) async fn rows(plan: &Plan) -> Outcome<Vec<Row>> {
         .map(|batch| {
             batch
                 .iter()
-                .flat_map(|body| body.as_bytes())
+                .flat_map(pocket_core::Body::as_bytes)
                 .copied()
                 .collect()
         })
