@@ -102,6 +102,11 @@ pub(crate) fn outbox_body(target: Target, place: Place, index: u32, which: BodyO
     key
 }
 
+/// The bodies of mutations from a place on, in order.
+pub(crate) fn outbox_bodies_from(target: Target, place: Place) -> KeyRange {
+    range_from(OUTBOX_BODY, target, place.get())
+}
+
 /// `n` target number: the place of a numbered mutation whose outcome is unknown.
 pub(crate) fn number(target: Target, number: MutationNumber) -> Vec<u8> {
     numbered(NUMBER, target, number.get())

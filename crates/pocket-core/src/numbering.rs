@@ -49,7 +49,9 @@ pub(crate) async fn pin(
             return Ok(mutations);
         };
         range = range.after(last.clone());
-        for (place, row) in unsent(&rows)? {
+        let unsent = unsent(&rows)?;
+        read_bodies_ahead(tx, target, &unsent, limit).await?;
+        for (place, row) in unsent {
             let mut entry = outbox::from_row(tx, target, place, row).await?;
             if !limit.take(&entry, mutations.is_empty()) {
                 return Ok(mutations);
@@ -67,6 +69,29 @@ pub(crate) async fn pin(
             return Ok(mutations);
         }
     }
+}
+
+/// Reads the bodies of as many mutations as may fit, in one call to the store.
+async fn read_bodies_ahead(
+    tx: &mut Tx,
+    target: Target,
+    unsent: &[(Place, MutationRow)],
+    limit: PushLimit,
+) -> Result<()> {
+    let Some((first, _)) = unsent.first() else {
+        return Ok(());
+    };
+    let mut changes = 0;
+    let fits = |(_, row): &&(Place, MutationRow)| {
+        changes += row.changes.len();
+        changes <= limit.changes
+    };
+    let rows = unsent.iter().take_while(fits);
+    let changes = rows.flat_map(|(_, row)| &row.changes);
+    let bodies = changes.map(|change| 1 + usize::from(change.has_base_body));
+    let count = ScanLimit::entries(bodies.sum()).bytes(limit.bytes);
+    tx.scan_ahead(keys::outbox_bodies_from(target, *first), count)
+        .await
 }
 
 fn unsent(rows: &[(Vec<u8>, Bytes)]) -> Result<Vec<(Place, MutationRow)>> {

@@ -32,10 +32,6 @@ impl PendingChange {
         (self.collection, self.id.clone())
     }
 
-    pub(crate) fn key(&self) -> Vec<u8> {
-        keys::document(self.collection, &self.id)
-    }
-
     pub(crate) fn row(&self) -> ChangeRow {
         ChangeRow {
             collection: self.collection.0,
@@ -134,7 +130,7 @@ impl Slot {
         }
         let key = keys::document(self.collection, &self.id);
         match &self.after {
-            Some(document) => tx.put(key, &[&document.encode()]),
+            Some(document) => document.with_parts(|parts| tx.put(key, parts)),
             None => tx.delete(key),
         }
     }
@@ -324,10 +320,16 @@ fn as_the_server_has_it(document: StoredDocument) -> Option<StoredDocument> {
 
 /// Reads a mutation and its bodies.
 pub(crate) async fn load(tx: &mut Tx, target: Target, place: Place) -> Result<Entry> {
+    let row = load_row(tx, target, place).await?;
+    from_row(tx, target, place, row).await
+}
+
+/// Reads a mutation without its bodies.
+pub(crate) async fn load_row(tx: &mut Tx, target: Target, place: Place) -> Result<MutationRow> {
     let payload = tx.get(&keys::outbox(target, place)).await?;
     let payload = payload
         .ok_or_else(|| stored::damaged(format!("place {place} of the outbox is missing")))?;
-    from_row(tx, target, place, stored::decode(&payload)?).await
+    stored::decode(&payload)
 }
 
 pub(crate) async fn from_row(
@@ -428,6 +430,20 @@ fn delete_bodies(tx: &mut Tx, target: Target, place: Place, from: usize, to: usi
         tx.delete(keys::outbox_body(target, place, index, BodyOf::Local));
         tx.delete(keys::outbox_body(target, place, index, BodyOf::Base));
     }
+}
+
+/// Removes a mutation as it is stored, with exactly the bodies it has.
+pub(crate) fn remove_row(tx: &mut Tx, target: Target, place: Place, row: &MutationRow) {
+    tx.delete(keys::outbox(target, place));
+    for (index, change) in (0_u32..).zip(&row.changes) {
+        if change.kind == StoredKind::Put {
+            tx.delete(keys::outbox_body(target, place, index, BodyOf::Local));
+        }
+        if change.has_base_body {
+            tx.delete(keys::outbox_body(target, place, index, BodyOf::Base));
+        }
+    }
+    tx.state().pending = tx.state().pending.saturating_sub(1);
 }
 
 /// Removes a mutation that had `stored` changes.

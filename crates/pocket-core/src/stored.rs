@@ -132,12 +132,10 @@ impl StoredDocument {
     }
 
     /// Head and body, to be sealed one behind the other.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut bytes = encode(&self.head);
-        if let Some(body) = &self.body {
-            bytes.extend_from_slice(body.as_bytes());
-        }
-        bytes
+    pub(crate) fn with_parts<T>(&self, seal: impl FnOnce(&[&[u8]]) -> T) -> T {
+        let head = encode(&self.head);
+        let body = self.body.as_ref().map_or(&[][..], Body::as_bytes);
+        seal(&[&head, body])
     }
 
     pub(crate) fn decode(payload: &Bytes) -> Result<Self> {
@@ -179,6 +177,17 @@ pub(crate) enum StoredKind {
     Erase,
 }
 
+impl StoredKind {
+    /// What the document is after such a change.
+    pub(crate) fn presence(self) -> Presence {
+        match self {
+            Self::Put => Presence::Live,
+            Self::Delete => Presence::Deleted,
+            Self::Erase => Presence::Erased,
+        }
+    }
+}
+
 impl From<StoredKind> for u8 {
     fn from(kind: StoredKind) -> Self {
         kind as Self
@@ -208,6 +217,12 @@ pub(crate) struct ChangeRow {
     pub(crate) base: Option<Revision>,
     pub(crate) has_base_body: bool,
     pub(crate) later: Later,
+}
+
+impl ChangeRow {
+    pub(crate) fn collection(&self) -> CollectionId {
+        CollectionId(self.collection)
+    }
 }
 
 /// How far a mutation of the outbox has come.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pocket_storage::{Batch, Entry, KeyRange, ScanLimit};
+use pocket_storage::{Batch, Direction, Entry, KeyRange, ScanLimit};
 
 use crate::commit::CommitCore;
 use crate::events::{ChangeEvent, CommitEvents};
@@ -88,16 +88,18 @@ impl Tx {
     }
 
     /// The batch of all that was kept, and the state row as it will be stored.
-    pub(crate) fn batch(&self, stored: Option<Bytes>) -> (Batch, Bytes) {
+    ///
+    /// What was kept moves into the batch.
+    pub(crate) fn batch(&mut self, stored: Option<Bytes>) -> (Batch, Bytes) {
         let mut batch = Batch::new();
         match stored {
             Some(value) => batch.check_equals(keys::STATE, value),
             None => batch.check_absent(keys::STATE),
         };
-        for (key, value) in &self.kept.values {
+        for (key, value) in std::mem::take(&mut self.kept.values) {
             match value {
-                Some(value) => batch.put(key.clone(), value.clone()),
-                None => batch.delete(key.clone()),
+                Some(value) => batch.put(key, value),
+                None => batch.delete(key),
             };
         }
         let sealed = envelope::seal(keys::STATE, &[&stored::encode(&self.kept.state)]);
@@ -159,12 +161,21 @@ impl Tx {
         Ok(())
     }
 
+    /// As [`read_ahead`](Self::read_ahead) for the entries of a range.
+    pub(crate) async fn scan_ahead(&mut self, range: KeyRange, limit: ScanLimit) -> Result<()> {
+        let storage = self.core.storage.clone();
+        let entries = storage.scan(range, limit, Direction::Forward).await?;
+        self.ahead
+            .extend(entries.into_iter().map(|(key, value)| (key, Some(value))));
+        Ok(())
+    }
+
     /// Scans the store. Only for jobs that run alone, before they write into the range.
     pub(crate) async fn scan(&mut self, range: KeyRange, limit: ScanLimit) -> Result<Vec<Entry>> {
         let entries = self
             .core
             .storage
-            .scan(range, limit, pocket_storage::Direction::Forward)
+            .scan(range, limit, Direction::Forward)
             .await?;
         entries
             .into_iter()

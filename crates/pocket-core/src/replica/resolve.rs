@@ -492,21 +492,18 @@ impl Resolution<'_> {
 
 pub(super) fn store_slot(tx: &mut Tx, slot: &Slot) -> Result<()> {
     slot.store(tx);
-    let document = |stored: &Option<StoredDocument>| {
-        stored
-            .clone()
-            .map(|stored| Document::of_stored(slot.id.clone(), stored))
+    let version = |stored: &'_ Option<StoredDocument>| {
+        let stored = stored.as_ref()?;
+        Some((stored.head.rev, stored.body.clone()))
     };
-    let (before, after) = (document(&slot.before), document(&slot.after));
-    if before
-        .as_ref()
-        .map(|document| (document.rev, &document.body))
-        == after
-            .as_ref()
-            .map(|document| (document.rev, &document.body))
-    {
+    let (before, after) = (version(&slot.before), version(&slot.after));
+    if before == after {
         return Ok(());
     }
+    let document = |version: Option<(Revision, Option<Body>)>| {
+        version.map(|(rev, body)| Document::new(slot.id.clone(), rev, body))
+    };
+    let (before, after) = (document(before), document(after));
     let name = tx.registry().name(slot.collection)?;
     if let Some(event) = ChangeEvent::between(name, before, after, true) {
         tx.event(event);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::resolve::{self, Loss, Resolution, Resolver};
+use super::resolve::{Loss, Resolution, Resolver};
 use super::state::{ReplicaState, snapshot};
 use super::{load_target, store_target};
 use crate::commit::Job;
@@ -10,7 +10,7 @@ use crate::config::MAX_CLOCK_AHEAD_MS;
 use crate::journal::JournalKind;
 use crate::keys::{self, Target};
 use crate::outbox::{self, Entry, Slot};
-use crate::stored::{self, Progress, ServerVersion, TargetRow};
+use crate::stored::{self, MutationRow, Progress, ServerVersion, TargetRow};
 use crate::tx::Tx;
 use crate::{Hlc, MutationNumber, Outcome, Place, Result, Seq, Timestamp};
 
@@ -54,7 +54,7 @@ impl Job for SettleJob {
         let numbers: Vec<_> = (0..self.outcomes.len() as u64)
             .map(|index| self.first.plus(index))
             .collect();
-        let places = self.places(tx, &numbers).await?;
+        let pinned = self.pinned(tx, &numbers).await?;
         let mut settled = Settled {
             state: super::state::snapshot_with(tx, &row, 0),
             applied: 0,
@@ -70,18 +70,21 @@ impl Job for SettleJob {
             read_to: row.checkpoint.seq,
             journaled: Vec::new(),
         };
-        for ((number, place), outcome) in numbers.into_iter().zip(places).zip(&self.outcomes) {
+        for ((number, pinned), outcome) in numbers.into_iter().zip(pinned).zip(&self.outcomes) {
             // Not pending: an answer that was given before.
-            let Some(place) = place else { continue };
+            let Some((place, row)) = pinned else {
+                continue;
+            };
             resolution.tx.delete(keys::number(self.target, number));
-            let entry = outbox::load(resolution.tx, self.target, place).await?;
             match outcome {
+                // The usual outcome, and the only one that needs no bodies.
                 Outcome::Applied { first } => {
                     settled.applied += 1;
-                    free.extend(applied(&mut resolution, entry, *first).await?);
+                    free.extend(applied(&mut resolution, place, &row, *first).await?);
                 }
                 Outcome::Conflict { seqs } => {
                     settled.conflicts += 1;
+                    let entry = outbox::from_row(resolution.tx, self.target, place, row).await?;
                     // What it was made on may have waited for this very outcome.
                     free.extend(made_on(resolution.tx, &entry).await?);
                     wait(&mut resolution, entry, seqs);
@@ -92,11 +95,13 @@ impl Job for SettleJob {
                     server_time: Some(server_time),
                     ..
                 } if code == CLOCK => {
+                    let entry = outbox::from_row(resolution.tx, self.target, place, row).await?;
                     free.extend(made_on(resolution.tx, &entry).await?);
                     restamp(&mut resolution, entry, *server_time).await?;
                 }
                 Outcome::Rejected { code, reason, .. } => {
                     settled.rejected += 1;
+                    let entry = outbox::from_row(resolution.tx, self.target, place, row).await?;
                     free.extend(rejected(&mut resolution, entry, code, reason).await?);
                 }
             }
@@ -113,7 +118,13 @@ impl Job for SettleJob {
 }
 
 impl SettleJob {
-    async fn places(&self, tx: &mut Tx, numbers: &[MutationNumber]) -> Result<Vec<Option<Place>>> {
+    /// The mutation of each number, none where it is not pending. One that has a number never changes, so all are
+    /// read before the first outcome is looked at, in a few calls to the store.
+    async fn pinned(
+        &self,
+        tx: &mut Tx,
+        numbers: &[MutationNumber],
+    ) -> Result<Vec<Option<(Place, MutationRow)>>> {
         tx.read_ahead(
             numbers
                 .iter()
@@ -136,7 +147,17 @@ impl SettleJob {
             .map(|place| keys::outbox(self.target, *place))
             .collect();
         tx.read_ahead(rows).await?;
-        Ok(places)
+        let mut pinned = Vec::with_capacity(places.len());
+        for place in places {
+            pinned.push(match place {
+                Some(place) => Some((place, outbox::load_row(tx, self.target, place).await?)),
+                None => None,
+            });
+        }
+        let changes = pinned.iter().flatten().flat_map(|(_, row)| &row.changes);
+        let documents = changes.map(|change| keys::document(change.collection(), &change.id));
+        tx.read_ahead(documents.collect()).await?;
+        Ok(pinned)
     }
 
     /// The mark moves to just before the first number whose outcome is unknown.
@@ -155,19 +176,18 @@ impl SettleJob {
 }
 
 /// All changes took effect, the first at `first`.
-async fn applied(resolution: &mut Resolution<'_>, entry: Entry, first: Seq) -> Result<Vec<Place>> {
+async fn applied(
+    resolution: &mut Resolution<'_>,
+    place: Place,
+    row: &MutationRow,
+    first: Seq,
+) -> Result<Vec<Place>> {
     let target = resolution.target;
-    let documents = entry
-        .changes
-        .iter()
-        .map(crate::outbox::PendingChange::key)
-        .collect();
-    resolution.tx.read_ahead(documents).await?;
     let mut free = Vec::new();
-    for (index, change) in (0_u64..).zip(&entry.changes) {
+    for (index, change) in (0_u64..).zip(&row.changes) {
         let seq = first.plus(index);
-        let mut slot = Slot::load(resolution.tx, change.collection, &change.id).await?;
-        slot.forget_place(entry.place);
+        let mut slot = Slot::load(resolution.tx, change.collection(), &change.id).await?;
+        slot.forget_place(place);
         let seen = resolution.tx.state().seen.max(change.rev.hlc);
         resolution.tx.state().seen = seen;
         let newer = slot
@@ -186,7 +206,7 @@ async fn applied(resolution: &mut Resolution<'_>, entry: Entry, first: Seq) -> R
             document.head.server = Some(ServerVersion {
                 rev: change.rev,
                 seq,
-                presence: resolve::presence(&change.kind),
+                presence: change.kind.presence(),
             });
             resolution
                 .tx
@@ -194,7 +214,8 @@ async fn applied(resolution: &mut Resolution<'_>, entry: Entry, first: Seq) -> R
         }
         resolution.store_slot(&slot)?;
     }
-    resolution.drop_entry(&entry);
+    // It never met a conflict, so it waits for nothing.
+    outbox::remove_row(resolution.tx, target, place, row);
     Ok(free)
 }
 
