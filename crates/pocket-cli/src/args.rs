@@ -291,9 +291,16 @@ pub(crate) fn read() -> Result<Arguments, u8> {
         return Err(0);
     }
     let as_json = words.iter().any(|word| word == "--json");
-    let text = error.render().to_string();
-    let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
-    let failure = Failure::usage(text);
+    let failure = if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        if !as_json {
+            // As above.
+            let _ = error.print();
+        }
+        Failure::usage("a command is missing; `pocket --help` lists them")
+    } else {
+        let text = error.render().to_string();
+        Failure::usage(text.strip_prefix("error: ").unwrap_or(&text).trim_end())
+    };
     failure.tell(as_json);
     Err(failure.status())
 }

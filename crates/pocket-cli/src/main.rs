@@ -14,6 +14,7 @@ mod output;
 mod progress;
 mod signals;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use args::{Arguments, Command};
@@ -78,7 +79,11 @@ fn log(verbose: u8) {
         LevelFilter::WARN
     };
     tracing_subscriber::registry()
-        .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))
+        .with(
+            tracing_subscriber::fmt::layer()
+                .with_writer(std::io::stderr)
+                .with_ansi(std::io::stderr().is_terminal()),
+        )
         .with(
             Targets::new()
                 .with_target("pocket", level)

@@ -241,6 +241,8 @@ impl CommitCore {
                 Err(StorageError::Conflict) => *lock(&self.memory) = None,
                 Err(error) => {
                     *lock(&self.memory) = None;
+                    // It may be stored all the same, and then somebody has to send it.
+                    self.notifier.committed(Vec::new(), tx.kept.outbox_grew);
                     let error = Error::from(error);
                     return outcomes
                         .into_iter()

@@ -101,6 +101,11 @@ async fn enqueue_all(tx: &mut Tx, row: &CollectionRow) -> Result<()> {
             let (Some(body), true) = (stored.body.clone(), stored.head.pending.is_empty()) else {
                 continue;
             };
+            let server = stored.head.server;
+            if server.is_some_and(|server| server.rev == stored.head.rev) {
+                // Nobody has touched the server's version here, so there is nothing to tell it.
+                continue;
+            }
             // What the server has now is read from the start; it decides whether the two differ.
             stored.head.server = None;
             let id = keys::document_id(key)

@@ -1,13 +1,15 @@
 //! Numbers: how mutations of the outbox are chosen for a push, and found again.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use pocket_storage::ScanLimit;
 
-use crate::keys::{self, Target};
+use crate::keys::{self, CollectionId, Target};
 use crate::outbox::{self, Entry};
-use crate::stored::{self, MutationRow, Progress};
+use crate::stored::{self, ChangeRow, MutationRow, Progress, StoredKind};
 use crate::tx::Tx;
-use crate::{Mutation, MutationNumber, Place, Result};
+use crate::{DocumentId, Mutation, MutationNumber, Place, Result};
 
 /// How much one push may carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,7 @@ pub(crate) async fn pin(
     mut limit: PushLimit,
 ) -> Result<Vec<Mutation>> {
     let mut mutations = Vec::new();
+    let mut held = BTreeSet::new();
     let mut range = keys::outbox_from(target, Place::ZERO);
     loop {
         let rows = tx.scan(range.clone(), ScanLimit::entries(CHUNK)).await?;
@@ -52,6 +55,10 @@ pub(crate) async fn pin(
         let unsent = unsent(&rows)?;
         read_bodies_ahead(tx, target, &unsent, limit).await?;
         for (place, row) in unsent {
+            if must_wait(tx, place, &row, &held).await? {
+                held.extend(documents(&row));
+                continue;
+            }
             let mut entry = outbox::from_row(tx, target, place, row).await?;
             if !limit.take(&entry, mutations.is_empty()) {
                 return Ok(mutations);
@@ -69,6 +76,38 @@ pub(crate) async fn pin(
             return Ok(mutations);
         }
     }
+}
+
+fn documents(row: &MutationRow) -> impl Iterator<Item = (CollectionId, DocumentId)> {
+    let of = |change: &ChangeRow| (CollectionId(change.collection), change.id.clone());
+    row.changes.iter().map(of)
+}
+
+/// Whether an unsent mutation has to stay behind earlier ones of its documents.
+///
+/// An erase names no base, so nothing would keep it from overtaking an earlier change that meets a conflict and is
+/// sent again: it waits until that is settled, and what comes after it waits, too.
+async fn must_wait(
+    tx: &mut Tx,
+    place: Place,
+    row: &MutationRow,
+    held: &BTreeSet<(CollectionId, DocumentId)>,
+) -> Result<bool> {
+    if !held.is_empty() && documents(row).any(|document| held.contains(&document)) {
+        return Ok(true);
+    }
+    let erases = row
+        .changes
+        .iter()
+        .filter(|change| change.kind == StoredKind::Erase);
+    for change in erases {
+        let collection = CollectionId(change.collection);
+        let document = outbox::load_document(tx, collection, &change.id).await?;
+        if document.is_some_and(|document| document.head.pending.first() != Some(&place)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Reads the bodies of as many mutations as may fit, in one call to the store.

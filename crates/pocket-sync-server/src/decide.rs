@@ -159,6 +159,7 @@ fn admit(client: &mut Client, push: &PushRequest) -> Option<Refusal> {
     if record.presented != Some(record.issued) {
         // The client stores the token of its welcome before it pushes: from now on no older one is good.
         record.presented = Some(record.issued);
+        record.outstanding.clear();
         client.changed = true;
     }
     let confirmed = push.confirmed.min(record.last);

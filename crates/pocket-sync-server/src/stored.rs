@@ -12,8 +12,9 @@ use pocket_core::{
     Body, CollectionName, DocumentId, Epoch, Hlc, Lineage, MutationNumber, Outcome, Record,
     RecordState, Result, Revision, Seq, SessionToken, Timestamp, envelope,
 };
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::ByteBuf;
 
 use crate::decide::DocumentKey;
@@ -130,6 +131,8 @@ pub struct ClientRecord {
     pub outcomes: VecDeque<Outcome>,
     /// The session token given last.
     pub issued: SessionToken,
+    /// Session tokens given before that one and since the last presented one, oldest first.
+    pub outstanding: Vec<SessionToken>,
     /// The session token presented last.
     pub presented: Option<SessionToken>,
     /// When it was seen last.
@@ -145,7 +148,63 @@ struct ClientRow {
     issued: SessionToken,
     presented: Option<SessionToken>,
     last_seen: i64,
-    later: Later,
+    later: ClientLater,
+}
+
+/// `later` of a client: nil, or `{"t": [outstanding session tokens]}`.
+#[derive(Default)]
+struct ClientLater {
+    outstanding: Vec<SessionToken>,
+}
+
+impl Serialize for ClientLater {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.outstanding.is_empty() {
+            return serializer.serialize_none();
+        }
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry("t", &self.outstanding)?;
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for ClientLater {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_option(ClientLaterVisitor)
+    }
+}
+
+struct ClientLaterVisitor;
+
+impl<'de> Visitor<'de> for ClientLaterVisitor {
+    type Value = ClientLater;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("nil or a map of later fields")
+    }
+
+    fn visit_none<E>(self) -> Result<ClientLater, E> {
+        Ok(ClientLater::default())
+    }
+
+    fn visit_unit<E>(self) -> Result<ClientLater, E> {
+        Ok(ClientLater::default())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<ClientLater, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ClientLater, A::Error> {
+        let mut later = ClientLater::default();
+        while let Some(name) = map.next_key::<String>()? {
+            match name.as_str() {
+                "t" => later.outstanding = map.next_value()?,
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(later)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -169,7 +228,9 @@ impl ClientRecord {
             issued: self.issued,
             presented: self.presented,
             last_seen: self.last_seen.millis(),
-            later: Later,
+            later: ClientLater {
+                outstanding: self.outstanding.clone(),
+            },
         };
         seal(key, &row)
     }
@@ -186,6 +247,7 @@ impl ClientRecord {
             confirmed: row.confirmed,
             outcomes,
             issued: row.issued,
+            outstanding: row.later.outstanding,
             presented: row.presented,
             last_seen: Timestamp::from_millis(row.last_seen),
         })

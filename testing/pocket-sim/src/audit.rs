@@ -283,9 +283,7 @@ impl Audit {
         answer: &PushAnswer,
         counts: &mut Counts,
     ) -> Verdict {
-        for ((place, outcome), mutation) in
-            (0_u64..).zip(&answer.outcomes).zip(&push.mutations)
-        {
+        for ((place, outcome), mutation) in (0_u64..).zip(&answer.outcomes).zip(&push.mutations) {
             let number = answer.first.plus(place);
             let Some(known) = self.pushed.get_mut(&(namespace, push.client, number)) else {
                 return broken("P2", format!("an outcome for number {number}, never sent"));
@@ -349,7 +347,10 @@ impl Audit {
         let place = (key.namespace, seq);
         let owner = self.places.entry(place).or_insert_with(|| key.clone());
         if *owner != key {
-            return broken("P2", format!("place {seq} is taken by {owner} and by {key}"));
+            return broken(
+                "P2",
+                format!("place {seq} is taken by {owner} and by {key}"),
+            );
         }
         self.documents.insert(key.clone());
         let versions = self.history.entry(key.clone()).or_default();
@@ -358,7 +359,10 @@ impl Audit {
                 versions.insert(seq, version);
             }
             Some(known) => {
-                if known.rev != version.rev || known.live != version.live || known.ids != version.ids {
+                if known.rev != version.rev
+                    || known.live != version.live
+                    || known.ids != version.ids
+                {
                     return broken(
                         "P3",
                         format!("{key} at place {seq} was {known:?}, and now is {version:?}"),
@@ -398,7 +402,9 @@ impl Audit {
             if version.by.is_none() {
                 return broken(
                     "P2",
-                    format!("{key} at place {seq} is {version:?}, and nobody was told that he wrote it"),
+                    format!(
+                        "{key} at place {seq} is {version:?}, and nobody was told that he wrote it"
+                    ),
                 );
             }
         }
@@ -416,6 +422,19 @@ impl Audit {
         let versions = self.history.get(key)?;
         let mut found = versions.iter().filter(|(_, version)| version.rev == rev);
         found.next_back().map(|(seq, _)| *seq)
+    }
+
+    /// What a write replaced, and what that replaced, back to where there was no document; with itself.
+    pub(crate) fn made_of(&self, id: WriteId) -> BTreeSet<WriteId> {
+        let mut closed = BTreeSet::new();
+        let mut next = vec![id];
+        while let Some(id) = next.pop() {
+            let before = self.writes.get(&id).map(|write| &write.before);
+            if let (true, Some(Before::Live(ids))) = (closed.insert(id), before) {
+                next.extend(ids);
+            }
+        }
+        closed
     }
 
     /// What these writes replaced, and what that replaced, and so on; with themselves.

@@ -3,8 +3,6 @@
 //! P1 acknowledged writes survive · P2 exactly once (in `audit.rs`) · P3 one order · P4 convergence, P5 no silent loss,
 //! P6 no resurrection (in `verdict.rs`) · P7 read your own writes · P8 transactions stay whole.
 
-use std::collections::BTreeSet;
-
 use pocket_core::codes;
 use pocket_sync_client::{Pass, StoreAnswer, SyncError};
 
@@ -35,7 +33,10 @@ impl World {
     fn view_of(&self, index: usize, keys: &[DocKey]) -> Verdict<View> {
         match view::look(self.clients[index].disk.look(), keys) {
             Ok(view) => Ok(view),
-            Err(error) => broken("P1", format!("client {index}'s store cannot be read: {error:?}")),
+            Err(error) => broken(
+                "P1",
+                format!("client {index}'s store cannot be read: {error:?}"),
+            ),
         }
     }
 
@@ -43,7 +44,10 @@ impl World {
         let client = &self.clients[index];
         match view::look_at_journal(client.disk.look(), client.shape.namespace) {
             Ok(journal) => Ok(journal),
-            Err(error) => broken("P5", format!("client {index}'s journal cannot be read: {error:?}")),
+            Err(error) => broken(
+                "P5",
+                format!("client {index}'s journal cannot be read: {error:?}"),
+            ),
         }
     }
 
@@ -68,7 +72,10 @@ impl World {
             StoreAnswer::Loaded(state) => {
                 let after = state.checkpoint.seq.get();
                 if after < before && !client.widened {
-                    return broken("P3", format!("client {index} loaded place {after}, and had read to {before}"));
+                    return broken(
+                        "P3",
+                        format!("client {index} loaded place {after}, and had read to {before}"),
+                    );
                 }
                 client.widened = false;
                 client.checkpoint = after;
@@ -76,18 +83,23 @@ impl World {
             StoreAnswer::Applied(applied) => {
                 let after = applied.state.checkpoint.seq.get();
                 if after < before {
-                    return broken("P3", format!("client {index} went back from place {before} to {after}"));
+                    return broken(
+                        "P3",
+                        format!("client {index} went back from place {before} to {after}"),
+                    );
                 }
                 client.checkpoint = after;
                 self.counts.add(Kind::PageApplied);
                 if !applied.state.checkpoint.joining.is_empty() {
                     self.counts.add(Kind::JoinPageApplied);
                 }
-                self.counts.add_many(Kind::Journaled, applied.journaled.len());
+                self.counts
+                    .add_many(Kind::Journaled, applied.journaled.len());
                 looks = applied.changes > 0;
             }
             StoreAnswer::Settled(settled) => {
-                self.counts.add_many(Kind::Journaled, settled.journaled.len());
+                self.counts
+                    .add_many(Kind::Journaled, settled.journaled.len());
                 looks = !settled.journaled.is_empty();
             }
             StoreAnswer::Failed { error, .. } => {
@@ -100,7 +112,8 @@ impl World {
             }
             _ => {}
         }
-        self.trace.mix(&[now, index as u64, 11, self.clients[index].checkpoint]);
+        self.trace
+            .mix(&[now, index as u64, 11, self.clients[index].checkpoint]);
         self.note(Node::Client(index), || describe(answer));
         if looks && self.fault_dice.chance(0.3) {
             return self.check_view(index, false);
@@ -136,10 +149,11 @@ impl World {
         let place = seen.and_then(|seen| self.audit.place_of(key, seen.rev));
         // What its own store has not heard to be applied is pending there, and shown in spite of anything newer.
         let pending = place.is_some_and(|place| {
-            let by = self.audit.history[key][&place].by;
-            by.is_some_and(|(author, number, _)| {
-                self.audit.clients.get(&author) == Some(&index) && number.get() > client.confirmed
-            })
+            let version = &self.audit.history[key][&place];
+            let own = self.audit.clients.get(&version.rev.client) == Some(&index);
+            own && version
+                .by
+                .is_none_or(|(_, number, _)| number.get() > client.confirmed)
         });
         let whole = !client.shape.narrow;
         match (seen, place, covered) {
@@ -147,21 +161,30 @@ impl World {
                 let least = covered.map_or(0, |(seq, _)| seq);
                 let shown = client.shown.get(key).copied().unwrap_or(0);
                 if whole && !pending && place < least {
-                    return broken("P3", format!(
-                        "client {index} has read to {} and shows {key} of place {place}, where {least} is newer",
-                        client.checkpoint
-                    ));
+                    return broken(
+                        "P3",
+                        format!(
+                            "client {index} has read to {} and shows {key} of place {place}, where {least} is newer",
+                            client.checkpoint
+                        ),
+                    );
                 }
                 if place < shown {
-                    return broken("P3", format!("client {index} shows {key} of place {place} after {shown}"));
+                    return broken(
+                        "P3",
+                        format!("client {index} shows {key} of place {place} after {shown}"),
+                    );
                 }
                 client.shown.insert(key.clone(), place);
             }
             (None, _, Some((seq, true))) if whole => {
-                return broken("P3", format!(
-                    "client {index} has read to {} and misses {key} of place {seq}",
-                    client.checkpoint
-                ));
+                return broken(
+                    "P3",
+                    format!(
+                        "client {index} has read to {} and misses {key} of place {seq}",
+                        client.checkpoint
+                    ),
+                );
             }
             _ => {}
         }
@@ -177,7 +200,9 @@ impl World {
         restarted: bool,
     ) -> Verdict {
         let own = (index, key.clone());
-        let Some(id) = self.audit.newest.get(&own).copied() else { return Ok(()) };
+        let Some(id) = self.audit.newest.get(&own).copied() else {
+            return Ok(());
+        };
         let toggled = self.clients[index].toggled && key.collection.as_str() == "late";
         if self.audit.open.contains(&own) || toggled {
             return Ok(());
@@ -199,31 +224,43 @@ impl World {
         if journal.is_none() {
             *journal = Some(self.journal_of(index)?);
         }
-        let journaled = journal.as_ref().is_some_and(|journal| self.has_lost(journal, key, id));
+        let journaled = journal
+            .as_ref()
+            .is_some_and(|journal| self.has_lost(journal, key, id));
         if journaled {
             return Ok(());
         }
         let promise = if restarted { "P1" } else { "P7" };
-        broken(promise, format!(
-            "client {index} acknowledged write {id} ({:?}) on {key}, and shows {seen:?}; it is in no journal, and nothing newer replaced it",
-            write.kind
-        ))
+        broken(
+            promise,
+            format!(
+                "client {index} acknowledged write {id} ({:?}) on {key}, and shows {seen:?}; it is in no journal, and nothing newer replaced it",
+                write.kind
+            ),
+        )
     }
 
     /// Whether the server applied a write and the client shows something that came later.
     fn was_superseded(&self, key: &DocKey, id: WriteId, seen: Option<&Seen>) -> bool {
-        let Some(versions) = self.audit.history.get(key) else { return false };
+        let Some(versions) = self.audit.history.get(key) else {
+            return false;
+        };
         let holds = |version: &crate::audit::Version| {
             self.audit
                 .writes_in(key, version.live, &version.ids, version.rev)
                 .contains(&id)
         };
-        let first = versions.iter().find(|(_, version)| holds(version)).map(|(seq, _)| *seq);
+        let first = versions
+            .iter()
+            .find(|(_, version)| holds(version))
+            .map(|(seq, _)| *seq);
         let shown = seen.and_then(|seen| self.audit.place_of(key, seen.rev));
         match (first, shown) {
             (Some(first), Some(shown)) => shown > first,
             // What is shown is local and younger, or the deletion that came after it.
-            (Some(first), None) => versions.last_key_value().is_some_and(|(seq, _)| *seq > first),
+            (Some(first), None) => versions
+                .last_key_value()
+                .is_some_and(|(seq, _)| *seq > first),
             _ => false,
         }
     }
@@ -232,7 +269,9 @@ impl World {
     pub(crate) fn has_lost(&self, journal: &JournalView, key: &DocKey, id: WriteId) -> bool {
         let by_tombstone = || {
             let mut tombstones = journal.local_tombstones.iter();
-            tombstones.any(|(document, rev)| document == key && self.audit.tombstone(key, *rev) == Some(id))
+            tombstones.any(|(document, rev)| {
+                document == key && self.audit.tombstone(key, *rev) == Some(id)
+            })
         };
         journal.local.contains(&id) || by_tombstone()
     }
@@ -246,7 +285,13 @@ impl World {
         let Some(up) = client.up() else { return Ok(()) };
         let unheard = up.working.is_some() || up.news_due || up.storing;
         if view.pending > 0 && !unheard {
-            return broken("P4", format!("client {index} says idle with {} mutations in its outbox", view.pending));
+            return broken(
+                "P4",
+                format!(
+                    "client {index} says idle with {} mutations in its outbox",
+                    view.pending
+                ),
+            );
         }
         if view.pending == 0 && client.reads(&crate::client::name("bank")) {
             self.check_transfers(index, &view)?;
@@ -259,66 +304,109 @@ impl World {
         let namespace = self.clients[index].shape.namespace;
         let holds = |id: WriteId| {
             let key = &self.audit.writes[&id].document;
-            view.documents.get(key).is_some_and(|seen| seen.ids.contains(&id))
+            view.documents
+                .get(key)
+                .is_some_and(|seen| seen.ids.contains(&id))
         };
         for (id, write) in &self.audit.writes {
-            let Some(mate) = write.mate.filter(|mate| id < mate && write.document.namespace == namespace) else {
+            let Some(mate) = write
+                .mate
+                .filter(|mate| id < mate && write.document.namespace == namespace)
+            else {
                 continue;
             };
             if holds(*id) != holds(mate) {
-                return broken("P8", format!(
-                    "client {index} is idle and shows one half of the transfer {id} + {mate} between {} and {}",
-                    write.document, self.audit.writes[&mate].document
-                ));
+                return broken(
+                    "P8",
+                    format!(
+                        "client {index} is idle and shows one half of the transfer {id} + {mate} between {} and {}",
+                        write.document, self.audit.writes[&mate].document
+                    ),
+                );
             }
         }
         Ok(())
     }
 
     /// A command ended.
-    pub(crate) fn check_command(&mut self, index: usize, id: u64, result: &Result<(), SyncError>) -> Verdict {
-        self.note(Node::Client(index), || format!("command {id} ends with {result:?}"));
-        self.counts.add(if result.is_ok() { Kind::CommandDone } else { Kind::CommandFailed });
-        let Some(up) = self.clients[index].up_mut() else { return Ok(()) };
+    pub(crate) fn check_command(
+        &mut self,
+        index: usize,
+        id: u64,
+        result: &Result<(), SyncError>,
+    ) -> Verdict {
+        self.note(Node::Client(index), || {
+            format!("command {id} ends with {result:?}")
+        });
+        self.counts.add(if result.is_ok() {
+            Kind::CommandDone
+        } else {
+            Kind::CommandFailed
+        });
+        let Some(up) = self.clients[index].up_mut() else {
+            return Ok(());
+        };
         let Some(command) = up.commands.remove(&id) else {
-            return broken("P4", format!("client {index} ended command {id}, which nobody gave"));
+            return broken(
+                "P4",
+                format!("client {index} ended command {id}, which nobody gave"),
+            );
         };
         let read = self.clients[index].checkpoint;
         if result.is_ok() && command.pass != Pass::Push && read < command.head {
-            return broken("P4", format!(
-                "client {index} ended a command well at place {read}; the head was {} when it was given",
-                command.head
-            ));
+            return broken(
+                "P4",
+                format!(
+                    "client {index} ended a command well at place {read}; the head was {} when it was given",
+                    command.head
+                ),
+            );
         }
         Ok(())
-    }
-
-    /// All writes that versions of a document hold, by what its server ever had.
-    pub(crate) fn ever_on_server(&self, key: &DocKey) -> BTreeSet<WriteId> {
-        let versions = self.audit.history.get(key).into_iter().flatten();
-        versions
-            .flat_map(|(_, version)| self.audit.writes_in(key, version.live, &version.ids, version.rev))
-            .collect()
     }
 }
 
 fn describe(answer: &StoreAnswer) -> String {
     match answer {
-        StoreAnswer::Loaded(state) => format!("loaded: read to {}, {} pending", state.checkpoint.seq, state.pending),
+        StoreAnswer::Loaded(state) => format!(
+            "loaded: read to {}, {} pending",
+            state.checkpoint.seq, state.pending
+        ),
         StoreAnswer::Waiting(documents) => format!("waits for {documents:?}"),
         StoreAnswer::Attached(state) => {
             let token = state.token.map(|token| token.to_string()[..6].to_owned());
             format!("attached, token {token:?}")
         }
-        StoreAnswer::Pinned(mutations) => format!("pinned {:?}", mutations.iter().map(|mutation| mutation.number.get()).collect::<Vec<_>>()),
-        StoreAnswer::Resent(mutations) => format!("reads again {:?}", mutations.iter().map(|mutation| mutation.number.get()).collect::<Vec<_>>()),
+        StoreAnswer::Pinned(mutations) => format!(
+            "pinned {:?}",
+            mutations
+                .iter()
+                .map(|mutation| mutation.number.get())
+                .collect::<Vec<_>>()
+        ),
+        StoreAnswer::Resent(mutations) => format!(
+            "reads again {:?}",
+            mutations
+                .iter()
+                .map(|mutation| mutation.number.get())
+                .collect::<Vec<_>>()
+        ),
         StoreAnswer::Settled(settled) => format!(
             "settled: {} applied, {} conflicts, {} rejected, journal {:?}, {} pending, {} waiting",
-            settled.applied, settled.conflicts, settled.rejected, settled.journaled, settled.state.pending, settled.state.waiting
+            settled.applied,
+            settled.conflicts,
+            settled.rejected,
+            settled.journaled,
+            settled.state.pending,
+            settled.state.waiting
         ),
         StoreAnswer::Applied(applied) => format!(
             "applied {} records up to {}, journal {:?}, {} pending, {} waiting",
-            applied.changes, applied.state.checkpoint.seq, applied.journaled, applied.state.pending, applied.state.waiting
+            applied.changes,
+            applied.state.checkpoint.seq,
+            applied.journaled,
+            applied.state.pending,
+            applied.state.waiting
         ),
         StoreAnswer::Failed { request, error } => format!("store failed {request:?}: {error:?}"),
     }

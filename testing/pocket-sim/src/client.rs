@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use pocket_core::replica::{Replica, Resolver, Scope};
-use pocket_core::{
-    CollectionConfig, CollectionName, ConflictStrategy, Database, Error, Target,
-};
+use pocket_core::{CollectionConfig, CollectionName, ConflictStrategy, Database, Error, Target};
 use pocket_sync_client::conflict::Strategies;
 use pocket_sync_client::{
     Effect, Event, Moment, Pass, Session, SessionConfig, Snapshot, Status, StoreAnswer,
@@ -144,7 +142,11 @@ impl Client {
             tasks: Tasks::new(),
             dice: Dice::new(seed, Part::Client(index)),
             made: false,
-            reach: if shape.narrow { Reach::Some } else { Reach::All },
+            reach: if shape.narrow {
+                Reach::Some
+            } else {
+                Reach::All
+            },
             widened: false,
             late_syncs: !toggles,
             toggled: toggles,
@@ -299,7 +301,9 @@ impl World {
         let life = client.life;
         let lost = client.disk.end(power, &mut self.fault_dice);
         self.counts.add_many(Kind::ClientCommitsLost, lost);
-        self.note(Node::Client(index), || format!("ends, power lost: {power}, commits lost: {lost}"));
+        self.note(Node::Client(index), || {
+            format!("ends, power lost: {power}, commits lost: {lost}")
+        });
         if let Stage::Up(up) = stage {
             self.abandon(up.working);
         }
@@ -322,7 +326,9 @@ impl World {
         if self.clients[client].life != life {
             return;
         }
-        let Some(up) = self.clients[client].up_mut() else { return };
+        let Some(up) = self.clients[client].up_mut() else {
+            return;
+        };
         let connection = number;
         let link = up.link.as_mut().filter(|link| link.number == number);
         if link.is_none() {
@@ -343,16 +349,24 @@ impl World {
                 let error = SyncError::retryable("connect", "the connection was refused");
                 Event::Refused { connection, error }
             }
-            Parcel::Close { code, reason } => Event::Closed { connection, code: Some(code), reason },
-            Parcel::Lost => {
-                Event::Closed { connection, code: None, reason: String::new() }
-            }
+            Parcel::Close { code, reason } => Event::Closed {
+                connection,
+                code: Some(code),
+                reason,
+            },
+            Parcel::Lost => Event::Closed {
+                connection,
+                code: None,
+                reason: String::new(),
+            },
         };
         self.client_event(client, event);
     }
 
     pub(crate) fn client_news(&mut self, client: usize, news: ClientNews) {
-        let Some(up) = self.clients[client].up_mut() else { return };
+        let Some(up) = self.clients[client].up_mut() else {
+            return;
+        };
         let event = match news {
             ClientNews::Event(event) => *event,
             ClientNews::Timer { generation } if generation == up.timer => Event::Timer,
@@ -369,14 +383,18 @@ impl World {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let now = self.now();
-            let Some(up) = self.clients[index].up_mut() else { return };
+            let Some(up) = self.clients[index].up_mut() else {
+                return;
+            };
             match &event {
                 Event::Start => up.running = true,
                 Event::Stop => up.running = false,
                 Event::Stored(_) => up.storing = false,
                 _ => {}
             }
-            let effects = up.session.handle(Moment::from_millis(now - up.began), event);
+            let effects = up
+                .session
+                .handle(Moment::from_millis(now - up.began), event);
             for effect in effects {
                 self.client_effect(index, effect);
             }
@@ -386,7 +404,9 @@ impl World {
 
     fn client_effect(&mut self, index: usize, effect: Effect) {
         let now = self.now();
-        let Some(up) = self.clients[index].up_mut() else { return };
+        let Some(up) = self.clients[index].up_mut() else {
+            return;
+        };
         match effect {
             Effect::Open { connection } => {
                 let life = self.clients[index].life;
@@ -398,7 +418,11 @@ impl World {
                 let number = connection;
                 let connection = self.connect(index, life, number);
                 if let Some(up) = self.clients[index].up_mut() {
-                    up.link = Some(Link { connection, number, open: false });
+                    up.link = Some(Link {
+                        connection,
+                        number,
+                        open: false,
+                    });
                 }
             }
             Effect::Close { code, reason } => {
@@ -453,11 +477,16 @@ impl World {
                 self.check(verdict);
             }
         }
-        let Some(up) = self.clients[index].up_mut() else { return };
+        let Some(up) = self.clients[index].up_mut() else {
+            return;
+        };
         up.storing = true;
-        let (replica, scope, resolver) = (up.replica.clone(), up.scope.clone(), up.resolver.clone());
+        let (replica, scope, resolver) =
+            (up.replica.clone(), up.scope.clone(), up.resolver.clone());
         self.clients[index].spawn(async move {
-            Done::Stored(Box::new(store::perform(&replica, &scope, &resolver, request).await))
+            Done::Stored(Box::new(
+                store::perform(&replica, &scope, &resolver, request).await,
+            ))
         });
     }
 
@@ -513,7 +542,9 @@ impl World {
 
     fn hear_outbox(&mut self, index: usize) {
         let delay = self.fault_dice.below(3);
-        let Some(up) = self.clients[index].up_mut() else { return };
+        let Some(up) = self.clients[index].up_mut() else {
+            return;
+        };
         if up.outbox.has_changed().unwrap_or(false) {
             up.outbox.mark_unchanged();
             // What grew is told anyway: news on their way are news of this, too.

@@ -12,7 +12,10 @@ use crate::runner::{self, ENOUGH, Plan, Report};
 const REGRESSIONS: &str = include_str!("../seeds/regressions.txt");
 
 #[derive(Parser)]
-#[command(name = "pocket-sim", about = "Simulates clients and a server on a network, clocks and disks that fail")]
+#[command(
+    name = "pocket-sim",
+    about = "Simulates clients and a server on a network, clocks and disks that fail"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -72,20 +75,36 @@ enum Command {
 /// Runs the command line and says how it went.
 pub fn run() -> ExitCode {
     let good = match Arguments::parse().command {
-        Command::Run { histories, seed, clients, threads, keep_going } => {
-            histories_run(histories, seed, clients, threads, !keep_going)
-        }
-        Command::Replay { seed, clients, mutant } => replay(seed, clients, mutant.as_deref()),
-        Command::Mutants { histories, seed, threads, only } => {
-            mutants(histories, seed, threads, only.as_deref())
-        }
+        Command::Run {
+            histories,
+            seed,
+            clients,
+            threads,
+            keep_going,
+        } => histories_run(histories, seed, clients, threads, !keep_going),
+        Command::Replay {
+            seed,
+            clients,
+            mutant,
+        } => replay(seed, clients, mutant.as_deref()),
+        Command::Mutants {
+            histories,
+            seed,
+            threads,
+            only,
+        } => mutants(histories, seed, threads, only.as_deref()),
         Command::List => {
             MUTANTS.iter().for_each(|name| println!("mutant {name}"));
-            regressions().for_each(|(seed, clients)| println!("seed {seed} with {clients} clients"));
+            regressions()
+                .for_each(|(seed, clients)| println!("seed {seed} with {clients} clients"));
             true
         }
     };
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Each line is `SEED CLIENTS`, then what was wrong.
@@ -99,15 +118,31 @@ fn regressions() -> impl Iterator<Item = (u64, usize)> {
 
 fn histories_run(histories: u64, seed: u64, clients: usize, threads: usize, stops: bool) -> bool {
     silence_panics();
-    let plan = Plan { first_seed: seed, histories, most_clients: clients, threads, stops, mutant: None };
+    let plan = Plan {
+        first_seed: seed,
+        histories,
+        most_clients: clients,
+        threads,
+        stops,
+        mutant: None,
+    };
     let mut broken = false;
     let mut count = 0;
     for (seed, clients) in regressions() {
         count += 1;
-        let report = runner::run(Plan { first_seed: seed, histories: 1, most_clients: clients, threads: 1, ..plan });
+        let report = runner::run(Plan {
+            first_seed: seed,
+            histories: 1,
+            most_clients: clients,
+            threads: 1,
+            ..plan
+        });
         broken |= tell(&report, clients);
     }
-    println!("{count} histories that broke a promise once: {}", if broken { "not good" } else { "good" });
+    println!(
+        "{count} histories that broke a promise once: {}",
+        if broken { "not good" } else { "good" }
+    );
     let report = runner::run(plan);
     broken |= tell(&report, clients);
     println!("\n{}", report.counts);
@@ -120,7 +155,10 @@ fn histories_run(histories: u64, seed: u64, clients: usize, threads: usize, stop
     );
     let missing = report.counts.missing();
     if report.histories >= ENOUGH && !missing.is_empty() {
-        println!("never happened, so nothing was shown about it: {}", missing.join("; "));
+        println!(
+            "never happened, so nothing was shown about it: {}",
+            missing.join("; ")
+        );
         broken = true;
     }
     !broken
@@ -130,8 +168,13 @@ fn histories_run(histories: u64, seed: u64, clients: usize, threads: usize, stop
 fn tell(report: &Report, clients: usize) -> bool {
     for (seed, ending) in &report.broken {
         if let Some(violation) = &ending.broken {
-            println!("seed {seed}: {} is broken: {}", violation.promise, violation.what);
-            println!("    replay: cargo run --release -p pocket-sim -- replay --seed {seed} --clients {clients}");
+            println!(
+                "seed {seed}: {} is broken: {}",
+                violation.promise, violation.what
+            );
+            println!(
+                "    replay: cargo run --release -p pocket-sim -- replay --seed {seed} --clients {clients}"
+            );
         }
     }
     for seed in &report.differing {
@@ -146,7 +189,10 @@ fn replay(seed: u64, clients: usize, mutant: Option<&str>) -> bool {
     }
     crate::mutants::plant(mutant);
     let ending = history::run(seed, clients, true);
-    println!("seed {} ends at {} ms with trace {:016x}", ending.seed, ending.virtual_millis, ending.hash);
+    println!(
+        "seed {} ends at {} ms with trace {:016x}",
+        ending.seed, ending.virtual_millis, ending.hash
+    );
     match &ending.broken {
         Some(violation) => println!("{} is broken: {}", violation.promise, violation.what),
         None => println!("every promise was kept"),
@@ -167,13 +213,29 @@ fn mutants(histories: u64, seed: u64, threads: usize, only: Option<&str>) -> boo
     }
     silence_panics();
     let mut good = true;
-    for name in MUTANTS.iter().filter(|name| only.is_none_or(|only| only == **name)) {
-        let plan = Plan { first_seed: seed, histories, most_clients: 4, threads, stops: true, mutant: Some(name) };
+    for name in MUTANTS
+        .iter()
+        .filter(|name| only.is_none_or(|only| only == **name))
+    {
+        let plan = Plan {
+            first_seed: seed,
+            histories,
+            most_clients: 4,
+            threads,
+            stops: true,
+            mutant: Some(name),
+        };
         let report = runner::run(plan);
         match report.broken.first_key_value() {
             Some((caught, ending)) => {
-                let promise = ending.broken.as_ref().map_or("", |violation| violation.promise);
-                println!("{name:<34} caught after {:>6} histories, by {promise} (seed {caught})", report.histories);
+                let promise = ending
+                    .broken
+                    .as_ref()
+                    .map_or("", |violation| violation.promise);
+                println!(
+                    "{name:<34} caught after {:>6} histories, by {promise} (seed {caught})",
+                    report.histories
+                );
             }
             None => {
                 println!("{name:<34} SURVIVED {} histories", report.histories);

@@ -20,16 +20,23 @@ impl World {
         }
         let pause = self.fault_dice.below(2 * self.swarm.fault_every + 1);
         self.schedule(pause.max(1), Happening::Fault);
-        let Some(fault) = self.swarm.fault(&mut self.fault_dice) else { return };
+        let Some(fault) = self.swarm.fault(&mut self.fault_dice) else {
+            return;
+        };
         let index = self.fault_dice.index(self.clients.len());
-        self.trace.mix(&[self.clock.now(), fault as u64, index as u64]);
+        self.trace
+            .mix(&[self.clock.now(), fault as u64, index as u64]);
         match fault {
             Fault::ClientKill | Fault::ClientPower => {
                 if self.clients[index].up().is_none() {
                     return;
                 }
                 let power = fault == Fault::ClientPower;
-                self.counts.add(if power { Kind::ClientPowerLoss } else { Kind::ClientKill });
+                self.counts.add(if power {
+                    Kind::ClientPowerLoss
+                } else {
+                    Kind::ClientKill
+                });
                 self.kill_client(index, power);
             }
             Fault::ServerKill | Fault::ServerPower => {
@@ -37,7 +44,11 @@ impl World {
                     return;
                 }
                 let power = fault == Fault::ServerPower;
-                self.counts.add(if power { Kind::ServerPowerLoss } else { Kind::ServerKill });
+                self.counts.add(if power {
+                    Kind::ServerPowerLoss
+                } else {
+                    Kind::ServerKill
+                });
                 self.kill_server(power);
             }
             Fault::ServerShutdown => self.shut_server_down(),
@@ -75,7 +86,9 @@ impl World {
             }
             Fault::PartitionIn => self.partition(index, Kind::PartitionIn, &[Way::Down]),
             Fault::PartitionOut => self.partition(index, Kind::PartitionOut, &[Way::Up]),
-            Fault::PartitionBoth => self.partition(index, Kind::PartitionBoth, &[Way::Up, Way::Down]),
+            Fault::PartitionBoth => {
+                self.partition(index, Kind::PartitionBoth, &[Way::Up, Way::Down])
+            }
             Fault::Cut => {
                 let open: Vec<u64> = self
                     .net
@@ -140,7 +153,10 @@ impl World {
                 let call = faults.calls().commit + self.fault_dice.between(1, 3);
                 faults.fail_at_kind(CallKind::Commit, call, Moment::After, error());
             }
-            _ => faults.fail_at(faults.calls().total() + self.fault_dice.between(1, 25), error()),
+            _ => faults.fail_at(
+                faults.calls().total() + self.fault_dice.between(1, 25),
+                error(),
+            ),
         }
     }
 
@@ -167,7 +183,11 @@ impl World {
 
     fn partition(&mut self, client: usize, kind: Kind, ways: &[Way]) {
         self.counts.add(kind);
-        let longest = if self.fault_dice.chance(0.2) { 60_000 } else { self.swarm.longest_outage };
+        let longest = if self.fault_dice.chance(0.2) {
+            60_000
+        } else {
+            self.swarm.longest_outage
+        };
         let millis = 1 + self.fault_dice.below(longest);
         self.note(Node::Client(client), || format!("{kind:?} for {millis} ms"));
         self.part(client, ways, millis);
@@ -202,12 +222,16 @@ impl World {
     pub(crate) fn command(&mut self, index: usize) {
         let pass = self.work_dice.pick(&[Pass::Both, Pass::Push, Pass::Pull]);
         let head = self.audit.head(self.clients[index].shape.namespace);
-        let Some(up) = self.clients[index].up_mut() else { return };
+        let Some(up) = self.clients[index].up_mut() else {
+            return;
+        };
         up.last_command += 1;
         let id = up.last_command;
         up.commands.insert(id, Command { pass, head });
         self.counts.add(Kind::Command);
-        self.note(Node::Client(index), || format!("command {id}: {pass:?}, head {head}"));
+        self.note(Node::Client(index), || {
+            format!("command {id}: {pass:?}, head {head}")
+        });
         self.client_event(index, Event::Command { id, pass });
     }
 }

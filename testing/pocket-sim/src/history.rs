@@ -36,7 +36,10 @@ pub(crate) fn run(seed: u64, most_clients: usize, prints: bool) -> Ending {
             .unwrap_or_default();
         Ending {
             seed,
-            broken: Some(Violation { promise: "no panic", what: text }),
+            broken: Some(Violation {
+                promise: "no panic",
+                what: text,
+            }),
             counts: Counts::default(),
             hash: 0,
             virtual_millis: 0,
@@ -105,7 +108,10 @@ impl World {
                 ..self.swarm.clients[0].clone()
             });
             let user = self.clients[index].shape.user;
-            let same = self.clients.iter().filter(|client| client.shape.user == user);
+            let same = self
+                .clients
+                .iter()
+                .filter(|client| client.shape.user == user);
             let newest = same.map(|client| client.token_version).max().unwrap_or(0);
             self.clients[index].token_version = newest;
             self.start_client(index);
@@ -139,7 +145,13 @@ impl World {
             }
             if !self.clients[index].late_syncs {
                 self.clients[index].late_syncs = true;
-                self.schedule(0, Happening::Switch { client: index, on: true });
+                self.schedule(
+                    0,
+                    Happening::Switch {
+                        client: index,
+                        on: true,
+                    },
+                );
             }
             self.schedule(0, Happening::Restart(Node::Client(index)));
         }

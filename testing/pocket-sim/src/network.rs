@@ -262,7 +262,13 @@ impl World {
             let mut freed = Vec::new();
             for (id, connection) in &mut self.net.connections {
                 if connection.client == client {
-                    freed.extend(connection.lane(way).held.drain(..).map(|parcel| (*id, parcel)));
+                    freed.extend(
+                        connection
+                            .lane(way)
+                            .held
+                            .drain(..)
+                            .map(|parcel| (*id, parcel)),
+                    );
                 }
             }
             for (connection, parcel) in freed {

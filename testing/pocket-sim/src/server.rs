@@ -28,9 +28,13 @@ use crate::world::{Happening, World};
 #[derive(Debug)]
 pub(crate) enum ServerNews {
     Event(Event),
-    Timer { generation: u64 },
+    Timer {
+        generation: u64,
+    },
     /// The head moved; the session is told now, or before its next frame.
-    Moved { head: Seq },
+    Moved {
+        head: Seq,
+    },
     /// The doorbell rings.
     Doorbell,
 }
@@ -136,7 +140,9 @@ impl Authenticator for Tokens {
         let probability = state.unavailable;
         if state.dice.chance(probability) {
             state.failures += 1;
-            return Err(AuthError::Unavailable("the user database is away".to_owned()));
+            return Err(AuthError::Unavailable(
+                "the user database is away".to_owned(),
+            ));
         }
         if state.expired.contains(token) {
             return Err(AuthError::Expired);
@@ -219,7 +225,9 @@ impl World {
         let lost = self.server.disk.end(power, &mut self.fault_dice);
         self.server.power_fails = false;
         let life = self.server.life;
-        self.note(Node::Server, || format!("ends, power lost: {power}, commits lost: {lost}"));
+        self.note(Node::Server, || {
+            format!("ends, power lost: {power}, commits lost: {lost}")
+        });
         self.drop_connections(Node::Server, life, power);
         let delay = 1 + self.fault_dice.below(self.swarm.longest_outage);
         self.schedule(delay, Happening::Restart(Node::Server));
@@ -245,7 +253,9 @@ impl World {
         match parcel {
             Parcel::Open => self.accept(connection, client),
             Parcel::Frame(frame) => {
-                let Some(peer) = self.peer(connection) else { return };
+                let Some(peer) = self.peer(connection) else {
+                    return;
+                };
                 peer.inbox.push_back(frame);
                 self.read_inbox(connection);
             }
@@ -263,7 +273,12 @@ impl World {
             self.counts.add(Kind::OpenRefused);
         }
         let life = self.server.life;
-        let Some(up) = self.server.up.as_mut().filter(|up| !refuses && !up.stopping) else {
+        let Some(up) = self
+            .server
+            .up
+            .as_mut()
+            .filter(|up| !refuses && !up.stopping)
+        else {
             self.post(connection, Way::Down, Parcel::Lost);
             return;
         };
@@ -294,7 +309,9 @@ impl World {
             if !peer.session.wants_frames() {
                 return;
             }
-            let Some(frame) = peer.inbox.pop_front() else { return };
+            let Some(frame) = peer.inbox.pop_front() else {
+                return;
+            };
             // However late the doorbell is, a head that moved before a frame came is told before it.
             let (head, told) = (peer.head, peer.told);
             if head > told {
@@ -309,12 +326,10 @@ impl World {
     pub(crate) fn server_news(&mut self, connection: u64, news: ServerNews) {
         let event = match news {
             ServerNews::Event(event) => event,
-            ServerNews::Timer { generation } => {
-                match self.peer(connection) {
-                    Some(peer) if peer.timer == generation => Event::Timer,
-                    _ => return,
-                }
-            }
+            ServerNews::Timer { generation } => match self.peer(connection) {
+                Some(peer) if peer.timer == generation => Event::Timer,
+                _ => return,
+            },
             ServerNews::Moved { head } => {
                 if let Some(peer) = self.peer(connection) {
                     peer.head = peer.head.max(head);
@@ -322,7 +337,9 @@ impl World {
                 return;
             }
             ServerNews::Doorbell => {
-                let Some(peer) = self.peer(connection) else { return };
+                let Some(peer) = self.peer(connection) else {
+                    return;
+                };
                 // Also when it was told already: a ring may be doubled.
                 peer.told = peer.head;
                 Event::HeadMoved(peer.head)
@@ -337,10 +354,14 @@ impl World {
 
     fn server_event(&mut self, connection: u64, event: Event) {
         let now = self.now();
-        let Some(up) = &mut self.server.up else { return };
+        let Some(up) = &mut self.server.up else {
+            return;
+        };
         let time = up.env.now();
         let moment = Moment(now - up.began);
-        let Some(peer) = up.peers.get_mut(&connection) else { return };
+        let Some(peer) = up.peers.get_mut(&connection) else {
+            return;
+        };
         let attached = matches!(event, Event::Attached(Ok(_)));
         let effects = peer.session.handle(Now { moment, time }, event);
         if attached {
@@ -354,8 +375,12 @@ impl World {
 
     /// Takes note of a client's newest session and ends the one before.
     fn register(&mut self, connection: u64) {
-        let Some(up) = &mut self.server.up else { return };
-        let Some(peer) = up.peers.get(&connection) else { return };
+        let Some(up) = &mut self.server.up else {
+            return;
+        };
+        let Some(peer) = up.peers.get(&connection) else {
+            return;
+        };
         let (Some(namespace), Some(client)) = (peer.namespace.clone(), peer.client) else {
             return;
         };
@@ -369,13 +394,24 @@ impl World {
 
     fn tell_peer(&mut self, connection: u64, delay: u64, news: ServerNews) {
         let life = self.server.life;
-        self.schedule(delay, Happening::Server { life, connection, news });
+        self.schedule(
+            delay,
+            Happening::Server {
+                life,
+                connection,
+                news,
+            },
+        );
     }
 
     fn carry_out(&mut self, connection: u64, effect: Effect) {
         let now = self.now();
-        let Some(up) = &mut self.server.up else { return };
-        let Some(peer) = up.peers.get_mut(&connection) else { return };
+        let Some(up) = &mut self.server.up else {
+            return;
+        };
+        let Some(peer) = up.peers.get_mut(&connection) else {
+            return;
+        };
         match effect {
             Effect::Send(frame) => self.post(connection, Way::Down, Parcel::Frame(frame)),
             Effect::Timer(moment) => {
@@ -389,10 +425,20 @@ impl World {
                 self.forget_peer(connection);
             }
             Effect::Commit { ticket, push } => {
-                let Some(namespace) = peer.namespace.clone() else { return };
+                let Some(namespace) = peer.namespace.clone() else {
+                    return;
+                };
+                self.note(Node::Server, || {
+                    format!("#{connection} {}", crate::wire::mutations(&push))
+                });
                 let verdict = self.audit.received(index_of(&namespace), &push);
                 self.check(verdict);
-                if let Some(hub) = self.server.up.as_mut().and_then(|up| up.hubs.get_mut(&namespace)) {
+                if let Some(hub) = self
+                    .server
+                    .up
+                    .as_mut()
+                    .and_then(|up| up.hubs.get_mut(&namespace))
+                {
                     hub.joiner.push(push, (connection, ticket));
                 }
                 self.commit_next(&namespace);
@@ -423,8 +469,12 @@ impl World {
 
     /// Commits what waits, unless a commit is under way: then it joins the next one.
     fn commit_next(&mut self, namespace: &Namespace) {
-        let Some(up) = &mut self.server.up else { return };
-        let Some(hub) = up.hubs.get_mut(namespace) else { return };
+        let Some(up) = &mut self.server.up else {
+            return;
+        };
+        let Some(hub) = up.hubs.get_mut(namespace) else {
+            return;
+        };
         if hub.committing || hub.joiner.is_empty() {
             return;
         }
@@ -437,14 +487,21 @@ impl World {
         let (engine, namespace) = (up.engine.clone(), namespace.clone());
         up.tasks.spawn(async move {
             let result = engine.commit(&namespace, &pushes).await;
-            Done::Committed { namespace, pushes, tags, result }
+            Done::Committed {
+                namespace,
+                pushes,
+                tags,
+                result,
+            }
         });
     }
 
     /// Lets the server's tasks run until all of them wait.
     pub(crate) fn run_server(&mut self) {
         loop {
-            let Some(up) = &mut self.server.up else { return };
+            let Some(up) = &mut self.server.up else {
+                return;
+            };
             let done = up.tasks.next_done();
             let failures = self.server.tokens.failures();
             self.counts.add_many(Kind::AuthUnavailable, failures);
@@ -452,7 +509,14 @@ impl World {
             for wait in self.server.disk.waits() {
                 self.counts.add(Kind::LateCallServer);
                 let call = wait.call;
-                self.schedule(wait.millis, Happening::Disk { node: Node::Server, life, call });
+                self.schedule(
+                    wait.millis,
+                    Happening::Disk {
+                        node: Node::Server,
+                        life,
+                        call,
+                    },
+                );
             }
             if self.server.disk.faults.crashed() {
                 let power = self.server.power_fails;
@@ -463,7 +527,12 @@ impl World {
                 Some(Done::Answer { connection, event }) => {
                     self.tell_peer(connection, 0, ServerNews::Event(event));
                 }
-                Some(Done::Committed { namespace, pushes, tags, result }) => {
+                Some(Done::Committed {
+                    namespace,
+                    pushes,
+                    tags,
+                    result,
+                }) => {
                     self.committed(&namespace, &pushes, tags, result);
                 }
             }
@@ -495,20 +564,32 @@ impl World {
                         self.counts.add(Kind::Gap);
                     }
                     let verdict =
-                        self.audit.decided(index_of(namespace), push, &answer, &mut self.counts);
+                        self.audit
+                            .decided(index_of(namespace), push, &answer, &mut self.counts);
                     self.check(verdict);
-                    let event = Event::Committed { ticket, result: Ok(answer) };
+                    let event = Event::Committed {
+                        ticket,
+                        result: Ok(answer),
+                    };
                     self.tell_peer(connection, delay, ServerNews::Event(event));
                 }
             }
             Err(error) => {
                 for (connection, ticket) in tags {
-                    let event = Event::Committed { ticket, result: Err(error.clone()) };
+                    let event = Event::Committed {
+                        ticket,
+                        result: Err(error.clone()),
+                    };
                     self.tell_peer(connection, delay, ServerNews::Event(event));
                 }
             }
         }
-        let Some(hub) = self.server.up.as_mut().and_then(|up| up.hubs.get_mut(namespace)) else {
+        let Some(hub) = self
+            .server
+            .up
+            .as_mut()
+            .and_then(|up| up.hubs.get_mut(namespace))
+        else {
             return;
         };
         hub.committing = false;
@@ -529,8 +610,12 @@ impl World {
     }
 
     fn forget_peer(&mut self, connection: u64) {
-        let Some(up) = &mut self.server.up else { return };
-        let Some(peer) = up.peers.remove(&connection) else { return };
+        let Some(up) = &mut self.server.up else {
+            return;
+        };
+        let Some(peer) = up.peers.remove(&connection) else {
+            return;
+        };
         if let Some(namespace) = peer.namespace {
             if let Some(hub) = up.hubs.get_mut(&namespace) {
                 hub.listeners.remove(&connection);
@@ -551,5 +636,7 @@ pub(crate) fn namespace_name(index: usize) -> String {
 }
 
 fn index_of(namespace: &Namespace) -> usize {
-    namespace.as_str()[1..].parse().expect("the simulator named it")
+    namespace.as_str()[1..]
+        .parse()
+        .expect("the simulator named it")
 }

@@ -13,7 +13,10 @@ impl World {
         if !client.is_idle() {
             let status = client.up().map(|up| {
                 let error = up.snapshot.stats.last_error.clone();
-                format!("{} {error:?} {:?}", up.snapshot.status, up.snapshot.progress)
+                format!(
+                    "{} {error:?} {:?}",
+                    up.snapshot.status, up.snapshot.progress
+                )
             });
             return Some(format!("client {index} is not idle: {status:?}"));
         }
@@ -23,10 +26,17 @@ impl World {
             Err(error) => return Some(format!("client {index}'s store cannot be read: {error:?}")),
         };
         if view.pending > 0 {
-            return Some(format!("client {index} has {} mutations in its outbox", view.pending));
+            return Some(format!(
+                "client {index} has {} mutations in its outbox",
+                view.pending
+            ));
         }
         for key in keys.iter().filter(|key| client.reads(&key.collection)) {
-            let shown = view.documents.get(key).filter(|seen| seen.live).map(|seen| seen.rev);
+            let shown = view
+                .documents
+                .get(key)
+                .filter(|seen| seen.live)
+                .map(|seen| seen.rev);
             let current = self.audit.current(key).filter(|(_, version)| version.live);
             if shown != current.map(|(_, version)| version.rev) {
                 return Some(format!(
@@ -40,8 +50,11 @@ impl World {
 
     /// Judges a history whose devices have all come to rest.
     pub(crate) fn judge(&mut self) -> Verdict {
-        let namespaces: BTreeSet<usize> =
-            self.clients.iter().map(|client| client.shape.namespace).collect();
+        let namespaces: BTreeSet<usize> = self
+            .clients
+            .iter()
+            .map(|client| client.shape.namespace)
+            .collect();
         for namespace in &namespaces {
             self.audit.check_places(*namespace)?;
         }
@@ -62,13 +75,21 @@ impl World {
         for (index, client) in self.clients.iter().enumerate() {
             let own = client.shape.namespace;
             let keys = self.keys_of(own);
-            let Ok(view) = view::look(client.disk.look(), &keys) else { continue };
+            let Ok(view) = view::look(client.disk.look(), &keys) else {
+                continue;
+            };
             for (key, seen) in view.documents {
                 let foreign = seen.ids.iter().find(|id| {
-                    self.audit.writes.get(id).is_none_or(|write| write.document != key)
+                    self.audit
+                        .writes
+                        .get(id)
+                        .is_none_or(|write| write.document != key)
                 });
                 if let Some(foreign) = foreign {
-                    return broken("P10", format!("client {index} shows {key} with write {foreign}, made elsewhere"));
+                    return broken(
+                        "P10",
+                        format!("client {index} shows {key} with write {foreign}, made elsewhere"),
+                    );
                 }
             }
         }
@@ -80,13 +101,18 @@ impl World {
         for (key, versions) in &self.audit.history {
             let mut before: Option<&Version> = None;
             for (seq, version) in versions {
-                let Some((client, number, base)) = version.by else { continue };
+                let Some((client, number, base)) = version.by else {
+                    continue;
+                };
                 let stands = before.filter(|before| before.live).map(|before| before.rev);
                 if !version.erased && base != stands {
-                    return broken("P2", format!(
-                        "{key} at place {seq} was made on {base:?} and applied on {stands:?} (number {number} of client {:?})",
-                        self.audit.clients.get(&client)
-                    ));
+                    return broken(
+                        "P2",
+                        format!(
+                            "{key} at place {seq} was made on {base:?} and applied on {stands:?} (number {number} of client {:?})",
+                            self.audit.clients.get(&client)
+                        ),
+                    );
                 }
                 if let Some(dead) = before.filter(|before| !before.live && version.live) {
                     self.check_return(key, *seq, version, dead, journals)?;
@@ -105,38 +131,57 @@ impl World {
         dead: &Version,
         journals: &[JournalView],
     ) -> Verdict {
-        let Some((client, ..)) = version.by else { return Ok(()) };
-        let Some(author) = self.audit.clients.get(&client) else { return Ok(()) };
+        let Some((client, ..)) = version.by else {
+            return Ok(());
+        };
+        let Some(author) = self.audit.clients.get(&client) else {
+            return Ok(());
+        };
         // Switching sync on offers what is there as if it were new.
         if self.clients[*author].toggled && key.collection.as_str() == "late" {
             return Ok(());
         }
         let before = &self.audit.history[key];
         let earlier = || before.range(..seq).map(|(_, version)| version);
-        let decided = earlier()
-            .filter(|version| !version.live)
-            .any(|version| journals[*author].kept.contains(&(key.clone(), Some(version.rev))));
-        let known: BTreeSet<WriteId> = earlier().flat_map(|version| version.ids.iter().copied()).collect();
-        let created = version.ids.iter().any(|id| self.created(*id, *author, &known));
+        let decided = earlier().filter(|version| !version.live).any(|version| {
+            journals[*author]
+                .kept
+                .contains(&(key.clone(), Some(version.rev)))
+        });
+        let known: BTreeSet<WriteId> = earlier()
+            .flat_map(|version| version.ids.iter().copied())
+            .collect();
+        let created = version
+            .ids
+            .iter()
+            .any(|id| self.created(*id, *author, &known));
         if decided || created {
             return Ok(());
         }
-        broken("P6", format!(
-            "{key} was deleted as {dead:?} and came back at place {seq} by {version:?} of client {author}, who had not seen that"
-        ))
+        broken(
+            "P6",
+            format!(
+                "{key} was deleted as {dead:?} and came back at place {seq} by {version:?} of client {author}, who had not seen that"
+            ),
+        )
     }
 
     /// Whether a write of this author made a document where there was none, or stands only on such writes; and none
     /// of them was `known` on the server before.
     fn created(&self, id: WriteId, author: usize, known: &BTreeSet<WriteId>) -> bool {
-        let write = self.audit.writes.get(&id).filter(|write| write.client == author);
+        let write = self
+            .audit
+            .writes
+            .get(&id)
+            .filter(|write| write.client == author);
         let Some(write) = write.filter(|_| !known.contains(&id)) else {
             return false;
         };
         match &write.before {
             Before::NotLive(_) => true,
             Before::Live(ids) => {
-                write.kind != WriteKind::Update && ids.iter().any(|id| self.created(*id, author, known))
+                write.kind != WriteKind::Update
+                    && ids.iter().any(|id| self.created(*id, author, known))
             }
         }
     }
@@ -147,27 +192,49 @@ impl World {
         for journal in journals {
             roots.extend(&journal.local);
             roots.extend(&journal.remote);
-            for (key, rev) in journal.local_tombstones.iter().chain(&journal.remote_tombstones) {
+            for (key, rev) in journal
+                .local_tombstones
+                .iter()
+                .chain(&journal.remote_tombstones)
+            {
                 roots.extend(self.audit.tombstone(key, *rev));
             }
         }
         for (key, versions) in &self.audit.history {
-            let erased = versions.iter().rev().find(|(_, version)| version.erased).map(|(seq, _)| *seq);
+            let erased = versions
+                .iter()
+                .rev()
+                .find(|(_, version)| version.erased)
+                .map(|(seq, _)| *seq);
             for (seq, version) in versions {
-                let last = versions.last_key_value().is_some_and(|(last, _)| last == seq);
-                let put_and_gone = version.live && !last && erased.is_none_or(|erased| *seq > erased);
+                let last = versions
+                    .last_key_value()
+                    .is_some_and(|(last, _)| last == seq);
+                let put_and_gone =
+                    version.live && !last && erased.is_none_or(|erased| *seq > erased);
                 if !put_and_gone {
                     // What stands; what an erase took along; and deletes, whose successors are judged by P6.
-                    roots.extend(self.audit.writes_in(key, version.live, &version.ids, version.rev));
+                    roots.extend(self.audit.writes_in(
+                        key,
+                        version.live,
+                        &version.ids,
+                        version.rev,
+                    ));
                 }
             }
         }
         // A create that was deleted before anybody heard of it leaves nothing to keep.
-        let unheard = self.audit.writes.iter().filter(|(id, write)| !write.kind.puts() && self.is_unheard(**id));
+        let unheard = self
+            .audit
+            .writes
+            .iter()
+            .filter(|(id, write)| !write.kind.puts() && self.is_unheard(**id));
         roots.extend(unheard.map(|(id, _)| *id));
         // Deletes in a collection whose sync was switched off are local affairs.
         let local = self.audit.writes.iter().filter(|(_, write)| {
-            !write.kind.puts() && write.document.collection.as_str() == "late" && self.clients[write.client].toggled
+            !write.kind.puts()
+                && write.document.collection.as_str() == "late"
+                && self.clients[write.client].toggled
         });
         roots.extend(local.map(|(id, _)| *id));
         let kept = self.audit.closure(roots);
@@ -175,26 +242,50 @@ impl World {
             if write.state != State::Acknowledged || kept.contains(id) {
                 continue;
             }
-            let gone = self.audit.current(&write.document).is_none_or(|(_, version)| !version.live);
-            let on_server = self.ever_on_server(&write.document).contains(id);
-            if !write.kind.puts() && (gone || on_server) {
+            let gone = self
+                .audit
+                .current(&write.document)
+                .is_none_or(|(_, version)| !version.live);
+            // Two who delete the same want the same: the deletion of the other one stands for both.
+            let deleted = || {
+                let mut versions = self
+                    .audit
+                    .history
+                    .get(&write.document)
+                    .into_iter()
+                    .flatten();
+                versions.any(|(_, version)| !version.live)
+            };
+            if !write.kind.puts() && (gone || deleted()) {
                 continue;
             }
-            return broken("P5", format!(
-                "write {id} ({:?} on {} by client {}, on {:?}) is gone: not in what stands, replaced by nobody who knew it, in no journal; sent: {}",
-                write.kind, write.document, write.client, write.before, self.audit.sent.contains(id)
-            ));
+            return broken(
+                "P5",
+                format!(
+                    "write {id} ({:?} on {} by client {}, on {:?}) is gone: not in what stands, replaced by nobody who knew it, in no journal; sent: {}",
+                    write.kind,
+                    write.document,
+                    write.client,
+                    write.before,
+                    self.audit.sent.contains(id)
+                ),
+            );
         }
         Ok(())
     }
 
     /// Whether nothing of a delete and of what it deleted ever left its device.
     fn is_unheard(&self, id: WriteId) -> bool {
-        let Some(write) = self.audit.writes.get(&id) else { return false };
+        let Some(write) = self.audit.writes.get(&id) else {
+            return false;
+        };
         let own = |id: &WriteId| {
-            self.audit.writes.get(id).is_some_and(|other| other.client == write.client)
+            self.audit
+                .writes
+                .get(id)
+                .is_some_and(|other| other.client == write.client)
                 && !self.audit.sent.contains(id)
         };
-        own(&id) && self.audit.closure([id]).iter().all(own)
+        own(&id) && self.audit.made_of(id).iter().all(own)
     }
 }

@@ -1,10 +1,14 @@
 //! Frames in words, for traces.
 
 use bytes::Bytes;
+use pocket_core::{Change, Revision};
 use pocket_sync_protocol::{
     ClientMessage, ServerMessage, WireLimits, decode_client, decode_server,
 };
 
+use pocket_sync_server::decide::PushRequest;
+
+use crate::audit::ids_of;
 use crate::network::Way;
 
 /// What a frame says, in one line.
@@ -76,5 +80,43 @@ fn server(message: &ServerMessage) -> String {
 
 /// The beginning of a session token, enough to tell it from others.
 fn short(token: Option<pocket_sync_protocol::SessionToken>) -> String {
-    token.map_or_else(|| "none".to_owned(), |token| token.to_string()[..6].to_owned())
+    token.map_or_else(
+        || "none".to_owned(),
+        |token| token.to_string()[..6].to_owned(),
+    )
+}
+
+/// The content of a push.
+pub(crate) fn mutations(push: &PushRequest) -> String {
+    let change = |change: &Change| {
+        let what = match change.kind.body() {
+            Some(body) => format!("{:?}", ids_of(body)),
+            None => format!("{:?}", change.kind),
+        };
+        let base = change.base.map(revision);
+        format!(
+            "{}/{} {} on {base:?}: {what}",
+            change.collection,
+            change.id,
+            revision(change.rev)
+        )
+    };
+    let mutations = (0..).zip(&push.mutations).map(|(place, mutation)| {
+        let changes: Vec<String> = mutation
+            .iter()
+            .flat_map(|mutation| mutation.changes())
+            .map(change)
+            .collect();
+        format!("{} = [{}]", push.first.plus(place), changes.join(", "))
+    });
+    mutations.collect::<Vec<_>>().join("; ")
+}
+
+/// A revision, short.
+pub(crate) fn revision(rev: Revision) -> String {
+    format!(
+        "{:x}-{}",
+        rev.hlc.bits() & 0xfff_ffff_ffff,
+        &rev.client.to_string()[..4]
+    )
 }

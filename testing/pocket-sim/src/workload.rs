@@ -102,7 +102,11 @@ impl World {
     fn document(&mut self, index: usize, collection: &CollectionName) -> DocKey {
         let number = self.work_dice.below(self.swarm.documents);
         let id = DocumentId::new(&format!("d{number}")).expect("a good id");
-        DocKey { namespace: self.clients[index].shape.namespace, collection: collection.clone(), id }
+        DocKey {
+            namespace: self.clients[index].shape.namespace,
+            collection: collection.clone(),
+            id,
+        }
     }
 
     /// Writes one document, or several at once, or several in a transaction.
@@ -130,7 +134,9 @@ impl World {
         } else {
             Form::Call
         };
-        let Ok(view) = view::look(self.clients[index].disk.look(), &keys) else { return };
+        let Ok(view) = view::look(self.clients[index].disk.look(), &keys) else {
+            return;
+        };
         let erases = self.swarm.erases;
         let kind = KINDS[self.work_dice.weighted(&[8, 12, 6, 5, erases])];
         // A call for several documents does the same with all of them.
@@ -165,7 +171,12 @@ impl World {
                 Some(seen) => Before::NotLive(self.audit.tombstone(&key, seen.rev)),
                 None => Before::NotLive(None),
             };
-            plans.push(Plan { key, kind, padding, before });
+            plans.push(Plan {
+                key,
+                kind,
+                padding,
+                before,
+            });
         }
         if form == Form::Call {
             let kind = plans[0].kind;
@@ -194,12 +205,21 @@ impl World {
             id: DocumentId::new(&format!("a{number}")).expect("a good id"),
         };
         let keys = [key(from), key(to)];
-        let Ok(view) = view::look(self.clients[index].disk.look(), &keys) else { return };
+        let Ok(view) = view::look(self.clients[index].disk.look(), &keys) else {
+            return;
+        };
         let mut plans = Vec::new();
         for key in keys {
-            let Some(seen) = view.documents.get(&key).filter(|seen| seen.live) else { return };
+            let Some(seen) = view.documents.get(&key).filter(|seen| seen.live) else {
+                return;
+            };
             let before = Before::Live(seen.ids.clone());
-            plans.push(Plan { key, kind: WriteKind::Update, padding: 0, before });
+            plans.push(Plan {
+                key,
+                kind: WriteKind::Update,
+                padding: 0,
+                before,
+            });
         }
         self.counts.add(Kind::Transferred);
         self.begin(index, plans, Form::Transaction);
@@ -229,7 +249,9 @@ impl World {
         let durability = self.clients[index].shape.durability;
         let first = self.audit.next_id();
         let count = plans.len() as u64;
-        let is_transfer = plans.len() == 2 && plans[0].key.collection.as_str() == "bank" && plans[0].kind == WriteKind::Update;
+        let is_transfer = plans.len() == 2
+            && plans[0].key.collection.as_str() == "bank"
+            && plans[0].kind == WriteKind::Update;
         let mut writes = Vec::new();
         for plan in &plans {
             let id = self.audit.plan(Write {
@@ -251,18 +273,36 @@ impl World {
                 WriteKind::Erase => Kind::Erased,
             });
         }
-        let what = plans.iter().zip(&writes).map(|(plan, id)| format!("{:?} {} as {id}", plan.kind, plan.key)).collect::<Vec<_>>().join(", ");
-        let operation = Operation { client: index, writes: writes.clone(), switch: None, what: format!("{form:?} {what}") };
+        let what = plans
+            .iter()
+            .zip(&writes)
+            .map(|(plan, id)| format!("{:?} {} as {id}", plan.kind, plan.key))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let operation = Operation {
+            client: index,
+            writes: writes.clone(),
+            switch: None,
+            what: format!("{form:?} {what}"),
+        };
         let work: Vec<(Plan, WriteId)> = plans.into_iter().zip(writes).collect();
-        self.run_operation(index, operation, move |db| async move { perform(&db, &work, form).await });
+        self.run_operation(index, operation, move |db| async move {
+            perform(&db, &work, form).await
+        });
     }
 
-    fn run_operation<F>(&mut self, index: usize, operation: Operation, work: impl FnOnce(Database) -> F)
-    where
+    fn run_operation<F>(
+        &mut self,
+        index: usize,
+        operation: Operation,
+        work: impl FnOnce(Database) -> F,
+    ) where
         F: Future<Output = Result<(), Error>> + Send + 'static,
     {
         self.note(Node::Client(index), || format!("begins {}", operation.what));
-        let Some(up) = self.clients[index].up_mut() else { return };
+        let Some(up) = self.clients[index].up_mut() else {
+            return;
+        };
         up.working = Some(operation.clone());
         let work = work(up.db.clone());
         self.clients[index].spawn(async move { Done::Worked(operation, work.await) });
@@ -275,8 +315,16 @@ impl World {
             return;
         }
         let namespace = self.clients[index].shape.namespace;
-        let keys: Vec<DocKey> = self.audit.documents.iter().filter(|key| key.namespace == namespace && key.collection == collection).cloned().collect();
-        let Ok(view) = view::look(self.clients[index].disk.look(), &keys) else { return };
+        let keys: Vec<DocKey> = self
+            .audit
+            .documents
+            .iter()
+            .filter(|key| key.namespace == namespace && key.collection == collection)
+            .cloned()
+            .collect();
+        let Ok(view) = view::look(self.clients[index].disk.look(), &keys) else {
+            return;
+        };
         let durability = self.clients[index].shape.durability;
         let mut writes = Vec::new();
         for (key, seen) in view.documents.into_iter().filter(|(_, seen)| seen.live) {
@@ -293,7 +341,12 @@ impl World {
         }
         self.counts.add(Kind::Cleared);
         let what = format!("clears `side` as {writes:?}");
-        let operation = Operation { client: index, writes, switch: None, what };
+        let operation = Operation {
+            client: index,
+            writes,
+            switch: None,
+            what,
+        };
         self.run_operation(index, operation, |db| async move {
             db.collection::<Value>("side")?.clear().await.map(drop)
         });
@@ -303,7 +356,12 @@ impl World {
         let collection = name("notes");
         let key = self.document(index, &collection);
         self.counts.add(Kind::ReadBack);
-        let operation = Operation { client: index, writes: Vec::new(), switch: None, what: format!("reads {key}") };
+        let operation = Operation {
+            client: index,
+            writes: Vec::new(),
+            switch: None,
+            what: format!("reads {key}"),
+        };
         self.run_operation(index, operation, |db| async move {
             let collection = db.collection::<Value>("notes")?;
             let one = collection.get(key.id.as_str()).await?;
@@ -325,18 +383,33 @@ impl World {
     }
 
     pub(crate) fn switch_to(&mut self, index: usize, on: bool) {
-        self.counts.add(if on { Kind::SyncSwitchedOn } else { Kind::SyncSwitchedOff });
+        self.counts.add(if on {
+            Kind::SyncSwitchedOn
+        } else {
+            Kind::SyncSwitchedOff
+        });
         let what = format!("switches sync of `late` to {on}");
-        let operation = Operation { client: index, writes: Vec::new(), switch: Some(on), what };
+        let operation = Operation {
+            client: index,
+            writes: Vec::new(),
+            switch: Some(on),
+            what,
+        };
         // Whatever its call answers, the next process is told the same.
         self.clients[index].late_syncs = on;
         self.run_operation(index, operation, move |db| async move {
-            db.create_collection(pocket_core::CollectionConfig::new("late").sync(on)).await
+            db.create_collection(pocket_core::CollectionConfig::new("late").sync(on))
+                .await
         });
     }
 
     /// An operation ended.
-    pub(crate) fn worked(&mut self, index: usize, operation: Operation, result: &Result<(), Error>) {
+    pub(crate) fn worked(
+        &mut self,
+        index: usize,
+        operation: Operation,
+        result: &Result<(), Error>,
+    ) {
         self.note(Node::Client(index), || match result {
             Ok(()) => format!("did {}", operation.what),
             Err(error) => format!("could not: {} ({error:?})", operation.what),
@@ -344,12 +417,25 @@ impl World {
         if let Some(up) = self.clients[index].up_mut() {
             up.working = None;
         }
-        let keys: Vec<DocKey> = operation.writes.iter().map(|id| self.audit.writes[id].document.clone()).collect();
-        let Ok(view) = view::look(self.clients[index].disk.look(), &keys) else { return };
+        let keys: Vec<DocKey> = operation
+            .writes
+            .iter()
+            .map(|id| self.audit.writes[id].document.clone())
+            .collect();
+        let Ok(view) = view::look(self.clients[index].disk.look(), &keys) else {
+            return;
+        };
         let state = match result {
             Ok(()) => State::Acknowledged,
             // The only ones that leave it open.
-            Err(error) if matches!(error.code(), codes::STORAGE | codes::CLOSED | codes::CORRUPT) => State::Unknown,
+            Err(error)
+                if matches!(
+                    error.code(),
+                    codes::STORAGE | codes::CLOSED | codes::CORRUPT
+                ) =>
+            {
+                State::Unknown
+            }
             Err(_) => State::Refused,
         };
         if state == State::Unknown {
@@ -358,7 +444,9 @@ impl World {
         for (id, key) in operation.writes.iter().zip(&keys) {
             self.audit.end_write(*id, state, view.sequence);
             let seen = view.documents.get(key).filter(|seen| !seen.live);
-            if let (Some(seen), State::Acknowledged, false) = (seen, state, self.audit.writes[id].kind.puts()) {
+            if let (Some(seen), State::Acknowledged, false) =
+                (seen, state, self.audit.writes[id].kind.puts())
+            {
                 self.audit.name_tombstone(key.clone(), seen.rev, *id);
             }
         }
@@ -376,7 +464,9 @@ impl World {
         if !operation.writes.is_empty() {
             self.counts.add(Kind::WriteUnknown);
         }
-        self.note(Node::Client(operation.client), || format!("never heard of: {}", operation.what));
+        self.note(Node::Client(operation.client), || {
+            format!("never heard of: {}", operation.what)
+        });
         for id in operation.writes {
             self.audit.end_write(id, State::Unknown, u64::MAX);
         }
@@ -405,29 +495,50 @@ async fn perform(db: &Database, work: &[(Plan, WriteId)], form: Form) -> Result<
             let found = tx.get(&documents, text).await?;
             if ids_in(found.as_ref()) != live_ids(&plan.before) {
                 // What was planned stands on something else by now; the book must stay right.
-                return Err(Error::new(codes::TRANSACTION_CONFLICT, "it changed before it was read"));
+                return Err(Error::new(
+                    codes::TRANSACTION_CONFLICT,
+                    "it changed before it was read",
+                ));
             }
             match plan.kind {
-                WriteKind::Insert => drop(tx.insert(&documents, &fields(*id, plan.padding, Some(&plan.key)))?),
-                WriteKind::Upsert => drop(tx.upsert(&documents, &fields(*id, plan.padding, Some(&plan.key)))?),
-                WriteKind::Update => tx.update(&documents, text, &fields(*id, plan.padding, None))?,
+                WriteKind::Insert => {
+                    drop(tx.insert(&documents, &fields(*id, plan.padding, Some(&plan.key)))?)
+                }
+                WriteKind::Upsert => {
+                    drop(tx.upsert(&documents, &fields(*id, plan.padding, Some(&plan.key)))?)
+                }
+                WriteKind::Update => {
+                    tx.update(&documents, text, &fields(*id, plan.padding, None))?
+                }
                 WriteKind::Delete => tx.delete(&documents, text)?,
                 WriteKind::Erase => tx.hard_delete(&documents, text)?,
             }
         }
         return tx.commit().await;
     }
-    let Some((first, id)) = work.first() else { return Ok(()) };
+    let Some((first, id)) = work.first() else {
+        return Ok(());
+    };
     let documents: Collection<Value> = collection(&first.key)?;
-    let values: Vec<Value> = work.iter().map(|(plan, id)| fields(*id, plan.padding, Some(&plan.key))).collect();
+    let values: Vec<Value> = work
+        .iter()
+        .map(|(plan, id)| fields(*id, plan.padding, Some(&plan.key)))
+        .collect();
     let text = first.key.id.as_str();
     match (first.kind, work.len()) {
         (WriteKind::Insert, 1) => documents.insert(&values[0]).await.map(drop),
         (WriteKind::Insert, _) => documents.insert_many(&values).await.map(drop),
         (WriteKind::Upsert, 1) => documents.upsert(&values[0]).await.map(drop),
         (WriteKind::Upsert, _) => documents.upsert_many(&values).await.map(drop),
-        (WriteKind::Delete, _) => documents.delete_many(work.iter().map(|(plan, _)| plan.key.id.as_str())).await,
-        (WriteKind::Update, _) => documents.update(text, &fields(*id, first.padding, None)).await.map(drop),
+        (WriteKind::Delete, _) => {
+            documents
+                .delete_many(work.iter().map(|(plan, _)| plan.key.id.as_str()))
+                .await
+        }
+        (WriteKind::Update, _) => documents
+            .update(text, &fields(*id, first.padding, None))
+            .await
+            .map(drop),
         (WriteKind::Erase, _) => documents.hard_delete(text).await,
     }
 }
@@ -435,7 +546,11 @@ async fn perform(db: &Database, work: &[(Plan, WriteId)], form: Form) -> Result<
 /// What a read found, as the book has it; none when it is not live.
 fn ids_in(found: Option<&Value>) -> Option<Vec<WriteId>> {
     let names = found.and_then(Value::as_map)?.keys();
-    Some(names.filter_map(|name| name.strip_prefix('u')?.parse().ok()).collect())
+    Some(
+        names
+            .filter_map(|name| name.strip_prefix('u')?.parse().ok())
+            .collect(),
+    )
 }
 
 fn live_ids(before: &Before) -> Option<Vec<WriteId>> {

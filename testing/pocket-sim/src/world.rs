@@ -15,22 +15,54 @@ use crate::trace::{Node, Trace};
 /// What can happen.
 #[derive(Debug)]
 pub(crate) enum Happening {
-    Client { client: usize, life: u64, news: ClientNews },
-    Server { life: u64, connection: u64, news: ServerNews },
+    Client {
+        client: usize,
+        life: u64,
+        news: ClientNews,
+    },
+    Server {
+        life: u64,
+        connection: u64,
+        news: ServerNews,
+    },
     /// A storage call that waits goes on.
-    Disk { node: Node, life: u64, call: u64 },
-    Arrive { connection: u64, way: Way, parcel: Parcel },
-    Heal { client: usize },
+    Disk {
+        node: Node,
+        life: u64,
+        call: u64,
+    },
+    Arrive {
+        connection: u64,
+        way: Way,
+        parcel: Parcel,
+    },
+    Heal {
+        client: usize,
+    },
     Restart(Node),
     /// The server's process ends in order.
-    ServerGone { life: u64 },
-    Room { node: Node },
-    Renew { user: usize, expired: String },
-    Switch { client: usize, on: bool },
+    ServerGone {
+        life: u64,
+    },
+    Room {
+        node: Node,
+    },
+    Renew {
+        user: usize,
+        expired: String,
+    },
+    Switch {
+        client: usize,
+        on: bool,
+    },
     /// An application does something.
-    Work { client: usize },
+    Work {
+        client: usize,
+    },
     /// The accounts are made.
-    Found { client: usize },
+    Found {
+        client: usize,
+    },
     Fault,
 }
 
@@ -89,7 +121,8 @@ impl World {
 
     pub(crate) fn schedule(&mut self, delay: u64, happening: Happening) {
         self.last += 1;
-        self.queue.insert((self.now() + delay, self.last), happening);
+        self.queue
+            .insert((self.now() + delay, self.last), happening);
     }
 
     /// Adds a device.
@@ -103,7 +136,10 @@ impl World {
 
     /// Lets happen what comes next, if that is before `end`. Says whether there was anything.
     pub(crate) fn step(&mut self, end: u64) -> bool {
-        let next = self.queue.first_entry().filter(|entry| entry.key().0 <= end);
+        let next = self
+            .queue
+            .first_entry()
+            .filter(|entry| entry.key().0 <= end);
         let Some(entry) = next else {
             self.clock.set(end.max(self.now()));
             return false;
@@ -122,12 +158,20 @@ impl World {
                     self.client_news(client, news);
                 }
             }
-            Happening::Server { life, connection, news } => {
+            Happening::Server {
+                life,
+                connection,
+                news,
+            } => {
                 if self.server.life == life {
                     self.server_news(connection, news);
                 }
             }
-            Happening::Disk { node: Node::Client(index), life, call } => {
+            Happening::Disk {
+                node: Node::Client(index),
+                life,
+                call,
+            } => {
                 if self.clients[index].life == life {
                     self.clients[index].disk.release(call);
                     self.run_client(index);
@@ -139,7 +183,11 @@ impl World {
                     self.run_server();
                 }
             }
-            Happening::Arrive { connection, way, parcel } => self.arrive(connection, way, parcel),
+            Happening::Arrive {
+                connection,
+                way,
+                parcel,
+            } => self.arrive(connection, way, parcel),
             Happening::Heal { client } => self.heal(client),
             Happening::Restart(Node::Client(index)) => self.start_client(index),
             Happening::Restart(_) => self.start_server(),
@@ -151,8 +199,12 @@ impl World {
             Happening::Room { node } => self.make_room(node),
             Happening::Renew { user, expired } => self.renew_token(user, &expired),
             Happening::Switch { client, on } => {
-                let ready = self.clients[client].up().is_some_and(|up| up.working.is_none());
-                if self.clients[client].late_syncs != on || matches!(self.clients[client].stage, Stage::Down) {
+                let ready = self.clients[client]
+                    .up()
+                    .is_some_and(|up| up.working.is_none());
+                if self.clients[client].late_syncs != on
+                    || matches!(self.clients[client].stage, Stage::Down)
+                {
                     // Decided otherwise meanwhile, or told the next process anyway.
                 } else if ready {
                     self.switch_to(client, on);
@@ -167,7 +219,9 @@ impl World {
     }
 
     fn found(&mut self, client: usize) {
-        let ready = self.clients[client].up().is_some_and(|up| up.working.is_none());
+        let ready = self.clients[client]
+            .up()
+            .is_some_and(|up| up.working.is_none());
         if ready {
             self.found_bank(client);
         } else if !self.calm {

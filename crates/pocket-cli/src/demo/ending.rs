@@ -79,7 +79,7 @@ impl Ending {
         let twice = match self.killing.resent {
             0 => "No edit was applied twice.".to_owned(),
             resent => format!(
-                "{} edits had to be sent again, and were taken once.",
+                "{} edits had to be sent again, and none was taken twice.",
                 grouped(resent)
             ),
         };

@@ -331,7 +331,7 @@ fn comeback(resent: u64, first: u64) -> String {
         return format!("comes back by itself: all it had sent was answered, {first}");
     }
     format!(
-        "comes back by itself: {} had no answer and are sent again under their old numbers, {first}",
+        "comes back by itself: {} had a number and no answer, and are sent again under that number; {first}",
         grouped(resent)
     )
 }

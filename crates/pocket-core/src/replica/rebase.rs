@@ -70,7 +70,7 @@ impl Resolution<'_> {
         Ok(())
     }
 
-    /// The server's version of a document: from the shadow, or the base of its first pending change.
+    /// The server's version of a document: from the shadow, what readers see, or the base of its first pending change.
     pub(super) async fn remote_of(&mut self, slot: &Slot) -> Result<Option<RemoteVersion>> {
         let Some(version) = slot
             .after
@@ -95,7 +95,11 @@ impl Resolution<'_> {
                 body: None,
             }));
         }
-        let Some(first) = slot.pending().first() else {
+        let shown = slot
+            .after
+            .as_ref()
+            .filter(|document| document.head.rev == version.rev);
+        let Some(first) = slot.pending().first().filter(|_| shown.is_none()) else {
             let body = slot
                 .after
                 .as_ref()

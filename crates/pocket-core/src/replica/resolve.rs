@@ -4,6 +4,7 @@
 //! an unsent mutation again, on the server's versions; if one resolves to the server's, the whole loses. Either way
 //! the journal keeps all versions.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pocket_storage::{MaybeSend, MaybeSync};
@@ -12,11 +13,13 @@ use super::rebase;
 use crate::journal::{self, JournalKind, Note, RemoteVersion, Winner};
 use crate::keys::{self, Target};
 use crate::outbox::{self, Entry, PendingChange, Slot};
-use crate::stored::{DocumentHead, Later, Presence, Progress, ServerVersion, StoredDocument};
+use crate::stored::{
+    DocumentHead, Later, Presence, Progress, ServerVersion, Shadow, StoredDocument,
+};
 use crate::tx::Tx;
 use crate::{
     Body, ChangeEvent, ChangeKind, CollectionName, ConflictStrategy, Document, DocumentId, Place,
-    Result, Revision, Timestamp,
+    Result, Revision, Seq, Timestamp,
 };
 
 /// One version of a document in a conflict.
@@ -105,7 +108,7 @@ pub(super) struct Resolution<'a> {
     pub(super) target: Target,
     pub(super) resolver: Arc<dyn Resolver>,
     /// How far the feed was read.
-    pub(super) read_to: crate::Seq,
+    pub(super) read_to: Seq,
     /// Entries that were written into the journal.
     pub(super) journaled: Vec<u64>,
 }
@@ -152,9 +155,12 @@ impl Resolution<'_> {
                 }
             }
         }
-        let was_waiting = matches!(entry.progress, Progress::Conflicted(_));
+        let waited = match entry.progress {
+            Progress::Conflicted(until) => Some(until),
+            _ => None,
+        };
         self.fold(&mut entry, &mut slots).await?;
-        self.decide(entry, slots, was_waiting).await
+        self.decide(entry, slots, waited).await
     }
 
     /// The chain of pending changes to one document becomes one: base of the first, body and revision of the last.
@@ -198,7 +204,7 @@ impl Resolution<'_> {
         &mut self,
         mut entry: Entry,
         slots: Vec<Slot>,
-        was_waiting: bool,
+        waited: Option<Seq>,
     ) -> Result<Vec<Place>> {
         let mut remotes = Vec::with_capacity(slots.len());
         let mut verdicts = Vec::with_capacity(slots.len());
@@ -214,11 +220,11 @@ impl Resolution<'_> {
             remotes.push(remote);
         }
         if verdicts.iter().all(|verdict| *verdict == Verdict::Current) {
-            return if was_waiting {
-                self.unexplained(entry, slots, remotes).await
-            } else {
-                Ok(Vec::new())
-            };
+            if let Some(until) = waited {
+                return self.unexplained(entry, slots, remotes, until).await;
+            }
+            self.requeue_behind(entry.place, &slots).await?;
+            return Ok(Vec::new());
         }
         if verdicts.contains(&Verdict::Decided(Decision::KeepRemote)) {
             return self.lose(entry, slots, remotes, Loss::conflict(rule)).await;
@@ -310,7 +316,6 @@ impl Resolution<'_> {
         remotes: Vec<Option<RemoteVersion>>,
         verdicts: Vec<Verdict>,
     ) -> Result<Vec<Place>> {
-        let mut next = Vec::new();
         for (((change, slot), remote), verdict) in entry
             .changes
             .iter_mut()
@@ -318,12 +323,6 @@ impl Resolution<'_> {
             .zip(remotes)
             .zip(verdicts)
         {
-            next.extend(
-                slot.pending()
-                    .iter()
-                    .copied()
-                    .filter(|place| *place > entry.place),
-            );
             let Some(remote) = remote.filter(|_| verdict != Verdict::Current) else {
                 continue;
             };
@@ -348,20 +347,45 @@ impl Resolution<'_> {
         self.tx.delete(keys::waiting(self.target, entry.place));
         outbox::store(self.tx, self.target, entry, entry.changes.len());
         self.tx.outbox_grew();
-        self.requeue_behind(&next).await?;
+        self.requeue_behind(entry.place, &slots).await?;
         Ok(Vec::new())
     }
 
-    /// Later mutations that met a conflict only since this one did become unsent again.
-    async fn requeue_behind(&mut self, places: &[Place]) -> Result<()> {
-        for place in places {
-            let mut entry = outbox::load(self.tx, self.target, *place).await?;
+    /// Later mutations that met a conflict only since the one at `place` was not there become unsent again.
+    async fn requeue_behind(&mut self, place: Place, slots: &[Slot]) -> Result<()> {
+        let behind: BTreeSet<Place> = slots
+            .iter()
+            .flat_map(Slot::pending)
+            .filter(|behind| **behind > place)
+            .copied()
+            .collect();
+        for place in behind {
+            let entry = outbox::load(self.tx, self.target, place).await?;
             if matches!(entry.progress, Progress::Conflicted(_)) {
-                entry.progress = Progress::Unsent;
-                self.tx.delete(keys::waiting(self.target, *place));
-                outbox::store_head(self.tx, self.target, &entry);
+                self.requeue(entry).await?;
             }
         }
+        Ok(())
+    }
+
+    /// A mutation that waited is unsent again, unless a later one of its documents is still on its way: that must not
+    /// be overtaken, and its outcome brings us here again.
+    async fn requeue(&mut self, mut entry: Entry) -> Result<()> {
+        for change in &entry.changes {
+            let slot = Slot::load(self.tx, change.collection, &change.id).await?;
+            for later in slot.pending().iter().filter(|later| **later > entry.place) {
+                if outbox::load(self.tx, self.target, *later)
+                    .await?
+                    .is_pinned()
+                {
+                    return Ok(());
+                }
+            }
+        }
+        entry.progress = Progress::Unsent;
+        self.tx.delete(keys::waiting(self.target, entry.place));
+        outbox::store_head(self.tx, self.target, &entry);
+        self.tx.outbox_grew();
         Ok(())
     }
 
@@ -369,19 +393,24 @@ impl Resolution<'_> {
     /// document is gone and forgotten. Either way the change cannot stand.
     async fn unexplained(
         &mut self,
-        mut entry: Entry,
+        entry: Entry,
         slots: Vec<Slot>,
         remotes: Vec<Option<RemoteVersion>>,
+        until: Seq,
     ) -> Result<Vec<Place>> {
         let stands_on_pending = slots
             .iter()
             .any(|slot| slot.pending().first() != Some(&entry.place));
-        if stands_on_pending {
-            // What it was made on is unsettled; it is sent again behind that.
-            entry.progress = Progress::Unsent;
-            self.tx.delete(keys::waiting(self.target, entry.place));
-            outbox::store_head(self.tx, self.target, &entry);
-            self.tx.outbox_grew();
+        let seen = until > Seq::ZERO
+            && remotes
+                .iter()
+                .flatten()
+                .any(|remote| remote.version.seq >= until);
+        if stands_on_pending || seen {
+            // What it was made on is unsettled, or came to the server behind it: it is sent again.
+            let place = entry.place;
+            self.requeue(entry).await?;
+            self.requeue_behind(place, &slots).await?;
             return Ok(Vec::new());
         }
         let loss = Loss {
@@ -435,10 +464,23 @@ impl Resolution<'_> {
             } else if slot.pending().is_empty() {
                 self.adopt(slot, remote);
             } else {
-                let server = remote.filter(|remote| remote.version.presence == Presence::Live);
-                let server = server.map(|remote| (remote.version.rev, remote.body));
-                self.rebase_behind(entry.place, slot, change, server)
-                    .await?;
+                let deleted = remote
+                    .as_ref()
+                    .is_some_and(|remote| remote.version.presence != Presence::Live);
+                // Moved onto nothing, those behind would bring back what was deleted: each meets a conflict of its own.
+                if let Some(remote) = &remote {
+                    // What was dropped may have been the only place that kept the server's body.
+                    let body = remote.body.clone();
+                    self.tx.put(
+                        keys::shadow(self.target, slot.collection, &slot.id),
+                        &[&Shadow { body }.encode()],
+                    );
+                }
+                if !deleted {
+                    let server = remote.map(|remote| (remote.version.rev, remote.body));
+                    self.rebase_behind(entry.place, slot, change, server)
+                        .await?;
+                }
             }
             next.extend(slot.pending().first().copied());
             self.store_slot(slot)?;

@@ -188,6 +188,7 @@ async fn applied(
         let seq = first.plus(index);
         let mut slot = Slot::load(resolution.tx, change.collection(), &change.id).await?;
         slot.forget_place(place);
+        free.extend(overtake(resolution, &mut slot, place).await?);
         let seen = resolution.tx.state().seen.max(change.rev.hlc);
         resolution.tx.state().seen = seen;
         let newer = slot
@@ -217,6 +218,40 @@ async fn applied(
     // It never met a conflict, so it waits for nothing.
     outbox::remove_row(resolution.tx, target, place, row);
     Ok(free)
+}
+
+/// Takes a document out of earlier mutations that met a conflict: whoever made the later one, which took effect, had
+/// seen what they did to it.
+async fn overtake(
+    resolution: &mut Resolution<'_>,
+    slot: &mut Slot,
+    place: Place,
+) -> Result<Vec<Place>> {
+    let target = resolution.target;
+    let mut overtaken = Vec::new();
+    let earlier = slot.pending().iter().copied();
+    for earlier in earlier
+        .filter(|earlier| *earlier < place)
+        .collect::<Vec<_>>()
+    {
+        let mut entry = outbox::load(resolution.tx, target, earlier).await?;
+        if entry.is_pinned() {
+            continue;
+        }
+        let stored = entry.changes.len();
+        entry
+            .changes
+            .retain(|change| change.document() != (slot.collection, slot.id.clone()));
+        slot.forget_place(earlier);
+        if entry.changes.is_empty() {
+            resolution.tx.delete(keys::waiting(target, earlier));
+            outbox::remove(resolution.tx, target, &entry, stored);
+        } else {
+            outbox::store(resolution.tx, target, &entry, stored);
+            overtaken.push(earlier);
+        }
+    }
+    Ok(overtaken)
 }
 
 /// The first pending mutation of each document of `entry`: all later ones stand on it.

@@ -12,9 +12,13 @@ use crate::stored::ClientRecord;
 pub enum AttachRefusal {
     /// The client id belongs to another user.
     OtherUser,
-    /// The session token is neither the last issued nor the last presented one: the store is a copy or a backup.
+    /// The session token is neither the last presented one nor issued since: the store is a copy or a backup.
     ClientCopied,
 }
+
+/// Tokens that are remembered of welcomes which may have been lost. Each is a hello that came after a newer one was
+/// answered, so more than one is rare.
+const OUTSTANDING: usize = 8;
 
 /// Decides whether a client may begin a session, and what is recorded of it then.
 ///
@@ -36,6 +40,7 @@ pub fn attach(
             confirmed: MutationNumber::ZERO,
             outcomes: VecDeque::new(),
             issued: token,
+            outstanding: Vec::new(),
             presented,
             last_seen: now,
         });
@@ -43,11 +48,22 @@ pub fn attach(
     if known.user != user {
         return Err(AttachRefusal::OtherUser);
     }
-    if presented != Some(known.issued) && presented != known.presented {
+    let mut outstanding = Vec::new();
+    if presented == known.presented {
+        // None of the welcomes since arrived, or this hello is an old one that the network held up: then the client has
+        // stored the token of a newer welcome and will present that.
+        outstanding.extend(known.outstanding);
+        outstanding.push(known.issued);
+        let forgotten = outstanding.len().saturating_sub(OUTSTANDING);
+        outstanding.drain(..forgotten);
+    } else if !presented
+        .is_some_and(|token| known.issued == token || known.outstanding.contains(&token))
+    {
         return Err(AttachRefusal::ClientCopied);
     }
     Ok(ClientRecord {
         issued: token,
+        outstanding,
         presented,
         last_seen: now,
         ..known

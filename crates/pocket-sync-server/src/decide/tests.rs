@@ -453,6 +453,33 @@ fn the_last_issued_and_the_last_presented_session_token_are_good_and_no_other() 
     );
 }
 
+/// A hello that the network had held up came behind the one of the connection that replaced its own. The server forgot
+/// the token it had given to that one, and took the client for its own copy for ever.
+#[test]
+fn a_hello_of_the_past_does_not_make_the_client_a_copy() {
+    let first = attach(NOW, None, "ann", None, token(1)).unwrap();
+    let second = attach(NOW, Some(first), "ann", Some(token(1)), token(2)).unwrap();
+    // The client stores the second token; then arrives what it had sent before.
+    let late = attach(NOW, Some(second.clone()), "ann", Some(token(1)), token(3)).unwrap();
+    let back = attach(NOW, Some(late), "ann", Some(token(2)), token(4)).unwrap();
+    assert!(back.outstanding.is_empty());
+    for copy in [token(1), token(3)] {
+        assert_eq!(
+            attach(NOW, Some(back.clone()), "ann", Some(copy), token(5)).unwrap_err(),
+            AttachRefusal::ClientCopied
+        );
+    }
+    let mut record = second;
+    for number in 10..100 {
+        record = attach(NOW, Some(record), "ann", Some(token(1)), token(number)).unwrap();
+    }
+    assert_eq!(
+        record.outstanding.len(),
+        8,
+        "what is remembered has a bound"
+    );
+}
+
 #[test]
 fn after_the_first_push_of_a_session_older_tokens_are_those_of_a_copy() {
     let known = attach(NOW, None, "ann", None, token(1)).unwrap();
