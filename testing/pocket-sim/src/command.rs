@@ -94,7 +94,9 @@ pub fn run() -> ExitCode {
             only,
         } => mutants(histories, seed, threads, only.as_deref()),
         Command::List => {
-            MUTANTS.iter().for_each(|name| println!("mutant {name}"));
+            for name in MUTANTS {
+                println!("mutant {name}");
+            }
             regressions()
                 .for_each(|(seed, clients)| println!("seed {seed} with {clients} clients"));
             true

@@ -70,7 +70,7 @@ kinds! {
     SyncSwitchedOn = "sync switched on for a collection",
     ScopeWidened = "collection added to a client's scope",
     Stopped = "session stopped and started",
-    Command = "command: force_sync, push or pull",
+    Command = "command: force sync, push or pull",
     CommandDone = "command finished well",
     CommandFailed = "command finished with an error",
     PushReceived = "push committed",

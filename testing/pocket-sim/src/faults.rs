@@ -87,7 +87,7 @@ impl World {
             Fault::PartitionIn => self.partition(index, Kind::PartitionIn, &[Way::Down]),
             Fault::PartitionOut => self.partition(index, Kind::PartitionOut, &[Way::Up]),
             Fault::PartitionBoth => {
-                self.partition(index, Kind::PartitionBoth, &[Way::Up, Way::Down])
+                self.partition(index, Kind::PartitionBoth, &[Way::Up, Way::Down]);
             }
             Fault::Cut => {
                 let open: Vec<u64> = self

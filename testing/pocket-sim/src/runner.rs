@@ -61,8 +61,9 @@ fn work(plan: Plan, next: &AtomicU64, report: &Mutex<Report>) {
         }
         let seed = plan.first_seed.wrapping_add(place);
         let ending = history::run(seed, plan.most_clients, false);
-        let again =
-            (place % TWICE_EVERY == 0).then(|| history::run(seed, plan.most_clients, false).hash);
+        let again = place
+            .is_multiple_of(TWICE_EVERY)
+            .then(|| history::run(seed, plan.most_clients, false).hash);
         let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
         report.histories += 1;
         report.virtual_millis += ending.virtual_millis;

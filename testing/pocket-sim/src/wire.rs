@@ -104,7 +104,7 @@ pub(crate) fn mutations(push: &PushRequest) -> String {
     let mutations = (0..).zip(&push.mutations).map(|(place, mutation)| {
         let changes: Vec<String> = mutation
             .iter()
-            .flat_map(|mutation| mutation.changes())
+            .flat_map(pocket_core::Mutation::changes)
             .map(change)
             .collect();
         format!("{} = [{}]", push.first.plus(place), changes.join(", "))

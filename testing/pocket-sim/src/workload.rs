@@ -502,13 +502,13 @@ async fn perform(db: &Database, work: &[(Plan, WriteId)], form: Form) -> Result<
             }
             match plan.kind {
                 WriteKind::Insert => {
-                    drop(tx.insert(&documents, &fields(*id, plan.padding, Some(&plan.key)))?)
+                    drop(tx.insert(&documents, &fields(*id, plan.padding, Some(&plan.key)))?);
                 }
                 WriteKind::Upsert => {
-                    drop(tx.upsert(&documents, &fields(*id, plan.padding, Some(&plan.key)))?)
+                    drop(tx.upsert(&documents, &fields(*id, plan.padding, Some(&plan.key)))?);
                 }
                 WriteKind::Update => {
-                    tx.update(&documents, text, &fields(*id, plan.padding, None))?
+                    tx.update(&documents, text, &fields(*id, plan.padding, None))?;
                 }
                 WriteKind::Delete => tx.delete(&documents, text)?,
                 WriteKind::Erase => tx.hard_delete(&documents, text)?,
