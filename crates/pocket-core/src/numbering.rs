@@ -1,6 +1,6 @@
 //! Numbers: how mutations of the outbox are chosen for a push, and found again.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use pocket_storage::ScanLimit;
@@ -44,7 +44,7 @@ pub(crate) async fn pin(
     mut limit: PushLimit,
 ) -> Result<Vec<Mutation>> {
     let mut mutations = Vec::new();
-    let mut held = BTreeSet::new();
+    let mut held = waiting(tx, target).await?;
     let mut range = keys::outbox_from(target, Place::ZERO);
     loop {
         let rows = tx.scan(range.clone(), ScanLimit::entries(CHUNK)).await?;
@@ -56,7 +56,7 @@ pub(crate) async fn pin(
         read_bodies_ahead(tx, target, &unsent, limit).await?;
         for (place, row) in unsent {
             if must_wait(tx, place, &row, &held).await? {
-                held.extend(documents(&row));
+                hold(&mut held, place, &row);
                 continue;
             }
             let mut entry = outbox::from_row(tx, target, place, row).await?;
@@ -83,17 +83,36 @@ fn documents(row: &MutationRow) -> impl Iterator<Item = (CollectionId, DocumentI
     row.changes.iter().map(of)
 }
 
+/// Documents, each with the first mutation that keeps later ones back.
+type Held = BTreeMap<(CollectionId, DocumentId), Place>;
+
+fn hold(held: &mut Held, place: Place, row: &MutationRow) {
+    for document in documents(row) {
+        held.entry(document).or_insert(place);
+    }
+}
+
+/// The documents of mutations that met a conflict and are not decided yet.
+async fn waiting(tx: &mut Tx, target: Target) -> Result<Held> {
+    let range = keys::all_waiting(target);
+    let rows = tx.scan(range, ScanLimit::entries(usize::MAX)).await?;
+    let mut held = Held::new();
+    for (key, _) in rows {
+        let place = keys::trailing_number(&key)
+            .ok_or_else(|| stored::damaged("a waiting key is too short"))?;
+        let place = Place::new(place);
+        hold(&mut held, place, &outbox::load_row(tx, target, place).await?);
+    }
+    Ok(held)
+}
+
 /// Whether an unsent mutation has to stay behind earlier ones of its documents.
 ///
-/// An erase names no base, so nothing would keep it from overtaking an earlier change that meets a conflict and is
-/// sent again: it waits until that is settled, and what comes after it waits, too.
-async fn must_wait(
-    tx: &mut Tx,
-    place: Place,
-    row: &MutationRow,
-    held: &BTreeSet<(CollectionId, DocumentId)>,
-) -> Result<bool> {
-    if !held.is_empty() && documents(row).any(|document| held.contains(&document)) {
+/// What stands on a mutation that met a conflict would meet one, too, and keep it from being decided. An erase names no
+/// base, so nothing would keep it from overtaking an earlier change that meets a conflict and is sent again.
+async fn must_wait(tx: &mut Tx, place: Place, row: &MutationRow, held: &Held) -> Result<bool> {
+    let is_held = |document| held.get(&document).is_some_and(|earlier| *earlier < place);
+    if !held.is_empty() && documents(row).any(is_held) {
         return Ok(true);
     }
     let erases = row

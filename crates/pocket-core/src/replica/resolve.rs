@@ -209,8 +209,11 @@ impl Resolution<'_> {
         let mut remotes = Vec::with_capacity(slots.len());
         let mut verdicts = Vec::with_capacity(slots.len());
         let mut rule = "";
-        for (change, slot) in entry.changes.iter().zip(&slots) {
+        for (change, slot) in entry.changes.iter_mut().zip(&slots) {
             let remote = self.remote_of(slot).await?;
+            if let Some(remote) = remote.as_ref().filter(|remote| is_restamped(change, remote)) {
+                change.base = Some(remote.version.rev);
+            }
             verdicts.push(match &remote {
                 Some(remote) if stands_on_other(change, slot, entry.place, remote) => {
                     self.ask(change, remote, &mut rule)?
@@ -551,6 +554,16 @@ pub(super) fn store_slot(tx: &mut Tx, slot: &Slot) -> Result<()> {
         tx.event(event);
     }
     Ok(())
+}
+
+/// Whether the server's version is the base of a change under a later revision: a corrected clock gave it one while
+/// the change was on its way.
+fn is_restamped(change: &PendingChange, remote: &RemoteVersion) -> bool {
+    let (Some(base), Some(base_body), Some(body)) = (change.base, &change.base_body, &remote.body)
+    else {
+        return false;
+    };
+    base.client == remote.version.rev.client && base_body == body
 }
 
 /// Whether a change was made on another version than the server's newest.

@@ -8,11 +8,11 @@ use super::{load_target, store_target};
 use crate::commit::Job;
 use crate::config::MAX_CLOCK_AHEAD_MS;
 use crate::journal::JournalKind;
-use crate::keys::{self, Target};
+use crate::keys::{self, BodyOf, Target};
 use crate::outbox::{self, Entry, Slot};
-use crate::stored::{self, MutationRow, Progress, ServerVersion, TargetRow};
+use crate::stored::{self, MutationRow, Progress, ServerVersion, Shadow, TargetRow};
 use crate::tx::Tx;
-use crate::{Hlc, MutationNumber, Outcome, Place, Result, Seq, Timestamp};
+use crate::{Body, Hlc, MutationNumber, Outcome, Place, Result, Revision, Seq, Timestamp};
 
 /// The code of a refusal that a corrected clock mends.
 const CLOCK: &str = "clock";
@@ -184,8 +184,8 @@ async fn applied(
 ) -> Result<Vec<Place>> {
     let target = resolution.target;
     let mut free = Vec::new();
-    for (index, change) in (0_u64..).zip(&row.changes) {
-        let seq = first.plus(index);
+    for (index, change) in (0_u32..).zip(&row.changes) {
+        let seq = first.plus(u64::from(index));
         let mut slot = Slot::load(resolution.tx, change.collection(), &change.id).await?;
         slot.forget_place(place);
         free.extend(overtake(resolution, &mut slot, place).await?);
@@ -209,15 +209,33 @@ async fn applied(
                 seq,
                 presence: change.kind.presence(),
             });
-            resolution
-                .tx
-                .delete(keys::shadow(target, slot.collection, &slot.id));
+            let shadow = keys::shadow(target, slot.collection, &slot.id);
+            if is_kept(resolution.tx, target, &slot, change.rev).await? {
+                resolution.tx.delete(shadow);
+            } else {
+                // The mutation goes, and with it the only copy of what the server has.
+                let body = keys::outbox_body(target, place, index, BodyOf::Local);
+                let body = resolution.tx.get(&body).await?.map(Body::from_trusted);
+                resolution.tx.put(shadow, &[&Shadow { body }.encode()]);
+            }
         }
         resolution.store_slot(&slot)?;
     }
     // It never met a conflict, so it waits for nothing.
     outbox::remove_row(resolution.tx, target, place, row);
     Ok(free)
+}
+
+/// Whether a version that the server has now is what readers see, or the base of the next pending change.
+async fn is_kept(tx: &mut Tx, target: Target, slot: &Slot, rev: Revision) -> Result<bool> {
+    let Some(next) = slot.pending().first() else {
+        return Ok(true);
+    };
+    let row = outbox::load_row(tx, target, *next).await?;
+    Ok(row.changes.iter().any(|change| {
+        let is_same = change.collection() == slot.collection && change.id == slot.id;
+        is_same && change.base == Some(rev) && change.has_base_body
+    }))
 }
 
 /// Takes a document out of earlier mutations that met a conflict: whoever made the later one, which took effect, had
