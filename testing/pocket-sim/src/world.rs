@@ -128,7 +128,8 @@ impl World {
     /// Adds a device.
     pub(crate) fn join(&mut self, shape: crate::swarm::ClientShape) -> usize {
         let index = self.clients.len();
-        let client = Client::new(self.seed, index, shape, &self.swarm);
+        let mut client = Client::new(self.seed, index, shape, &self.swarm);
+        (client.toggled, client.late_syncs) = (false, true);
         self.clients.push(client);
         self.net.add_client();
         index
