@@ -101,7 +101,11 @@ async fn waiting(tx: &mut Tx, target: Target) -> Result<Held> {
         let place = keys::trailing_number(&key)
             .ok_or_else(|| stored::damaged("a waiting key is too short"))?;
         let place = Place::new(place);
-        hold(&mut held, place, &outbox::load_row(tx, target, place).await?);
+        hold(
+            &mut held,
+            place,
+            &outbox::load_row(tx, target, place).await?,
+        );
     }
     Ok(held)
 }

@@ -285,7 +285,8 @@ fn merge(tx: &mut Tx, target: Target, mut entry: Entry, edits: &mut [Edit]) {
         if created_here && !matches!(fresh.kind, ChangeKind::Put(_)) {
             entry.changes.remove(at);
             edit.slot.forget_place(entry.place);
-            if matches!(fresh.kind, ChangeKind::Erase) {
+            // Behind an earlier erase or delete on its way, the document stays what that makes of it.
+            if matches!(fresh.kind, ChangeKind::Erase) && edit.slot.pending().is_empty() {
                 edit.slot.after = edit.slot.after.take().and_then(as_the_server_has_it);
             }
             continue;

@@ -199,8 +199,10 @@ async fn dump(storage: &MemoryStorage) -> String {
         .unwrap();
     entries
         .iter()
-        .map(|(key, value)| format!("{} {}\n", hex(key), hex(value)))
-        .collect()
+        .fold(String::new(), |mut text, (key, value)| {
+            writeln!(text, "{} {}", hex(key), hex(value)).unwrap();
+            text
+        })
 }
 
 #[tokio::test]

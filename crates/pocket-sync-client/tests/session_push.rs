@@ -507,3 +507,24 @@ async fn a_fetch_without_an_answer_ends_the_connection_and_is_made_again() {
     bench.say(records(&again, 5, &[record("a", 5)])).await;
     assert_eq!(bench.status(), Status::Idle);
 }
+
+/// Found by the simulator: a gap told before the missing push came, and overtaken by that push's outcomes, was taken for
+/// the word of a server that had lost them.
+#[tokio::test]
+async fn a_gap_that_was_overtaken_by_outcomes_is_no_sign_of_a_restored_server() {
+    let mut bench = with_documents(1, 2).await;
+    let pushes = bench.pushes();
+    bench.say(applied(&pushes[0], 1)).await;
+    assert_eq!(bench.state().await.confirmed, number(1));
+    bench
+        .say(Outcomes {
+            id: pushes[1].id,
+            first: number(2),
+            outcomes: Vec::new(),
+            gap: Some(number(1)),
+        })
+        .await;
+    bench.wait_for_timer().await;
+    assert_eq!(bench.the_push().first, number(2));
+    assert_ne!(bench.status(), Status::Error);
+}

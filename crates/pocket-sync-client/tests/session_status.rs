@@ -297,3 +297,19 @@ async fn a_timer_that_comes_too_early_is_set_again() {
     bench.event(Event::Timer).await;
     assert_eq!(bench.timer, deadline);
 }
+
+/// Found by the simulator: the server had read its head for the welcome before the call was made.
+#[tokio::test]
+async fn a_command_given_while_the_hello_is_on_its_way_asks_for_a_head_of_its_own() {
+    let mut bench = Bench::new().await;
+    bench.greet().await;
+    bench.command(1, Pass::Pull).await;
+    bench.say(welcome()).await;
+    assert!(bench.finished.is_empty());
+    let ping = bench.pings()[0];
+    let pull = bench.the_pull();
+    bench.say(pong(ping, 2)).await;
+    assert!(bench.finished.is_empty(), "place 2 is not here yet");
+    bench.say(page(&pull, 0, 2, 2, &[record("a", 2)])).await;
+    assert_eq!(bench.finished, [(1, Ok(()))]);
+}

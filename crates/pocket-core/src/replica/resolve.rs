@@ -211,7 +211,10 @@ impl Resolution<'_> {
         let mut rule = "";
         for (change, slot) in entry.changes.iter_mut().zip(&slots) {
             let remote = self.remote_of(slot).await?;
-            if let Some(remote) = remote.as_ref().filter(|remote| is_restamped(change, remote)) {
+            if let Some(remote) = remote
+                .as_ref()
+                .filter(|remote| is_restamped(change, remote))
+            {
                 change.base = Some(remote.version.rev);
             }
             verdicts.push(match &remote {
