@@ -5,7 +5,9 @@ use pocket_storage::ScanLimit;
 use crate::commit::Job;
 use crate::keys::{self, Target};
 use crate::outbox::{self, Edit, Slot};
-use crate::stored::{self, CollectionRow, Later, Presence, Progress, StoredDocument, TargetRow};
+use crate::stored::{
+    self, CollectionRow, DocumentHead, Later, Presence, Progress, StoredDocument, TargetRow,
+};
 use crate::tx::Tx;
 use crate::{ChangeKind, CollectionName, ConflictStrategy, DocumentId, Place, Result};
 
@@ -97,36 +99,70 @@ async fn enqueue_all(tx: &mut Tx, row: &CollectionRow) -> Result<()> {
         };
         range = range.after(last.clone());
         for (key, payload) in &entries {
-            let mut stored = StoredDocument::decode(payload)?;
-            let (Some(body), true) = (stored.body.clone(), stored.head.pending.is_empty()) else {
-                continue;
-            };
-            let server = stored.head.server;
-            if server.is_some_and(|server| server.rev == stored.head.rev) {
-                // Nobody has touched the server's version here, so there is nothing to tell it.
-                continue;
-            }
-            // What the server has now is read from the start; it decides whether the two differ.
-            stored.head.server = None;
+            let stored = StoredDocument::decode(payload)?;
             let id = keys::document_id(key)
                 .ok_or_else(|| stored::damaged("a document's key is too short"))?;
+            let id = DocumentId::new(id)?;
+            let Some(before) = known_version(tx, row, &id, &stored).await? else {
+                continue;
+            };
+            let kind = match &stored.body {
+                Some(body) => ChangeKind::Put(body.clone()),
+                // Deleted while a change of it was on its way.
+                None if before.is_live() => ChangeKind::Delete,
+                None => continue,
+            };
             let rev = stored.head.rev;
             let slot = Slot {
                 collection: row.id(),
-                id: DocumentId::new(id)?,
-                // Base none: nobody has seen this document yet.
-                before: None,
+                id,
+                before: Some(before).filter(StoredDocument::is_live),
                 after: Some(stored),
             };
-            let mut edit = Edit {
-                slot,
-                kind: ChangeKind::Put(body),
-                rev,
-            };
+            let mut edit = Edit { slot, kind, rev };
             outbox::enqueue(tx, std::slice::from_mut(&mut edit)).await?;
             edit.slot.store(tx);
         }
     }
+}
+
+/// The version of a document that its next change stands on: that of its last pending change, or the server's, or a
+/// tombstone where there is neither. None when the document is that version.
+async fn known_version(
+    tx: &mut Tx,
+    row: &CollectionRow,
+    id: &DocumentId,
+    stored: &StoredDocument,
+) -> Result<Option<StoredDocument>> {
+    let (rev, body, presence) = if let Some(place) = stored.head.pending.last() {
+        let entry = outbox::load(tx, Target::DEFAULT, *place).await?;
+        let changes = &mut entry.changes.into_iter();
+        let Some(change) = changes.find(|change| change.document() == (row.id(), id.clone()))
+        else {
+            return Err(stored::damaged("a pending place without its change"));
+        };
+        let body = change.kind.body().cloned();
+        let presence = if body.is_some() {
+            Presence::Live
+        } else {
+            Presence::Deleted
+        };
+        (Some(change.rev), body, presence)
+    } else if let Some(server) = stored.head.server {
+        // Its body is not kept; what others did to it since is read from the start.
+        (Some(server.rev), None, server.presence)
+    } else {
+        (None, None, Presence::Deleted)
+    };
+    if rev == Some(stored.head.rev) {
+        return Ok(None);
+    }
+    let head = DocumentHead {
+        rev: rev.unwrap_or(stored.head.rev),
+        presence,
+        ..stored.head.clone()
+    };
+    Ok(Some(StoredDocument { head, body }))
 }
 
 /// Sync was switched off: what was never sent is dropped from the outbox; what was sent is settled first.
@@ -154,10 +190,10 @@ async fn drop_unsent(tx: &mut Tx, collection: &CollectionRow) -> Result<()> {
             for change in &gone {
                 let mut slot = Slot::load(tx, change.collection, &change.id).await?;
                 slot.forget_place(entry.place);
-                // A local-only collection has no use for a tombstone.
-                slot.after = slot
-                    .after
-                    .filter(|document| document.head.presence == Presence::Live);
+                // A local-only collection has no use for a tombstone, but for what is still on its way.
+                slot.after = slot.after.filter(|document| {
+                    document.head.presence == Presence::Live || !document.head.pending.is_empty()
+                });
                 slot.store(tx);
             }
             entry.changes = kept;

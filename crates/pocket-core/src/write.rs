@@ -237,8 +237,9 @@ fn apply(tx: &mut Tx, row: &CollectionRow, mut slot: Slot, write: &Write) -> Res
         pending: old.map_or_else(Vec::new, |head| head.pending.clone()),
         later: Later,
     };
-    // Without sync nobody needs a tombstone.
-    slot.after = (row.sync || presence == Presence::Live).then(|| StoredDocument {
+    // Without sync nobody needs a tombstone, but for what was sent before sync was switched off.
+    let needed = row.sync || presence == Presence::Live || !head.pending.is_empty();
+    slot.after = needed.then(|| StoredDocument {
         head,
         body: kind.body().cloned(),
     });

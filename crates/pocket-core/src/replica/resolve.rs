@@ -441,9 +441,15 @@ impl Resolution<'_> {
         if !crate::mutants::active("pocket-mutant:loser-not-journaled") {
             self.note(&entry, &remotes, Winner::Remote, &loss);
         }
-        self.drop_entry(&entry);
+        let stays = self.keep_erases(&entry);
+        if !stays {
+            self.drop_entry(&entry);
+        }
         let mut next = Vec::new();
         for ((change, slot), remote) in entry.changes.iter().zip(&mut slots).zip(remotes) {
+            if stays && matches!(change.kind, ChangeKind::Erase) {
+                continue;
+            }
             let before = slot
                 .pending()
                 .iter()
@@ -492,6 +498,28 @@ impl Resolution<'_> {
             self.store_slot(slot)?;
         }
         Ok(next)
+    }
+
+    /// Erases in a mutation that loses stay in the outbox by themselves: nothing is left here to go back to, and an
+    /// erase beats every strategy. Says whether there are any beside what loses.
+    fn keep_erases(&mut self, entry: &Entry) -> bool {
+        let (erases, others): (Vec<_>, Vec<_>) = entry
+            .changes
+            .iter()
+            .cloned()
+            .partition(|change| matches!(change.kind, ChangeKind::Erase));
+        if erases.is_empty() || others.is_empty() {
+            return false;
+        }
+        let rest = Entry {
+            progress: Progress::Unsent,
+            changes: erases,
+            ..entry.clone()
+        };
+        self.tx.delete(keys::waiting(self.target, entry.place));
+        outbox::store(self.tx, self.target, &rest, entry.changes.len());
+        self.tx.outbox_grew();
+        true
     }
 
     /// The document becomes the server's version, or what the server is known to have.
