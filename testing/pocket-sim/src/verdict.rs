@@ -223,12 +223,16 @@ impl World {
                 }
             }
         }
-        // A create that was deleted before anybody heard of it leaves nothing to keep.
+        // A create that was deleted before it took effect anywhere leaves nothing to keep.
+        let versions = self.audit.history.values().flatten();
+        let heard = versions
+            .flat_map(|(_, version)| version.ids.iter().copied())
+            .collect();
         let unheard = self
             .audit
             .writes
             .iter()
-            .filter(|(id, write)| !write.kind.puts() && self.is_unheard(**id));
+            .filter(|(id, write)| !write.kind.puts() && self.is_unheard(**id, &heard));
         roots.extend(unheard.map(|(id, _)| *id));
         // Deletes in a collection whose sync was switched off are local affairs.
         let local = self.audit.writes.iter().filter(|(_, write)| {
@@ -237,26 +241,20 @@ impl World {
                 && self.clients[write.client].toggled
         });
         roots.extend(local.map(|(id, _)| *id));
+        // Two who delete the same want the same: the deletion of one stands for that of the other.
+        let deletes = self.audit.writes.iter().filter(|(_, write)| {
+            let mut versions = self
+                .audit
+                .history
+                .get(&write.document)
+                .into_iter()
+                .flatten();
+            !write.kind.puts() && versions.any(|(_, version)| !version.live)
+        });
+        roots.extend(deletes.map(|(id, _)| *id));
         let kept = self.audit.closure(roots);
         for (id, write) in &self.audit.writes {
             if write.state != State::Acknowledged || kept.contains(id) {
-                continue;
-            }
-            let gone = self
-                .audit
-                .current(&write.document)
-                .is_none_or(|(_, version)| !version.live);
-            // Two who delete the same want the same: the deletion of the other one stands for both.
-            let deleted = || {
-                let mut versions = self
-                    .audit
-                    .history
-                    .get(&write.document)
-                    .into_iter()
-                    .flatten();
-                versions.any(|(_, version)| !version.live)
-            };
-            if !write.kind.puts() && (gone || deleted()) {
                 continue;
             }
             return broken(
@@ -274,17 +272,14 @@ impl World {
         Ok(())
     }
 
-    /// Whether nothing of a delete and of what it deleted ever left its device.
-    fn is_unheard(&self, id: WriteId) -> bool {
+    /// Whether nothing of a delete and of what it deleted ever took effect on the server.
+    fn is_unheard(&self, id: WriteId, heard: &BTreeSet<WriteId>) -> bool {
         let Some(write) = self.audit.writes.get(&id) else {
             return false;
         };
         let own = |id: &WriteId| {
-            self.audit
-                .writes
-                .get(id)
-                .is_some_and(|other| other.client == write.client)
-                && !self.audit.sent.contains(id)
+            let other = self.audit.writes.get(id);
+            other.is_some_and(|other| other.client == write.client) && !heard.contains(id)
         };
         own(&id) && self.audit.made_of(id).iter().all(own)
     }
