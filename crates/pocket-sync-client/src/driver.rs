@@ -203,10 +203,6 @@ impl Driver {
         for effect in self.session.handle(self.now(), event) {
             self.carry_out(effect);
         }
-        // Before the store's turn: the server can work meanwhile.
-        if let Wire::Open(_, socket) = &mut self.wire {
-            socket.flush();
-        }
         if let Some(grown) = grown {
             // Only now: the status that follows from it is published.
             self.watched.outbox_seen.store(grown, Ordering::Release);

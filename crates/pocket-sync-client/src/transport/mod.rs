@@ -30,9 +30,6 @@ pub(crate) trait Connection: Send {
     /// Takes a frame to be sent. The session bounds how many there are.
     fn send(&mut self, frame: Bytes);
 
-    /// Sends at once what the socket takes without waiting; `poll` sends the rest.
-    fn flush(&mut self);
-
     /// Sends what there is, as far as the other side takes it, and says what comes in.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Incoming>;
 

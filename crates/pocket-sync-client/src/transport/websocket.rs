@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -72,7 +72,6 @@ pub(crate) async fn connect(
         stream,
         outgoing: VecDeque::new(),
         flushed: true,
-        broken: None,
     }))
 }
 
@@ -148,21 +147,9 @@ struct WebSocket {
     stream: Ws,
     outgoing: VecDeque<Bytes>,
     flushed: bool,
-    /// Why nothing more can be written.
-    broken: Option<String>,
 }
 
 impl WebSocket {
-    /// Writes as much as goes, and keeps what went wrong.
-    fn write(&mut self, context: &mut Context<'_>) {
-        if self.broken.is_some() {
-            return;
-        }
-        if let Poll::Ready(Err(error)) = self.poll_outgoing(context) {
-            self.broken = Some(error.to_string());
-        }
-    }
-
     fn poll_outgoing(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let mut stream = Pin::new(&mut self.stream);
         while !self.outgoing.is_empty() {
@@ -185,21 +172,22 @@ impl Connection for WebSocket {
         self.outgoing.push_back(frame);
     }
 
-    fn flush(&mut self) {
-        // Nobody need be woken: whoever waits polls before.
-        self.write(&mut Context::from_waker(Waker::noop()));
-    }
-
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Incoming> {
         // A failed write shows on the read side too, and there with the other side's reason.
-        self.write(context);
+        let broken = match self.poll_outgoing(context) {
+            Poll::Ready(Err(error)) => Some(error),
+            _ => None,
+        };
         loop {
             let message = match Pin::new(&mut self.stream).poll_next(context) {
                 Poll::Ready(Some(message)) => message,
-                Poll::Ready(None) => return Poll::Ready(lost(self.broken.take())),
+                Poll::Ready(None) => {
+                    return Poll::Ready(lost(broken.map(|error| error.to_string())));
+                }
                 Poll::Pending => {
-                    let broken = self.broken.take();
-                    return broken.map_or(Poll::Pending, |error| Poll::Ready(lost(Some(error))));
+                    return broken.map_or(Poll::Pending, |error| {
+                        Poll::Ready(lost(Some(error.to_string())))
+                    });
                 }
             };
             return Poll::Ready(match message {
