@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::history;
-use crate::mutants::MUTANTS;
+use crate::mutants::{MUTANTS, RARE};
 use crate::runner::{self, ENOUGH, Plan, Report};
 
 /// Seeds that broke a promise once; they are run before all others.
@@ -94,7 +94,7 @@ pub fn run() -> ExitCode {
             only,
         } => mutants(histories, seed, threads, only.as_deref()),
         Command::List => {
-            for name in MUTANTS {
+            for name in MUTANTS.iter().chain(RARE) {
                 println!("mutant {name}");
             }
             regressions()
@@ -215,8 +215,10 @@ fn mutants(histories: u64, seed: u64, threads: usize, only: Option<&str>) -> boo
     }
     silence_panics();
     let mut good = true;
+    let rare = only.map_or(&[][..], |_| RARE);
     for name in MUTANTS
         .iter()
+        .chain(rare)
         .filter(|name| only.is_none_or(|only| only == **name))
     {
         let plan = Plan {
