@@ -5,6 +5,7 @@ mod combiner;
 mod config;
 pub mod decide;
 mod doorbell;
+mod driver;
 pub mod engine;
 mod feed;
 mod http;

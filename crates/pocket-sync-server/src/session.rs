@@ -146,6 +146,18 @@ impl Session {
         }
     }
 
+    /// Whether an answer is being waited for that will lead to more being sent.
+    pub fn is_busy(&self) -> bool {
+        match &self.state {
+            State::Authenticating(_) | State::Attaching(_) => true,
+            State::Open(open) => {
+                let reading = open.pull.as_ref().is_some_and(Pulling::is_reading);
+                reading || !open.pushes.is_empty() || open.fetch.is_some()
+            }
+            State::Waiting { .. } | State::Over => false,
+        }
+    }
+
     /// Whether nothing can happen any more.
     pub fn is_over(&self) -> bool {
         matches!(self.state, State::Over)

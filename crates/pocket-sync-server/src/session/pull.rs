@@ -222,6 +222,11 @@ struct Own<'a> {
 }
 
 impl Pulling {
+    /// Whether a stretch of the feed is being read.
+    pub(super) fn is_reading(&self) -> bool {
+        self.reading.is_some()
+    }
+
     fn has_more(&self, head: Seq) -> bool {
         !self.answered || self.cursor < self.until.unwrap_or(head).min(head)
     }

@@ -16,6 +16,9 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use crate::driver::{Turn, Wire};
+use crate::session::Session;
+
 /// A connection that was sent so many bytes without taking them is not read from until it does.
 const UNSENT_BYTES: usize = 256 * 1024;
 /// The longest reason in a close frame.
@@ -23,19 +26,9 @@ const REASON_BYTES: usize = 123;
 /// Bytes of a client that is being closed which are read and thrown away at the most.
 const DISCARDED: u64 = 16 * 1024 * 1024;
 
-/// What came of the connection.
-pub(super) enum Turn {
-    /// A binary message.
-    Frame(Bytes),
-    /// Something that is none.
-    Bad { code: &'static str, message: String },
-    /// It is gone, or takes nothing any more.
-    Gone,
-}
-
 /// A socket and what waits to be sent on it.
-pub(super) struct Wire<S> {
-    socket: WebSocketStream<Meter<S>>,
+pub(super) struct Socket<S> {
+    stream: WebSocketStream<Meter<S>>,
     unsent: VecDeque<Bytes>,
     unsent_bytes: usize,
     /// Whether something was handed to the socket and not flushed.
@@ -45,32 +38,16 @@ pub(super) struct Wire<S> {
     stalled: Option<(Pin<Box<Sleep>>, u64)>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    pub(super) fn new(socket: WebSocketStream<Meter<S>>, patience: Duration) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket<S> {
+    pub(super) fn new(stream: WebSocketStream<Meter<S>>, patience: Duration) -> Self {
         Self {
-            socket,
+            stream,
             unsent: VecDeque::new(),
             unsent_bytes: 0,
             dirty: false,
             patience,
             stalled: None,
         }
-    }
-
-    /// Sends a message, as soon as the socket takes it.
-    pub(super) fn send(&mut self, frame: Bytes) {
-        self.unsent_bytes += frame.len();
-        self.unsent.push_back(frame);
-    }
-
-    /// Bytes received so far.
-    pub(super) fn received(&self) -> u64 {
-        self.socket.get_ref().received
-    }
-
-    /// Writes what waits, and reads the next message if one is wanted. Dropping the future loses nothing.
-    pub(super) async fn turn(&mut self, wants_frames: bool) -> Turn {
-        std::future::poll_fn(|context| self.poll_turn(context, wants_frames)).await
     }
 
     fn poll_turn(&mut self, context: &mut Context<'_>, wants_frames: bool) -> Poll<Turn> {
@@ -87,7 +64,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             return Poll::Pending;
         }
         loop {
-            let message = ready!(self.socket.poll_next_unpin(context));
+            let message = ready!(self.stream.poll_next_unpin(context));
             match message {
                 Some(Ok(Message::Binary(frame))) => return Poll::Ready(Turn::Frame(frame)),
                 Some(Ok(Message::Text(_))) => {
@@ -120,16 +97,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         while !self.unsent.is_empty() {
-            ready!(self.socket.poll_ready_unpin(context))?;
+            ready!(self.stream.poll_ready_unpin(context))?;
             // Ready, and nothing awaited since: the message cannot be lost between here and the socket.
             if let Some(frame) = self.unsent.pop_front() {
                 self.unsent_bytes -= frame.len();
                 self.dirty = true;
-                self.socket.start_send_unpin(Message::Binary(frame))?;
+                self.stream.start_send_unpin(Message::Binary(frame))?;
             }
         }
         if self.dirty {
-            ready!(self.socket.poll_flush_unpin(context))?;
+            ready!(self.stream.poll_flush_unpin(context))?;
             self.dirty = false;
         }
         Poll::Ready(Ok(()))
@@ -137,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Ready when the socket has taken nothing for too long. A slow one that takes a little gets more time.
     fn poll_stalled(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let sent = self.socket.get_ref().sent;
+        let sent = self.stream.get_ref().sent;
         let patience = self.patience;
         let (sleep, before) = self
             .stalled
@@ -152,8 +129,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Poll::Pending
     }
 
-    /// Sends what waits and a close frame, and gives the other side a moment to read both.
-    pub(super) async fn close(mut self, code: u16, reason: &str, patience: Duration) {
+    async fn discard(&mut self) {
+        // Nothing more comes from here: whoever waits for the end need not wait for our patience.
+        let stream = self.stream.get_mut();
+        let end = std::future::poll_fn(|context| Pin::new(&mut *stream).poll_shutdown(context));
+        if end.await.is_err() {
+            return;
+        }
+        let mut bytes = [0; 4_096];
+        let until = self.received() + DISCARDED;
+        while self.received() < until {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let stream = self.stream.get_mut();
+            let read = std::future::poll_fn(|context| {
+                Pin::new(&mut *stream).poll_read(context, &mut buffer)
+            })
+            .await;
+            if read.is_err() || buffer.filled().is_empty() {
+                return;
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire for Socket<S> {
+    fn send(&mut self, frame: Bytes) {
+        self.unsent_bytes += frame.len();
+        self.unsent.push_back(frame);
+    }
+
+    fn received(&self) -> u64 {
+        self.stream.get_ref().received
+    }
+
+    fn takes_news(&self) -> bool {
+        true
+    }
+
+    async fn turn(&mut self, session: &Session) -> Turn {
+        let wants_frames = session.wants_frames();
+        std::future::poll_fn(|context| self.poll_turn(context, wants_frames)).await
+    }
+
+    async fn close(mut self, code: u16, reason: &str, patience: Duration) {
         let goodbye = async {
             std::future::poll_fn(|context| self.poll_write(context)).await?;
             let fits = |end: &usize| *end <= REASON_BYTES && reason.is_char_boundary(*end);
@@ -162,12 +180,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 code: CloseCode::from(code),
                 reason: reason[..cut].into(),
             };
-            self.socket.send(Message::Close(Some(frame))).await?;
+            self.stream.send(Message::Close(Some(frame))).await?;
             // A socket closed with unread bytes in it may take back what was sent, so the rest is read first.
             let until = self.received() + DISCARDED;
             let mut answered = false;
             while self.received() < until
-                && let Some(message) = self.socket.next().await
+                && let Some(message) = self.stream.next().await
             {
                 answered |= message?.is_close();
             }
@@ -179,28 +197,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         ) {
             // What follows a broken frame cannot be understood, only thrown away.
             let _ = tokio::time::timeout(patience, self.discard()).await;
-        }
-    }
-
-    async fn discard(&mut self) {
-        // Nothing more comes from here: whoever waits for the end need not wait for our patience.
-        let stream = self.socket.get_mut();
-        let end = std::future::poll_fn(|context| Pin::new(&mut *stream).poll_shutdown(context));
-        if end.await.is_err() {
-            return;
-        }
-        let mut bytes = [0; 4_096];
-        let until = self.received() + DISCARDED;
-        while self.received() < until {
-            let mut buffer = ReadBuf::new(&mut bytes);
-            let stream = self.socket.get_mut();
-            let read = std::future::poll_fn(|context| {
-                Pin::new(&mut *stream).poll_read(context, &mut buffer)
-            })
-            .await;
-            if read.is_err() || buffer.filled().is_empty() {
-                return;
-            }
         }
     }
 }

@@ -1,0 +1,239 @@
+//! The tokio driver of a session: one loop with one `match`, whatever carries the frames.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use pocket_core::{ClientId, Seq};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, Sleep};
+
+use crate::server::{Hub, Inner};
+use crate::session::{Effect, Event, Moment, Now, Session};
+use crate::{Namespace, perform};
+
+/// How long a connection that was closed may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// What carries frames to a client and back.
+pub(crate) trait Wire: Send {
+    /// Sends a message, as soon as the client takes it.
+    fn send(&mut self, frame: Bytes);
+
+    /// A count that rises with every sign of life.
+    fn received(&self) -> u64;
+
+    /// Whether news should be read for the client now. Nothing is lost when it is not: they are read later.
+    fn takes_news(&self) -> bool;
+
+    /// Writes what waits, and reads the next message if one is wanted. Dropping the future loses nothing.
+    fn turn(&mut self, session: &Session) -> impl Future<Output = Turn> + Send;
+
+    /// Sends what waits and the code, and gives the client a moment to take both.
+    fn close(self, code: u16, reason: &str, patience: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// What came of the connection.
+pub(crate) enum Turn {
+    /// A message.
+    Frame(Bytes),
+    /// Something that is none.
+    Bad { code: &'static str, message: String },
+    /// It is gone, or takes nothing any more.
+    Gone,
+}
+
+/// Serves one connection from its opening to its end.
+pub(crate) async fn serve<W: Wire>(
+    server: Arc<Inner>,
+    session: Session,
+    wire: W,
+    token: Option<String>,
+) {
+    let (events, receiver) = mpsc::unbounded_channel();
+    let began = Instant::now();
+    let driver = Driver {
+        session,
+        connection: server.next_connection(),
+        began,
+        timer: Box::pin(tokio::time::sleep_until(began)),
+        heard: 0,
+        pending: FuturesUnordered::new(),
+        events,
+        joined: None,
+        head: None,
+        server,
+        wire,
+    };
+    driver.run(token, receiver).await;
+}
+
+struct Driver<W> {
+    server: Arc<Inner>,
+    wire: W,
+    session: Session,
+    connection: u64,
+    began: Instant,
+    timer: Pin<Box<Sleep>>,
+    /// The signs of life when the deadline was last looked at.
+    heard: u64,
+    /// Reads, fetches and handshake steps under way: at most a few, by the session's own bounds.
+    pending: FuturesUnordered<BoxFuture<'static, Event>>,
+    events: mpsc::UnboundedSender<Event>,
+    joined: Option<Joined>,
+    head: Option<watch::Receiver<Seq>>,
+}
+
+/// The namespace a connection has joined; it leaves when this is dropped, however the connection ended.
+struct Joined {
+    server: Arc<Inner>,
+    namespace: Namespace,
+    hub: Arc<Hub>,
+    client: ClientId,
+    connection: u64,
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        self.server
+            .unregister(&self.namespace, self.client, self.connection);
+    }
+}
+
+impl<W: Wire> Driver<W> {
+    async fn run(mut self, token: Option<String>, mut events: mpsc::UnboundedReceiver<Event>) {
+        let mut stop = self.server.stopping();
+        let mut stopping = false;
+        let mut next = Event::Opened { token };
+        loop {
+            let effects = self.session.handle(self.now(), next);
+            for effect in effects {
+                if let Effect::Close { code, reason } = effect {
+                    drop(self.joined);
+                    return self.wire.close(code, &reason, GOODBYE).await;
+                }
+                self.execute(effect).await;
+            }
+            if self.session.is_over() {
+                return;
+            }
+            next = tokio::select! {
+                // Answers first: outcomes go out before the doorbell lets the session read its own records.
+                biased;
+                Some(event) = events.recv() => event,
+                Some(event) = self.pending.next(), if !self.pending.is_empty() => event,
+                // Before frames: a pong must not tell a head that is older than what others were told already.
+                head = moved(&mut self.head), if self.wire.takes_news() => Event::HeadMoved(head),
+                turn = self.wire.turn(&self.session) => match turn {
+                    Turn::Frame(frame) => Event::Frame(frame),
+                    Turn::Bad { code, message } => Event::BadFrame { code, message },
+                    Turn::Gone => Event::Closed,
+                },
+                () = &mut self.timer => self.deadline(),
+                _ = stop.wait_for(|stop| *stop), if !stopping => {
+                    stopping = true;
+                    Event::Shutdown
+                }
+            };
+            if let Event::Attached(Ok(_)) = &next
+                && let Some(joined) = &self.joined
+            {
+                let Joined {
+                    namespace,
+                    client,
+                    connection,
+                    ..
+                } = joined;
+                self.server
+                    .register(namespace, *client, *connection, &self.events);
+            }
+        }
+    }
+
+    async fn execute(&mut self, effect: Effect) {
+        match effect {
+            Effect::Send(frame) => self.wire.send(frame),
+            Effect::Timer(moment) => {
+                let at = self.began + Duration::from_millis(moment.0);
+                self.timer.as_mut().reset(at);
+            }
+            Effect::Commit { ticket, push } => {
+                let Some(joined) = &self.joined else { return };
+                let events = self.events.clone();
+                let answer = Box::new(move |result| {
+                    // The connection may be gone; the outcome is recorded and will be repeated.
+                    let _ = events.send(Event::Committed { ticket, result });
+                });
+                joined.hub.combiner.push(push, answer).await;
+            }
+            other => {
+                if let Effect::Attach { namespace, request } = &other {
+                    let hub = self.server.hub(namespace);
+                    // Listening begins before the head of the welcome is read, so that no ring is missed.
+                    self.head = Some(hub.listen());
+                    self.joined = Some(Joined {
+                        server: Arc::clone(&self.server),
+                        namespace: namespace.clone(),
+                        hub,
+                        client: request.client,
+                        connection: self.connection,
+                    });
+                }
+                self.ask(other);
+            }
+        }
+    }
+
+    /// Lets the engine or the authenticator work, beside everything else.
+    fn ask(&self, effect: Effect) {
+        let server = Arc::clone(&self.server);
+        let namespace = self.joined.as_ref().map(|joined| joined.namespace.clone());
+        self.pending.push(Box::pin(async move {
+            let (engine, authenticator) = (&*server.engine, &*server.authenticator);
+            match perform(engine, authenticator, namespace.as_ref(), effect).await {
+                Ok(event) => event,
+                Err(effect) => {
+                    tracing::error!(?effect, "an effect that nobody executes");
+                    Event::Closed
+                }
+            }
+        }));
+    }
+
+    /// A deadline has passed; if bytes came since the last one, the client is merely slow.
+    fn deadline(&mut self) -> Event {
+        // Asked again at once if the session does not set another deadline.
+        self.timer
+            .as_mut()
+            .reset(Instant::now() + Duration::from_millis(1));
+        let heard = self.wire.received();
+        if heard == self.heard {
+            return Event::Timer;
+        }
+        self.heard = heard;
+        Event::Alive
+    }
+
+    fn now(&self) -> Now {
+        let moment = Moment(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX));
+        Now {
+            moment,
+            time: self.server.env.now(),
+        }
+    }
+}
+
+async fn moved(head: &mut Option<watch::Receiver<Seq>>) -> Seq {
+    if let Some(head) = head
+        && head.changed().await.is_ok()
+    {
+        return *head.borrow_and_update();
+    }
+    // Without a hub there is nothing to hear, and the hub lives as long as this connection.
+    std::future::pending().await
+}
