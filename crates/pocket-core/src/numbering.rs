@@ -71,6 +71,9 @@ pub(crate) async fn pin(
                 &[&stored::encode(&place)],
             );
             mutations.push(entry.to_mutation(tx, *last_number)?);
+            if crate::mutants::active("pocket-mutant:outbox-dropped-when-sent") {
+                outbox::drop_sent(tx, target, &entry).await?;
+            }
         }
         if limit.changes == 0 || limit.bytes == 0 {
             return Ok(mutations);
@@ -124,6 +127,9 @@ async fn must_wait(tx: &mut Tx, place: Place, row: &MutationRow, held: &Held) ->
         .iter()
         .filter(|change| change.kind == StoredKind::Erase);
     for change in erases {
+        if crate::mutants::active("pocket-mutant:erase-overtakes") {
+            break;
+        }
         let collection = CollectionId(change.collection);
         let document = outbox::load_document(tx, collection, &change.id).await?;
         if document.is_some_and(|document| document.head.pending.first() != Some(&place)) {
@@ -186,9 +192,14 @@ pub(crate) async fn resend(
     for (key, payload) in rows {
         let number = keys::trailing_number(&key)
             .ok_or_else(|| stored::damaged("a key of numbers is too short"))?;
-        let entry = outbox::load(tx, target, stored::decode(&payload)?).await?;
+        let mut entry = outbox::load(tx, target, stored::decode(&payload)?).await?;
         if !limit.take(&entry, mutations.is_empty()) {
             break;
+        }
+        if crate::mutants::active("pocket-mutant:resend-changes-content") {
+            for change in &mut entry.changes {
+                change.rev = tx.next_revision();
+            }
         }
         mutations.push(entry.to_mutation(tx, MutationNumber::new(number))?);
     }

@@ -447,6 +447,17 @@ pub(crate) fn remove_row(tx: &mut Tx, target: Target, place: Place, row: &Mutati
     tx.state().pending = tx.state().pending.saturating_sub(1);
 }
 
+/// A planted bug: a mutation leaves the outbox before its outcome is known.
+pub(crate) async fn drop_sent(tx: &mut Tx, target: Target, entry: &Entry) -> Result<()> {
+    for change in &entry.changes {
+        let mut slot = Slot::load(tx, change.collection, &change.id).await?;
+        slot.forget_place(entry.place);
+        slot.store(tx);
+    }
+    remove(tx, target, entry, entry.changes.len());
+    Ok(())
+}
+
 /// Removes a mutation that had `stored` changes.
 pub(crate) fn remove(tx: &mut Tx, target: Target, entry: &Entry, stored: usize) {
     tx.delete(keys::outbox(target, entry.place));

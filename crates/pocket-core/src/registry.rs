@@ -67,6 +67,13 @@ impl Registry {
             .ok_or_else(|| stored::damaged("a change names an unknown collection"))
     }
 
+    /// Whether a collection syncs. One that was deleted does until the server has heard of it.
+    pub(crate) fn syncs(&self, id: CollectionId) -> bool {
+        let name = self.0.names.get(&id);
+        name.and_then(|name| self.0.by_name.get(name))
+            .is_some_and(|row| row.sync)
+    }
+
     /// All that were not deleted, by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&CollectionName, &CollectionRow)> {
         self.0.by_name.iter().filter(|(_, row)| !row.dropped)

@@ -472,6 +472,31 @@ async fn a_refused_change_leaves_the_queue_and_later_edits_stay() {
     assert_eq!(world.pending().await, 1);
 }
 
+/// Sync of a collection was switched off while a change was on its way, the document was edited, and the change was
+/// refused: the edit, which was in no outbox, vanished with it.
+#[tokio::test]
+async fn an_edit_made_since_sync_was_switched_off_outlives_a_refused_change() {
+    let world = World::new().await;
+    world.insert("refused", 1).await;
+    world.insert("lost", 1).await;
+    world.pin().await;
+    let local = CollectionConfig::new("docs");
+    world.db.create_collection(local).await.unwrap();
+    for id in ["refused", "lost"] {
+        world.docs.update(id, &json!({"n": 2})).await.unwrap();
+    }
+    world
+        .settle(1, vec![rejected("validation"), conflict(1)])
+        .await;
+    let theirs = record("lost", 1, FUTURE, Some(r#"{"n":3}"#));
+    world.page(0, 1, vec![theirs]).await.unwrap();
+    for id in ["refused", "lost"] {
+        let kept = format!(r#"{{"_id":"{id}","n":2}}"#);
+        assert_eq!(world.json(id).await, Some(kept));
+    }
+    assert_eq!(world.pending().await, 0);
+}
+
 #[tokio::test]
 async fn an_answer_that_comes_after_a_newer_record_is_no_conflict() {
     let world = World::new().await;

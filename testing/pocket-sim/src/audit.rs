@@ -389,6 +389,12 @@ impl Audit {
             .map_or(0, |((_, seq), _)| *seq)
     }
 
+    /// Whether it is known what stands at each place behind `from` up to `to`.
+    pub(crate) fn knows(&self, namespace: usize, from: u64, to: u64) -> bool {
+        let range = (namespace, from + 1)..=(namespace, to.max(from));
+        to <= from || self.places.range(range).count() as u64 == to - from
+    }
+
     /// Every place up to the head is explained by one change of one mutation.
     pub(crate) fn check_places(&self, namespace: usize) -> Verdict {
         for seq in 1..=self.head(namespace) {

@@ -143,8 +143,11 @@ impl World {
         }
         // The feed has one entry per document, so what changed again further on may be skipped until then.
         let newest = self.audit.current(key);
+        let told = self
+            .audit
+            .knows(key.namespace, client.checkpoint, client.head);
         let covered = newest
-            .filter(|(seq, _)| *seq <= client.checkpoint)
+            .filter(|(seq, _)| *seq <= client.checkpoint && told)
             .map(|(seq, version)| (seq, version.live));
         let place = seen.and_then(|seen| self.audit.place_of(key, seen.rev));
         // What its own store has not heard to be applied is pending there, and shown in spite of anything newer.

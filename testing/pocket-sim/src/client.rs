@@ -60,6 +60,8 @@ pub(crate) struct Client {
     pub(crate) token_version: u64,
     /// How far its store said it has read.
     pub(crate) checkpoint: u64,
+    /// The greatest head that a page it stored told of.
+    pub(crate) head: u64,
     /// Up to which number it has stored outcomes.
     pub(crate) confirmed: u64,
     /// The newest place of each document it was seen to show.
@@ -152,6 +154,7 @@ impl Client {
             toggled: toggles,
             token_version: 0,
             checkpoint: 0,
+            head: 0,
             confirmed: 0,
             shown: BTreeMap::new(),
             operations_left: shape.operations,
@@ -471,7 +474,9 @@ impl World {
 
     fn store(&mut self, index: usize, request: StoreRequest) {
         if let StoreRequest::Apply(page) = &request {
-            let namespace = self.clients[index].shape.namespace;
+            let client = &mut self.clients[index];
+            let namespace = client.shape.namespace;
+            client.head = client.head.max(page.head.get());
             for record in &page.records {
                 let verdict = self.audit.served(namespace, record);
                 self.check(verdict);

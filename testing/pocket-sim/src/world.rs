@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::audit::{Audit, Violation};
+use crate::audit::{Audit, Violation, broken};
 use crate::client::{Client, ClientNews, Stage};
 use crate::clock::WorldClock;
 use crate::counts::Counts;
@@ -11,6 +11,9 @@ use crate::network::{Network, Parcel, Way};
 use crate::server::{Server, ServerNews};
 use crate::swarm::Swarm;
 use crate::trace::{Node, Trace};
+
+/// What happens in one history at the most; the longest good ones have a small part of it.
+const STEPS: u64 = 500_000;
 
 /// What can happen.
 #[derive(Debug)]
@@ -70,6 +73,8 @@ pub(crate) struct World {
     pub(crate) clock: WorldClock,
     queue: BTreeMap<(u64, u64), Happening>,
     last: u64,
+    /// How many of them happened.
+    steps: u64,
     pub(crate) swarm: Swarm,
     pub(crate) server: Server,
     pub(crate) clients: Vec<Client>,
@@ -97,6 +102,7 @@ impl World {
             queue: BTreeMap::new(),
             last: 0,
             server: Server::new(seed, &swarm),
+            steps: 0,
             net: Network::new(clients.len(), Dice::new(seed, Part::Network)),
             clients,
             audit: Audit::default(),
@@ -148,6 +154,11 @@ impl World {
         let ((time, sequence), happening) = entry.remove_entry();
         self.clock.set(time);
         self.trace.mix(&[time, sequence]);
+        self.steps += 1;
+        if self.steps > STEPS {
+            let verdict = broken("P4", format!("nodes keep each other busy: {STEPS} steps"));
+            self.check(verdict);
+        }
         self.happen(happening);
         true
     }

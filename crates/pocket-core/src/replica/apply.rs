@@ -231,6 +231,11 @@ impl ApplyJob {
         if server.is_some_and(|server| server.seq >= record.seq) {
             return Ok(None);
         }
+        if matches!(record.state, RecordState::Deleted)
+            && crate::mutants::active("pocket-mutant:tombstone-ignored")
+        {
+            return Ok(None);
+        }
         let seen = tx.state().seen.max(record.rev.hlc);
         tx.state().seen = seen;
         let clock = tx.state().clock.max(record.rev.hlc);

@@ -91,12 +91,14 @@ impl Replica {
     /// # Errors
     /// What the store says.
     pub async fn pin(&self, limit: PushLimit) -> Result<Vec<Mutation>> {
-        self.database
-            .submit_durably(PinJob {
-                target: self.target,
-                limit,
-            })
-            .await
+        let job = PinJob {
+            target: self.target,
+            limit,
+        };
+        if crate::mutants::active("pocket-mutant:number-given-without-durability") {
+            return self.database.submit(job).await;
+        }
+        self.database.submit_durably(job).await
     }
 
     /// The numbered mutations from `from` on whose outcome is unknown, as they were first sent.
@@ -132,14 +134,16 @@ impl Replica {
         outcomes: Vec<Outcome>,
         resolver: Arc<dyn Resolver>,
     ) -> Result<Settled> {
-        self.database
-            .submit_durably(settle::SettleJob {
-                target: self.target,
-                first,
-                outcomes,
-                resolver,
-            })
-            .await
+        let job = settle::SettleJob {
+            target: self.target,
+            first,
+            outcomes,
+            resolver,
+        };
+        if crate::mutants::active("pocket-mutant:relaxed-store-confirms") {
+            return self.database.submit(job).await;
+        }
+        self.database.submit_durably(job).await
     }
 
     /// Applies a page, the checkpoint that follows it and what it settles, in one commit.

@@ -134,10 +134,11 @@ impl Resolution<'_> {
             return Ok(Vec::new());
         }
         let mut entry = outbox::load(self.tx, self.target, place).await?;
+        let waits = !crate::mutants::active("pocket-mutant:conflict-resolved-before-outcome");
         match entry.progress {
-            Progress::Pinned(_) => return Ok(Vec::new()),
+            Progress::Pinned(_) if waits => return Ok(Vec::new()),
             Progress::Conflicted(until) if self.read_to < until => return Ok(Vec::new()),
-            Progress::Conflicted(_) | Progress::Unsent => {}
+            Progress::Pinned(_) | Progress::Conflicted(_) | Progress::Unsent => {}
         }
         let mut slots = Vec::with_capacity(entry.changes.len());
         for change in &entry.changes {
@@ -150,7 +151,10 @@ impl Resolution<'_> {
             }
             for other in slot.pending().to_vec() {
                 // One that is still on its way: its outcome comes first.
-                if other != place && outbox::load(self.tx, self.target, other).await?.is_pinned() {
+                if waits
+                    && other != place
+                    && outbox::load(self.tx, self.target, other).await?.is_pinned()
+                {
                     return Ok(Vec::new());
                 }
             }
@@ -241,8 +245,8 @@ impl Resolution<'_> {
             self.drop_entry(&entry);
             slot.forget_place(entry.place);
             let next = slot.pending().first().copied();
-            if next.is_none() {
-                self.adopt(&mut slot, remotes.pop().flatten());
+            if let (None, [change]) = (next, entry.changes.as_slice()) {
+                self.adopt(&mut slot, change.rev, remotes.pop().flatten());
             }
             self.store_slot(&slot)?;
             return Ok(next.into_iter().collect());
@@ -322,6 +326,7 @@ impl Resolution<'_> {
         remotes: Vec<Option<RemoteVersion>>,
         verdicts: Vec<Verdict>,
     ) -> Result<Vec<Place>> {
+        let mut halved = Vec::new();
         for (((change, slot), remote), verdict) in entry
             .changes
             .iter_mut()
@@ -330,6 +335,11 @@ impl Resolution<'_> {
             .zip(verdicts)
         {
             let Some(remote) = remote.filter(|_| verdict != Verdict::Current) else {
+                if crate::mutants::active("pocket-mutant:half-transaction-repushed") {
+                    halved.push(change.document());
+                    slot.forget_place(entry.place);
+                    self.store_slot(slot)?;
+                }
                 continue;
             };
             change.base = (remote.version.presence == Presence::Live).then_some(remote.version.rev);
@@ -343,15 +353,21 @@ impl Resolution<'_> {
                 let new = (change.rev, change.kind.body().cloned());
                 self.rebase_behind(entry.place, slot, &old, Some(new))
                     .await?;
-                if slot.pending().last() == Some(&entry.place) {
+                if slot.pending().last() == Some(&entry.place)
+                    && !self.is_the_devices(slot, old.rev)
+                {
                     rebase::show(slot, change);
                 }
             }
             self.store_slot(slot)?;
         }
+        let stored = entry.changes.len();
+        entry
+            .changes
+            .retain(|change| !halved.contains(&change.document()));
         entry.progress = Progress::Unsent;
         self.tx.delete(keys::waiting(self.target, entry.place));
-        outbox::store(self.tx, self.target, entry, entry.changes.len());
+        outbox::store(self.tx, self.target, entry, stored);
         self.tx.outbox_grew();
         self.requeue_behind(entry.place, &slots).await?;
         Ok(Vec::new())
@@ -464,7 +480,9 @@ impl Resolution<'_> {
                     .into_iter()
                     .find(|earlier| earlier.document() == change.document());
                 if let Some(earlier) = earlier {
-                    if slot.pending().last() == Some(&before) {
+                    if slot.pending().last() == Some(&before)
+                        && !self.is_the_devices(slot, change.rev)
+                    {
                         rebase::show(slot, &earlier);
                     }
                     let stand = earlier
@@ -474,7 +492,7 @@ impl Resolution<'_> {
                     self.rebase_behind(entry.place, slot, change, stand).await?;
                 }
             } else if slot.pending().is_empty() {
-                self.adopt(slot, remote);
+                self.adopt(slot, change.rev, remote);
             } else {
                 let deleted = remote
                     .as_ref()
@@ -522,15 +540,30 @@ impl Resolution<'_> {
         true
     }
 
-    /// The document becomes the server's version, or what the server is known to have.
-    pub(super) fn adopt(&mut self, slot: &mut Slot, remote: Option<RemoteVersion>) {
+    /// The document, of which `settled` was the last pending version, becomes what the server is known to have.
+    pub(super) fn adopt(
+        &mut self,
+        slot: &mut Slot,
+        settled: Revision,
+        remote: Option<RemoteVersion>,
+    ) {
         self.tx
             .delete(keys::shadow(self.target, slot.collection, &slot.id));
+        if self.is_the_devices(slot, settled) {
+            return;
+        }
         let resync = slot
             .after
             .as_ref()
             .map_or(0, |document| document.head.resync);
         slot.after = remote.map(|remote| server_document(remote.version, remote.body, resync));
+    }
+
+    /// Whether a document was written since sync of its collection was switched off, behind the pending version
+    /// `settled`: then no outcome of what is still on its way may touch it.
+    fn is_the_devices(&self, slot: &Slot, settled: Revision) -> bool {
+        let shown = slot.after.as_ref().map(|document| document.head.rev);
+        shown != Some(settled) && !self.tx.registry().syncs(slot.collection)
     }
 
     fn note(

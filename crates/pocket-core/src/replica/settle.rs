@@ -201,7 +201,7 @@ async fn applied(
             if slot.pending().is_empty() {
                 // Somebody was faster than the answer: theirs is the document, and no conflict.
                 let remote = resolution.remote_of(&slot).await?;
-                resolution.adopt(&mut slot, remote);
+                resolution.adopt(&mut slot, change.rev, remote);
             }
         } else if let Some(document) = &mut slot.after {
             document.head.server = Some(ServerVersion {

@@ -52,8 +52,10 @@ pub fn attach(
     if presented == known.presented {
         // None of the welcomes since arrived, or this hello is an old one that the network held up: then the client has
         // stored the token of a newer welcome and will present that.
-        outstanding.extend(known.outstanding);
-        outstanding.push(known.issued);
+        if !pocket_core::mutants::active("pocket-mutant:token-forgotten") {
+            outstanding.extend(known.outstanding);
+            outstanding.push(known.issued);
+        }
         let forgotten = outstanding.len().saturating_sub(OUTSTANDING);
         outstanding.drain(..forgotten);
     } else if !presented
