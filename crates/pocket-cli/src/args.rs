@@ -7,6 +7,8 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::failure::Failure;
+use crate::held::Held;
+use crate::output::Ends;
 
 /// Pocket, the local-first document database: its reference client and server in one program.
 #[derive(Debug, Parser)]
@@ -37,6 +39,18 @@ pub(crate) struct Global {
     /// Say more on stderr; twice for everything
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// What the command works on when another process has passed it on to this one.
+    #[arg(skip)]
+    pub(crate) held: Option<Held>,
+}
+
+impl Global {
+    /// Where the command's stdout and stderr are.
+    pub(crate) fn ends(&self) -> Ends {
+        self.held
+            .as_ref()
+            .map_or_else(Ends::default, |held| held.ends.clone())
+    }
 }
 
 /// A storage backend.
@@ -84,6 +98,9 @@ pub(crate) enum Command {
     /// Bring the database in step with a server
     Sync(SyncArgs),
     /// Print each change of a collection, local or remote, while it syncs
+    ///
+    /// Without --server it shows what other commands do on this device, and what a `sync --watch` receives that runs
+    /// on the same database.
     Watch(WatchArgs),
     /// Print what is pending, how far sync is, and what there is
     Status,
@@ -201,7 +218,7 @@ pub(crate) struct ExportArgs {
 pub(crate) struct ServerArgs {
     /// ws(s):// or http(s)://; `/sync` is added when there is no path
     #[arg(long, value_name = "URL")]
-    pub(crate) server: String,
+    pub(crate) server: Option<String>,
     /// Who this is
     #[arg(
         long,
@@ -248,6 +265,16 @@ pub(crate) struct SyncArgs {
     /// With `--once`: fail after so many seconds without getting on
     #[arg(long, value_name = "S", default_value = "30", value_parser = seconds)]
     pub(crate) timeout: std::time::Duration,
+}
+
+impl ServerArgs {
+    /// The server's address, where there must be one.
+    pub(crate) fn url(&self) -> Result<&str, Failure> {
+        let url = self.server.as_deref().filter(|url| !url.is_empty());
+        url.ok_or_else(|| {
+            Failure::usage("--server URL is missing: the address of a `pocket serve`, like ws://127.0.0.1:7700/sync")
+        })
+    }
 }
 
 fn seconds(text: &str) -> Result<std::time::Duration, String> {
@@ -298,11 +325,20 @@ pub(crate) fn read() -> Result<Arguments, u8> {
         }
         Failure::usage("a command is missing; `pocket --help` lists them")
     } else {
-        let text = error.render().to_string();
-        Failure::usage(text.strip_prefix("error: ").unwrap_or(&text).trim_end())
+        usage(&error)
     };
-    failure.tell(as_json);
+    failure.tell(&Ends::Process, as_json);
     Err(failure.status())
+}
+
+/// Reads a command line that another process has read before and passed on.
+pub(crate) fn parse(words: &[OsString]) -> Result<Arguments, Failure> {
+    Arguments::try_parse_from(words).map_err(|error| usage(&error))
+}
+
+fn usage(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    Failure::usage(text.strip_prefix("error: ").unwrap_or(&text).trim_end())
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ impl fmt::Display for Role {
 }
 
 /// A directory whose description was read or is to be written.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
     role: Role,
@@ -77,14 +77,7 @@ impl Directory {
         };
         let recorded = read_description(&text, &description)?;
         if recorded.0 != role {
-            return Err(Failure::new(
-                codes::OTHER_DIRECTORY,
-                format!(
-                    "{} belongs to a {}, and this command needs a {role}'s; name another directory with --db",
-                    path.display(),
-                    recorded.0
-                ),
-            ));
+            return Err(other_role(path, role, recorded.0));
         }
         if let Some(storage) = storage.filter(|storage| *storage != recorded.1) {
             return Err(Failure::new(
@@ -103,6 +96,21 @@ impl Directory {
             storage: recorded.1,
             described: true,
         })
+    }
+
+    /// The directory of a database that this process holds already, by the name that a command gave it.
+    pub(crate) fn held(path: &Path, role: Role, storage: StorageKind) -> Self {
+        Self {
+            path: path.to_owned(),
+            role,
+            storage,
+            described: true,
+        }
+    }
+
+    /// Why this cannot be what the command needs: it belongs to this role.
+    pub(crate) fn other_role(&self, role: Role) -> Failure {
+        other_role(&self.path, self.role, role)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -183,6 +191,16 @@ impl Directory {
         fs::rename(&unfinished, description)?;
         sync_directory(&self.path)
     }
+}
+
+fn other_role(path: &Path, needed: Role, found: Role) -> Failure {
+    Failure::new(
+        codes::OTHER_DIRECTORY,
+        format!(
+            "{} belongs to a {found}, and this command needs a {needed}'s; name another directory with --db",
+            path.display()
+        ),
+    )
 }
 
 fn read_description(text: &str, path: &Path) -> Result<(Role, StorageKind)> {

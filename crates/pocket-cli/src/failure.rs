@@ -9,6 +9,7 @@ use pocket_core::{Map, Value};
 use pocket_sync_client::SyncError;
 
 use crate::codes;
+use crate::output::Ends;
 
 /// What a command answers.
 pub(crate) type Result<T = (), E = Failure> = std::result::Result<T, E>;
@@ -76,11 +77,9 @@ impl Failure {
     }
 
     /// Says it on stderr, unless it was said already.
-    pub(crate) fn tell(&self, json: bool) {
-        use std::io::Write;
+    pub(crate) fn tell(&self, ends: &Ends, json: bool) {
         if !self.told {
-            // Whoever closed stderr does not want to hear it.
-            let _ = writeln!(io::stderr(), "{}", self.line(json));
+            ends.say(&self.line(json));
         }
     }
 

@@ -32,6 +32,11 @@ pub(crate) struct Source {
 impl Source {
     /// Opens a file; `-` is stdin. What cannot be read twice is copied to a temporary file first.
     pub(crate) fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, None)
+    }
+
+    /// The same, with the content from elsewhere: another process has opened the file.
+    pub(crate) fn open_with(path: &Path, content: Option<Box<dyn Read + Send>>) -> Result<Self> {
         let is_stdin = path.as_os_str() == "-";
         let name = if is_stdin {
             "stdin".to_owned()
@@ -39,7 +44,9 @@ impl Source {
             path.display().to_string()
         };
         let failed = |error: io::Error| Failure::io(format!("cannot read {name}"), &error);
-        let file = if is_stdin {
+        let file = if let Some(mut content) = content {
+            spool(&mut content).map_err(failed)?
+        } else if is_stdin {
             spool(&mut io::stdin().lock()).map_err(failed)?
         } else {
             let mut file = File::open(path).map_err(failed)?;
@@ -60,6 +67,14 @@ impl Source {
             bytes,
             read: Arc::default(),
         })
+    }
+
+    /// The file itself, at its start.
+    #[cfg(unix)]
+    pub(crate) fn into_file(mut self) -> Result<File> {
+        let start = self.file.rewind();
+        start.map_err(|error| Failure::io(format!("cannot read {}", self.name), &error))?;
+        Ok(self.file)
     }
 
     /// How many bytes the file has, as it lies there.

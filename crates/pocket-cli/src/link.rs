@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use pocket_core::{Database, codes as core_codes};
+use pocket_core::codes as core_codes;
 use pocket_sync_client::{Direction, SyncConfig, SyncEngine, SyncError, codes as sync_codes};
 
 use crate::args::{Global, ServerArgs, Way};
 use crate::failure::{Failure, Result};
-use crate::open;
+use crate::held::Holding;
+use crate::open::{self, Opened};
+use crate::output::Output;
 
 /// How long the end of a connection may take before it is cut.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -27,9 +29,10 @@ const HOPELESS: [&str; 8] = [
 /// An open database with an engine that was not started yet.
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(crate) database: Database,
+    pub(crate) database: Opened,
     pub(crate) engine: SyncEngine,
     pub(crate) server: String,
+    holding: Option<Holding>,
 }
 
 impl Link {
@@ -57,12 +60,23 @@ impl Link {
         Ok(Self {
             database,
             engine,
-            server: args.server.clone(),
+            server: args.url()?.to_owned(),
+            holding: None,
         })
+    }
+
+    /// The same for a command that stays: others reach the database through it.
+    pub(crate) async fn hold(global: &Global, args: &ServerArgs, out: &Output) -> Result<Self> {
+        let mut link = Self::open(global, args).await?;
+        link.holding = Some(open::hold(global, &link.database, out)?);
+        Ok(link)
     }
 
     /// Ends the engine and closes the database.
     pub(crate) async fn close(self) -> Result {
+        if let Some(holding) = self.holding {
+            holding.end().await;
+        }
         // The store's work always ends; a server that is silent may not.
         let _ = tokio::time::timeout(GOODBYE, self.engine.destroy()).await;
         Ok(self.database.close().await?)
@@ -70,7 +84,7 @@ impl Link {
 }
 
 fn config(global: &Global, args: &ServerArgs) -> Result<SyncConfig> {
-    let mut config = SyncConfig::new(&args.server)
+    let mut config = SyncConfig::new(args.url()?)
         .namespace(&args.namespace)
         .collections(&args.collection)
         .direction(match args.direction {
@@ -89,7 +103,7 @@ fn config(global: &Global, args: &ServerArgs) -> Result<SyncConfig> {
             sync_codes::PLAINTEXT_REFUSED,
             format!(
                 "the token would travel in plain text to {}; use wss://, or --insecure on a network you trust",
-                args.server
+                args.server.as_deref().unwrap_or_default()
             ),
         ),
         _ => Failure::from(error),

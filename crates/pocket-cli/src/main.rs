@@ -7,6 +7,7 @@ mod demo;
 mod directory;
 mod documents;
 mod failure;
+mod held;
 mod lines;
 mod link;
 mod open;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 
 use args::{Arguments, Command};
 use failure::{Failure, Result};
+use output::Ends;
 
 fn main() -> ExitCode {
     let arguments = match args::read() {
@@ -30,7 +32,7 @@ fn main() -> ExitCode {
     let status = match run(arguments) {
         Ok(()) => 0,
         Err(failure) => {
-            failure.tell(json);
+            failure.tell(&Ends::Process, json);
             failure.status()
         }
     };

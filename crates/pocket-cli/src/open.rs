@@ -1,5 +1,6 @@
 //! Opening the store of a directory, and the database in it.
 
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::{Arc, Once};
 use std::time::Duration;
@@ -15,7 +16,8 @@ use crate::args::{Global, StorageKind};
 use crate::codes;
 use crate::directory::{Directory, Role};
 use crate::failure::{Failure, Result};
-use crate::output::note;
+use crate::held::{Content, Holding};
+use crate::output::{Output, note};
 
 /// Where a device's database is unless `--db` says otherwise.
 const CLIENT_DIRECTORY: &str = "./pocket-data";
@@ -26,14 +28,39 @@ const CHECKING: &str = "the store is being checked before it opens; this takes a
 /// How long the opening of a store may take without a word.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// A database that is open, by this command or by the process that holds it.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    database: Database,
+    is_held: bool,
+}
+
+impl Opened {
+    /// Closes the database, if this command opened it.
+    pub(crate) async fn close(&self) -> Result<(), pocket_core::Error> {
+        if self.is_held {
+            return Ok(());
+        }
+        self.database.close().await
+    }
+}
+
+impl Deref for Opened {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        &self.database
+    }
+}
+
 /// Opens the device's database, made if it is missing.
-pub(crate) async fn database(global: &Global) -> Result<Database> {
+pub(crate) async fn database(global: &Global) -> Result<Opened> {
     let directory = client_directory(global)?;
-    open_database(directory, global.json).await
+    open_in(global, directory).await
 }
 
 /// Opens the device's database for reading what is there; a missing one is an error.
-pub(crate) async fn existing(global: &Global) -> Result<Database> {
+pub(crate) async fn existing(global: &Global) -> Result<Opened> {
     let directory = client_directory(global)?;
     if !directory.exists() {
         return Err(Failure::new(
@@ -45,7 +72,19 @@ pub(crate) async fn existing(global: &Global) -> Result<Database> {
             ),
         ));
     }
-    open_database(directory, global.json).await
+    open_in(global, directory).await
+}
+
+/// Lets other commands on the same directory reach the database for as long as this one has it open.
+pub(crate) fn hold(global: &Global, database: &Opened, out: &Output) -> Result<Holding> {
+    let directory = client_directory(global)?;
+    let content = Content::Client(database.database.clone());
+    Ok(Holding::begin(
+        directory.path(),
+        directory.storage(),
+        content,
+        out,
+    ))
 }
 
 /// The directory a device's command works on.
@@ -56,7 +95,21 @@ pub(crate) fn client_directory(global: &Global) -> Result<Directory> {
         ));
     }
     let path = global.db.as_deref().unwrap_or(Path::new(CLIENT_DIRECTORY));
+    if let Some(held) = &global.held {
+        return Ok(Directory::held(path, Role::Client, held.storage));
+    }
     Directory::at(path, Role::Client, global.storage)
+}
+
+/// Opens the database of a device's directory, or takes the one that this process holds.
+pub(crate) async fn open_in(global: &Global, directory: Directory) -> Result<Opened> {
+    let is_held = global.held.is_some();
+    let database = match global.held.as_ref().map(|held| &held.content) {
+        Some(Content::Client(database)) => database.clone(),
+        Some(Content::Server(_)) => return Err(directory.other_role(Role::Server)),
+        None => open_database(directory, global.json).await?,
+    };
+    Ok(Opened { database, is_held })
 }
 
 /// Opens the database of a device's directory.

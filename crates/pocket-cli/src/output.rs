@@ -1,24 +1,86 @@
 //! Data on stdout, one line each, and notes on stderr.
 
-use std::fmt::Display;
+use std::fmt::{Debug, Display};
 use std::io::{self, BufWriter, ErrorKind, Stdout, Write};
+use std::sync::Arc;
 
 use pocket_core::{Map, Value};
 
 use crate::failure::{Failure, Result};
 
+/// Another process whose command runs in this one, and which prints what it is sent.
+pub(crate) trait Remote: Debug + Send + Sync {
+    /// For its stdout.
+    fn write(&self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// A line for its stderr.
+    fn note(&self, line: &str);
+
+    /// How far a file is read: a label, the bytes there are and those that were read. `None` at the end.
+    fn progress(&self, shown: Option<(&str, u64, u64)>);
+}
+
+/// Where stdout and stderr of a command are.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Ends {
+    /// Those of this process.
+    #[default]
+    Process,
+    /// Those of the process that passed the command on.
+    Remote(Arc<dyn Remote>),
+}
+
+impl Ends {
+    /// Says a line on stderr.
+    pub(crate) fn say(&self, line: &str) {
+        match self {
+            // Whoever closed stderr does not want to hear it.
+            Self::Process => drop(writeln!(io::stderr(), "{line}")),
+            Self::Remote(remote) => remote.note(line),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Stdouts {
+    Process(Stdout),
+    Remote(Arc<dyn Remote>),
+}
+
+impl Write for Stdouts {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Process(stdout) => stdout.write(bytes),
+            Self::Remote(remote) => remote.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Process(stdout) => stdout.flush(),
+            Self::Remote(_) => Ok(()),
+        }
+    }
+}
+
 /// The way to stdout.
 #[derive(Debug)]
 pub(crate) struct Output {
     json: bool,
-    out: BufWriter<Stdout>,
+    out: BufWriter<Stdouts>,
+    ends: Ends,
 }
 
 impl Output {
-    pub(crate) fn new(json: bool) -> Self {
+    pub(crate) fn new(json: bool, ends: Ends) -> Self {
+        let out = match &ends {
+            Ends::Process => Stdouts::Process(io::stdout()),
+            Ends::Remote(remote) => Stdouts::Remote(remote.clone()),
+        };
         Self {
             json,
-            out: BufWriter::with_capacity(64 * 1024, io::stdout()),
+            out: BufWriter::with_capacity(64 * 1024, out),
+            ends,
         }
     }
 
@@ -47,19 +109,21 @@ impl Output {
 
     /// Says something on stderr that is no data.
     pub(crate) fn note(&self, text: impl Display) {
-        note(self.json, text);
+        self.ends.say(&noted(self.json, text));
     }
 }
 
-/// Says something on stderr that is no data.
+/// Says something on the stderr of this process that is no data.
 pub(crate) fn note(as_json: bool, text: impl Display) {
-    let line = if as_json {
+    Ends::Process.say(&noted(as_json, text));
+}
+
+fn noted(as_json: bool, text: impl Display) -> String {
+    if as_json {
         json(&object([("note", Value::from(text.to_string()))]))
     } else {
         text.to_string()
-    };
-    // Whoever closed stderr does not want to hear it.
-    let _ = writeln!(io::stderr(), "{line}");
+    }
 }
 
 /// An object of these fields.

@@ -7,6 +7,9 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pocket_sync_client::Snapshot;
 
+use crate::args::Global;
+use crate::output::{Ends, Remote};
+
 /// How often a bar is drawn anew.
 const REFRESH: Duration = Duration::from_millis(100);
 
@@ -15,21 +18,77 @@ pub(crate) async fn of_bytes<T>(
     label: &'static str,
     total: u64,
     read: Arc<AtomicU64>,
-    json: bool,
+    global: &Global,
     work: impl Future<Output = T>,
 ) -> T {
-    let bar = ProgressBar::with_draw_target(Some(total), target(json));
-    bar.set_style(style(
-        "{prefix:>10} {wide_bar} {bytes} of {total_bytes} {eta:>4}",
-    ));
-    bar.set_prefix(label);
-    let bar = Cleared(bar);
+    let mut shown = Shown::new(label, total, global);
     let mut work = std::pin::pin!(work);
     loop {
         tokio::select! {
             done = &mut work => return done,
-            () = tokio::time::sleep(REFRESH) => bar.0.set_position(read.load(Ordering::Relaxed)),
+            () = tokio::time::sleep(REFRESH) => shown.at(read.load(Ordering::Relaxed)),
         }
+    }
+}
+
+/// Where it is shown, until it is dropped.
+enum Shown {
+    Here(Bar),
+    There(Arc<dyn Remote>, &'static str, u64),
+    Nowhere,
+}
+
+impl Shown {
+    fn new(label: &'static str, total: u64, global: &Global) -> Self {
+        match global.ends() {
+            Ends::Remote(_) if global.json => Self::Nowhere,
+            Ends::Remote(remote) => Self::There(remote, label, total),
+            Ends::Process => Self::Here(Bar::of_bytes(label, total, global.json)),
+        }
+    }
+
+    fn at(&mut self, position: u64) {
+        match self {
+            Self::Here(bar) => bar.0.0.set_position(position),
+            Self::There(remote, label, total) => {
+                remote.progress(Some((label, *total, position)));
+            }
+            Self::Nowhere => {}
+        }
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        if let Self::There(remote, _, _) = self {
+            remote.progress(None);
+        }
+    }
+}
+
+/// A bar of bytes.
+#[derive(Debug)]
+pub(crate) struct Bar(Cleared);
+
+impl Bar {
+    pub(crate) fn of_bytes(label: &str, total: u64, json: bool) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(total), target(json));
+        bar.set_style(style(
+            "{prefix:>10} {wide_bar} {bytes} of {total_bytes} {eta:>4}",
+        ));
+        bar.set_prefix(label.to_owned());
+        Self(Cleared(bar))
+    }
+
+    /// The same bar for a file that another process reads.
+    #[cfg(unix)]
+    pub(crate) fn show(&self, label: &str, total: u64, position: u64) {
+        let Self(Cleared(bar)) = self;
+        if bar.prefix() != label {
+            bar.set_prefix(label.to_owned());
+        }
+        bar.set_length(total);
+        bar.set_position(position);
     }
 }
 

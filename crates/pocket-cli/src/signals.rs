@@ -16,6 +16,12 @@ const GRACE: Duration = Duration::from_millis(1_800);
 pub(crate) struct Stop(watch::Receiver<bool>);
 
 impl Stop {
+    /// Comes when this is true.
+    #[cfg(unix)]
+    pub(crate) fn when(receiver: watch::Receiver<bool>) -> Self {
+        Self(receiver)
+    }
+
     /// Waits for the first signal.
     pub(crate) async fn requested(&self) {
         let mut receiver = self.0.clone();

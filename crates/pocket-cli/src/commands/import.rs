@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::args::{Global, ImportArgs};
 use crate::failure::{Failure, Result};
+use crate::held::Held;
 use crate::lines::{Lines, Source};
 use crate::output::{Output, counted, object};
 use crate::{documents, open, progress};
@@ -29,7 +30,8 @@ const BATCHES_AHEAD: usize = 2;
 pub(super) async fn run(global: &Global, args: ImportArgs, out: &mut Output) -> Result {
     let began = Instant::now();
     let path = args.file.clone();
-    let source = blocking(move || Source::open(&path)).await?;
+    let content = global.held.as_ref().map(Held::input);
+    let source = blocking(move || Source::open_with(&path, content)).await?;
     let job = Arc::new(Job {
         source,
         without_meta: args.meta,
@@ -39,7 +41,7 @@ pub(super) async fn run(global: &Global, args: ImportArgs, out: &mut Output) -> 
     // A database is made only for a file that will be imported.
     let mut database = None;
     if directory.exists() {
-        database = Some(open::open_database(directory, global.json).await?);
+        database = Some(open::open_in(global, directory).await?);
     }
     let existing = match &database {
         Some(database) => open::collection(database, &args.collection)?,
@@ -49,9 +51,9 @@ pub(super) async fn run(global: &Global, args: ImportArgs, out: &mut Output) -> 
         existing: existing.as_ref().filter(|_| !args.upsert),
         allow_twice: args.upsert,
         keep_going: args.keep_going,
-        json: global.json,
+        global,
     };
-    let left_out = job.shown("checking", global.json, check.run(&job)).await?;
+    let left_out = job.shown("checking", global, check.run(&job)).await?;
     let database = match database {
         Some(database) => database,
         None => open::database(global).await?,
@@ -59,7 +61,7 @@ pub(super) async fn run(global: &Global, args: ImportArgs, out: &mut Output) -> 
     let collection = open::writable(&database, &args.collection, args.place.local_only).await?;
     let skipped = left_out.len() as u64;
     let storing = store(&job, left_out, &collection, args.upsert);
-    let imported = job.shown("importing", global.json, storing).await?;
+    let imported = job.shown("importing", global, storing).await?;
     database.close().await?;
     let seconds = began.elapsed().as_secs_f64();
     if out.is_json() {
@@ -105,9 +107,14 @@ struct Item {
 
 impl Job {
     /// Does `work`, which reads the file, and shows on a terminal how far it is.
-    async fn shown<T>(&self, label: &'static str, json: bool, work: impl Future<Output = T>) -> T {
+    async fn shown<T>(
+        &self,
+        label: &'static str,
+        global: &Global,
+        work: impl Future<Output = T>,
+    ) -> T {
         let (bytes, read) = (self.source.bytes(), self.source.read_so_far());
-        progress::of_bytes(label, bytes, read, json, work).await
+        progress::of_bytes(label, bytes, read, global, work).await
     }
 
     /// The next line that is not blank.
@@ -179,7 +186,7 @@ struct Check<'a> {
     existing: Option<&'a Collection<Value>>,
     allow_twice: bool,
     keep_going: bool,
-    json: bool,
+    global: &'a Global,
 }
 
 impl Check<'_> {
@@ -202,7 +209,7 @@ impl Check<'_> {
                 if !self.keep_going {
                     return Err(failure);
                 }
-                failure.tell(self.json);
+                failure.tell(&self.global.ends(), self.global.json);
                 bad.insert(line);
             }
         }

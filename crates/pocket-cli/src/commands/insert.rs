@@ -1,6 +1,6 @@
 //! `pocket insert`: new documents, from the command line or from stdin.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, BufReader, Read};
 
 use pocket_core::{Collection, DocumentId, Value};
 use tokio::sync::mpsc;
@@ -27,7 +27,7 @@ pub(super) async fn run(global: &Global, args: InsertArgs, out: &mut Output) -> 
     let database = open::database(global).await?;
     let collection = open::writable(&database, &args.collection, args.place.local_only).await?;
     if given.is_empty() {
-        from_stdin(&collection, out).await?;
+        from_stdin(global, &collection, out).await?;
     } else {
         let ids = collection.insert_many(&given).await?;
         print(&ids, out)?;
@@ -36,8 +36,12 @@ pub(super) async fn run(global: &Global, args: InsertArgs, out: &mut Output) -> 
 }
 
 /// Stores each line as it comes, many at once when they come faster than they can be stored.
-async fn from_stdin(collection: &Collection<Value>, out: &mut Output) -> Result {
-    let mut lines = stdin_lines();
+async fn from_stdin(global: &Global, collection: &Collection<Value>, out: &mut Output) -> Result {
+    let stdin: Box<dyn Read + Send> = match &global.held {
+        Some(held) => held.input(),
+        None => Box::new(io::stdin()),
+    };
+    let mut lines = lines(BufReader::new(stdin));
     let mut batch = Vec::new();
     let mut number = 0_u64;
     while lines.recv_many(&mut batch, WAITING_LINES).await > 0 {
@@ -77,11 +81,11 @@ fn document(line: &[u8]) -> Result<Option<Value>> {
     documents::parse(text).map(|map| Some(Value::Map(map)))
 }
 
-/// The lines of stdin, read by a thread of their own: waiting for one cannot be given up.
-fn stdin_lines() -> mpsc::Receiver<io::Result<Vec<u8>>> {
+/// The lines of the input, read by a thread of their own: waiting for one cannot be given up.
+fn lines(stdin: impl BufRead + Send + 'static) -> mpsc::Receiver<io::Result<Vec<u8>>> {
     let (sender, receiver) = mpsc::channel(WAITING_LINES);
     tokio::task::spawn_blocking(move || {
-        for line in io::stdin().lock().split(b'\n') {
+        for line in stdin.split(b'\n') {
             let failed = line.is_err();
             if sender.blocking_send(line).is_err() || failed {
                 return;

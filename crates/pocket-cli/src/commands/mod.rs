@@ -15,15 +15,55 @@ mod sync;
 mod update;
 mod watch;
 
+use std::fs::File;
+
 use crate::args::{Arguments, Command, Global};
 use crate::failure::{Failure, Result};
+use crate::held::{self, Peer};
+use crate::lines::Source;
+use crate::open;
 use crate::output::Output;
 use crate::signals::Stop;
 
-/// Runs a command until it is done, or until a signal ends it.
+/// Runs a command until it is done, or until a signal ends it: here, or in the process that holds its database.
 pub(crate) async fn run(arguments: Arguments, stop: Stop) -> Result {
+    if let Some((peer, file)) = holder(&arguments)? {
+        let left = left_undone(&arguments.command);
+        let endless = matches!(arguments.command, Command::Watch(_));
+        return tokio::select! {
+            result = peer.run(file) => result,
+            () = stop.requested() => if endless { Ok(()) } else { Err(Failure::interrupted(left)) },
+        };
+    }
+    run_here(arguments, stop).await
+}
+
+/// The process that holds the database of a command that can be passed on, and the file to read for it.
+fn holder(arguments: &Arguments) -> Result<Option<(Peer, Option<File>)>> {
     let Arguments { global, command } = arguments;
-    let mut out = Output::new(global.json);
+    if !held::is_passed_on(command) {
+        return Ok(None);
+    }
+    let directory = open::client_directory(global)?;
+    if !directory.exists() {
+        return Ok(None);
+    }
+    let Some(peer) = Peer::of(directory.path())? else {
+        return Ok(None);
+    };
+    let file = match command {
+        Command::Import(args) if args.file.as_os_str() != "-" => {
+            Some(Source::open(&args.file)?.into_file()?)
+        }
+        _ => None,
+    };
+    Ok(Some((peer, file)))
+}
+
+/// Runs a command in this process, for itself or for another one.
+pub(crate) async fn run_here(arguments: Arguments, stop: Stop) -> Result {
+    let Arguments { global, command } = arguments;
+    let mut out = Output::new(global.json, global.ends());
     match command {
         // What these do when a signal comes is a part of their work.
         Command::Serve(args) => serve::run(&global, args, &mut out, &stop).await,

@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use crate::args::{Global, ServeArgs, StorageKind};
 use crate::directory::{Directory, Role};
 use crate::failure::{Failure, Result};
+use crate::held::{Content, Holding};
 use crate::open;
 use crate::output::{Output, object};
 use crate::signals::Stop;
@@ -36,7 +37,7 @@ pub(super) async fn run(global: &Global, args: ServeArgs, out: &mut Output, stop
             args.listen
         )));
     }
-    let storage = storage(global, out).await?;
+    let (storage, held_in) = storage(global, out).await?;
     let listener = TcpListener::bind(&addresses[..])
         .await
         .map_err(|error| Failure::io(format!("cannot listen on {}", args.listen), &error))?;
@@ -48,6 +49,10 @@ pub(super) async fn run(global: &Global, args: ServeArgs, out: &mut Output, stop
     } else if exposed {
         out.note("this address speaks plain text; put a proxy with TLS in front of it");
     }
+    let holding = held_in.map(|directory| {
+        let content = Content::Server(storage.clone());
+        Holding::begin(directory.path(), directory.storage(), content, out)
+    });
     let url = format!("ws://{address}/sync");
     let listening = object([("listening", Value::from(url.as_str()))]);
     out.either(&listening, format_args!("listening on {url}"))?;
@@ -61,20 +66,22 @@ pub(super) async fn run(global: &Global, args: ServeArgs, out: &mut Output, stop
         }
     };
     server.serve(listener, shutdown).await;
+    if let Some(holding) = holding {
+        holding.end().await;
+    }
     Ok(storage.close().await?)
 }
 
-async fn storage(global: &Global, out: &Output) -> Result<Arc<dyn Storage>> {
+/// The store, and the directory it lies in.
+async fn storage(global: &Global, out: &Output) -> Result<(Arc<dyn Storage>, Option<Directory>)> {
     if global.storage == Some(StorageKind::Memory) {
         out.note("--storage memory: nothing is kept, everything ends with this process");
-        return Ok(Arc::new(MemoryStorage::new()));
+        return Ok((Arc::new(MemoryStorage::new()), None));
     }
     let path = global.db.as_deref().unwrap_or(Path::new(SERVER_DIRECTORY));
-    open::store(
-        Directory::at(path, Role::Server, global.storage)?,
-        global.json,
-    )
-    .await
+    let directory = Directory::at(path, Role::Server, global.storage)?;
+    let storage = open::store(directory.clone(), global.json).await?;
+    Ok((storage, Some(directory)))
 }
 
 /// What `--listen` names.

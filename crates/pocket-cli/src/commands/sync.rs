@@ -145,7 +145,7 @@ pub(super) async fn watch(
     stop: &Stop,
 ) -> Result {
     let link = tokio::select! {
-        link = Link::open(global, &args.server) => link?,
+        link = Link::hold(global, &args.server, out) => link?,
         () = stop.requested() => return Ok(()),
     };
     link.engine.start().await?;

@@ -1,28 +1,32 @@
 //! `pocket watch`: each change of a collection, while it syncs.
 
-use pocket_core::{ChangeEvent, ChangeItem, CollectionName, Map, Operation, Value};
+use pocket_core::{ChangeEvent, ChangeItem, CollectionName, Database, Map, Operation, Value};
+use pocket_sync_client::Snapshot;
 
 use super::sync::{self, Reports};
-use crate::args::{Global, WatchArgs};
+use crate::args::{Global, ServerArgs, WatchArgs};
 use crate::failure::{Failure, Result};
+use crate::held::Holding;
 use crate::link::Link;
+use crate::open::{self, Opened};
 use crate::output::{Output, json, object};
 use crate::signals::Stop;
 
 pub(super) async fn run(global: &Global, args: WatchArgs, out: &mut Output, stop: &Stop) -> Result {
     let name = CollectionName::new(&args.watched)?;
-    let link = tokio::select! {
-        link = Link::open(global, &args.server) => link?,
+    let watched = tokio::select! {
+        watched = Watched::open(global, &args.server, out) => watched?,
         () = stop.requested() => return Ok(()),
     };
-    let mut changes = link.database.changes();
-    link.engine.start().await?;
-    let mut reports = Reports::new(&link.engine);
+    let mut changes = watched.database().changes();
+    let mut reports = watched.start().await?;
     let result = loop {
         let printed = tokio::select! {
             () = stop.requested() => break Ok(()),
-            snapshot = reports.next() => {
-                out.note(sync::sentence(&link.server, &snapshot));
+            snapshot = next(reports.as_mut()) => {
+                if let Watched::Syncing(link) = &watched {
+                    out.note(sync::sentence(&link.server, &snapshot));
+                }
                 sync::check(&snapshot)
             }
             change = changes.next() => match change {
@@ -39,8 +43,69 @@ pub(super) async fn run(global: &Global, args: WatchArgs, out: &mut Output, stop
         }
     };
     drop(changes);
-    let closed = link.close().await;
+    let closed = watched.close().await;
     result.and(closed)
+}
+
+/// A database, and who writes to it.
+enum Watched {
+    /// This command's engine, and other commands.
+    Syncing(Box<Link>),
+    /// Other commands.
+    Alone(Opened, Holding),
+    /// The process that holds it.
+    Elsewhere(Opened),
+}
+
+impl Watched {
+    async fn open(global: &Global, server: &ServerArgs, out: &Output) -> Result<Self> {
+        if server.server.is_some() {
+            return Ok(Self::Syncing(Box::new(
+                Link::hold(global, server, out).await?,
+            )));
+        }
+        let database = open::database(global).await?;
+        if global.held.is_some() {
+            return Ok(Self::Elsewhere(database));
+        }
+        out.note("without --server: this shows what other commands do on this device");
+        let holding = open::hold(global, &database, out)?;
+        Ok(Self::Alone(database, holding))
+    }
+
+    fn database(&self) -> &Database {
+        match self {
+            Self::Syncing(link) => &link.database,
+            Self::Alone(database, _) | Self::Elsewhere(database) => database,
+        }
+    }
+
+    /// Starts the engine, if there is one.
+    async fn start(&self) -> Result<Option<Reports>> {
+        let Self::Syncing(link) = self else {
+            return Ok(None);
+        };
+        link.engine.start().await?;
+        Ok(Some(Reports::new(&link.engine)))
+    }
+
+    async fn close(self) -> Result {
+        match self {
+            Self::Syncing(link) => link.close().await,
+            Self::Alone(database, holding) => {
+                holding.end().await;
+                Ok(database.close().await?)
+            }
+            Self::Elsewhere(_) => Ok(()),
+        }
+    }
+}
+
+async fn next(reports: Option<&mut Reports>) -> Snapshot {
+    match reports {
+        Some(reports) => reports.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn print(event: &ChangeEvent, out: &mut Output) -> Result {

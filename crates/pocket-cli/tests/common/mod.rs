@@ -192,6 +192,11 @@ impl Running {
         self.out.recv_timeout(PATIENCE).expect("a line on stdout")
     }
 
+    /// The next line it prints, if one comes within a moment.
+    pub(crate) fn line_soon(&mut self) -> Option<String> {
+        self.out.recv_timeout(Duration::from_millis(200)).ok()
+    }
+
     /// The first line it prints from now on that contains this.
     #[track_caller]
     pub(crate) fn line_with(&mut self, part: &str) -> String {

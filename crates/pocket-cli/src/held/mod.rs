@@ -1,0 +1,141 @@
+//! A database that is held: by a `sync --watch`, a `watch` or a `serve` that runs.
+//!
+//! One process at a time has a database open. One that stays listens on a socket in the directory, for its owner
+//! only; another `pocket` on the same directory passes its command line on, and its input, and prints what comes
+//! back. The holder runs the very code that would have run there, on the database it has open, so output, exit
+//! status and error codes are the same, and whoever syncs or watches hears of each write.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pocket_core::Database;
+use pocket_core::storage::Storage;
+
+use crate::args::{Command, StorageKind};
+use crate::output::Ends;
+
+#[cfg(unix)]
+mod frame;
+#[cfg(unix)]
+mod holder;
+#[cfg(unix)]
+mod peer;
+#[cfg(unix)]
+mod socket;
+
+#[cfg(unix)]
+pub(crate) use holder::Holding;
+#[cfg(unix)]
+pub(crate) use peer::Peer;
+
+/// What is held.
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    /// A device's database.
+    Client(Database),
+    /// A server's store.
+    Server(#[expect(dead_code, reason = "no command reads it yet")] Arc<dyn Storage>),
+}
+
+/// What a command works with that was passed on to this process.
+#[derive(Clone)]
+pub(crate) struct Held {
+    pub(crate) content: Content,
+    pub(crate) storage: StorageKind,
+    pub(crate) ends: Ends,
+    input: Arc<Mutex<Option<Box<dyn Read + Send>>>>,
+}
+
+impl Held {
+    #[cfg(unix)]
+    fn new(
+        content: Content,
+        storage: StorageKind,
+        ends: Ends,
+        input: Box<dyn Read + Send>,
+    ) -> Self {
+        Self {
+            content,
+            storage,
+            ends,
+            input: Arc::new(Mutex::new(Some(input))),
+        }
+    }
+
+    /// What the peer reads; empty when it was taken before.
+    pub(crate) fn input(&self) -> Box<dyn Read + Send> {
+        let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+        input.take().unwrap_or_else(|| Box::new(io::empty()))
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held")
+            .field("content", &self.content)
+            .field("storage", &self.storage)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a command is passed on to the process that holds the database, if there is one.
+///
+/// Those that start an engine of their own, open another directory or change what the holder relies on are not;
+/// they are told who holds it.
+pub(crate) fn is_passed_on(command: &Command) -> bool {
+    match command {
+        Command::Insert(_)
+        | Command::Get(_)
+        | Command::Update(_)
+        | Command::Delete(_)
+        | Command::Find(_)
+        | Command::Count(_)
+        | Command::Import(_)
+        | Command::Export(_)
+        | Command::Status
+        | Command::Conflicts => true,
+        Command::Watch(watch) => watch.server.server.is_none(),
+        Command::Serve(_) | Command::Sync(_) | Command::Demo(_) => false,
+    }
+}
+
+#[cfg(not(unix))]
+mod elsewhere {
+    use std::path::Path;
+
+    use super::Content;
+    use crate::args::StorageKind;
+    use crate::failure::Result;
+    use crate::output::Output;
+    use crate::signals::Stop;
+
+    /// Without Unix sockets a held database is in use, and that is all.
+    #[derive(Debug)]
+    pub(crate) struct Holding;
+
+    impl Holding {
+        pub(crate) fn begin(_: &Path, _: StorageKind, _: Content, _: &Output) -> Self {
+            Self
+        }
+
+        pub(crate) async fn end(self) {}
+    }
+
+    /// The way to a holder, of which there is none.
+    #[derive(Debug)]
+    pub(crate) enum Peer {}
+
+    impl Peer {
+        pub(crate) fn of(_: &Path) -> Result<Option<Self>> {
+            Ok(None)
+        }
+
+        pub(crate) async fn run(self, _: Option<&Path>, _: &Stop) -> Option<Result> {
+            match self {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) use elsewhere::{Holding, Peer};

@@ -1,0 +1,219 @@
+//! The side that was started while another process has the database open.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use pocket_core::codes as core_codes;
+use tokio::sync::oneshot;
+
+use super::frame::{self, CHUNK};
+use super::socket;
+use crate::codes;
+use crate::failure::{Failure, Result};
+use crate::progress::Bar;
+
+/// How long the holder may take to answer the first time.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The way to the process that holds the database.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    stream: UnixStream,
+}
+
+impl Peer {
+    /// Connects to the holder of this directory, if there is one that listens.
+    pub(crate) fn of(directory: &Path) -> Result<Option<Self>> {
+        let Some(stream) = socket::connect(directory) else {
+            return Ok(None);
+        };
+        let silent = |what: &str| {
+            Failure::new(
+                core_codes::IN_USE,
+                format!(
+                    "{}: {what}; end it, or wait for its end",
+                    directory.display()
+                ),
+            )
+        };
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .map_err(|error| lost(&error))?;
+        match frame::read(&mut &stream) {
+            Ok((frame::HELLO, version)) if version.first() == Some(&frame::VERSION) => {}
+            Ok(_) => return Err(silent("the process that holds it is of another version")),
+            Err(error) if is_late(&error) => {
+                return Err(silent("the process that holds it does not answer"));
+            }
+            // It ended just now.
+            Err(_) => return Ok(None),
+        }
+        stream
+            .set_read_timeout(None)
+            .map_err(|error| lost(&error))?;
+        Ok(Some(Self { stream }))
+    }
+
+    /// Has the holder run this process's command line. `file` is read instead of stdin. Dropped, it ends the
+    /// command.
+    pub(crate) async fn run(self, file: Option<File>) -> Result {
+        let input = move || -> Box<dyn Read + Send> {
+            match file {
+                Some(file) => Box::new(file),
+                None => Box::new(io::stdin()),
+            }
+        };
+        let words = std::env::args_os().collect();
+        self.command(words, Box::new(input), Box::new(io::stdout()))
+            .await
+    }
+
+    /// Has the holder run a command line, with this input and a place for its output.
+    pub(crate) async fn command(
+        self,
+        words: Vec<std::ffi::OsString>,
+        input: Box<dyn FnOnce() -> Box<dyn Read + Send> + Send>,
+        out: Box<dyn Write + Send>,
+    ) -> Result {
+        let cut = Cut(self.stream.try_clone().map_err(|error| lost(&error))?);
+        let (answer, answered) = oneshot::channel();
+        let talk = move || {
+            let status = talk(self.stream, words, input, out);
+            // Nobody waits when a signal came.
+            let _ = answer.send(status);
+        };
+        std::thread::Builder::new()
+            .name("pocket-holder".to_owned())
+            .spawn(talk)
+            .map_err(|error| Failure::io("cannot start", &error))?;
+        let status = answered.await;
+        drop(cut);
+        match status {
+            Ok(Ok(0)) => Ok(()),
+            // It was told.
+            Ok(Ok(status)) => Err(Failure::silent(status)),
+            Ok(Err(error)) => Err(lost(&error)),
+            Err(_) => Err(lost(&ErrorKind::Other.into())),
+        }
+    }
+}
+
+/// Ends the conversation when it is dropped.
+struct Cut(UnixStream);
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        let _ = self.0.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+fn lost(error: &io::Error) -> Failure {
+    Failure::new(
+        codes::INTERRUPTED,
+        format!(
+            "the process that holds the database went away before the work was done ({error}); run it again"
+        ),
+    )
+}
+
+/// Says the command line and prints what comes back, up to the exit status.
+fn talk(
+    stream: UnixStream,
+    words: Vec<std::ffi::OsString>,
+    input: Box<dyn FnOnce() -> Box<dyn Read + Send> + Send>,
+    mut out: Box<dyn Write + Send>,
+) -> io::Result<u8> {
+    let to = Arc::new(Mutex::new(stream.try_clone()?));
+    for word in words {
+        send(&to, frame::WORD, &word.into_vec())?;
+    }
+    send(&to, frame::RUN, &[])?;
+    let mut input = Some(input);
+    let mut bar: Option<Bar> = None;
+    let mut deaf = false;
+    let mut from = stream;
+    loop {
+        match frame::read(&mut from)? {
+            (frame::OUT, bytes) => {
+                if !deaf && out.write_all(&bytes).and_then(|()| out.flush()).is_err() {
+                    // What that means is for the command to say.
+                    deaf = true;
+                    let to = to.clone();
+                    // Not here: input may be on its way that is not taken before this side reads on.
+                    std::thread::spawn(move || send(&to, frame::DEAF, &[]));
+                }
+            }
+            (frame::NOTE, line) => {
+                let mut line = line;
+                line.push(b'\n');
+                // Whoever closed stderr does not want to hear it.
+                let _ = io::stderr().write_all(&line);
+            }
+            (frame::WANT, _) => {
+                if let Some(input) = input.take() {
+                    let to = to.clone();
+                    // It may wait for a line that never comes; the end of the process is its end.
+                    std::thread::Builder::new()
+                        .name("pocket-input".to_owned())
+                        .spawn(move || pump(&to, input()))?;
+                }
+            }
+            (frame::PROGRESS, shown) => match progress(&shown) {
+                Some((label, total, position)) => {
+                    let bar = bar.get_or_insert_with(|| Bar::of_bytes(label, total, false));
+                    bar.show(label, total, position);
+                }
+                None => bar = None,
+            },
+            (frame::STATUS, status) => return Ok(status.first().copied().unwrap_or(1)),
+            _ => return Err(ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+fn send(to: &Mutex<UnixStream>, kind: u8, bytes: &[u8]) -> io::Result<()> {
+    let mut to = to.lock().unwrap_or_else(PoisonError::into_inner);
+    frame::write(&mut *to, kind, bytes)
+}
+
+fn progress(bytes: &[u8]) -> Option<(&str, u64, u64)> {
+    let (total, bytes) = bytes.split_first_chunk()?;
+    let (position, label) = bytes.split_first_chunk()?;
+    let label = std::str::from_utf8(label).ok()?;
+    Some((
+        label,
+        u64::from_le_bytes(*total),
+        u64::from_le_bytes(*position),
+    ))
+}
+
+/// Sends the whole input. A failure to send means that the command has ended.
+fn pump(to: &Mutex<UnixStream>, mut input: Box<dyn Read + Send>) {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let sent = match input.read(&mut buffer) {
+            Ok(0) => {
+                let _ = send(to, frame::END, &[]);
+                return;
+            }
+            Ok(read) => send(to, frame::INPUT, &buffer[..read]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => {
+                let _ = send(to, frame::BROKEN, error.to_string().as_bytes());
+                return;
+            }
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
