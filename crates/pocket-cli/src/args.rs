@@ -104,8 +104,8 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     /// Print what is pending, how far sync is, and what there is
     Status,
-    /// Print the journal of conflicts and refusals
-    Conflicts,
+    /// Print the journal of conflicts and refusals, explain an entry, or act on it
+    Conflicts(ConflictsArgs),
     /// Two devices, one server, a conflict and a killed server: watch nothing get lost
     Demo(DemoArgs),
 }
@@ -239,6 +239,22 @@ pub(crate) struct ServerArgs {
     /// Record a collection as local before anything is sent
     #[arg(long, value_name = "C")]
     pub(crate) local_only: Vec<String>,
+    /// Who wins a conflict, in collections that have no strategy of their own [default: last-write-wins]
+    #[arg(long, value_enum, value_name = "STRATEGY")]
+    pub(crate) strategy: Option<Strategy>,
+}
+
+/// Who wins a conflict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Strategy {
+    /// The later write
+    LastWriteWins,
+    /// The server's version
+    ServerWins,
+    /// The version of this device
+    ClientWins,
+    /// Both, field by field; the later write where both changed the same
+    Merge,
 }
 
 /// Which way changes flow.
@@ -292,6 +308,47 @@ pub(crate) struct WatchArgs {
     pub(crate) watched: String,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConflictsArgs {
+    #[command(subcommand)]
+    pub(crate) action: Option<ConflictsAction>,
+}
+
+/// What to do with the journal; `list` unless named.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConflictsAction {
+    /// Print the entries, the oldest first, with all versions in full
+    List(ConflictsListArgs),
+    /// Explain an entry: what met what, who decided, by which rule
+    Show {
+        /// The number of the entry, as `list` prints it
+        #[arg(value_name = "ID")]
+        entry: u64,
+    },
+    /// Write the version that lost again, as a new edit
+    Restore {
+        /// The number of the entry, as `list` prints it
+        #[arg(value_name = "ID")]
+        entry: u64,
+    },
+    /// Mark entries as looked at; both versions stay in the journal
+    Dismiss {
+        /// The numbers of the entries, as `list` prints them
+        #[arg(value_name = "ID", required = true)]
+        entries: Vec<u64>,
+    },
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct ConflictsListArgs {
+    /// Only entries that were neither restored nor dismissed
+    #[arg(long)]
+    pub(crate) open: bool,
+    /// Only entries with a document of this collection
+    #[arg(long, value_name = "C")]
+    pub(crate) collection: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use pocket_core::codes as core_codes;
+use pocket_core::{ConflictStrategy, codes as core_codes};
 use pocket_sync_client::{Direction, SyncConfig, SyncEngine, SyncError, codes as sync_codes};
 
-use crate::args::{Global, ServerArgs, Way};
+use crate::args::{Global, ServerArgs, Strategy, Way};
 use crate::failure::{Failure, Result};
 use crate::held::Holding;
 use crate::open::{self, Opened};
@@ -94,6 +94,14 @@ fn config(global: &Global, args: &ServerArgs) -> Result<SyncConfig> {
         })
         .max_retry_attempts(u32::MAX)
         .allow_plaintext(global.insecure);
+    if let Some(strategy) = args.strategy {
+        config = config.conflict_strategy(match strategy {
+            Strategy::LastWriteWins => ConflictStrategy::LastWriteWins,
+            Strategy::ServerWins => ConflictStrategy::ServerWins,
+            Strategy::ClientWins => ConflictStrategy::ClientWins,
+            Strategy::Merge => ConflictStrategy::Merge,
+        });
+    }
     // An empty variable means none.
     if let Some(token) = args.token.as_ref().filter(|token| !token.is_empty()) {
         config = config.auth_token(token);

@@ -121,6 +121,101 @@ fn a_conflict_is_in_the_journal_with_both_versions_and_its_winner() {
 }
 
 #[test]
+fn a_conflict_is_explained_restored_and_dismissed() {
+    let place = Place::new();
+    let (_server, url) = place.serve("server", &[]);
+    place.ok(&[
+        "insert",
+        "things",
+        r#"{"_id":"a","v":1}"#,
+        r#"{"_id":"b","v":1}"#,
+    ]);
+    place.ok(&["sync", "--server", &url, "--once"]);
+    place.ok_on("other", &["sync", "--server", &url, "--once"]);
+    for id in ["a", "b"] {
+        place.ok(&["update", "things", id, r#"{"v":2}"#]);
+        place.ok_on("other", &["update", "things", id, r#"{"v":3}"#]);
+    }
+    place.ok(&["sync", "--server", &url, "--once"]);
+    let sync = [
+        "sync",
+        "--server",
+        &url,
+        "--once",
+        "--strategy",
+        "server-wins",
+    ];
+    place.ok_on("other", &sync);
+    let why = place.ok_on("other", &["conflicts", "show", "1"]);
+    for part in [
+        "by the rule `server-wins`",
+        "base: {\"v\":1}",
+        "here: {\"v\":3}, changed v",
+    ] {
+        assert!(why.contains(part), "{part} in {why}");
+    }
+    let open = || place.ok_on("other", &["conflicts", "list", "--open", "--json"]);
+    assert_eq!(open().lines().count(), 2);
+    let restored = place.ok_on("other", &["conflicts", "restore", "1", "--json"]);
+    assert!(restored.contains(r#""state":"restored""#), "{restored}");
+    assert!(
+        restored.contains(r#""written":[{"_id":"a","v":3"#),
+        "{restored}"
+    );
+    place.ok_on("other", &["conflicts", "dismiss", "2"]);
+    assert_eq!(open(), "");
+    let outcome = place.run_on("other", &["conflicts", "dismiss", "1"]);
+    assert_eq!(outcome.status, 1);
+    assert!(
+        outcome.err.contains("error[journal-entry-closed]"),
+        "{outcome:?}"
+    );
+    let outcome = place.run_on("other", &["conflicts", "restore", "9"]);
+    assert!(
+        outcome.err.contains("error[journal-entry-not-found]"),
+        "{outcome:?}"
+    );
+    // What was restored travels like any other edit.
+    place.ok_on("other", &sync);
+    place.ok(&["sync", "--server", &url, "--once"]);
+    assert_eq!(
+        place.ok(&["get", "things", "a"]),
+        "{\"_id\":\"a\",\"v\":3}\n"
+    );
+    assert_eq!(
+        place.ok(&["get", "things", "b"]),
+        "{\"_id\":\"b\",\"v\":2}\n"
+    );
+}
+
+#[test]
+fn with_merge_both_devices_keep_what_each_has_changed() {
+    let place = Place::new();
+    let (_server, url) = place.serve("server", &[]);
+    place.ok(&[
+        "insert",
+        "things",
+        r#"{"_id":"a","x":1,"in":{"y":1,"z":1}}"#,
+    ]);
+    let sync = ["sync", "--server", &url, "--once", "--strategy", "merge"];
+    place.ok(&sync);
+    place.ok_on("other", &sync);
+    place.ok(&["update", "things", "a", r#"{"in":{"y":2,"z":1}}"#]);
+    place.ok_on(
+        "other",
+        &["update", "things", "a", r#"{"x":5,"in":{"y":1,"z":6}}"#],
+    );
+    place.ok(&sync);
+    place.ok_on("other", &sync);
+    place.ok(&sync);
+    let merged = "{\"_id\":\"a\",\"x\":5,\"in\":{\"y\":2,\"z\":6}}\n";
+    assert_eq!(place.ok(&["get", "things", "a"]), merged);
+    assert_eq!(place.ok_on("other", &["get", "things", "a"]), merged);
+    let text = place.ok_on("other", &["conflicts"]);
+    assert!(text.contains("both were merged (merge)"), "{text}");
+}
+
+#[test]
 fn once_gives_up_after_the_timeout_when_the_server_is_away_or_silent() {
     let place = Place::new();
     place.ok(&["insert", "things", "{}"]);

@@ -46,3 +46,11 @@ pub const OTHER_NAMESPACE: &str = "other-namespace";
 pub const OTHER_USER: &str = "other-user";
 /// A page does not start where the store stands.
 pub const STALE_PAGE: &str = "stale-page";
+/// There is no such entry in the journal.
+pub const JOURNAL_ENTRY_NOT_FOUND: &str = "journal-entry-not-found";
+/// The entry of the journal was restored already, or dismissed.
+pub const JOURNAL_ENTRY_CLOSED: &str = "journal-entry-closed";
+/// The entry of the journal has lost its bodies, since the document was erased.
+pub const JOURNAL_ENTRY_ERASED: &str = "journal-entry-erased";
+/// The application's rule for conflicts failed, panicked or took too long.
+pub const RESOLVER_FAILED: &str = "resolver-failed";

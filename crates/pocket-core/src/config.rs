@@ -34,6 +34,24 @@ pub enum ConflictStrategy {
     ServerWins,
     /// The local version.
     ClientWins,
+    /// Both: a three-way merge field by field, nested objects too. Where both changed the same field, or one deleted
+    /// the document, the later write wins.
+    Merge,
+    /// What a function of the application says. Without one, the later write wins.
+    Custom,
+}
+
+impl ConflictStrategy {
+    /// Its name: `last-write-wins`, `server-wins`, `client-wins`, `merge` or `custom`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LastWriteWins => "last-write-wins",
+            Self::ServerWins => "server-wins",
+            Self::ClientWins => "client-wins",
+            Self::Merge => "merge",
+            Self::Custom => "custom",
+        }
+    }
 }
 
 /// The settings of one collection, recorded in the database.

@@ -1,5 +1,8 @@
 //! The journal: every local change that met a conflict or was refused, whoever won, with all versions in full.
 
+mod act;
+mod explain;
+
 use pocket_storage::Direction;
 use serde::Serialize;
 
@@ -8,8 +11,11 @@ use crate::outbox::{Entry, PendingChange};
 use crate::stored::{self, ChangeRow, JournalRow, Later, Presence, ServerVersion, StoredKind};
 use crate::tx::Tx;
 use crate::{
-    Body, CollectionName, Database, DocumentId, Result, Revision, Seq, Timestamp, envelope,
+    Body, CollectionName, Database, DocumentId, Error, Result, Revision, Seq, Timestamp, codes,
+    envelope,
 };
+
+pub use explain::{DecidedBy, Explanation};
 
 /// Why an entry was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -33,6 +39,17 @@ pub enum Winner {
     Remote,
     /// Something made of both.
     Merged,
+}
+
+impl Winner {
+    /// As it is stored.
+    fn number(self) -> u8 {
+        match self {
+            Self::Local => 0,
+            Self::Remote => 1,
+            Self::Merged => 2,
+        }
+    }
 }
 
 /// What was done about an entry.
@@ -92,15 +109,64 @@ pub struct JournalEntry {
     pub winner: Winner,
     /// The rule that decided.
     pub rule: String,
-    /// The code of a refusal.
+    /// The code of a refusal, or of a rule of the application that failed.
     pub code: Option<String>,
-    /// What the server said of a refusal.
+    /// What the server said of a refusal, or the application of its decision.
     pub reason: Option<String>,
     /// What was done about it.
     pub state: JournalState,
 }
 
-/// Reads the journal of a database.
+/// Which entries of the journal are meant; all unless something is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JournalFilter {
+    /// Only those in this state.
+    pub state: Option<JournalState>,
+    /// Only those of this kind.
+    pub kind: Option<JournalKind>,
+    /// Only those with a document of this collection.
+    pub collection: Option<CollectionName>,
+}
+
+impl JournalFilter {
+    /// Those that nobody has looked after.
+    pub fn open() -> Self {
+        Self {
+            state: Some(JournalState::Open),
+            ..Self::default()
+        }
+    }
+
+    /// Only those of this kind.
+    #[must_use]
+    pub fn kind(mut self, kind: JournalKind) -> Self {
+        self.kind = Some(kind);
+        self
+    }
+
+    /// Only those with a document of this collection.
+    #[must_use]
+    pub fn collection(mut self, name: CollectionName) -> Self {
+        self.collection = Some(name);
+        self
+    }
+
+    fn fits(&self, entry: &JournalEntry) -> bool {
+        let of = |name: &CollectionName| {
+            let mut documents = entry.documents.iter();
+            documents.any(|document| document.collection == *name)
+        };
+        self.state.is_none_or(|state| state == entry.state)
+            && self.kind.is_none_or(|kind| kind == entry.kind)
+            && self.collection.as_ref().is_none_or(of)
+    }
+}
+
+/// Entries of the journal read at once while looking for some.
+const PAGE: usize = 256;
+
+/// The journal of a database: what conflicts and refusals left, to be looked at and acted upon.
 #[derive(Clone, Debug)]
 pub struct Journal {
     database: Database,
@@ -129,6 +195,39 @@ impl Journal {
             entries.push(self.entry(number, row).await?);
         }
         Ok(entries)
+    }
+
+    /// As [`list`](Self::list), with only the entries that `filter` lets through.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub async fn list_matching(
+        &self,
+        filter: &JournalFilter,
+        mut after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<JournalEntry>> {
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let entries = self.list(after, PAGE).await?;
+            let Some(last) = entries.last() else { break };
+            after = Some(last.number);
+            let fitting = entries.into_iter().filter(|entry| filter.fits(entry));
+            found.extend(fitting.take(limit - found.len()));
+        }
+        Ok(found)
+    }
+
+    /// One entry.
+    ///
+    /// # Errors
+    /// `journal-entry-not-found`, `corrupt`, and what the store says.
+    pub async fn get(&self, number: u64) -> Result<JournalEntry> {
+        let key = keys::journal(number);
+        let value = self.database.core().storage.get(&key).await?;
+        let value = value.ok_or_else(|| not_found(number))?;
+        let row = stored::decode(&envelope::open(&key, &value)?)?;
+        self.entry(number, row).await
     }
 
     async fn entry(&self, number: u64, row: JournalRow) -> Result<JournalEntry> {
@@ -211,6 +310,13 @@ impl Journal {
     }
 }
 
+fn not_found(number: u64) -> Error {
+    Error::new(
+        codes::JOURNAL_ENTRY_NOT_FOUND,
+        format!("the journal has no entry {number}; list it to see the numbers"),
+    )
+}
+
 /// The server's version of a document of an entry.
 #[derive(Clone, Debug)]
 pub(crate) struct RemoteVersion {
@@ -262,11 +368,7 @@ pub(crate) fn write(tx: &mut Tx, note: Note<'_>) -> u64 {
             .iter()
             .map(|remote| remote.as_ref().map(|remote| remote.version))
             .collect(),
-        winner: match note.winner {
-            Winner::Local => 0,
-            Winner::Remote => 1,
-            Winner::Merged => 2,
-        },
+        winner: note.winner.number(),
         rule: note.rule.to_owned(),
         code: note.code,
         reason: note.reason,

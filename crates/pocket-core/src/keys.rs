@@ -36,6 +36,7 @@ const OUTBOX: u8 = b'o';
 const OUTBOX_BODY: u8 = b'b';
 const NUMBER: u8 = b'n';
 const WAITING: u8 = b'w';
+const QUESTION: u8 = b'q';
 const SHADOW: u8 = b's';
 const TARGET: u8 = b't';
 const JOURNAL: u8 = b'j';
@@ -125,6 +126,16 @@ pub(crate) fn waiting(target: Target, place: Place) -> Vec<u8> {
 /// All waiting mutations, by place.
 pub(crate) fn all_waiting(target: Target) -> KeyRange {
     range_from(WAITING, target, 0)
+}
+
+/// `q` target place: a mutation that waits for what the application says to its conflict; it has a `w`, too.
+pub(crate) fn question(target: Target, place: Place) -> Vec<u8> {
+    numbered(QUESTION, target, place.get())
+}
+
+/// All mutations that wait for the application, by place.
+pub(crate) fn all_questions(target: Target) -> KeyRange {
+    range_from(QUESTION, target, 0)
 }
 
 /// The number at the end of a key of the outbox, of numbers or of the journal.

@@ -50,7 +50,8 @@ pub use ids::{
     MAX_ID_BYTES, MutationNumber, Place, Seq, SessionToken,
 };
 pub use journal::{
-    Journal, JournalDocument, JournalEntry, JournalKind, JournalState, JournalVersion, Winner,
+    DecidedBy, Explanation, Journal, JournalDocument, JournalEntry, JournalFilter, JournalKind,
+    JournalState, JournalVersion, Winner,
 };
 pub use keys::Target;
 pub use numbering::PushLimit;

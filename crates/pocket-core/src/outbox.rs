@@ -464,3 +464,9 @@ pub(crate) fn remove(tx: &mut Tx, target: Target, entry: &Entry, stored: usize) 
     delete_bodies(tx, target, entry.place, 0, stored.max(entry.changes.len()));
     tx.state().pending = tx.state().pending.saturating_sub(1);
 }
+
+/// A mutation waits for nothing any more: no record and no answer of the application.
+pub(crate) fn stop_waiting(tx: &mut Tx, target: Target, place: Place) {
+    tx.delete(keys::waiting(target, place));
+    tx.delete(keys::question(target, place));
+}

@@ -105,6 +105,14 @@ async fn each(tx: &mut Tx, writes: &[Write]) -> Result<Vec<Document>> {
     Ok(documents)
 }
 
+/// Writes as part of a job: several of them as one mutation.
+pub(crate) async fn together(tx: &mut Tx, writes: &[Write]) -> Result<Vec<Document>> {
+    match writes {
+        [_] => each(tx, writes).await,
+        _ => transaction(tx, writes, &[]).await,
+    }
+}
+
 async fn transaction(tx: &mut Tx, writes: &[Write], reads: &[Read]) -> Result<Vec<Document>> {
     for read in reads {
         let row = tx.registry().existing(&read.collection)?;

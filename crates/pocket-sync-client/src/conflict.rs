@@ -3,7 +3,7 @@
 use pocket_core::ConflictStrategy;
 use pocket_core::replica::{Conflict, Decision, Resolver};
 
-/// The built-in strategies: `last-write-wins`, `server-wins` and `client-wins`.
+/// The built-in strategies: `last-write-wins`, `server-wins`, `client-wins` and `merge`.
 ///
 /// A strategy this version does not know counts as `last-write-wins`, which ends the same everywhere.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,16 +27,8 @@ impl Resolver for Strategies {
         match strategy.unwrap_or(self.otherwise) {
             ConflictStrategy::ServerWins => (Decision::KeepRemote, "server-wins"),
             ConflictStrategy::ClientWins => (Decision::KeepLocal, "client-wins"),
-            _ => (last_write_wins(conflict), "last-write-wins"),
+            ConflictStrategy::Merge => (Decision::Merge, "merge"),
+            _ => (conflict.later(), "last-write-wins"),
         }
-    }
-}
-
-/// The greater revision wins: the later write by the hybrid clocks, the greater client id on a tie.
-pub fn last_write_wins(conflict: &Conflict) -> Decision {
-    if conflict.local.rev < conflict.remote.rev {
-        Decision::KeepRemote
-    } else {
-        Decision::KeepLocal
     }
 }

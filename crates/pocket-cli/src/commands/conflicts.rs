@@ -1,24 +1,46 @@
-//! `pocket conflicts`: the journal, with all versions in full.
+//! `pocket conflicts`: the journal, with all versions in full, and what is done about its entries.
 
 use pocket_core::{
-    JournalDocument, JournalEntry, JournalKind, JournalState, JournalVersion, Map, Value, Winner,
+    CollectionName, Document, Journal, JournalDocument, JournalEntry, JournalFilter, JournalKind,
+    JournalState, JournalVersion, Map, Value, Winner, codes as core_codes,
 };
 
-use crate::args::Global;
+use crate::args::{ConflictsAction, ConflictsArgs, ConflictsListArgs, Global};
 use crate::failure::Result;
 use crate::open;
-use crate::output::{Output, json, object};
+use crate::output::{Output, counted, json, object};
 
 /// Entries read at once.
 const PAGE: usize = 100;
 
-pub(super) async fn run(global: &Global, out: &mut Output) -> Result {
+pub(super) async fn run(global: &Global, args: ConflictsArgs, out: &mut Output) -> Result {
     let database = open::existing(global).await?;
     let journal = database.journal();
+    let list = || ConflictsAction::List(ConflictsListArgs::default());
+    let done = match args.action.unwrap_or_else(list) {
+        ConflictsAction::List(args) => print_all(&journal, &args, out).await,
+        ConflictsAction::Show { entry } => show(&journal, entry, out).await,
+        ConflictsAction::Restore { entry } => restore(&journal, entry, out).await,
+        ConflictsAction::Dismiss { entries } => dismiss(&journal, &entries, out).await,
+    };
+    let closed = database.close().await;
+    done?;
+    Ok(closed?)
+}
+
+async fn print_all(journal: &Journal, args: &ConflictsListArgs, out: &mut Output) -> Result {
+    let mut filter = if args.open {
+        JournalFilter::open()
+    } else {
+        JournalFilter::default()
+    };
+    if let Some(name) = &args.collection {
+        filter = filter.collection(CollectionName::new(name)?);
+    }
     let mut after = None;
     let mut count = 0_u64;
     loop {
-        let entries = journal.list(after, PAGE).await?;
+        let entries = journal.list_matching(&filter, after, PAGE).await?;
         let Some(last) = entries.last() else { break };
         after = Some(last.number);
         for entry in &entries {
@@ -33,9 +55,67 @@ pub(super) async fn run(global: &Global, out: &mut Output) -> Result {
         }
     }
     if count == 0 && !out.is_json() {
-        out.note("the journal is empty: no conflict and no refusal so far");
+        out.note(if filter == JournalFilter::default() {
+            "the journal is empty: no conflict and no refusal so far"
+        } else {
+            "the journal has no such entry"
+        });
     }
-    Ok(database.close().await?)
+    Ok(())
+}
+
+async fn show(journal: &Journal, number: u64, out: &mut Output) -> Result {
+    let explanation = journal.explain(number).await?;
+    if out.is_json() {
+        let mut object = report(&explanation.entry)?;
+        object.insert("explanation", explanation.to_string());
+        return out.line(json(&object));
+    }
+    out.line(explanation)
+}
+
+async fn restore(journal: &Journal, number: u64, out: &mut Output) -> Result {
+    let documents = journal.restore(number).await?;
+    let entry = journal.get(number).await?;
+    let written = |document: &Document| {
+        let mut map = document.to_map_with_meta()?;
+        let of = entry.documents.iter().find(|of| of.id == document.id);
+        map.insert("collection", of.map_or("", |of| of.collection.as_str()));
+        Ok::<_, pocket_core::Error>(Value::Map(map))
+    };
+    let documents = documents
+        .iter()
+        .map(written)
+        .collect::<std::result::Result<Vec<_>, _>>()?;
+    let text = format!(
+        "entry {number} is restored: {} written anew",
+        counted(documents.len() as u64, "document")
+    );
+    let mut object = report(&entry)?;
+    object.insert("written", Value::Array(documents));
+    out.either(&object, text)
+}
+
+/// All, or none if one of them is not there or not open.
+async fn dismiss(journal: &Journal, numbers: &[u64], out: &mut Output) -> Result {
+    for number in numbers {
+        let entry = journal.get(*number).await?;
+        if entry.state != JournalState::Open {
+            return Err(crate::failure::Failure::new(
+                core_codes::JOURNAL_ENTRY_CLOSED,
+                format!(
+                    "entry {number} of the journal is {} already; nothing was dismissed",
+                    state(entry.state)
+                ),
+            ));
+        }
+    }
+    for number in numbers {
+        journal.dismiss(*number).await?;
+        let object = report(&journal.get(*number).await?)?;
+        out.either(&object, format!("entry {number} is dismissed"))?;
+    }
+    Ok(())
 }
 
 fn report(entry: &JournalEntry) -> Result<Map> {
@@ -89,14 +169,17 @@ fn whole(document: &JournalDocument, version: &JournalVersion) -> Result<Option<
 }
 
 fn lines(entry: &JournalEntry) -> Result<Vec<String>> {
-    let outcome = match (&entry.code, entry.winner) {
-        (Some(code), _) => format!(
-            "refused: {code}, {}",
-            entry.reason.as_deref().unwrap_or("without a reason")
+    let reason = entry.reason.as_deref();
+    let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+    let outcome = match (entry.kind, entry.winner) {
+        (JournalKind::Refusal, _) => format!(
+            "refused: {}, {}",
+            entry.code.as_deref().unwrap_or("without a code"),
+            reason.unwrap_or("without a reason")
         ),
-        (None, Winner::Local) => format!("the local version won ({})", entry.rule),
-        (None, Winner::Remote) => format!("the server's version won ({})", entry.rule),
-        (None, _) => format!("both were merged ({})", entry.rule),
+        (_, Winner::Local) => format!("the local version won ({}{because})", entry.rule),
+        (_, Winner::Remote) => format!("the server's version won ({}{because})", entry.rule),
+        (_, _) => format!("both were merged ({}{because})", entry.rule),
     };
     let mut lines = vec![format!(
         "#{}  {}  {}  {outcome}  [{}]",

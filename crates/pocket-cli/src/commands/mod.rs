@@ -92,7 +92,7 @@ async fn finish(global: &Global, command: Command, out: &mut Output) -> Result {
         Command::Export(args) => export::run(global, args, out).await?,
         Command::Sync(args) => sync::once(global, args, out).await?,
         Command::Status => status::run(global, out).await?,
-        Command::Conflicts => conflicts::run(global, out).await?,
+        Command::Conflicts(args) => conflicts::run(global, args, out).await?,
         Command::Demo(args) => demo::run(global, args, out).await?,
         Command::Serve(_) | Command::Watch(_) => {}
     }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::resolve::{self, Resolution, Resolver};
+use super::conflict::Resolver;
+use super::resolve::{self, Resolution};
 use super::state::{ReplicaState, snapshot};
 use super::{load_target, store_target};
 use crate::commit::Job;
@@ -120,6 +121,8 @@ impl Job for ApplyJob {
                 row.checkpoint.seq
             },
             journaled: Vec::new(),
+            answers: Vec::new(),
+            questions: Vec::new(),
         };
         for place in met {
             resolution.try_resolve(place).await?;

@@ -3,6 +3,8 @@
 //! Each method is one atomic commit. Whoever drives a session calls them one at a time, in the session's order.
 
 mod apply;
+mod conflict;
+mod questions;
 mod rebase;
 mod resolve;
 mod settle;
@@ -20,7 +22,8 @@ use crate::tx::Tx;
 use crate::{CollectionName, Database, DocumentId, Mutation, MutationNumber, Outcome, Result};
 
 pub use apply::{Applied, IncomingPage, PageKind};
-pub use resolve::{Conflict, Decision, Resolver, Version};
+pub use conflict::{Answer, Conflict, Decision, Resolver, Ruling, Version};
+pub use questions::Resolved;
 pub use settle::Settled;
 pub use state::{Attachment, Checkpoint, Joining, ReplicaState, Scope};
 
@@ -144,6 +147,27 @@ impl Replica {
             return self.database.submit(job).await;
         }
         self.database.submit_durably(job).await
+    }
+
+    /// Settles the conflicts that `answers` are about, as far as nothing moved since they were asked, and tells at most
+    /// `limit` of those that still wait for an answer.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn resolve(
+        &self,
+        answers: Vec<Answer>,
+        limit: usize,
+        resolver: Arc<dyn Resolver>,
+    ) -> Result<Resolved> {
+        self.database
+            .submit_durably(questions::ResolveJob {
+                target: self.target,
+                answers,
+                limit,
+                resolver,
+            })
+            .await
     }
 
     /// Applies a page, the checkpoint that follows it and what it settles, in one commit.

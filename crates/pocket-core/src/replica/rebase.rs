@@ -63,7 +63,7 @@ impl Resolution<'_> {
                 show(slot, change);
             }
             entry.progress = Progress::Unsent;
-            self.tx.delete(keys::waiting(self.target, behind));
+            outbox::stop_waiting(self.tx, self.target, behind);
             outbox::store(self.tx, self.target, &entry, entry.changes.len());
         }
         self.tx.outbox_grew();

@@ -4,73 +4,22 @@
 //! an unsent mutation again, on the server's versions; if one resolves to the server's, the whole loses. Either way
 //! the journal keeps all versions.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pocket_storage::{MaybeSend, MaybeSync};
-
+use super::conflict::{self, Answer, CUSTOM, Conflict, Decision, Resolver, Ruling, Version};
 use super::rebase;
 use crate::journal::{self, JournalKind, Note, RemoteVersion, Winner};
 use crate::keys::{self, Target};
 use crate::outbox::{self, Entry, PendingChange, Slot};
 use crate::stored::{
-    DocumentHead, Later, Presence, Progress, ServerVersion, Shadow, StoredDocument,
+    self, DocumentHead, Later, Presence, Progress, ServerVersion, Shadow, StoredDocument,
 };
 use crate::tx::Tx;
 use crate::{
-    Body, ChangeEvent, ChangeKind, CollectionName, ConflictStrategy, Document, DocumentId, Place,
-    Result, Revision, Seq, Timestamp,
+    Body, ChangeEvent, ChangeKind, Document, Place, Result, Revision, Seq, check_body, codes,
 };
-
-/// One version of a document in a conflict.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Version {
-    /// Which version.
-    pub rev: Revision,
-    /// Its body; none of a tombstone.
-    pub body: Option<Body>,
-}
-
-/// A local change and the server's version of the same document.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Conflict {
-    /// The document's collection.
-    pub collection: CollectionName,
-    /// The document.
-    pub document_id: DocumentId,
-    /// What was written here.
-    pub local: Version,
-    /// What the server has.
-    pub remote: Version,
-    /// What the local change was made on; none for a create.
-    pub base: Option<Version>,
-    /// When the two met.
-    pub timestamp: Timestamp,
-}
-
-/// What is to stand.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Decision {
-    /// The local version: it is sent again, on the server's.
-    KeepLocal,
-    /// The server's version.
-    KeepRemote,
-    /// This; none deletes the document.
-    Write(Option<Body>),
-}
-
-/// Decides conflicts: a pure function, called inside a commit.
-pub trait Resolver: MaybeSend + MaybeSync + 'static {
-    /// What stands, and the name of the rule that decided. `strategy` is that of the collection, if it has one.
-    fn resolve(
-        &self,
-        conflict: &Conflict,
-        strategy: Option<ConflictStrategy>,
-    ) -> (Decision, &'static str);
-}
 
 /// Why a mutation leaves the outbox without effect.
 pub(super) struct Loss<'a> {
@@ -81,12 +30,38 @@ pub(super) struct Loss<'a> {
 }
 
 impl<'a> Loss<'a> {
-    fn conflict(rule: &'a str) -> Self {
+    fn conflict(by: &'a Rule) -> Self {
         Self {
             kind: JournalKind::Conflict,
-            rule,
-            code: None,
-            reason: None,
+            rule: &by.name,
+            code: by.failed.then(|| codes::RESOLVER_FAILED.to_owned()),
+            reason: by.reason.clone(),
+        }
+    }
+}
+
+/// Which rule decided, and why.
+#[derive(Clone, Debug, Default)]
+struct Rule {
+    name: Cow<'static, str>,
+    reason: Option<String>,
+    /// It has no answer, so the server's version stands.
+    failed: bool,
+}
+
+impl Rule {
+    fn named(name: &'static str) -> Self {
+        Self {
+            name: Cow::Borrowed(name),
+            ..Self::default()
+        }
+    }
+
+    fn failed(reason: String) -> Self {
+        Self {
+            name: Cow::Borrowed(codes::RESOLVER_FAILED),
+            reason: Some(reason),
+            failed: true,
         }
     }
 }
@@ -100,6 +75,8 @@ enum Verdict {
     Same,
     /// The two differ, and the strategy said this.
     Decided(Decision),
+    /// The two differ, and only the application can say what stands.
+    Open,
 }
 
 /// Resolves mutations inside one commit.
@@ -111,6 +88,10 @@ pub(super) struct Resolution<'a> {
     pub(super) read_to: Seq,
     /// Entries that were written into the journal.
     pub(super) journaled: Vec<u64>,
+    /// What the application said to conflicts that waited for it.
+    pub(super) answers: Vec<Answer>,
+    /// Conflicts that only the application can decide.
+    pub(super) questions: Vec<Conflict>,
 }
 
 impl Resolution<'_> {
@@ -137,7 +118,13 @@ impl Resolution<'_> {
         let waits = !crate::mutants::active("pocket-mutant:conflict-resolved-before-outcome");
         match entry.progress {
             Progress::Pinned(_) if waits => return Ok(Vec::new()),
-            Progress::Conflicted(until) if self.read_to < until => return Ok(Vec::new()),
+            Progress::Conflicted(until) if self.read_to < until => {
+                // One that waits for the application has its records, however they came.
+                let question = keys::question(self.target, place);
+                if self.tx.get(&question).await?.is_none() {
+                    return Ok(Vec::new());
+                }
+            }
             Progress::Pinned(_) | Progress::Conflicted(_) | Progress::Unsent => {}
         }
         let mut slots = Vec::with_capacity(entry.changes.len());
@@ -192,7 +179,7 @@ impl Resolution<'_> {
         }
         for mut later in chain {
             slot.forget_place(later.place);
-            self.tx.delete(keys::waiting(self.target, later.place));
+            outbox::stop_waiting(self.tx, self.target, later.place);
             outbox::remove(self.tx, self.target, &later, later.changes.len());
             if let Some(last) = later.changes.pop() {
                 change.kind = last.kind;
@@ -212,7 +199,8 @@ impl Resolution<'_> {
     ) -> Result<Vec<Place>> {
         let mut remotes = Vec::with_capacity(slots.len());
         let mut verdicts = Vec::with_capacity(slots.len());
-        let mut rule = "";
+        let mut rule = Rule::default();
+        let mut questions = Vec::new();
         for (change, slot) in entry.changes.iter_mut().zip(&slots) {
             let remote = self.remote_of(slot).await?;
             if let Some(remote) = remote
@@ -223,7 +211,14 @@ impl Resolution<'_> {
             }
             verdicts.push(match &remote {
                 Some(remote) if stands_on_other(change, slot, entry.place, remote) => {
-                    self.ask(change, remote, &mut rule)?
+                    let (verdict, by, question) = self.ask(change, remote)?;
+                    // What one document loses, all of them lose: its rule is the one to name.
+                    let settled = verdicts.contains(&Verdict::Decided(Decision::KeepRemote));
+                    if let Some(by) = by.filter(|_| !settled) {
+                        rule = by;
+                    }
+                    questions.extend(question);
+                    verdict
                 }
                 _ => Verdict::Current,
             });
@@ -237,7 +232,12 @@ impl Resolution<'_> {
             return Ok(Vec::new());
         }
         if verdicts.contains(&Verdict::Decided(Decision::KeepRemote)) {
-            return self.lose(entry, slots, remotes, Loss::conflict(rule)).await;
+            let loss = Loss::conflict(&rule);
+            return self.lose(entry, slots, remotes, loss).await;
+        }
+        if verdicts.contains(&Verdict::Open) {
+            self.ask_application(entry, &remotes, questions);
+            return Ok(Vec::new());
         }
         if let ([Verdict::Same], [slot]) = (verdicts.as_slice(), slots.as_slice()) {
             // The outcome is what the server has already: nothing to decide, nothing to send.
@@ -263,18 +263,18 @@ impl Resolution<'_> {
             } else {
                 Winner::Local
             };
-            self.note(&entry, &remotes, winner, &Loss::conflict(rule));
+            self.note(&entry, &remotes, winner, &Loss::conflict(&rule));
         }
         self.win(&mut entry, slots, remotes, verdicts).await
     }
 
-    /// Asks the strategy, unless both sides are the same.
+    /// Asks the strategy, unless both sides are the same. With the verdict comes the rule that gave it, or the conflict
+    /// if only the application can decide it.
     fn ask(
-        &mut self,
+        &self,
         change: &PendingChange,
         remote: &RemoteVersion,
-        rule: &mut &'static str,
-    ) -> Result<Verdict> {
+    ) -> Result<(Verdict, Option<Rule>, Option<Conflict>)> {
         let local_body = change.kind.body();
         let same = change.rev == remote.version.rev
             || match (local_body, &remote.body) {
@@ -283,12 +283,12 @@ impl Resolution<'_> {
                 _ => false,
             };
         if same {
-            return Ok(Verdict::Same);
+            return Ok((Verdict::Same, None, None));
         }
         // An erase beats every strategy.
         if remote.version.presence == Presence::Erased {
-            *rule = "erased";
-            return Ok(Verdict::Decided(Decision::KeepRemote));
+            let verdict = Verdict::Decided(Decision::KeepRemote);
+            return Ok((verdict, Some(Rule::named("erased")), None));
         }
         let collection = self.tx.registry().name(change.collection)?;
         let strategy = self
@@ -313,9 +313,51 @@ impl Resolution<'_> {
             }),
             timestamp: self.tx.now(),
         };
-        let (decision, by) = self.resolver.resolve(&conflict, strategy);
-        *rule = by;
-        Ok(Verdict::Decided(decision))
+        let (decision, rule) = if let Some(ruling) = conflict::answer_to(&self.answers, &conflict) {
+            ruled(ruling)
+        } else {
+            let (decision, name) = self.resolver.resolve(&conflict, strategy);
+            (decision, Rule::named(name))
+        };
+        let limits = &self.tx.core().limits.document;
+        Ok(match decision {
+            Decision::Ask => (Verdict::Open, None, Some(conflict)),
+            Decision::Merge => (Verdict::Decided(conflict.merged(limits)?), Some(rule), None),
+            Decision::Write(Some(body)) => match check_body(body.as_bytes(), limits) {
+                Ok(()) => {
+                    let verdict = Verdict::Decided(Decision::Write(Some(body)));
+                    (verdict, Some(rule), None)
+                }
+                Err(error) => {
+                    let rule = Rule::failed(format!("what it wrote is no document: {error}"));
+                    (Verdict::Decided(Decision::KeepRemote), Some(rule), None)
+                }
+            },
+            decision => (Verdict::Decided(decision), Some(rule), None),
+        })
+    }
+
+    /// The mutation waits until the application has said what stands. Nothing that stands on it is sent meanwhile.
+    fn ask_application(
+        &mut self,
+        mut entry: Entry,
+        remotes: &[Option<RemoteVersion>],
+        questions: Vec<Conflict>,
+    ) {
+        let seqs = remotes.iter().flatten().map(|remote| remote.version.seq);
+        let until = seqs.max().unwrap_or(Seq::ZERO);
+        self.questions.extend(questions);
+        entry.progress = Progress::Conflicted(until);
+        outbox::store_head(self.tx, self.target, &entry);
+        let place = entry.place;
+        self.tx.put(
+            keys::waiting(self.target, place),
+            &[&stored::encode(&until)],
+        );
+        self.tx.put(
+            keys::question(self.target, place),
+            &[&stored::encode(&(Later,))],
+        );
     }
 
     /// The whole mutation is sent again, on the server's versions.
@@ -366,7 +408,7 @@ impl Resolution<'_> {
             .changes
             .retain(|change| !halved.contains(&change.document()));
         entry.progress = Progress::Unsent;
-        self.tx.delete(keys::waiting(self.target, entry.place));
+        outbox::stop_waiting(self.tx, self.target, entry.place);
         outbox::store(self.tx, self.target, entry, stored);
         self.tx.outbox_grew();
         self.requeue_behind(entry.place, &slots).await?;
@@ -405,7 +447,7 @@ impl Resolution<'_> {
             }
         }
         entry.progress = Progress::Unsent;
-        self.tx.delete(keys::waiting(self.target, entry.place));
+        outbox::stop_waiting(self.tx, self.target, entry.place);
         outbox::store_head(self.tx, self.target, &entry);
         self.tx.outbox_grew();
         Ok(())
@@ -534,7 +576,7 @@ impl Resolution<'_> {
             changes: erases,
             ..entry.clone()
         };
-        self.tx.delete(keys::waiting(self.target, entry.place));
+        outbox::stop_waiting(self.tx, self.target, entry.place);
         outbox::store(self.tx, self.target, &rest, entry.changes.len());
         self.tx.outbox_grew();
         true
@@ -589,7 +631,7 @@ impl Resolution<'_> {
 
     /// Removes a mutation and all that points to it, but the places in its documents.
     pub(super) fn drop_entry(&mut self, entry: &Entry) {
-        self.tx.delete(keys::waiting(self.target, entry.place));
+        outbox::stop_waiting(self.tx, self.target, entry.place);
         outbox::remove(self.tx, self.target, entry, entry.changes.len());
     }
 
@@ -618,6 +660,25 @@ pub(super) fn store_slot(tx: &mut Tx, slot: &Slot) -> Result<()> {
         tx.event(event);
     }
     Ok(())
+}
+
+/// What the application's answer to a conflict comes to.
+fn ruled(ruling: &Ruling) -> (Decision, Rule) {
+    let failed = |reason: &str| (Decision::KeepRemote, Rule::failed(reason.to_owned()));
+    match ruling {
+        Ruling::Failed { reason } => failed(reason),
+        Ruling::Stands {
+            decision: Decision::Ask,
+            ..
+        } => failed("it answered with the question"),
+        Ruling::Stands { decision, because } => {
+            let rule = Rule {
+                reason: because.clone(),
+                ..Rule::named(CUSTOM)
+            };
+            (decision.clone(), rule)
+        }
+    }
 }
 
 /// Whether the server's version is the base of a change under a later revision: a corrected clock gave it one while

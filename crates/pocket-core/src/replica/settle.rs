@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::resolve::{Loss, Resolution, Resolver};
+use super::conflict::Resolver;
+use super::resolve::{Loss, Resolution};
 use super::state::{ReplicaState, snapshot};
 use super::{load_target, store_target};
 use crate::commit::Job;
@@ -69,6 +70,8 @@ impl Job for SettleJob {
             resolver: self.resolver.clone(),
             read_to: row.checkpoint.seq,
             journaled: Vec::new(),
+            answers: Vec::new(),
+            questions: Vec::new(),
         };
         for ((number, pinned), outcome) in numbers.into_iter().zip(pinned).zip(&self.outcomes) {
             // Not pending: an answer that was given before.
@@ -262,7 +265,7 @@ async fn overtake(
             .retain(|change| change.document() != (slot.collection, slot.id.clone()));
         slot.forget_place(earlier);
         if entry.changes.is_empty() {
-            resolution.tx.delete(keys::waiting(target, earlier));
+            outbox::stop_waiting(resolution.tx, target, earlier);
             outbox::remove(resolution.tx, target, &entry, stored);
         } else {
             outbox::store(resolution.tx, target, &entry, stored);

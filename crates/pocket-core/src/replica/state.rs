@@ -71,6 +71,8 @@ pub struct ReplicaState {
     pub pending: u64,
     /// Mutations that met a conflict and wait for the records that stand in their way.
     pub waiting: u64,
+    /// Those of them whose records are here, and that only the application can decide.
+    pub undecided: u64,
     /// Open entries of the journal.
     pub open_conflicts: u64,
     /// When the last complete pass ended.
@@ -115,7 +117,14 @@ impl From<&CheckpointRow> for Checkpoint {
 
 pub(super) async fn snapshot(tx: &mut Tx, target: Target, row: &TargetRow) -> Result<ReplicaState> {
     let waiting = tx.count(keys::all_waiting(target)).await?;
-    Ok(snapshot_with(tx, row, waiting as u64))
+    let undecided = match waiting {
+        0 => 0,
+        _ => tx.count(keys::all_questions(target)).await?,
+    };
+    Ok(ReplicaState {
+        undecided: undecided as u64,
+        ..snapshot_with(tx, row, waiting as u64)
+    })
 }
 
 pub(super) fn snapshot_with(tx: &mut Tx, row: &TargetRow, waiting: u64) -> ReplicaState {
@@ -128,6 +137,7 @@ pub(super) fn snapshot_with(tx: &mut Tx, row: &TargetRow, waiting: u64) -> Repli
         checkpoint: Checkpoint::from(&row.checkpoint),
         pending: tx.state().pending,
         waiting,
+        undecided: 0,
         open_conflicts: tx.state().open_journal,
         last_sync_at: row.last_sync_at.map(Timestamp::from_millis),
     }
@@ -324,7 +334,12 @@ impl Job for WaitingJob {
         for (key, _) in rows {
             let place = keys::trailing_number(&key)
                 .ok_or_else(|| stored::damaged("a waiting key is too short"))?;
-            let entry = outbox::load(tx, self.target, Place::new(place)).await?;
+            let place = Place::new(place);
+            if tx.get(&keys::question(self.target, place)).await?.is_some() {
+                // Its records are here.
+                continue;
+            }
+            let entry = outbox::load(tx, self.target, place).await?;
             for change in entry.changes {
                 documents.insert((tx.registry().name(change.collection)?, change.id));
             }

@@ -1,0 +1,489 @@
+//! What conflicts and refusals leave, and what an application does about it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::sync::Arc;
+
+use pocket_core::replica::{
+    Answer, Applied, Conflict, Decision, IncomingPage, PageKind, Replica, Resolver, Ruling,
+};
+use pocket_core::storage::{Direction, KeyRange, ScanLimit, Storage};
+use pocket_core::{
+    Body, ClientId, Collection, CollectionConfig, CollectionName, ConflictStrategy, Database,
+    DecidedBy, DocumentId, DocumentLimits, Epoch, Hlc, JournalFilter, JournalKind, JournalState,
+    MutationNumber, Outcome, PushLimit, Record, RecordState, Revision, Seq, Target, Timestamp,
+    Value, Winner, codes,
+};
+use pocket_storage_memory::MemoryStorage;
+use serde_json::json;
+
+/// Always the same.
+#[derive(Clone)]
+struct Always(Decision, &'static str);
+
+impl Resolver for Always {
+    fn resolve(&self, _: &Conflict, _: Option<ConflictStrategy>) -> (Decision, &'static str) {
+        (self.0.clone(), self.1)
+    }
+}
+
+fn server_wins() -> Always {
+    Always(Decision::KeepRemote, "server-wins")
+}
+
+fn client_wins() -> Always {
+    Always(Decision::KeepLocal, "client-wins")
+}
+
+fn ask() -> Always {
+    Always(Decision::Ask, "custom")
+}
+
+struct World {
+    db: Database,
+    docs: Collection<Value>,
+    replica: Replica,
+    resolver: Always,
+    seq: u64,
+}
+
+const ALL: PushLimit = PushLimit {
+    changes: 1_000,
+    bytes: 1 << 20,
+};
+
+impl World {
+    async fn new(resolver: Always) -> Self {
+        Self::on(MemoryStorage::new(), resolver).await
+    }
+
+    async fn on(storage: MemoryStorage, resolver: Always) -> Self {
+        let db = Database::builder("test")
+            .collection(CollectionConfig::new("docs").sync(true))
+            .open(storage)
+            .await
+            .unwrap();
+        Self {
+            docs: db.collection("docs").unwrap(),
+            replica: Replica::new(&db, Target::DEFAULT),
+            db,
+            resolver,
+            seq: 0,
+        }
+    }
+
+    /// The server has this now.
+    async fn arrives(&mut self, id: &str, json: Option<&str>) -> Applied {
+        let start = Seq::new(self.seq);
+        self.seq += 1;
+        let state = json.map_or(RecordState::Deleted, |json| RecordState::Live(body(json)));
+        let hlc = Hlc::from_time(Timestamp::from_millis(1_000 + self.seq.cast_signed()));
+        let record = Record {
+            collection: CollectionName::new("docs").unwrap(),
+            id: DocumentId::new(id).unwrap(),
+            rev: Revision::new(hlc, ClientId::from_bytes([9; 16])),
+            seq: Seq::new(self.seq),
+            state,
+        };
+        let page = IncomingPage {
+            kind: PageKind::Feed,
+            epoch: Epoch::from_bytes([1; 16]),
+            start,
+            end: Seq::new(self.seq),
+            head: Seq::new(self.seq),
+            records: vec![record],
+        };
+        let resolver = Arc::new(self.resolver.clone());
+        self.replica.apply(page, resolver).await.unwrap()
+    }
+
+    /// Sends what is there, and the server refuses it.
+    async fn refused(&self) {
+        let sent = self.replica.pin(ALL).await.unwrap();
+        let no = Outcome::Rejected {
+            code: "forbidden".into(),
+            reason: "not yours".into(),
+            server_time: None,
+        };
+        let (first, outcomes) = (sent[0].number, vec![no; sent.len()]);
+        let resolver = Arc::new(self.resolver.clone());
+        self.replica
+            .settle(first, outcomes, resolver)
+            .await
+            .unwrap();
+    }
+
+    /// Tells what is still open, after these answers.
+    async fn resolve(&self, answers: Vec<Answer>) -> Vec<Conflict> {
+        let resolver = Arc::new(self.resolver.clone());
+        let resolved = self.replica.resolve(answers, 10, resolver).await;
+        resolved.unwrap().questions
+    }
+
+    async fn write(&self, json: &str) {
+        self.docs
+            .upsert(&Value::from_json_str(json).unwrap())
+            .await
+            .unwrap();
+    }
+
+    async fn json(&self, id: &str) -> Option<String> {
+        let value = self.docs.get(id).await.unwrap();
+        value.map(|value| value.to_json_string().unwrap())
+    }
+
+    /// Pending mutations, mutations that wait, those of them that wait for the application, open entries.
+    async fn counts(&self) -> (u64, u64, u64, u64) {
+        let state = self.replica.state().await.unwrap();
+        (
+            state.pending,
+            state.waiting,
+            state.undecided,
+            state.open_conflicts,
+        )
+    }
+}
+
+fn body(json: &str) -> Body {
+    let value = Value::from_json_str(json).unwrap();
+    Body::from_serialize(&value, &DocumentLimits::default())
+        .unwrap()
+        .1
+}
+
+fn stands(question: &Conflict, decision: Decision) -> Vec<Answer> {
+    vec![Answer {
+        conflict: question.clone(),
+        ruling: Ruling::Stands {
+            decision,
+            because: Some("told so".into()),
+        },
+    }]
+}
+
+#[tokio::test]
+async fn restoring_the_local_loser_is_a_new_edit_on_the_servers_version() {
+    let mut world = World::new(server_wins()).await;
+    world.write(r#"{"_id":"a","n":1}"#).await;
+    world.arrives("a", Some(r#"{"n":7}"#)).await;
+    assert_eq!(world.json("a").await.unwrap(), r#"{"_id":"a","n":7}"#);
+    assert_eq!(world.counts().await, (0, 0, 0, 1));
+
+    let written = world.db.journal().restore(1).await.unwrap();
+    assert_eq!(written.len(), 1);
+    assert_eq!(world.json("a").await.unwrap(), r#"{"_id":"a","n":1}"#);
+    assert_eq!(world.counts().await, (1, 0, 0, 0));
+    let sent = world.replica.pin(ALL).await.unwrap();
+    let change = &sent[0].changes()[0];
+    assert_eq!(change.base.unwrap().client, ClientId::from_bytes([9; 16]));
+    assert_eq!(change.rev, written[0].rev);
+    let entry = world.db.journal().get(1).await.unwrap();
+    assert_eq!(entry.state, JournalState::Restored);
+    assert!(
+        entry.documents[0].local.body.is_some(),
+        "both are still kept"
+    );
+    let again = world.db.journal().restore(1).await.unwrap_err();
+    assert_eq!(again.code(), codes::JOURNAL_ENTRY_CLOSED);
+    assert_eq!(world.counts().await, (1, 0, 0, 0), "and wrote nothing");
+}
+
+#[tokio::test]
+async fn restoring_where_the_local_version_won_brings_the_servers_back() {
+    let mut world = World::new(client_wins()).await;
+    world.write(r#"{"_id":"a","n":1}"#).await;
+    world.arrives("a", Some(r#"{"n":7}"#)).await;
+    assert_eq!(world.json("a").await.unwrap(), r#"{"_id":"a","n":1}"#);
+    world.db.journal().restore(1).await.unwrap();
+    assert_eq!(world.json("a").await.unwrap(), r#"{"_id":"a","n":7}"#);
+}
+
+#[tokio::test]
+async fn a_lost_delete_is_restored_as_a_delete_and_a_lost_update_of_a_deleted_document_as_a_create()
+{
+    let mut world = World::new(server_wins()).await;
+    world.arrives("a", Some(r#"{"n":0}"#)).await;
+    world.docs.delete("a").await.unwrap();
+    world.arrives("a", Some(r#"{"n":1}"#)).await;
+    assert!(world.json("a").await.is_some());
+    world.db.journal().restore(1).await.unwrap();
+    assert_eq!(world.json("a").await, None);
+
+    let mut world = World::new(server_wins()).await;
+    world.arrives("a", Some(r#"{"n":0}"#)).await;
+    world.docs.update("a", &json!({"n": 5})).await.unwrap();
+    world.arrives("a", None).await;
+    assert_eq!(world.json("a").await, None);
+    world.db.journal().restore(1).await.unwrap();
+    assert_eq!(world.json("a").await.unwrap(), r#"{"_id":"a","n":5}"#);
+    assert_eq!(world.counts().await, (1, 0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_transaction_that_lost_is_restored_as_one() {
+    let mut world = World::new(server_wins()).await;
+    let mut tx = world.db.transaction();
+    for id in ["a", "b"] {
+        let document = Value::from_json_str(&format!(r#"{{"_id":"{id}","n":1}}"#)).unwrap();
+        tx.insert(&world.docs, &document).unwrap();
+    }
+    tx.commit().await.unwrap();
+    world.arrives("b", Some(r#"{"n":7}"#)).await;
+    assert_eq!(world.json("a").await, None, "one loses, all lose");
+    world.db.journal().restore(1).await.unwrap();
+    let sent = world.replica.pin(ALL).await.unwrap();
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].changes().len(), 2);
+}
+
+#[tokio::test]
+async fn a_refusal_puts_the_document_back_and_its_change_can_be_restored_or_dismissed() {
+    let mut world = World::new(server_wins()).await;
+    world.arrives("a", Some(r#"{"n":0}"#)).await;
+    world.docs.update("a", &json!({"n": 1})).await.unwrap();
+    world.write(r#"{"_id":"b","n":1}"#).await;
+    world.refused().await;
+    assert_eq!(world.json("a").await.unwrap(), r#"{"_id":"a","n":0}"#);
+    assert_eq!(world.json("b").await, None);
+    assert_eq!(world.counts().await, (0, 0, 0, 2));
+
+    let journal = world.db.journal();
+    let why = journal.explain(1).await.unwrap();
+    assert_eq!(why.decided_by, DecidedBy::Server);
+    let text = why.to_string();
+    for part in [
+        "the server refused a change of docs/a",
+        "`forbidden`: not yours",
+        "changed n",
+    ] {
+        assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+    journal.dismiss(2).await.unwrap();
+    assert_eq!(
+        journal.dismiss(2).await.unwrap_err().code(),
+        codes::JOURNAL_ENTRY_CLOSED
+    );
+    journal.restore(1).await.unwrap();
+    assert_eq!(world.json("a").await.unwrap(), r#"{"_id":"a","n":1}"#);
+    assert_eq!(world.counts().await, (1, 0, 0, 0));
+    // What was dismissed is still there, and so is its way back.
+    journal.restore(2).await.unwrap();
+    assert!(world.json("b").await.is_some());
+    assert_eq!(world.counts().await, (2, 0, 0, 0));
+}
+
+#[tokio::test]
+async fn the_journal_is_read_by_state_kind_and_collection() {
+    let mut world = World::new(server_wins()).await;
+    for n in 0..300 {
+        world.write(&format!(r#"{{"_id":"r{n}","n":1}}"#)).await;
+    }
+    world.refused().await;
+    world.write(r#"{"_id":"a","n":1}"#).await;
+    world.arrives("a", Some(r#"{"n":7}"#)).await;
+    let journal = world.db.journal();
+    journal.dismiss(300).await.unwrap();
+    let numbers = async |filter: &JournalFilter, after, limit| -> Vec<u64> {
+        let entries = journal.list_matching(filter, after, limit).await.unwrap();
+        entries.iter().map(|entry| entry.number).collect()
+    };
+    let conflicts = JournalFilter::default().kind(JournalKind::Conflict);
+    assert_eq!(numbers(&conflicts, None, 10).await, [301]);
+    let open = JournalFilter::open();
+    assert_eq!(numbers(&open, Some(298), 10).await, [299, 301]);
+    assert_eq!(numbers(&open, None, 2).await, [1, 2]);
+    let docs = CollectionName::new("docs").unwrap();
+    let others = CollectionName::new("others").unwrap();
+    assert_eq!(
+        numbers(&open.clone().collection(docs), None, 1_000)
+            .await
+            .len(),
+        300
+    );
+    assert!(numbers(&open.collection(others), None, 10).await.is_empty());
+    assert_eq!(
+        journal.get(999).await.unwrap_err().code(),
+        codes::JOURNAL_ENTRY_NOT_FOUND
+    );
+}
+
+#[tokio::test]
+async fn an_explanation_names_the_versions_the_rule_and_the_way_back() {
+    let mut world = World::new(server_wins()).await;
+    world.arrives("a", Some(r#"{"n":0,"title":"x"}"#)).await;
+    world
+        .docs
+        .update("a", &json!({"title": "mine"}))
+        .await
+        .unwrap();
+    world.arrives("a", Some(r#"{"n":5,"title":"x"}"#)).await;
+    let why = world.db.journal().explain(1).await.unwrap();
+    assert_eq!(
+        (why.decided_by, why.entry.winner),
+        (DecidedBy::Strategy, Winner::Remote)
+    );
+    let text = why.to_string();
+    for part in [
+        "a change of docs/a made here met another version on the server",
+        r#"base: {"n":0,"title":"x"}"#,
+        r#"here: {"n":0,"title":"mine"}, changed title"#,
+        r#"there: {"n":5,"title":"x"}, changed n"#,
+        "by the rule `server-wins`",
+        "Restoring entry 1 writes the local version again",
+    ] {
+        assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_conflict_for_the_application_waits_for_its_answer_while_others_go_on() {
+    let mut world = World::new(ask()).await;
+    world.write(r#"{"_id":"a","n":1}"#).await;
+    world.write(r#"{"_id":"b","n":1}"#).await;
+    let applied = world.arrives("a", Some(r#"{"n":7}"#)).await;
+    assert_eq!((applied.state.waiting, applied.state.undecided), (1, 1));
+    assert_eq!(world.json("a").await.unwrap(), r#"{"_id":"a","n":1}"#);
+    let sent = world.replica.pin(ALL).await.unwrap();
+    assert_eq!(sent.len(), 1, "the other document is sent");
+    assert_eq!(sent[0].changes()[0].id.as_str(), "b");
+
+    let questions = world.resolve(Vec::new()).await;
+    assert_eq!(questions.len(), 1);
+    assert_eq!(questions[0].local.body, Some(body(r#"{"n":1}"#)));
+    assert_eq!(questions[0].remote.body, Some(body(r#"{"n":7}"#)));
+    let both = Decision::Write(Some(body(r#"{"n":8}"#)));
+    assert!(world.resolve(stands(&questions[0], both)).await.is_empty());
+    assert_eq!(world.json("a").await.unwrap(), r#"{"_id":"a","n":8}"#);
+    assert_eq!(world.counts().await, (2, 0, 0, 1));
+    let entry = world.db.journal().get(1).await.unwrap();
+    assert_eq!(
+        (entry.winner, entry.rule.as_str()),
+        (Winner::Merged, "custom")
+    );
+    assert_eq!(entry.reason.as_deref(), Some("told so"));
+    let sent = world.replica.pin(ALL).await.unwrap();
+    assert_eq!(sent[0].number, MutationNumber::new(2));
+    assert_eq!(sent[0].changes()[0].base, Some(questions[0].remote.rev));
+}
+
+#[tokio::test]
+async fn an_answer_to_versions_that_moved_counts_for_nothing_and_is_asked_for_again() {
+    let mut world = World::new(ask()).await;
+    world.write(r#"{"_id":"a","n":1}"#).await;
+    world.arrives("a", Some(r#"{"n":7}"#)).await;
+    let first = world.resolve(Vec::new()).await;
+    // The server's version moves, then the local one.
+    world.arrives("a", Some(r#"{"n":9}"#)).await;
+    let second = world.resolve(stands(&first[0], Decision::KeepRemote)).await;
+    assert_eq!(second[0].remote.body, Some(body(r#"{"n":9}"#)));
+    world.docs.update("a", &json!({"n": 2})).await.unwrap();
+    let third = world
+        .resolve(stands(&second[0], Decision::KeepRemote))
+        .await;
+    assert_eq!(third[0].local.body, Some(body(r#"{"n":2}"#)));
+    assert_eq!(world.json("a").await.unwrap(), r#"{"_id":"a","n":2}"#);
+    assert_eq!(world.counts().await, (1, 1, 1, 0), "nothing is decided yet");
+
+    assert!(
+        world
+            .resolve(stands(&third[0], Decision::KeepRemote))
+            .await
+            .is_empty()
+    );
+    assert_eq!(world.json("a").await.unwrap(), r#"{"_id":"a","n":9}"#);
+    assert_eq!(world.counts().await, (0, 0, 0, 1));
+}
+
+#[tokio::test]
+async fn a_conflict_that_waited_is_found_again_after_a_restart() {
+    let storage = MemoryStorage::new();
+    let mut world = World::on(storage.clone(), ask()).await;
+    world.write(r#"{"_id":"a","n":1}"#).await;
+    world.arrives("a", Some(r#"{"n":7}"#)).await;
+    let before = world.resolve(Vec::new()).await;
+    drop(world);
+    let world = World::on(storage, ask()).await;
+    assert_eq!(world.counts().await, (1, 1, 1, 0));
+    let after = world.resolve(Vec::new()).await;
+    assert_eq!(after[0].local, before[0].local);
+    world.resolve(stands(&after[0], Decision::KeepLocal)).await;
+    assert_eq!(world.counts().await, (1, 0, 0, 1));
+}
+
+#[tokio::test]
+async fn a_rule_that_fails_or_writes_nonsense_leaves_both_versions_in_the_journal() {
+    let failed = Ruling::Failed {
+        reason: "it panicked".into(),
+    };
+    let nonsense = Ruling::Stands {
+        decision: Decision::Write(Some(Body::from_trusted(vec![0xc1].into()))),
+        because: None,
+    };
+    for (ruling, why) in [(failed, "it panicked"), (nonsense, "no document")] {
+        let mut world = World::new(ask()).await;
+        world.write(r#"{"_id":"a","n":1}"#).await;
+        world.arrives("a", Some(r#"{"n":7}"#)).await;
+        let conflict = world.resolve(Vec::new()).await.remove(0);
+        assert!(
+            world
+                .resolve(vec![Answer { conflict, ruling }])
+                .await
+                .is_empty()
+        );
+        assert_eq!(world.json("a").await.unwrap(), r#"{"_id":"a","n":7}"#);
+        assert_eq!(world.counts().await, (0, 0, 0, 1));
+        let entry = world.db.journal().get(1).await.unwrap();
+        assert_eq!(entry.code.as_deref(), Some(codes::RESOLVER_FAILED));
+        assert!(entry.reason.unwrap().contains(why));
+        let document = &entry.documents[0];
+        assert!(document.local.body.is_some());
+        assert!(document.remote.as_ref().unwrap().body.is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_asks_for_each_of_its_conflicts_and_goes_on_as_one() {
+    let mut world = World::new(ask()).await;
+    let mut tx = world.db.transaction();
+    for id in ["a", "b", "c"] {
+        let document = Value::from_json_str(&format!(r#"{{"_id":"{id}","n":1}}"#)).unwrap();
+        tx.insert(&world.docs, &document).unwrap();
+    }
+    tx.commit().await.unwrap();
+    world.arrives("a", Some(r#"{"n":7}"#)).await;
+    world.arrives("b", Some(r#"{"n":7}"#)).await;
+    let questions = world.resolve(Vec::new()).await;
+    assert_eq!(questions.len(), 2);
+    // One answer alone settles nothing.
+    let half = world
+        .resolve(stands(&questions[0], Decision::KeepLocal))
+        .await;
+    assert_eq!(half.len(), 1);
+    assert_eq!(world.counts().await, (1, 1, 1, 0));
+    let mut answers = stands(&questions[0], Decision::KeepLocal);
+    answers.extend(stands(&questions[1], Decision::Write(None)));
+    assert!(world.resolve(answers).await.is_empty());
+    assert_eq!(world.json("b").await, None);
+    let sent = world.replica.pin(ALL).await.unwrap();
+    assert_eq!((sent.len(), sent[0].changes().len()), (1, 3));
+}
+
+/// The row that says so is on disk from now on.
+#[tokio::test]
+async fn a_mutation_that_waits_for_the_application_is_stored_as_it_was_first() {
+    let storage = MemoryStorage::new();
+    let mut world = World::on(storage.clone(), ask()).await;
+    world.write(r#"{"_id":"a","n":1}"#).await;
+    world.arrives("a", Some(r#"{"n":7}"#)).await;
+    let rows = storage
+        .scan(
+            KeyRange::prefix([b'q']),
+            ScanLimit::entries(10),
+            Direction::Forward,
+        )
+        .await
+        .unwrap();
+    let rows: Vec<(&[u8], &[u8])> = rows.iter().map(|(key, value)| (&**key, &**value)).collect();
+    let key: &[u8] = &[b'q', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    let value: &[u8] = &[1, 0, 0xb3, 0xc3, 0x1f, 0x5c, 0x91, 0xc0];
+    assert_eq!(rows, [(key, value)]);
+}
