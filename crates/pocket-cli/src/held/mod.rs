@@ -94,7 +94,7 @@ pub(crate) fn is_passed_on(command: &Command) -> bool {
         | Command::Import(_)
         | Command::Export(_)
         | Command::Status
-        | Command::Conflicts => true,
+        | Command::Conflicts(_) => true,
         Command::Watch(watch) => watch.server.server.is_none(),
         Command::Serve(_) | Command::Sync(_) | Command::Demo(_) => false,
     }
