@@ -12,8 +12,10 @@ pub mod close {
     pub const RESTART: u16 = 1012;
     /// The frame was no message of this protocol.
     pub const BAD_FRAME: u16 = 4400;
-    /// The token is missing, wrong or expired.
+    /// The token is missing or wrong.
     pub const UNAUTHORIZED: u16 = 4401;
+    /// The token has expired: get a new one.
+    pub const TOKEN_EXPIRED: u16 = 4402;
     /// The user may not open this namespace.
     pub const FORBIDDEN: u16 = 4403;
     /// No common protocol version.
@@ -35,7 +37,7 @@ pub mod close {
     pub fn comes_back(code: Option<u16>) -> bool {
         !matches!(
             code,
-            Some(UNAUTHORIZED | FORBIDDEN | VERSION | REPLACED | CHECKPOINT)
+            Some(UNAUTHORIZED | TOKEN_EXPIRED | FORBIDDEN | VERSION | REPLACED | CHECKPOINT)
         )
     }
 }
@@ -81,6 +83,8 @@ pub const CLIENT_COPIED: &str = "client-copied";
 pub const UNKNOWN_EPOCH: &str = "unknown-epoch";
 /// The checkpoint is older than what the server remembers of deletions.
 pub const BELOW_HORIZON: &str = "below-horizon";
+/// The user's rights to read are not those the checkpoint was read with.
+pub const RIGHTS_CHANGED: &str = "rights-changed";
 /// An earlier mutation is missing.
 pub const GAP: &str = "gap";
 /// The number is confirmed, and its outcome is no longer kept.
@@ -105,7 +109,7 @@ pub const ERRORS: &[CodeInfo] = &[
     ),
     never(
         TOKEN_EXPIRED,
-        Some(close::UNAUTHORIZED),
+        Some(close::TOKEN_EXPIRED),
         "Get a new token and connect again.",
     ),
     never(
@@ -160,6 +164,7 @@ pub const ERRORS: &[CodeInfo] = &[
         "The server was restored or is another one: resync.",
     ),
     never(BELOW_HORIZON, Some(close::CHECKPOINT), "Resync."),
+    never(RIGHTS_CHANGED, Some(close::CHECKPOINT), "Resync."),
     later(GAP, None, "Send again from the number that is expected."),
     never(
         UNKNOWN_NUMBER,
@@ -203,6 +208,8 @@ pub mod rejection {
     pub const TOO_MANY_CHANGES: &str = "too-many-changes";
     /// The user may not do this.
     pub const FORBIDDEN: &str = "forbidden";
+    /// The namespace has as many documents or bytes as it may have.
+    pub const QUOTA: &str = "quota";
     /// The document's id is empty, too long or contains NUL.
     pub const BAD_ID: &str = "bad-id";
     /// The collection's name does not match the rule or is reserved.
@@ -227,6 +234,11 @@ pub mod rejection {
             "Split the transaction; the limit stands in `welcome`.",
         ),
         never(FORBIDDEN, None, "Ask for the right."),
+        never(
+            QUOTA,
+            None,
+            "Delete what is not needed, or ask for more room.",
+        ),
         never(BAD_ID, None, "Use 1 to 256 bytes of UTF-8 without NUL."),
         never(
             BAD_COLLECTION_NAME,

@@ -86,7 +86,7 @@ pub struct HelloCheckpoint {
     pub epoch: Epoch,
     /// The last place read.
     pub seq: Seq,
-    /// The fingerprint of the rights it read with. Unused by version 1.
+    /// The fingerprint of the rights it read with, as the welcome told it.
     pub rights: Option<Bytes>,
     /// The head fixed when its first sync or resync began, while that lasts.
     pub fixed_head: Option<Seq>,
@@ -226,6 +226,8 @@ pub struct Welcome {
     pub limits: ServerLimits,
     /// How often to send a ping when nothing else is sent, to the millisecond.
     pub heartbeat: Duration,
+    /// A fingerprint of the user's rights to read; none where everybody reads everything.
+    pub rights: Option<Bytes>,
 }
 
 /// One opening of the log.
@@ -269,7 +271,7 @@ pub struct Page {
     pub joining: Option<CollectionName>,
     /// The records, by rising place.
     pub set: RecordSet,
-    /// What the reader may no longer see. Empty in version 1.
+    /// What the reader may no longer see.
     pub removals: Vec<Removal>,
     /// The digest of what the reader should now hold. None in version 1.
     pub digest: Option<Bytes>,

@@ -5,7 +5,7 @@ use pocket_core::{ClientId, CollectionName, DocumentId, Record, Revision, Seq};
 
 use crate::limits::MAX_FRAME_CHANGES;
 use crate::push::{Table, at};
-use crate::{Page, ProtocolError, RecordSet, Records, codec};
+use crate::{Page, ProtocolError, RecordSet, Records, Removal, codec};
 
 /// A record, encoded once for all its readers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +49,7 @@ pub struct PageBuilder {
     clients: Table<ClientId>,
     heads: Vec<(u32, u32)>,
     data: Vec<Bytes>,
+    removals: Vec<Removal>,
 }
 
 impl PageBuilder {
@@ -64,6 +65,7 @@ impl PageBuilder {
             clients: Table::default(),
             heads: Vec::new(),
             data: Vec::new(),
+            removals: Vec::new(),
         }
     }
 
@@ -88,19 +90,49 @@ impl PageBuilder {
         true
     }
 
-    /// How many records it holds.
+    /// Adds a document that the reader may no longer see, unless the message is full. The first entry is always taken.
+    ///
+    /// # Returns
+    /// Whether it was added.
+    #[must_use = "a removal that was not added belongs into the next message"]
+    pub fn remove(&mut self, collection: &CollectionName, id: &DocumentId, seq: Seq) -> bool {
+        // Heads of an array and a text, an index, a place, and a nil.
+        const REMOVAL: usize = 1 + 3 + 3 + 9 + 1;
+        let mut cost = REMOVAL + id.as_str().len();
+        if !self.collections.contains(collection) {
+            cost += 2 + collection.as_str().len();
+        }
+        let full = self.bytes.saturating_add(cost) > self.limit || self.len() >= MAX_FRAME_CHANGES;
+        if full && !self.is_empty() {
+            return false;
+        }
+        self.bytes = self.bytes.saturating_add(cost);
+        self.removals.push(Removal {
+            collection: self.collections.index(collection),
+            id: id.clone(),
+            seq,
+        });
+        true
+    }
+
+    /// How many records and removals it holds.
     pub fn len(&self) -> usize {
-        self.data.len()
+        self.data.len() + self.removals.len()
     }
 
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
-        self.data.is_empty()
+        self.len() == 0
     }
 
     /// The size of the message so far, at the most.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// What the reader may no longer see, for a [`Page`]; to be taken before [`finish`](Self::finish).
+    pub fn take_removals(&mut self) -> Vec<Removal> {
+        std::mem::take(&mut self.removals)
     }
 
     /// The records, for a [`Page`] or [`Records`].

@@ -235,7 +235,7 @@ fn welcome() -> impl Strategy<Value = Welcome> {
         }
     });
     let numbers = (seq(), seq(), time(), number(), duration());
-    let ids = (sixteen(), sixteen(), sixteen());
+    let ids = (sixteen(), sixteen(), sixteen(), of(bytes()));
     (
         any::<u16>(),
         ".{0,40}",
@@ -245,7 +245,7 @@ fn welcome() -> impl Strategy<Value = Welcome> {
         limits,
     )
         .prop_map(|(version, user, epochs, ids, numbers, limits)| {
-            let (lineage, epoch, session) = ids;
+            let (lineage, epoch, session, rights) = ids;
             let (head, horizon, time, last_number, heartbeat) = numbers;
             Welcome {
                 version,
@@ -260,6 +260,7 @@ fn welcome() -> impl Strategy<Value = Welcome> {
                 last_number,
                 limits,
                 heartbeat,
+                rights,
             }
         })
 }

@@ -49,6 +49,7 @@ fn push(base: Option<Revision>) -> PushRequest {
         first: MutationNumber::new(1),
         mutations: (1..=MUTATIONS).map(mutation).collect(),
         bytes: 0,
+        authority: pocket_sync_server::rules::Authority::open(),
     }
 }
 

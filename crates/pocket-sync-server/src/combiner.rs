@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use crate::decide::{PushAnswer, PushRequest};
 use crate::doorbell::Doorbell;
 use crate::engine::{Engine, EngineError, EngineResult};
+use crate::event::{self, EventHook};
 use crate::{Limits, Namespace};
 
 /// Pushes that wait, in order, each with what its answer needs.
@@ -83,10 +84,11 @@ impl Combiner {
         namespace: Namespace,
         doorbell: Arc<Doorbell>,
         limits: &Limits,
+        hook: Option<Arc<dyn EventHook>>,
     ) -> Self {
         let (sender, receiver) = mpsc::channel(limits.commit_queue);
         let joiner = Joiner::new(limits.commit_changes, limits.commit_bytes);
-        tokio::spawn(run(engine, namespace, doorbell, joiner, receiver));
+        tokio::spawn(run(engine, namespace, doorbell, joiner, receiver, hook));
         Self { sender }
     }
 
@@ -108,6 +110,7 @@ async fn run(
     doorbell: Arc<Doorbell>,
     mut joiner: Joiner<Answer>,
     mut receiver: mpsc::Receiver<Waiting>,
+    hook: Option<Arc<dyn EventHook>>,
 ) {
     loop {
         if joiner.is_empty() {
@@ -126,6 +129,11 @@ async fn run(
             .await;
         let commit =
             commit.unwrap_or_else(|_| Err(EngineError::Unknown("a commit panicked".to_owned())));
+        if let (Some(hook), Ok(committed)) = (&hook, &commit) {
+            for (push, answer) in pushes.iter().zip(&committed.answers) {
+                event::tell_outcomes(&**hook, &namespace, push, answer);
+            }
+        }
         // The frames the pushes came in are no longer needed, and may be large.
         drop(pushes);
         match commit {
@@ -162,6 +170,7 @@ mod tests {
             first: MutationNumber::new(1),
             mutations: Vec::new(),
             bytes,
+            authority: crate::rules::Authority::open(),
         }
     }
 

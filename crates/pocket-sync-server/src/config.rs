@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::Limits;
+use crate::rules::Rules;
 
 /// The settings of a server.
 #[derive(Clone, Debug)]
@@ -10,10 +11,14 @@ use crate::Limits;
 pub struct Config {
     /// The bounds of sessions, commits and reads.
     pub limits: Limits,
+    /// Who may read and write what. None at all allow everything.
+    pub rules: Rules,
     /// How often clients send a ping when nothing else is sent.
     pub heartbeat: Duration,
     /// A client that was silent for so long is gone.
     pub client_timeout: Duration,
+    /// How often the token of a session is checked again: what was revoked ends at the latest then.
+    pub recheck: Duration,
     /// A connection that has sent no request, or no hello, for so long is closed.
     pub handshake_timeout: Duration,
     /// A client that takes nothing of what is sent to it for so long is closed; it comes back and reads on.
@@ -22,6 +27,12 @@ pub struct Config {
     pub retry_after: Duration,
     /// How long a shutdown waits for pushes that are under way.
     pub shutdown_timeout: Duration,
+    /// The connections of one user at once; further ones are refused with `rate-limited`. The user `anonymous` of an
+    /// open server may have any number.
+    pub connections_per_user: usize,
+    /// The connections from one address at once (of IPv6, from one /64); further ones are closed. Any number may come
+    /// from this machine itself. Holds for [`serve`](crate::SyncServer::serve) only.
+    pub connections_per_address: usize,
     /// The connections at once; further ones wait until one ends.
     pub connections: usize,
 }
@@ -30,12 +41,16 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
+            rules: Rules::default(),
             heartbeat: Duration::from_secs(30),
             client_timeout: Duration::from_secs(60),
+            recheck: Duration::from_secs(60),
             handshake_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(60),
             retry_after: Duration::from_secs(1),
             shutdown_timeout: Duration::from_millis(1_500),
+            connections_per_user: 10,
+            connections_per_address: 100,
             connections: 10_000,
         }
     }

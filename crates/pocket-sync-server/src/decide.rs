@@ -22,6 +22,7 @@ use self::overlay::Client;
 
 pub use self::attach::{AttachRefusal, attach};
 pub use self::overlay::{Current, DocumentKey, Overlay, WriteSet};
+use crate::rules::{Admitted, Authority, Standing};
 pub use crate::stored::ClientRecord;
 
 /// What decisions are bounded by.
@@ -63,6 +64,8 @@ pub struct PushRequest {
     pub mutations: Vec<PushedMutation>,
     /// The bytes it came in, for bounds on what is in flight.
     pub bytes: usize,
+    /// What its user may do.
+    pub authority: Authority,
 }
 
 impl PushRequest {
@@ -199,7 +202,7 @@ fn settle(
     if record.outcomes.len() >= limits.unconfirmed {
         return Err(Refusal::Unconfirmed);
     }
-    let (outcome, written) = judge(limits, overlay, push.client, mutation);
+    let (outcome, written) = judge(limits, overlay, push, mutation);
     if matches!(outcome, Outcome::Rejected { .. }) && active("pocket-mutant:rejected-stops-queue") {
         return Ok((outcome, written));
     }
@@ -223,14 +226,18 @@ fn settle(
 fn judge(
     limits: &DecideLimits,
     overlay: &mut Overlay,
-    client: ClientId,
+    push: &PushRequest,
     mutation: &PushedMutation,
 ) -> (Outcome, Written) {
     let mutation = match mutation {
         Ok(mutation) => mutation,
         Err(bad) => return (rejected(bad.code, bad.reason.clone()), None),
     };
-    if let Some(outcome) = validate(limits, overlay.clock, client, mutation) {
+    let admitted = match admit_changes(overlay, push, mutation.changes()) {
+        Ok(admitted) => admitted,
+        Err((code, reason)) => return (rejected(code, reason), None),
+    };
+    if let Some(outcome) = validate(limits, overlay.clock, push.client, mutation) {
         return (outcome, None);
     }
     let changes = match &mutation.content {
@@ -251,19 +258,33 @@ fn judge(
                 .filter(|change| in_the_way(change).is_none())
                 .collect();
             for change in standing {
-                overlay.write(change);
+                overlay.write(change, Admitted::default());
             }
         }
         return (Outcome::Conflict { seqs }, None);
     }
     let first = overlay.head.next();
-    for change in changes {
-        overlay.write(change);
+    for (change, admitted) in changes.iter().zip(admitted) {
+        overlay.write(change, admitted);
     }
     (
         Outcome::Applied { first },
         Some(first.get()..=overlay.head.get()),
     )
+}
+
+/// What the rules say to each change, before anything else is looked at.
+fn admit_changes(
+    overlay: &Overlay,
+    push: &PushRequest,
+    changes: &[Change],
+) -> Result<Vec<Admitted>, (&'static str, String)> {
+    let missing = Standing::default();
+    let admit = |change: &Change| {
+        let standing = overlay.standing(change).unwrap_or(&missing);
+        push.authority.admit(change, standing)
+    };
+    changes.iter().map(admit).collect()
 }
 
 /// Whether a change was made on what stands now. An erase stands on everything.

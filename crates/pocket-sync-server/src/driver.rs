@@ -9,13 +9,17 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use pocket_core::{ClientId, Seq};
+use pocket_core::Seq;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Sleep};
 
-use crate::server::{Hub, Inner};
+use crate::auth::Secret;
+use crate::connected::Joined;
+use crate::decide::AttachRefusal;
+use crate::engine::EngineError;
+use crate::perform;
+use crate::server::Inner;
 use crate::session::{Effect, Event, Moment, Now, Session};
-use crate::{Namespace, perform};
 
 /// How long a connection that was closed may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -53,7 +57,7 @@ pub(crate) async fn serve<W: Wire>(
     server: Arc<Inner>,
     session: Session,
     wire: W,
-    token: Option<String>,
+    token: Option<Secret>,
 ) {
     let (events, receiver) = mpsc::unbounded_channel();
     let began = Instant::now();
@@ -89,24 +93,8 @@ struct Driver<W> {
     head: Option<watch::Receiver<Seq>>,
 }
 
-/// The namespace a connection has joined; it leaves when this is dropped, however the connection ended.
-struct Joined {
-    server: Arc<Inner>,
-    namespace: Namespace,
-    hub: Arc<Hub>,
-    client: ClientId,
-    connection: u64,
-}
-
-impl Drop for Joined {
-    fn drop(&mut self) {
-        self.server
-            .unregister(&self.namespace, self.client, self.connection);
-    }
-}
-
 impl<W: Wire> Driver<W> {
-    async fn run(mut self, token: Option<String>, mut events: mpsc::UnboundedReceiver<Event>) {
+    async fn run(mut self, token: Option<Secret>, mut events: mpsc::UnboundedReceiver<Event>) {
         let mut stop = self.server.stopping();
         let mut stopping = false;
         let mut next = Event::Opened { token };
@@ -141,16 +129,9 @@ impl<W: Wire> Driver<W> {
                 }
             };
             if let Event::Attached(Ok(_)) = &next
-                && let Some(joined) = &self.joined
+                && let Some(joined) = &mut self.joined
             {
-                let Joined {
-                    namespace,
-                    client,
-                    connection,
-                    ..
-                } = joined;
-                self.server
-                    .register(namespace, *client, *connection, &self.events);
+                joined.register(&self.events);
             }
         }
     }
@@ -169,20 +150,21 @@ impl<W: Wire> Driver<W> {
                     // The connection may be gone; the outcome is recorded and will be repeated.
                     let _ = events.send(Event::Committed { ticket, result });
                 });
-                joined.hub.combiner.push(push, answer).await;
+                joined.hub().combiner.push(push, answer).await;
             }
             other => {
                 if let Effect::Attach { namespace, request } = &other {
-                    let hub = self.server.hub(namespace);
+                    let Some(joined) =
+                        Joined::new(&self.server, namespace, request, self.connection)
+                    else {
+                        let crowded = EngineError::Refused(AttachRefusal::Crowded);
+                        // The loop that receives it is our own.
+                        let _ = self.events.send(Event::Attached(Err(crowded)));
+                        return;
+                    };
                     // Listening begins before the head of the welcome is read, so that no ring is missed.
-                    self.head = Some(hub.listen());
-                    self.joined = Some(Joined {
-                        server: Arc::clone(&self.server),
-                        namespace: namespace.clone(),
-                        hub,
-                        client: request.client,
-                        connection: self.connection,
-                    });
+                    self.head = Some(joined.hub().listen());
+                    self.joined = Some(joined);
                 }
                 self.ask(other);
             }
@@ -192,7 +174,10 @@ impl<W: Wire> Driver<W> {
     /// Lets the engine or the authenticator work, beside everything else.
     fn ask(&self, effect: Effect) {
         let server = Arc::clone(&self.server);
-        let namespace = self.joined.as_ref().map(|joined| joined.namespace.clone());
+        let namespace = self
+            .joined
+            .as_ref()
+            .map(|joined| joined.namespace().clone());
         self.pending.push(Box::pin(async move {
             let (engine, authenticator) = (&*server.engine, &*server.authenticator);
             match perform(engine, authenticator, namespace.as_ref(), effect).await {

@@ -18,6 +18,7 @@ use pocket_sync_protocol::{EncodedRecord, EpochStart};
 
 use crate::Namespace;
 use crate::decide::{AttachRefusal, DocumentKey, PushAnswer, PushRequest};
+use crate::rules::Authority;
 
 pub use embedded::EmbeddedEngine;
 
@@ -97,6 +98,8 @@ pub struct ReadRequest {
     pub records: usize,
     /// Stop before the records have more bytes than this; one record is always read.
     pub bytes: usize,
+    /// Read what this one may see.
+    pub authority: Authority,
 }
 
 /// A stretch of the feed, read in one snapshot.
@@ -112,6 +115,17 @@ pub struct FeedPage {
     pub head: Seq,
     /// The records, by rising place.
     pub records: Vec<EncodedRecord>,
+    /// What the reader may no longer see, by rising place.
+    pub removals: Vec<Removed>,
+}
+
+/// A document that the reader saw once and may not see any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removed {
+    /// The document.
+    pub key: DocumentKey,
+    /// The place of its record.
+    pub seq: Seq,
 }
 
 /// The records of documents asked for by id.
@@ -147,6 +161,9 @@ fn refusal_text(refusal: AttachRefusal) -> &'static str {
     match refusal {
         AttachRefusal::OtherUser => {
             "this client id belongs to another user; use that user's token or a new database"
+        }
+        AttachRefusal::Crowded => {
+            "this user has too many connections; close one, or try again later"
         }
         AttachRefusal::ClientCopied => {
             "the session token is not the last one; the database was copied or restored and needs a client id of its own"
@@ -196,7 +213,7 @@ pub trait Engine: Debug + Send + Sync + 'static {
     async fn changes(&self, namespace: &Namespace, request: &ReadRequest)
     -> EngineResult<FeedPage>;
 
-    /// Reads documents by id. Missing ones are left out.
+    /// Reads documents by id. Missing ones, and those that `authority` may not see, are left out.
     ///
     /// # Errors
     /// As [`changes`](Self::changes).
@@ -204,6 +221,7 @@ pub trait Engine: Debug + Send + Sync + 'static {
         &self,
         namespace: &Namespace,
         documents: &[DocumentKey],
+        authority: &Authority,
     ) -> EngineResult<Fetched>;
 
     /// Nobody is connected to the namespace any more: what is only kept for speed may be forgotten.

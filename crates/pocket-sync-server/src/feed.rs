@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use pocket_core::Seq;
+use pocket_core::{Body, Seq};
 use pocket_sync_protocol::EncodedRecord;
 
 use crate::decide::{Current, DocumentKey};
-use crate::engine::ReadRequest;
+use crate::engine::{ReadRequest, Removed};
+use crate::rules::{Authority, Marks, View};
 
 /// What an entry costs beside its record, roughly.
 const ENTRY_BYTES: usize = 256;
@@ -27,14 +28,50 @@ pub(crate) struct Tail {
 struct TailEntry {
     key: DocumentKey,
     current: Current,
+    marks: Marks,
     record: EncodedRecord,
 }
 
-/// Part of a feed that the tail could give.
+/// Part of a feed, as one reader may see it.
 #[derive(Debug)]
 pub(crate) struct Stretch {
     pub(crate) end: Seq,
     pub(crate) records: Vec<EncodedRecord>,
+    pub(crate) removals: Vec<Removed>,
+}
+
+impl Stretch {
+    /// Nothing yet, behind a place.
+    pub(crate) fn behind(after: Seq) -> Self {
+        Self {
+            end: after,
+            records: Vec::new(),
+            removals: Vec::new(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn len(&self) -> usize {
+        self.records.len() + self.removals.len()
+    }
+}
+
+/// What a reader gets of a record, reading from behind `after`.
+pub(crate) fn view(
+    authority: &Authority,
+    record: &EncodedRecord,
+    marks: &Marks,
+    after: Seq,
+) -> View {
+    let document = || {
+        let record = record.decode().ok()?;
+        let body = record.state.body().cloned()?;
+        Some((record.id, body))
+    };
+    authority.view(&record.collection, record.client, marks, after, document)
 }
 
 impl Tail {
@@ -50,7 +87,13 @@ impl Tail {
     }
 
     /// Adds a record behind all others and forgets the oldest when there are too many.
-    pub(crate) fn push(&mut self, key: DocumentKey, current: Current, record: EncodedRecord) {
+    pub(crate) fn push(
+        &mut self,
+        key: DocumentKey,
+        current: Current,
+        marks: Marks,
+        record: EncodedRecord,
+    ) {
         if let Some(older) = self.documents.insert(key.clone(), current.seq) {
             self.remove(older);
         }
@@ -60,6 +103,7 @@ impl Tail {
             TailEntry {
                 key,
                 current,
+                marks,
                 record,
             },
         );
@@ -82,12 +126,18 @@ impl Tail {
             .map(|entry| entry.current)
     }
 
-    /// The record of a document, if it is one of the newest.
-    pub(crate) fn record(&self, key: &DocumentKey) -> Option<&EncodedRecord> {
-        self.documents
-            .get(key)
-            .and_then(|seq| self.entries.get(seq))
-            .map(|entry| &entry.record)
+    /// The record of a document and its marks, if it is one of the newest.
+    pub(crate) fn record(&self, key: &DocumentKey) -> Option<(EncodedRecord, Marks)> {
+        let entry = self.entries.get(self.documents.get(key)?)?;
+        Some((entry.record.clone(), entry.marks.clone()))
+    }
+
+    /// What rules want to know of a document, if it is one of the newest.
+    pub(crate) fn standing(&self, key: &DocumentKey) -> Option<(Marks, Option<Body>)> {
+        let (record, marks) = self.record(key)?;
+        // Its bytes are our own, so they are a record.
+        let body = record.decode().ok()?.state.body().cloned();
+        Some((marks, body))
     }
 
     /// What `request` asks for up to `last`, or none if the tail does not reach back so far.
@@ -95,10 +145,7 @@ impl Tail {
         if request.after < self.floor {
             return None;
         }
-        let mut stretch = Stretch {
-            end: request.after.max(last),
-            records: Vec::new(),
-        };
+        let mut stretch = Stretch::behind(request.after.max(last));
         if request.after >= last {
             return Some(stretch);
         }
@@ -109,14 +156,30 @@ impl Tail {
                 end = *seq;
                 continue;
             }
-            bytes += request.cost(&entry.record);
-            if stretch.records.len() >= request.records
-                || (bytes > request.bytes && !stretch.records.is_empty())
-            {
+            let view = view(
+                &request.authority,
+                &entry.record,
+                &entry.marks,
+                request.after,
+            );
+            bytes += match view {
+                View::Hidden => {
+                    end = *seq;
+                    continue;
+                }
+                View::Removed => request.removal_cost(&entry.key),
+                View::Shown => request.cost(&entry.record),
+            };
+            if stretch.len() >= request.records || (bytes > request.bytes && !stretch.is_empty()) {
                 stretch.end = end;
                 return Some(stretch);
             }
-            stretch.records.push(entry.record.clone());
+            if view == View::Shown {
+                stretch.records.push(entry.record.clone());
+            } else {
+                let key = entry.key.clone();
+                stretch.removals.push(Removed { key, seq: *seq });
+            }
             end = *seq;
         }
         Some(stretch)
@@ -144,6 +207,15 @@ impl ReadRequest {
         // Table entries and heads; what `PageBuilder` counts, rounded up.
         record.bytes.len() + 12 + 2 + record.collection.as_str().len() + 18
     }
+
+    /// What a removal costs in a message, at the most.
+    #[expect(
+        clippy::unused_self,
+        reason = "the one place that knows what the byte bound counts"
+    )]
+    pub(crate) fn removal_cost(&self, key: &DocumentKey) -> usize {
+        key.id.as_str().len() + 3 + 1 + 3 + 9 + 1 + 2 + key.collection.as_str().len()
+    }
 }
 
 #[cfg(test)]
@@ -170,7 +242,7 @@ mod tests {
             seq: Seq::new(seq),
             bytes: Bytes::from(vec![0; bytes]),
         };
-        tail.push(key, current, record);
+        tail.push(key, current, Marks::default(), record);
     }
 
     fn read(
@@ -186,6 +258,7 @@ mod tests {
             collections: std::sync::Arc::default(),
             records,
             bytes,
+            authority: crate::rules::Authority::open(),
         };
         let stretch = tail.read(&request, Seq::new(last))?;
         Some((

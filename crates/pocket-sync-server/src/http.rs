@@ -15,6 +15,7 @@ use axum::routing::get;
 use pocket_sync_protocol::SUBPROTOCOL;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::auth::Secret;
 use crate::{SyncServer, websocket};
 
 impl SyncServer {
@@ -120,11 +121,11 @@ fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
         .any(|item| item.trim().eq_ignore_ascii_case(word))
 }
 
-fn bearer_token(headers: &HeaderMap) -> Option<String> {
+fn bearer_token(headers: &HeaderMap) -> Option<Secret> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme
         .eq_ignore_ascii_case("bearer")
-        .then(|| token.trim().to_owned())
+        .then(|| Secret::from(token.trim()))
 }
 
 /// Whether an origin is a page served from this machine. Until there is an allow-list, no other page may connect:
@@ -198,8 +199,8 @@ mod tests {
                 HeaderValue::from_static(value),
             )]))
         };
-        assert_eq!(with("Bearer abc"), Some("abc".to_owned()));
-        assert_eq!(with("bearer  abc "), Some("abc".to_owned()));
+        assert_eq!(with("Bearer abc"), Some(Secret::from("abc")));
+        assert_eq!(with("bearer  abc "), Some(Secret::from("abc")));
         assert_eq!(with("Basic abc"), None);
         assert_eq!(bearer_token(&HeaderMap::new()), None);
     }

@@ -4,7 +4,7 @@
 //! embedding calls [`perform`].
 
 use crate::Namespace;
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Secret};
 use crate::engine::Engine;
 use crate::session::{Effect, Event};
 
@@ -23,7 +23,8 @@ pub async fn perform(
 ) -> Result<Event, Effect> {
     Ok(match (effect, namespace) {
         (Effect::Authenticate { token }, _) => {
-            Event::Authenticated(authenticator.authenticate(token.as_deref()).await)
+            let token = token.as_ref().map(Secret::expose);
+            Event::Authenticated(authenticator.authenticate(token).await)
         }
         (Effect::Attach { namespace, request }, _) => {
             Event::Attached(engine.attach(&namespace, &request).await)
@@ -39,9 +40,16 @@ pub async fn perform(
             ticket,
             result: engine.changes(namespace, &request).await,
         },
-        (Effect::Fetch { ticket, documents }, Some(namespace)) => Event::Fetched {
+        (
+            Effect::Fetch {
+                ticket,
+                documents,
+                authority,
+            },
+            Some(namespace),
+        ) => Event::Fetched {
             ticket,
-            result: engine.fetch(namespace, &documents).await,
+            result: engine.fetch(namespace, &documents, &authority).await,
         },
         (other, _) => return Err(other),
     })

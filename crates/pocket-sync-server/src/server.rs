@@ -12,13 +12,17 @@ use hyper_util::service::TowerToHyperService;
 use pocket_core::{ClientId, Env, Seq, SystemEnv};
 use pocket_storage::Storage;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, watch};
 
-use crate::auth::{Authenticator, TokenTable};
+use crate::auth::{Access, AuthError, AuthenticateWith, Authenticator, TokenTable};
 use crate::combiner::Combiner;
+pub use crate::connected::ClientInfo;
+use crate::connected::Connected;
+use crate::direct::{NamespaceHandle, Writers};
 use crate::doorbell::Doorbell;
 use crate::engine::{EmbeddedEngine, Engine};
-use crate::session::Event;
+use crate::event::EventHook;
+use crate::rules::{Authorizer, Validator};
 use crate::{Config, Namespace};
 
 /// How long to wait when the machine has no room for another connection.
@@ -38,7 +42,9 @@ pub(crate) struct Inner {
     pub(crate) env: Arc<dyn Env>,
     pub(crate) config: Arc<Config>,
     hubs: Mutex<HashMap<Namespace, Weak<Hub>>>,
-    clients: Mutex<HashMap<(Namespace, ClientId), Connected>>,
+    pub(crate) connected: Connected,
+    pub(crate) writers: Writers,
+    pub(crate) hook: Option<Arc<dyn EventHook>>,
     last_connection: AtomicU64,
     stop: watch::Sender<bool>,
     /// Connections that are being served.
@@ -59,16 +65,28 @@ impl Drop for Hub {
     }
 }
 
-struct Connected {
-    connection: u64,
-    events: mpsc::UnboundedSender<Event>,
+/// How a server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Health {
+    /// Whether it takes connections; not while it stops.
+    pub ready: bool,
+    /// The connections that are being served.
+    pub connections: usize,
+    /// The clients among them that have come in.
+    pub clients: usize,
+}
+
+/// Where namespaces are kept.
+enum Source {
+    Storage(Arc<dyn Storage>),
+    Engine(Arc<dyn Engine>),
 }
 
 /// Sets up a [`SyncServer`].
-#[derive(Debug)]
 pub struct SyncServerBuilder {
-    storage: Arc<dyn Storage>,
-    engine: Option<Arc<dyn Engine>>,
+    source: Source,
+    hook: Option<Arc<dyn EventHook>>,
     authenticator: Arc<dyn Authenticator>,
     env: Arc<dyn Env>,
     config: Config,
@@ -105,20 +123,54 @@ impl SyncServerBuilder {
     /// Keeps namespaces with this engine instead of the embedded one.
     #[must_use]
     pub fn engine(mut self, engine: Arc<dyn Engine>) -> Self {
-        self.engine = Some(engine);
+        self.source = Source::Engine(engine);
+        self
+    }
+
+    /// Asks this closure who may come in.
+    #[must_use]
+    pub fn authenticate_with<F, T>(self, authenticate: F) -> Self
+    where
+        F: Fn(Option<String>) -> T + Send + Sync + 'static,
+        T: Future<Output = Result<Access, AuthError>> + Send + 'static,
+    {
+        self.authenticator(Arc::new(AuthenticateWith(authenticate)))
+    }
+
+    /// Asks this one who may read and write what. A closure `Fn(&Attempt) -> bool` will do.
+    ///
+    /// Set it behind [`config`](Self::config), which has rules of its own.
+    #[must_use]
+    pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
+        self.config.rules = self.config.rules.authorizer(Arc::new(authorizer));
+        self
+    }
+
+    /// Asks this one about each document that would be written. A closure `Fn(&Attempt) -> Result<(), String>` will do.
+    ///
+    /// Set it behind [`config`](Self::config), which has rules of its own.
+    #[must_use]
+    pub fn validator(mut self, validator: impl Validator) -> Self {
+        self.config.rules = self.config.rules.validator(Arc::new(validator));
+        self
+    }
+
+    /// Tells this one what happens. A closure `Fn(&ServerEvent)` will do.
+    #[must_use]
+    pub fn on_event(mut self, hook: impl EventHook) -> Self {
+        self.hook = Some(Arc::new(hook));
         self
     }
 
     /// The server.
     pub fn build(self) -> SyncServer {
-        let engine = self.engine.unwrap_or_else(|| {
-            let limits = self.config.limits.clone();
-            Arc::new(EmbeddedEngine::new(
-                self.storage,
-                Arc::clone(&self.env),
-                limits,
-            ))
-        });
+        let engine = match self.source {
+            Source::Engine(engine) => engine,
+            Source::Storage(storage) => {
+                let limits = self.config.limits.clone();
+                Arc::new(EmbeddedEngine::new(storage, Arc::clone(&self.env), limits))
+            }
+        };
         SyncServer {
             inner: Arc::new(Inner {
                 engine,
@@ -126,7 +178,9 @@ impl SyncServerBuilder {
                 env: self.env,
                 config: Arc::new(self.config),
                 hubs: Mutex::default(),
-                clients: Mutex::default(),
+                connected: Connected::default(),
+                writers: Writers::default(),
+                hook: self.hook,
                 last_connection: AtomicU64::new(0),
                 stop: watch::Sender::new(false),
                 served: watch::Sender::new(0),
@@ -138,9 +192,18 @@ impl SyncServerBuilder {
 impl SyncServer {
     /// A server over `storage`.
     pub fn builder(storage: Arc<dyn Storage>) -> SyncServerBuilder {
+        Self::with(Source::Storage(storage))
+    }
+
+    /// A server over an engine of your own.
+    pub fn over(engine: Arc<dyn Engine>) -> SyncServerBuilder {
+        Self::with(Source::Engine(engine))
+    }
+
+    fn with(source: Source) -> SyncServerBuilder {
         SyncServerBuilder {
-            storage,
-            engine: None,
+            source,
+            hook: None,
             authenticator: Arc::new(TokenTable::open()),
             env: Arc::new(SystemEnv),
             config: Config::default(),
@@ -163,10 +226,15 @@ impl SyncServer {
             match accepted {
                 Ok((stream, peer)) => {
                     tracing::debug!(%peer, "connection");
+                    let most = self.inner.config.connections_per_address;
+                    let Some(seat) = self.inner.connected.seat_of_address(peer.ip(), most) else {
+                        tracing::debug!(%peer, "too many connections from this address");
+                        continue;
+                    };
                     let server = self.clone();
                     tokio::spawn(async move {
                         server.connection(stream).await;
-                        drop(place);
+                        drop((place, seat));
                     });
                 }
                 Err(error) => {
@@ -189,6 +257,34 @@ impl SyncServer {
         if in_time.is_err() {
             tracing::warn!("some connections did not end in time");
         }
+    }
+
+    /// The clients that are connected.
+    pub fn clients(&self) -> Vec<ClientInfo> {
+        self.inner.connected.list()
+    }
+
+    /// Ends the sessions of a client, in every namespace; tells whether there was one.
+    ///
+    /// The client is told to come back. To keep it out, make its token worth nothing first.
+    pub fn disconnect_client(&self, client: ClientId) -> bool {
+        self.inner.connected.disconnect(client)
+    }
+
+    /// How the server is.
+    pub fn health(&self) -> Health {
+        Health {
+            ready: !*self.inner.stop.borrow(),
+            connections: self.connections(),
+            clients: self.inner.connected.count(),
+        }
+    }
+
+    /// A namespace, to be read and written by the server itself.
+    ///
+    /// What it writes goes the way of every change: through the same commit, the validator, and to all clients.
+    pub fn namespace(&self, namespace: &Namespace) -> NamespaceHandle {
+        NamespaceHandle::new(Arc::clone(&self.inner), namespace)
     }
 
     /// The connections that are being served.
@@ -236,6 +332,7 @@ impl Inner {
             namespace.clone(),
             Arc::clone(&doorbell),
             &self.config.limits,
+            self.hook.clone(),
         );
         let hub = Arc::new(Hub {
             combiner,
@@ -249,36 +346,6 @@ impl Inner {
 
     pub(crate) fn next_connection(&self) -> u64 {
         self.last_connection.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Takes note of a client's newest session and ends the one before.
-    pub(crate) fn register(
-        &self,
-        namespace: &Namespace,
-        client: ClientId,
-        connection: u64,
-        events: &mpsc::UnboundedSender<Event>,
-    ) {
-        let connected = Connected {
-            connection,
-            events: events.clone(),
-        };
-        let older = lock(&self.clients).insert((namespace.clone(), client), connected);
-        if let Some(older) = older {
-            // It may be gone already; then there is nothing to end.
-            let _ = older.events.send(Event::Replaced);
-        }
-    }
-
-    pub(crate) fn unregister(&self, namespace: &Namespace, client: ClientId, connection: u64) {
-        let mut clients = lock(&self.clients);
-        let key = (namespace.clone(), client);
-        if clients
-            .get(&key)
-            .is_some_and(|connected| connected.connection == connection)
-        {
-            clients.remove(&key);
-        }
     }
 
     pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
@@ -314,6 +381,15 @@ impl Hub {
 // The maps are consistent after each single operation on them, so a poisoned lock is taken as it is.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for SyncServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SyncServerBuilder")
+            .field("authenticator", &self.authenticator)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for SyncServer {

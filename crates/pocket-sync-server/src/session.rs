@@ -22,8 +22,11 @@ use pocket_sync_protocol::{
 };
 
 use self::echo::Echo;
+use self::handshake::Check;
 use self::pull::Pulling;
+use crate::auth::{Access, Secret};
 use crate::engine::LogState;
+use crate::rules::Authority;
 use crate::{Config, Namespace};
 
 pub use self::event::{Effect, Event, Moment, Now};
@@ -43,7 +46,7 @@ pub struct Session {
 
 #[derive(Debug)]
 enum State {
-    Waiting { header_token: Option<String> },
+    Waiting { header_token: Option<Secret> },
     Authenticating(Box<Greeting>),
     Attaching(Box<Greeting>),
     Open(Box<Open>),
@@ -60,6 +63,9 @@ struct Greeting {
     collections: Arc<BTreeSet<CollectionName>>,
     checkpoint: Option<HelloCheckpoint>,
     user: Arc<str>,
+    /// Kept to be checked again while the session lives.
+    token: Option<Secret>,
+    access: Option<Access>,
 }
 
 #[derive(Debug)]
@@ -67,6 +73,14 @@ struct Open {
     greeting: Greeting,
     log: LogState,
     session: SessionToken,
+    /// What the user may do.
+    authority: Authority,
+    /// Whether the checkpoint of the hello was read with other rights, and nothing was read from the start since.
+    rights_changed: bool,
+    /// When the token is checked next.
+    recheck: Moment,
+    /// From then on the token is worth nothing.
+    expires: Option<Timestamp>,
     /// The server's clock when the session began.
     clock: Timestamp,
     /// Pushes whose outcome is on its way, in order.
@@ -116,7 +130,7 @@ impl Session {
             Event::Frame(frame) => self.frame(now, &frame),
             Event::Alive => self.alive(now),
             Event::BadFrame { code, message } => self.fail(code, message),
-            Event::Authenticated(result) => self.authenticated(result),
+            Event::Authenticated(result) => self.authenticated(now, result),
             Event::Attached(result) => self.attached(now, result),
             Event::Committed { ticket, result } => self.committed(ticket, result),
             Event::FeedRead { ticket, result } => self.feed_read(ticket, result),
@@ -126,6 +140,10 @@ impl Session {
             Event::Replaced => self.fail(
                 codes::REPLACED,
                 "a newer session of this client has begun".to_owned(),
+            ),
+            Event::Disconnect => self.fail(
+                codes::GOING_AWAY,
+                "the server ended this connection; connect again".to_owned(),
             ),
             Event::Shutdown => self.shutdown(),
             Event::Closed => self.state = State::Over,
@@ -218,6 +236,20 @@ impl Session {
     }
 
     fn timer(&mut self, now: Now) {
+        let check = match &mut self.state {
+            State::Open(open) => match open.check(now, self.config.recheck) {
+                Ok(check) => check,
+                Err(error) => return self.fail(codes::TOKEN_EXPIRED, error.to_string()),
+            },
+            _ => None,
+        };
+        if let Some(Check {
+            token: Some(token), ..
+        }) = &check
+        {
+            let token = token.clone();
+            self.effects.push(Effect::Authenticate { token });
+        }
         let (wait, code, message) = match &self.state {
             State::Open(_) => (
                 self.config.client_timeout,
@@ -232,7 +264,8 @@ impl Session {
         };
         let deadline = self.heard.after(wait);
         if now.moment < deadline {
-            self.effects.push(Effect::Timer(deadline));
+            let next = check.map_or(deadline, |check| check.next.min(deadline));
+            self.effects.push(Effect::Timer(next));
         } else {
             self.fail(code, message.to_owned());
         }

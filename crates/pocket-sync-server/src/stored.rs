@@ -18,6 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::ByteBuf;
 
 use crate::decide::DocumentKey;
+use crate::rules::Marks;
 
 /// `l`: where a namespace's order stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,21 +59,57 @@ pub(crate) struct RecordRow {
     pub(crate) rev: Revision,
     /// 0 live, 1 deleted, 2 erased.
     state: u8,
-    /// Who may read it; empty as yet.
+    /// Who may read it.
     labels: Vec<String>,
-    /// Labels it no longer has, each with the sequence at which it left; empty as yet.
+    /// Labels it no longer has, each with the sequence at which it left.
     left: Vec<(String, Seq)>,
-    later: Later,
+    later: RecordLater,
 }
 
 impl RecordRow {
     pub(crate) fn is_live(&self) -> bool {
         self.state == 0
     }
+
+    pub(crate) fn into_marks(self) -> Marks {
+        Marks::from_parts(self.labels, self.left, self.later.rules)
+    }
+}
+
+/// `later` of a record: nil, or `{"r": the rules that gave the labels}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct RecordLater {
+    rules: Option<[u8; 8]>,
+}
+
+impl Serialize for RecordLater {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Some(rules) = &self.rules else {
+            return serializer.serialize_none();
+        };
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry("r", serde_bytes::Bytes::new(rules))?;
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for RecordLater {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Fields {
+            r: Option<ByteBuf>,
+        }
+        let fields = Option::<Fields>::deserialize(deserializer)?.unwrap_or_default();
+        Ok(Self {
+            rules: fields.r.and_then(|rules| rules.as_slice().try_into().ok()),
+        })
+    }
 }
 
 /// A record as it is stored under `key`.
-pub(crate) fn seal_record(key: &[u8], record: &Record) -> Bytes {
+pub(crate) fn seal_record(key: &[u8], record: &Record, marks: &Marks) -> Bytes {
+    let (labels, left, rules) = marks.parts();
     let state = match record.state {
         RecordState::Live(_) => 0,
         RecordState::Deleted => 1,
@@ -82,17 +119,19 @@ pub(crate) fn seal_record(key: &[u8], record: &Record) -> Bytes {
         seq: record.seq,
         rev: record.rev,
         state,
-        labels: Vec::new(),
-        left: Vec::new(),
-        later: Later,
+        labels,
+        left,
+        later: RecordLater { rules },
     };
     let body = record.state.body().map_or(&[][..], Body::as_bytes);
     envelope::seal(key, &[&encode(&row), body])
 }
 
-/// The head of a stored record, without its body.
-pub(crate) fn open_record_row(key: &[u8], value: &Bytes) -> Result<RecordRow> {
-    Ok(decode_prefix(&envelope::open(key, value)?)?.0)
+/// The head of a stored record, and its body if it is live.
+pub(crate) fn open_record_row(key: &[u8], value: &Bytes) -> Result<(RecordRow, Option<Body>)> {
+    let (row, rest) = decode_prefix::<RecordRow>(&envelope::open(key, value)?)?;
+    let body = row.is_live().then(|| Body::from_trusted(rest));
+    Ok((row, body))
 }
 
 /// A stored record; its body is a slice of `value`.
@@ -101,7 +140,7 @@ pub(crate) fn open_record(
     value: &Bytes,
     collection: CollectionName,
     id: DocumentId,
-) -> Result<Record> {
+) -> Result<(Record, Marks)> {
     let (row, rest) = decode_prefix::<RecordRow>(&envelope::open(key, value)?)?;
     let state = match row.state {
         0 => RecordState::Live(Body::from_trusted(rest)),
@@ -109,13 +148,14 @@ pub(crate) fn open_record(
         2 => RecordState::Erased,
         other => return Err(damaged(format!("{other} is no state of a record"))),
     };
-    Ok(Record {
+    let record = Record {
         collection,
         id,
         rev: row.rev,
         seq: row.seq,
         state,
-    })
+    };
+    Ok((record, row.into_marks()))
 }
 
 /// `c…`: what is known of a client.

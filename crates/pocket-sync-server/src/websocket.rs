@@ -12,6 +12,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use self::wire::{Meter, Socket};
+use crate::auth::Secret;
 use crate::server::Inner;
 use crate::session::Session;
 use crate::{SyncServer, driver};
@@ -22,7 +23,7 @@ const READ_BUFFER: usize = 32 * 1024;
 const WRITE_BUFFER: usize = 64 * 1024;
 
 /// Serves a connection once its upgrade is through.
-pub(crate) async fn upgraded(server: SyncServer, upgrade: OnUpgrade, token: Option<String>) {
+pub(crate) async fn upgraded(server: SyncServer, upgrade: OnUpgrade, token: Option<Secret>) {
     let _served = server.inner.serving();
     let upgraded = match upgrade.await {
         Ok(upgraded) => upgraded,
@@ -43,7 +44,7 @@ pub(crate) async fn upgraded(server: SyncServer, upgrade: OnUpgrade, token: Opti
     }
 }
 
-async fn serve<S>(server: Arc<Inner>, stream: S, read: Vec<u8>, token: Option<String>)
+async fn serve<S>(server: Arc<Inner>, stream: S, read: Vec<u8>, token: Option<Secret>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

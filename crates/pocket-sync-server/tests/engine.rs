@@ -13,6 +13,7 @@ use pocket_storage::{Durability, Storage};
 use pocket_storage_memory::{MemoryDisk, MemoryStorage};
 use pocket_sync_server::decide::Refusal;
 use pocket_sync_server::engine::{EngineError, FeedPage, ReadRequest};
+use pocket_sync_server::rules::Authority;
 use pocket_sync_server::{Engine, Limits};
 
 /// Every call on the reference store ends at once, so no runtime is needed.
@@ -29,6 +30,7 @@ fn read(engine: &dyn Engine, after: u64, records: usize) -> FeedPage {
         collections: Arc::default(),
         records,
         bytes: 1_000_000,
+        authority: Authority::open(),
     };
     now(engine.changes(&ns(), &request)).unwrap()
 }
@@ -140,6 +142,7 @@ fn a_page_stops_before_its_bytes_run_over() {
             collections: Arc::default(),
             records: 100,
             bytes: 2 * one,
+            authority: Authority::open(),
         };
         let page = now(engine.changes(&ns(), &request)).unwrap();
         assert_eq!(
@@ -188,6 +191,7 @@ fn a_filtered_read_covers_what_it_leaves_out() {
             collections: Arc::new([pocket_core::CollectionName::new("notes").unwrap()].into()),
             records: 100,
             bytes: 100_000,
+            authority: Authority::open(),
         };
         let page = now(engine.changes(&ns(), &request)).unwrap();
         assert_eq!(ids(&page), [("x".to_owned(), 2), ("y".to_owned(), 4)]);
@@ -330,8 +334,12 @@ fn documents_are_fetched_by_id_and_missing_ones_are_left_out() {
         if reopen {
             engine = common::engine(Arc::new(store));
         }
-        let fetched =
-            now(engine.fetch(&ns(), &[common::key("b"), common::key("missing")])).unwrap();
+        let fetched = now(engine.fetch(
+            &ns(),
+            &[common::key("b"), common::key("missing")],
+            &Authority::open(),
+        ))
+        .unwrap();
         assert_eq!(fetched.head, Seq::new(2));
         let found: Vec<_> = fetched
             .records
@@ -371,6 +379,7 @@ fn a_damaged_record_is_reported_and_never_served() {
         collections: Arc::default(),
         records: 10,
         bytes: 10_000,
+        authority: Authority::open(),
     };
     let error = now(reopened.changes(&ns(), &request)).unwrap_err();
     assert!(matches!(error, EngineError::Fatal(_)), "{error:?}");

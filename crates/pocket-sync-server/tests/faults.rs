@@ -39,6 +39,7 @@ fn everything(after: Seq) -> ReadRequest {
         collections: Arc::default(),
         records: 1_000,
         bytes: 1_000_000,
+        authority: pocket_sync_server::rules::Authority::open(),
     }
 }
 

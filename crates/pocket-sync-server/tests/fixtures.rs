@@ -82,6 +82,7 @@ fn push(writer: &Writer) -> PushRequest {
         first: MutationNumber::new(1),
         mutations,
         bytes: 0,
+        authority: pocket_sync_server::rules::Authority::open(),
     }
 }
 
@@ -164,6 +165,7 @@ fn a_store_written_by_the_first_version_opens_and_goes_on() {
         collections: Arc::default(),
         records: 100,
         bytes: 100_000,
+        authority: pocket_sync_server::rules::Authority::open(),
     };
     let page = now(engine.changes(&ns(), &request)).unwrap();
     let found: Vec<_> = page

@@ -401,9 +401,11 @@ impl Session {
 /// When to come back after an error of this code.
 fn comeback(code: &str, retryable: bool, wait: Option<u64>) -> Return {
     match code {
-        wire::OTHER_USER | wire::UNKNOWN_EPOCH | wire::BELOW_HORIZON | wire::CLIENT_COPIED => {
-            Return::Never
-        }
+        wire::OTHER_USER
+        | wire::UNKNOWN_EPOCH
+        | wire::BELOW_HORIZON
+        | wire::RIGHTS_CHANGED
+        | wire::CLIENT_COPIED => Return::Never,
         codes::OTHER_LINEAGE
         | codes::OTHER_NAMESPACE
         | codes::RESTORED_SERVER
@@ -426,6 +428,7 @@ fn closing(code: Option<u16>, reason: &str) -> (SyncError, Return) {
     };
     let named = match code {
         Some(close::UNAUTHORIZED) => Some((wire::UNAUTHORIZED, "the server refused the token")),
+        Some(close::TOKEN_EXPIRED) => Some((wire::TOKEN_EXPIRED, "the token has expired")),
         Some(close::FORBIDDEN) => Some((wire::FORBIDDEN, "the server refused the namespace")),
         Some(close::VERSION) => Some((
             wire::VERSION_MISMATCH,

@@ -403,6 +403,7 @@ pub(crate) fn welcome() -> Welcome {
         last_number: MutationNumber::ZERO,
         limits: ServerLimits::default(),
         heartbeat: Duration::from_millis(HEARTBEAT),
+        rights: None,
     }
 }
 

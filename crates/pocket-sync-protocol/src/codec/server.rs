@@ -49,7 +49,8 @@ pub(super) fn decode(name: &str, reader: &mut Reader<'_>) -> Result<Option<Serve
 }
 
 fn encode_welcome(welcome: &Welcome) -> Bytes {
-    let mut w = Writer::message(256 + 32 * welcome.epochs.len(), "welcome", 12);
+    let fields = 12 + usize::from(welcome.rights.is_some());
+    let mut w = Writer::message(256 + 32 * welcome.epochs.len(), "welcome", fields);
     w.field("v").u32(u32::from(welcome.version));
     w.field("l").bin(welcome.lineage.as_bytes());
     w.field("u").text(&welcome.user);
@@ -73,6 +74,9 @@ fn encode_welcome(welcome: &Welcome) -> Bytes {
     w.field("c").usize(limits.changes);
     w.field("p").usize(limits.pushes);
     w.field("b").u64(millis(welcome.heartbeat));
+    if let Some(rights) = &welcome.rights {
+        w.field("f").bin(rights);
+    }
     w.finish()
 }
 
@@ -80,6 +84,7 @@ fn decode_welcome(reader: &mut Reader<'_>) -> Result<Welcome> {
     let (mut version, mut lineage, mut user, mut epochs) = (None, None, None, None);
     let (mut epoch, mut head, mut horizon, mut time) = (None, None, None, None);
     let (mut session, mut last_number, mut limits, mut heartbeat) = (None, None, None, None);
+    let mut rights = None;
     reader.fields("welcome", |name, r| {
         match name {
             "v" => version = Some(r.u16("the version")?),
@@ -104,6 +109,7 @@ fn decode_welcome(reader: &mut Reader<'_>) -> Result<Welcome> {
             "k" => last_number = Some(MutationNumber::new(r.u64("the last number")?)),
             "m" => limits = Some(decode_limits(r)?),
             "b" => heartbeat = Some(Duration::from_millis(r.u64("the heartbeat")?)),
+            "f" => rights = r.optional(|r| r.bin("the rights"))?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -121,6 +127,7 @@ fn decode_welcome(reader: &mut Reader<'_>) -> Result<Welcome> {
         last_number: required(last_number, "welcome", "k")?,
         limits: required(limits, "welcome", "m")?,
         heartbeat: required(heartbeat, "welcome", "b")?,
+        rights,
     })
 }
 

@@ -291,6 +291,7 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
         last_number: MutationNumber::new(299),
         limits: ServerLimits::default(),
         heartbeat: Duration::from_secs(30),
+        rights: None,
     };
     let outcomes = Outcomes {
         id: 8,
@@ -361,7 +362,15 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
         fatal: false,
     };
     vec![
-        ("welcome", welcome.into()),
+        ("welcome", welcome.clone().into()),
+        (
+            "welcome-rights",
+            Welcome {
+                rights: Some(Bytes::from_static(&[0xf1; 16])),
+                ..welcome
+            }
+            .into(),
+        ),
         ("outcomes", outcomes.into()),
         ("outcomes-gap", gap.into()),
         ("page", page(&records()).into()),

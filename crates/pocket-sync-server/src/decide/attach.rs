@@ -14,6 +14,8 @@ pub enum AttachRefusal {
     OtherUser,
     /// The session token is neither the last presented one nor issued since: the store is a copy or a backup.
     ClientCopied,
+    /// The user has as many connections as one may have.
+    Crowded,
 }
 
 /// Tokens that are remembered of welcomes which may have been lost. Each is a hello that came after a newer one was

@@ -4,10 +4,11 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use pocket_core::{
-    Change, ChangeKind, ClientId, CollectionName, DocumentId, Hlc, Record, RecordState, Revision,
-    Seq,
+    Body, Change, ChangeKind, ClientId, CollectionName, DocumentId, Hlc, Record, RecordState,
+    Revision, Seq,
 };
 
+use crate::rules::{Admitted, Marks, Standing};
 use crate::stored::ClientRecord;
 
 /// The version of a document that stands.
@@ -45,7 +46,9 @@ struct Slot {
     /// The place of the stored version, whose feed entry goes when another is written.
     stored: Option<Seq>,
     current: Option<Current>,
-    written: Option<Record>,
+    /// What rules want to know of the current version.
+    standing: Standing,
+    written: Option<(Record, Marks)>,
 }
 
 #[derive(Debug)]
@@ -73,7 +76,7 @@ pub struct WriteSet {
     /// The server's hybrid clock afterwards.
     pub clock: Hlc,
     /// The records, by rising place, each with the place of the version it replaces.
-    pub records: Vec<(Record, Option<Seq>)>,
+    pub records: Vec<(Record, Option<Seq>, Marks)>,
     /// The clients that changed.
     pub clients: Vec<(ClientId, ClientRecord)>,
 }
@@ -119,7 +122,16 @@ impl Overlay {
         self.slots[slot] = Slot {
             stored: Some(current.seq),
             current: Some(current),
-            written: None,
+            ..Slot::default()
+        };
+    }
+
+    /// Tells what rules want to know of a document that was [`set`](Self::set).
+    pub(crate) fn describe(&mut self, slot: usize, marks: Marks, body: Option<Body>) {
+        self.slots[slot].standing = Standing {
+            exists: true,
+            marks,
+            body,
         };
     }
 
@@ -150,9 +162,12 @@ impl Overlay {
     pub fn into_writes(self) -> WriteSet {
         let slots = self.slots.into_iter();
         let mut records: Vec<_> = slots
-            .filter_map(|slot| Some((slot.written?, slot.stored)))
+            .filter_map(|slot| {
+                let (record, marks) = slot.written?;
+                Some((record, slot.stored, marks))
+            })
             .collect();
-        records.sort_unstable_by_key(|(record, _)| record.seq);
+        records.sort_unstable_by_key(|(record, ..)| record.seq);
         let clients = self
             .clients
             .into_iter()
@@ -170,7 +185,12 @@ impl Overlay {
         self.slots[slot].current
     }
 
-    pub(super) fn write(&mut self, change: &Change) -> Seq {
+    pub(super) fn standing(&self, change: &Change) -> Option<&Standing> {
+        let slot = *self.documents.get(&DocumentKey::of(change))?;
+        Some(&self.slots[slot].standing)
+    }
+
+    pub(super) fn write(&mut self, change: &Change, admitted: Admitted) -> Seq {
         self.head = self.head.next();
         let key = DocumentKey::of(change);
         let place = *self.documents.entry(key).or_insert_with(|| {
@@ -189,13 +209,20 @@ impl Overlay {
             seq: self.head,
             live,
         });
-        slot.written = Some(Record {
+        let marks = admitted.marks(self.head);
+        slot.standing = Standing {
+            exists: true,
+            marks: marks.clone(),
+            body: state.body().cloned(),
+        };
+        let record = Record {
             collection: change.collection.clone(),
             id: change.id.clone(),
             rev: change.rev,
             seq: self.head,
             state,
-        });
+        };
+        slot.written = Some((record, marks));
         self.head
     }
 }

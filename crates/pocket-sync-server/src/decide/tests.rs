@@ -49,6 +49,7 @@ fn push(by: u8, first: u64, mutations: Vec<PushedMutation>) -> PushRequest {
         first: MutationNumber::new(first),
         mutations,
         bytes: 0,
+        authority: crate::rules::Authority::open(),
     }
 }
 
@@ -115,7 +116,7 @@ fn applied_changes_get_contiguous_places_and_one_feed_entry_each() {
     let placed: Vec<_> = writes
         .records
         .iter()
-        .map(|(record, replaced)| (record.id.as_str(), record.seq.get(), replaced.map(Seq::get)))
+        .map(|(record, replaced, _)| (record.id.as_str(), record.seq.get(), replaced.map(Seq::get)))
         .collect();
     assert_eq!(
         placed,

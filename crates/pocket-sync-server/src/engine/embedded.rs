@@ -23,6 +23,7 @@ use super::{
     ReadRequest,
 };
 use crate::decide::{self, Current, DocumentKey, Overlay, PushRequest, WriteSet};
+use crate::rules::Authority;
 use crate::stored::{self, ClientRecord};
 use crate::{Limits, Namespace};
 
@@ -76,6 +77,7 @@ impl EmbeddedEngine {
 
     /// Loads what `pushes` name: from memory what is there, from the store the rest, in one read.
     async fn load(&self, log: &Log, pushes: &[PushRequest]) -> EngineResult<Overlay> {
+        let needs_documents = pushes.iter().any(|push| push.authority.needs_documents());
         let mut missing_documents = Vec::new();
         let mut missing_clients = Vec::new();
         let mut overlay = log.with_open(|open| {
@@ -95,7 +97,13 @@ impl EmbeddedEngine {
                         continue;
                     };
                     match open.tail.current(&key) {
-                        Some(current) => overlay.set(slot, current),
+                        Some(current) => {
+                            overlay.set(slot, current);
+                            if needs_documents && let Some((marks, body)) = open.tail.standing(&key)
+                            {
+                                overlay.describe(slot, marks, body);
+                            }
+                        }
                         None => missing_documents.push((slot, key)),
                     }
                 }
@@ -121,13 +129,16 @@ impl EmbeddedEngine {
         let mut found = keys.iter().zip(&values);
         for ((slot, _), (at, value)) in missing_documents.iter().zip(&mut found) {
             if let Some(value) = value {
-                let row = stored::open_record_row(at, value)?;
+                let (row, body) = stored::open_record_row(at, value)?;
                 let current = Current {
                     rev: row.rev,
                     seq: row.seq,
                     live: row.is_live(),
                 };
                 overlay.set(*slot, current);
+                if needs_documents {
+                    overlay.describe(*slot, row.into_marks(), body);
+                }
             }
         }
         for (client, (at, value)) in missing_clients.into_iter().zip(found) {
@@ -156,13 +167,13 @@ impl EmbeddedEngine {
             .check_equals(log_key.clone(), before)
             .put(log_key, after.clone());
         let mut fresh = Vec::with_capacity(writes.records.len());
-        for (record, replaced) in &writes.records {
+        for (record, replaced, marks) in &writes.records {
             let key = DocumentKey {
                 collection: record.collection.clone(),
                 id: record.id.clone(),
             };
             let at = log.keys.document(&key.collection, &key.id);
-            let value = stored::seal_record(&at, record);
+            let value = stored::seal_record(&at, record, marks);
             batch.put(at, value);
             if let Some(replaced) = replaced {
                 batch.delete(log.keys.feed(*replaced));
@@ -175,7 +186,8 @@ impl EmbeddedEngine {
                 seq: record.seq,
                 live: record.state.body().is_some(),
             };
-            fresh.push((key, current, EncodedRecord::encode(record)));
+            let encoded = EncodedRecord::encode(record);
+            fresh.push((key, current, marks.clone(), encoded));
         }
         for (client, record) in &writes.clients {
             let at = log.keys.client(*client);
@@ -193,8 +205,8 @@ impl EmbeddedEngine {
             open.state.head = row.head;
             open.row = row;
             open.stored = after;
-            for (key, current, record) in fresh {
-                open.tail.push(key, current, record);
+            for (key, current, marks, record) in fresh {
+                open.tail.push(key, current, marks, record);
             }
             open.remember(writes.clients, self.inner.limits.cached_clients);
         })?;
@@ -395,9 +407,10 @@ impl Engine for EmbeddedEngine {
         &self,
         namespace: &Namespace,
         documents: &[DocumentKey],
+        authority: &Authority,
     ) -> EngineResult<Fetched> {
         let log = self.log(namespace)?;
-        self.read_documents(&log, documents).await
+        self.read_documents(&log, documents, authority).await
     }
 
     fn release(&self, namespace: &Namespace) {

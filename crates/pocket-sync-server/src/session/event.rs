@@ -6,9 +6,10 @@ use bytes::Bytes;
 use pocket_core::{Seq, Timestamp};
 
 use crate::Namespace;
-use crate::auth::{Access, AuthError};
+use crate::auth::{Access, AuthError, Secret};
 use crate::decide::{DocumentKey, PushAnswer, PushRequest};
 use crate::engine::{AttachRequest, Attached, EngineResult, FeedPage, Fetched, ReadRequest};
+use crate::rules::Authority;
 
 /// Milliseconds of a clock that never jumps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,7 +40,7 @@ pub enum Event {
     /// The connection is open; with the token of its header, if it had one.
     Opened {
         /// The token.
-        token: Option<String>,
+        token: Option<Secret>,
     },
     /// A binary message came.
     Frame(Bytes),
@@ -83,6 +84,8 @@ pub enum Event {
     Timer,
     /// A newer session of the same client has begun.
     Replaced,
+    /// Somebody wants this connection to end; the client may come back.
+    Disconnect,
     /// The server stops.
     Shutdown,
     /// The connection is gone.
@@ -96,7 +99,7 @@ pub enum Effect {
     /// Find out who this is.
     Authenticate {
         /// The token, if there was one.
-        token: Option<String>,
+        token: Option<Secret>,
     },
     /// Begin the session in this namespace.
     Attach {
@@ -125,6 +128,8 @@ pub enum Effect {
         ticket: u64,
         /// Which ones.
         documents: Vec<DocumentKey>,
+        /// Whose eyes they are for.
+        authority: Authority,
     },
     /// Send a binary message.
     Send(Bytes),

@@ -2,22 +2,25 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
+use pocket_core::Timestamp;
 use pocket_sync_protocol::{Hello, VersionRange, Welcome, codes};
 
 use super::echo::Echo;
-use super::{Effect, Greeting, Now, Open, Session, State};
+use super::{Effect, Greeting, Moment, Now, Open, Session, State};
 use crate::Namespace;
-use crate::auth::{Access, AuthError};
+use crate::auth::{Access, AuthError, Secret};
 use crate::decide::AttachRefusal;
 use crate::engine::{AttachRequest, Attached, EngineError, EngineResult};
+use crate::rules::Authority;
 
 impl Session {
     pub(super) fn hello(&mut self, hello: Hello) {
         let State::Waiting { header_token } = &mut self.state else {
             return;
         };
-        let token = hello.token.or(header_token.take());
+        let token = hello.token.map(Secret::from).or(header_token.take());
         let version = match VersionRange::SUPPORTED.agree(hello.versions) {
             Ok(version) => version,
             Err(error) => return self.fail(error.code(), error.to_string()),
@@ -34,11 +37,16 @@ impl Session {
             collections: Arc::new(hello.collections.into_iter().collect()),
             checkpoint: hello.checkpoint,
             user: Arc::from(""),
+            token: token.clone(),
+            access: None,
         }));
         self.effects.push(Effect::Authenticate { token });
     }
 
-    pub(super) fn authenticated(&mut self, result: Result<Access, AuthError>) {
+    pub(super) fn authenticated(&mut self, now: Now, result: Result<Access, AuthError>) {
+        if let State::Open(_) = self.state {
+            return self.checked(now, result);
+        }
         let mut greeting = match std::mem::replace(&mut self.state, State::Over) {
             State::Authenticating(greeting) => greeting,
             other => {
@@ -48,7 +56,8 @@ impl Session {
         };
         match result {
             Ok(access) if access.may_open(&greeting.namespace) => {
-                greeting.user = access.user;
+                greeting.user = Arc::clone(&access.user);
+                greeting.access = Some(access);
                 let request = AttachRequest {
                     user: Arc::clone(&greeting.user),
                     client: greeting.client,
@@ -67,10 +76,49 @@ impl Session {
                 );
                 self.fail(codes::FORBIDDEN, message);
             }
-            Err(error @ AuthError::Refused(_)) => self.fail(codes::UNAUTHORIZED, error.to_string()),
-            Err(error @ AuthError::Expired) => self.fail(codes::TOKEN_EXPIRED, error.to_string()),
-            Err(error @ AuthError::Unavailable(_)) => self.fail(codes::INTERNAL, error.to_string()),
+            Err(error) => self.not_authenticated(&error),
         }
+    }
+
+    fn not_authenticated(&mut self, error: &AuthError) {
+        let code = match error {
+            AuthError::Refused(_) => codes::UNAUTHORIZED,
+            AuthError::Expired => codes::TOKEN_EXPIRED,
+            AuthError::Unavailable(_) => codes::INTERNAL,
+        };
+        self.fail(code, error.to_string());
+    }
+
+    /// The token was checked again while the session lives.
+    fn checked(&mut self, now: Now, result: Result<Access, AuthError>) {
+        let State::Open(open) = &mut self.state else {
+            return;
+        };
+        let access = match result {
+            Ok(access) => access,
+            // Nobody can tell now: what was told last holds on, and it is asked again.
+            Err(AuthError::Unavailable(_)) => return,
+            Err(error) => return self.not_authenticated(&error),
+        };
+        let greeting = &open.greeting;
+        if access.user != greeting.user || !access.may_open(&greeting.namespace) {
+            let message = "the token no longer opens this namespace for this user".to_owned();
+            return self.fail(codes::FORBIDDEN, message);
+        }
+        open.expires = access.expires;
+        let authority = Authority::new(
+            greeting.namespace.clone(),
+            access,
+            greeting.client,
+            &self.config.rules,
+        );
+        if authority.rights() != open.authority.rights() {
+            // The next welcome tells the new ones, and the client reads by them from the start.
+            let message = "your rights have changed; connect again".to_owned();
+            return self.fail(codes::GOING_AWAY, message);
+        }
+        open.authority = authority;
+        self.timer(now);
     }
 
     pub(super) fn attached(&mut self, now: Now, result: EngineResult<Attached>) {
@@ -87,14 +135,26 @@ impl Session {
                 let code = match error {
                     EngineError::Refused(AttachRefusal::OtherUser) => codes::OTHER_USER,
                     EngineError::Refused(AttachRefusal::ClientCopied) => codes::CLIENT_COPIED,
+                    EngineError::Refused(AttachRefusal::Crowded) => codes::RATE_LIMITED,
                     _ => codes::INTERNAL,
                 };
                 return self.fail(code, error.to_string());
             }
         };
         self.heard = now.moment;
-        self.effects
-            .push(Effect::Timer(now.moment.after(self.config.client_timeout)));
+        let access = greeting.access.clone();
+        let expires = access.as_ref().and_then(|access| access.expires);
+        let recheck = now.moment.after(self.config.recheck);
+        let authority = access.map_or_else(Authority::open, |access| {
+            let namespace = greeting.namespace.clone();
+            Authority::new(namespace, access, greeting.client, &self.config.rules)
+        });
+        let rights = authority.rights();
+        let checkpoint = greeting.checkpoint.as_ref();
+        let rights_changed = checkpoint.is_some_and(|checkpoint| checkpoint.rights != rights);
+        let idle = now.moment.after(self.config.client_timeout);
+        let next = expiry(now, expires).map_or(idle, |expiry| expiry.min(idle));
+        self.effects.push(Effect::Timer(next.min(recheck)));
         self.send(Welcome {
             version: greeting.version,
             lineage: attached.log.lineage,
@@ -108,11 +168,16 @@ impl Session {
             last_number: attached.last,
             limits: self.config.limits.wire,
             heartbeat: self.config.heartbeat,
+            rights,
         });
         self.state = State::Open(Box::new(Open {
             greeting: *greeting,
             log: attached.log,
             session: attached.session,
+            authority,
+            rights_changed,
+            recheck,
+            expires,
             clock: attached.time,
             pushes: VecDeque::new(),
             push_bytes: 0,
@@ -123,4 +188,39 @@ impl Session {
             stopping: false,
         }));
     }
+}
+
+/// What is to be done about a session's token.
+pub(super) struct Check {
+    /// When to look again.
+    pub(super) next: Moment,
+    /// Check this one now.
+    pub(super) token: Option<Option<Secret>>,
+}
+
+impl Open {
+    /// Looks at the token's time.
+    ///
+    /// # Errors
+    /// [`AuthError::Expired`] when it is over.
+    pub(super) fn check(&mut self, now: Now, every: Duration) -> Result<Option<Check>, AuthError> {
+        if self.expires.is_some_and(|expires| now.time >= expires) {
+            return Err(AuthError::Expired);
+        }
+        let is_due = now.moment >= self.recheck;
+        if is_due {
+            self.recheck = now.moment.after(every);
+        }
+        let next = expiry(now, self.expires).map_or(self.recheck, |at| at.min(self.recheck));
+        let token = is_due.then(|| self.greeting.token.clone());
+        Ok(Some(Check { next, token }))
+    }
+}
+
+/// When a token's time is over, on the clock of deadlines.
+fn expiry(now: Now, expires: Option<Timestamp>) -> Option<Moment> {
+    let left = expires?.millis().saturating_sub(now.time.millis());
+    // At least a moment ahead, so that looking again makes progress.
+    let left = u64::try_from(left).unwrap_or_default().max(1);
+    Some(now.moment.after(Duration::from_millis(left)))
 }

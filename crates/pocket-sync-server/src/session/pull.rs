@@ -12,7 +12,7 @@ use pocket_sync_protocol::{EncodedRecord, EpochStart, More, Page, PageBuilder, P
 
 use super::echo::Echo;
 use super::{Effect, Open, Session, State};
-use crate::engine::{EngineError, EngineResult, FeedPage, ReadRequest};
+use crate::engine::{EngineError, EngineResult, FeedPage, ReadRequest, Removed};
 
 /// Places that may be passed without telling, while pushes of this session are in flight: their records are withheld,
 /// and a page for each push would cost the client a commit without content.
@@ -50,6 +50,7 @@ struct Ahead {
     head: Seq,
     end: Seq,
     records: VecDeque<EncodedRecord>,
+    removals: VecDeque<Removed>,
     /// It reaches the head: it is sent as one page.
     complete: bool,
 }
@@ -73,8 +74,16 @@ impl Session {
                 "the place to read from is older than what is remembered of deletions; resync";
             return self.refuse(pull.id, codes::BELOW_HORIZON, message);
         }
-        let limits = &self.config.limits;
         let joins = !pull.collections.is_empty();
+        if open.rights_changed && pull.after > Seq::ZERO {
+            let message = "your rights to read have changed since this place was read; resync";
+            return self.refuse(pull.id, codes::RIGHTS_CHANGED, message);
+        }
+        if !joins {
+            // From the start, by the rights of now: from here on its places are good.
+            open.rights_changed = false;
+        }
+        let limits = &self.config.limits;
         let fixed_head = open
             .greeting
             .checkpoint
@@ -156,6 +165,7 @@ impl Session {
             head: page.head,
             end: page.end,
             records: page.records.into(),
+            removals: page.removals.into(),
             complete,
         });
         open.follow(page.epoch, page.head);
@@ -202,6 +212,7 @@ impl Session {
                     collections: Arc::clone(&pull.collections),
                     records: self.config.limits.page_records,
                     bytes: message_bytes - PageBuilder::FIXED_BYTES,
+                    authority: open.authority.clone(),
                 };
                 open.last_ticket += 1;
                 let ticket = open.last_ticket;
@@ -248,16 +259,29 @@ impl Pulling {
             self.batch
         };
         let mut builder = PageBuilder::new(message_bytes);
-        while builder.len() < most
-            && let Some(record) = ahead.records.front()
-        {
-            if !self.withholds(own, record) && !builder.push(record) {
+        while builder.len() < most {
+            let removal = ahead.removals.front();
+            let record = ahead.records.front();
+            let removal = removal.filter(|gone| record.is_none_or(|record| gone.seq < record.seq));
+            if let Some(Removed { key, seq }) = removal {
+                // Whoever reads for the first time has nothing to let go of.
+                let is_news = self.first_sync.is_none_or(|head| *seq > head);
+                if is_news && !builder.remove(&key.collection, &key.id, *seq) {
+                    break;
+                }
+                self.cursor = *seq;
+                ahead.removals.pop_front();
+            } else if let Some(record) = record {
+                if !self.withholds(own, record) && !builder.push(record) {
+                    break;
+                }
+                self.cursor = record.seq;
+                ahead.records.pop_front();
+            } else {
                 break;
             }
-            self.cursor = record.seq;
-            ahead.records.pop_front();
         }
-        let is_last = ahead.records.is_empty();
+        let is_last = ahead.records.is_empty() && ahead.removals.is_empty();
         if is_last {
             self.cursor = ahead.end;
         }
@@ -279,8 +303,8 @@ impl Pulling {
             head: ahead.head,
             resync: false,
             joining: self.joining.clone(),
+            removals: builder.take_removals(),
             set: builder.finish(),
-            removals: Vec::new(),
             digest: None,
         };
         if !is_last {

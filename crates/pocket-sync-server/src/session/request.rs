@@ -40,6 +40,7 @@ impl Session {
             first: push.first,
             mutations,
             bytes,
+            authority: open.authority.clone(),
         };
         self.effects.push(Effect::Commit { ticket, push });
     }
@@ -128,7 +129,12 @@ impl Session {
         let documents = documents
             .map(|(collection, id)| DocumentKey { collection, id })
             .collect();
-        self.effects.push(Effect::Fetch { ticket, documents });
+        let authority = open.authority.clone();
+        self.effects.push(Effect::Fetch {
+            ticket,
+            documents,
+            authority,
+        });
     }
 
     pub(super) fn fetched(&mut self, ticket: u64, result: EngineResult<Fetched>) {

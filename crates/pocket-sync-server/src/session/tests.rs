@@ -48,7 +48,7 @@ impl Harness {
         let mut harness = Self::new();
         let effects = harness.say(hello(checkpoint));
         assert!(
-            matches!(&effects[..], [Effect::Authenticate { token: Some(token) }] if token == "t")
+            matches!(&effects[..], [Effect::Authenticate { token: Some(token) }] if token.expose() == "t")
         );
         let effects = harness.event(Event::Authenticated(Ok(Access::all("ann"))));
         assert!(
@@ -102,6 +102,7 @@ impl Harness {
                 .iter()
                 .map(|(seq, client)| record(*seq, *client))
                 .collect(),
+            removals: Vec::new(),
         };
         self.event(Event::FeedRead {
             ticket,

@@ -168,6 +168,7 @@ impl Writer {
             first,
             mutations,
             bytes: 0,
+            authority: pocket_sync_server::rules::Authority::open(),
         }
     }
 

@@ -11,8 +11,9 @@ use pocket_sync_protocol::EncodedRecord;
 use super::log::{Log, Sight};
 use super::{ATTEMPTS, EmbeddedEngine, busy, read_error};
 use crate::decide::DocumentKey;
-use crate::engine::{EngineError, EngineResult, FeedPage, Fetched, ReadRequest};
-use crate::feed::Stretch;
+use crate::engine::{EngineError, EngineResult, FeedPage, Fetched, ReadRequest, Removed};
+use crate::feed::{self, Stretch};
+use crate::rules::{Authority, Marks, View};
 use crate::stored::{self, FeedRow};
 
 /// Entries of the feed looked at by one read, when most of them are left out.
@@ -50,12 +51,13 @@ impl EmbeddedEngine {
         &self,
         log: &Log,
         documents: &[DocumentKey],
+        authority: &Authority,
     ) -> EngineResult<Fetched> {
         for _ in 0..ATTEMPTS {
             let seen = log.sight(|open| {
                 documents
                     .iter()
-                    .map(|key| open.tail.record(key).cloned())
+                    .map(|key| open.tail.record(key))
                     .collect::<Vec<_>>()
             });
             let Some((before, mut records)) = seen else {
@@ -63,7 +65,7 @@ impl EmbeddedEngine {
                 continue;
             };
             let is_missing =
-                |(_, record): &(&DocumentKey, &mut Option<EncodedRecord>)| record.is_none();
+                |(_, found): &(&DocumentKey, &mut Option<(EncodedRecord, Marks)>)| found.is_none();
             let missing: Vec<_> = documents
                 .iter()
                 .zip(&mut records)
@@ -83,9 +85,9 @@ impl EmbeddedEngine {
                     .map_err(read_error)?;
                 for (((key, slot), at), value) in missing.into_iter().zip(&keys).zip(values) {
                     let Some(value) = value else { continue };
-                    let record =
-                        stored::open_record(at, &value, key.collection.clone(), key.id.clone());
-                    *slot = Some(EncodedRecord::encode(&record?));
+                    let (record, marks) =
+                        stored::open_record(at, &value, key.collection.clone(), key.id.clone())?;
+                    *slot = Some((EncodedRecord::encode(&record), marks));
                 }
                 let Some(settled) = self.settled(log, before).await else {
                     continue;
@@ -93,10 +95,16 @@ impl EmbeddedEngine {
                 after = settled;
             }
             let records: Vec<_> = records.into_iter().flatten().collect();
-            if records.iter().any(|record| record.seq > after.head) {
+            if records.iter().any(|(record, _)| record.seq > after.head) {
                 self.rejoin(log).await;
                 continue;
             }
+            let shown = |found: (EncodedRecord, Marks)| {
+                let (record, marks) = found;
+                let view = feed::view(authority, &record, &marks, Seq::ZERO);
+                (view == View::Shown).then_some(record)
+            };
+            let records = records.into_iter().filter_map(shown).collect();
             return Ok(Fetched {
                 epoch: after.epoch,
                 head: after.head,
@@ -139,10 +147,7 @@ impl EmbeddedEngine {
         last: Seq,
     ) -> EngineResult<(Stretch, Seq)> {
         let (entries, end) = self.scan_feed(log, request, last).await?;
-        let mut stretch = Stretch {
-            end: request.after,
-            records: Vec::new(),
-        };
+        let mut stretch = Stretch::behind(request.after);
         let mut newest = Seq::ZERO;
         let mut bytes = 0;
         let mut step = FIRST_RECORDS;
@@ -167,9 +172,8 @@ impl EmbeddedEngine {
                         key.id, key.collection
                     )));
                 };
-                let record =
-                    stored::open_record(at, &value, key.collection.clone(), key.id.clone());
-                let record = record?;
+                let (record, marks) =
+                    stored::open_record(at, &value, key.collection.clone(), key.id.clone())?;
                 if record.seq != *seq {
                     // Superseded while we read: it stands further on in the feed.
                     newest = newest.max(record.seq);
@@ -177,11 +181,24 @@ impl EmbeddedEngine {
                     continue;
                 }
                 let record = EncodedRecord::encode(&record);
-                bytes += request.cost(&record);
-                if bytes > request.bytes && !stretch.records.is_empty() {
-                    return Ok((stretch, newest));
+                match feed::view(&request.authority, &record, &marks, request.after) {
+                    View::Hidden => {}
+                    View::Removed => {
+                        bytes += request.removal_cost(key);
+                        if bytes > request.bytes && !stretch.is_empty() {
+                            return Ok((stretch, newest));
+                        }
+                        let key = key.clone();
+                        stretch.removals.push(Removed { key, seq: *seq });
+                    }
+                    View::Shown => {
+                        bytes += request.cost(&record);
+                        if bytes > request.bytes && !stretch.is_empty() {
+                            return Ok((stretch, newest));
+                        }
+                        stretch.records.push(record);
+                    }
                 }
-                stretch.records.push(record);
                 stretch.end = *seq;
             }
             let average = bytes / stretch.records.len().max(1) + 1;
@@ -248,5 +265,6 @@ fn page(request: &ReadRequest, sight: Sight, stretch: Stretch) -> FeedPage {
         end: stretch.end,
         head: sight.head,
         records: stretch.records,
+        removals: stretch.removals,
     }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use pocket_core::{Map, Timestamp};
 use sha2::{Digest, Sha256};
 
 use crate::Namespace;
@@ -21,21 +23,76 @@ pub enum Namespaces {
     Only(Arc<BTreeSet<Namespace>>),
 }
 
-/// What a token stands for.
+/// A token, which never shows in a log: only [`expose`](Self::expose) gives it away.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The token itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(token: String) -> Self {
+        Self(token)
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(token: &str) -> Self {
+        Self(token.to_owned())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// What a token stands for: the claims that rules decide by.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Access {
     /// The user.
     pub user: Arc<str>,
     /// What the user may open.
     pub namespaces: Namespaces,
+    /// The user's roles; a rule may ask for one. Each is also the label `role:NAME`.
+    pub roles: BTreeSet<Arc<str>>,
+    /// Audience labels beside `user:NAME` and `role:NAME`: documents with one of them are readable.
+    pub labels: BTreeSet<Arc<str>>,
+    /// From then on the token is worth nothing.
+    pub expires: Option<Timestamp>,
+    /// Everything the token said, for rules of an application's own.
+    ///
+    /// Rights to read follow from user, roles and labels only: what else may change them belongs into a label.
+    pub claims: Arc<Map>,
+    /// The server itself, which may do everything.
+    pub(crate) trusted: bool,
 }
 
 impl Access {
-    /// A user who may open every namespace.
+    /// A user who may open every namespace, without roles or labels.
     pub fn all(user: &str) -> Self {
         Self {
             user: user.into(),
             namespaces: Namespaces::All,
+            roles: BTreeSet::new(),
+            labels: BTreeSet::new(),
+            expires: None,
+            claims: Arc::default(),
+            trusted: false,
+        }
+    }
+
+    /// The server itself, for its own reads and writes.
+    pub(crate) fn server() -> Self {
+        Self {
+            trusted: true,
+            ..Self::all("server")
         }
     }
 
@@ -46,12 +103,45 @@ impl Access {
         self
     }
 
+    /// The same user with a further role.
+    #[must_use]
+    pub fn role(mut self, role: &str) -> Self {
+        self.roles.insert(role.into());
+        self
+    }
+
+    /// The same user with a further audience label.
+    #[must_use]
+    pub fn label(mut self, label: &str) -> Self {
+        self.labels.insert(label.into());
+        self
+    }
+
+    /// The same access, up to a time.
+    #[must_use]
+    pub fn until(mut self, expires: Timestamp) -> Self {
+        self.expires = Some(expires);
+        self
+    }
+
     /// Whether the user may open `namespace`.
     pub fn may_open(&self, namespace: &Namespace) -> bool {
         match &self.namespaces {
             Namespaces::All => true,
             Namespaces::Only(some) => some.contains(namespace),
         }
+    }
+
+    /// Whether the user holds an audience label: one of the token's, `user:NAME` or `role:NAME`.
+    pub fn holds(&self, label: &str) -> bool {
+        if label.is_empty() {
+            return false;
+        }
+        self.labels.contains(label)
+            || label.strip_prefix("user:") == Some(&*self.user)
+            || label
+                .strip_prefix("role:")
+                .is_some_and(|role| self.roles.contains(role))
     }
 }
 
@@ -80,6 +170,26 @@ pub trait Authenticator: fmt::Debug + Send + Sync + 'static {
     async fn authenticate(&self, token: Option<&str>) -> Result<Access, AuthError>;
 }
 
+/// An [`Authenticator`] made of an asynchronous closure.
+pub(crate) struct AuthenticateWith<F>(pub(crate) F);
+
+#[async_trait]
+impl<F, T> Authenticator for AuthenticateWith<F>
+where
+    F: Fn(Option<String>) -> T + Send + Sync + 'static,
+    T: Future<Output = Result<Access, AuthError>> + Send + 'static,
+{
+    async fn authenticate(&self, token: Option<&str>) -> Result<Access, AuthError> {
+        (self.0)(token.map(str::to_owned)).await
+    }
+}
+
+impl<F> fmt::Debug for AuthenticateWith<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AuthenticateWith")
+    }
+}
+
 /// A fixed list of tokens. Without any, the server is open and everybody is [`ANONYMOUS`].
 #[derive(Clone, Default)]
 pub struct TokenTable {
@@ -95,10 +205,21 @@ impl TokenTable {
 
     /// Adds a token. Without a user it stands for a user named after a hash of the token.
     #[must_use]
-    pub fn token(mut self, token: &str, user: Option<&str>, namespaces: Namespaces) -> Self {
+    pub fn token(self, token: &str, user: Option<&str>, namespaces: Namespaces) -> Self {
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let user = user.map_or_else(|| hashed_user(&digest), Arc::from);
-        self.tokens.insert(digest, Access { user, namespaces });
+        let access = Access {
+            namespaces,
+            ..Access::all(&user)
+        };
+        self.access(token, access)
+    }
+
+    /// Adds a token that stands for this, with roles and labels.
+    #[must_use]
+    pub fn access(mut self, token: &str, access: Access) -> Self {
+        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        self.tokens.insert(digest, access);
         self
     }
 
@@ -163,6 +284,44 @@ mod tests {
         let access = TokenTable::open().look_up(Some("whatever")).unwrap();
         assert_eq!(access, Access::all(ANONYMOUS));
         assert_eq!(TokenTable::open().look_up(None).unwrap(), access);
+    }
+
+    #[test]
+    fn a_token_never_shows_in_what_is_logged() {
+        let secret = Secret::from("sesame");
+        let effect = crate::session::Effect::Authenticate {
+            token: Some(secret.clone()),
+        };
+        let event = crate::session::Event::Opened {
+            token: Some(secret.clone()),
+        };
+        for text in [
+            format!("{secret:?}"),
+            format!("{effect:?}"),
+            format!("{event:?}"),
+        ] {
+            assert!(!text.contains("sesame"), "{text}");
+        }
+        assert_eq!(secret.expose(), "sesame");
+    }
+
+    #[test]
+    fn labels_are_those_of_the_token_the_user_and_the_roles() {
+        let ann = Access::all("ann").role("editor").label("team:red");
+        for label in ["user:ann", "role:editor", "team:red"] {
+            assert!(ann.holds(label), "{label}");
+        }
+        for label in [
+            "",
+            "ann",
+            "user:bob",
+            "role:ann",
+            "role:",
+            "user:",
+            "team:blue",
+        ] {
+            assert!(!ann.holds(label), "{label}");
+        }
     }
 
     #[test]

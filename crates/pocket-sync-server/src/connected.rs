@@ -1,0 +1,259 @@
+//! Who is connected: one session of each client, and a bounded number of connections of each user and address.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pocket_core::{ClientId, Timestamp};
+use tokio::sync::mpsc;
+
+use crate::Namespace;
+use crate::auth::ANONYMOUS;
+use crate::engine::AttachRequest;
+use crate::event::{self, ServerEvent};
+use crate::server::{Hub, Inner};
+use crate::session::Event;
+
+/// A client that is connected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientInfo {
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// Its user.
+    pub user: Arc<str>,
+    /// The client.
+    pub client: ClientId,
+    /// When it came in.
+    pub since: Timestamp,
+}
+
+/// Who is connected to a server.
+#[derive(Default)]
+pub(crate) struct Connected {
+    clients: Mutex<HashMap<(Namespace, ClientId), Newest>>,
+    users: Arc<Seats<Arc<str>>>,
+    addresses: Arc<Seats<IpAddr>>,
+}
+
+struct Newest {
+    connection: u64,
+    info: ClientInfo,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+impl Connected {
+    /// A place for a connection from this address; none when it has as many as it may have.
+    pub(crate) fn seat_of_address(
+        &self,
+        address: IpAddr,
+        most: usize,
+    ) -> Option<Option<Seat<IpAddr>>> {
+        let address = match address.to_canonical() {
+            address if address.is_loopback() => return Some(None),
+            // Whoever has one address of such a network has all of them.
+            IpAddr::V6(address) => {
+                let network = address.to_bits() >> 64 << 64;
+                IpAddr::V6(Ipv6Addr::from_bits(network))
+            }
+            address => address,
+        };
+        Seats::take(&self.addresses, address, most).map(Some)
+    }
+
+    /// The clients that are connected.
+    pub(crate) fn list(&self) -> Vec<ClientInfo> {
+        let clients = lock(&self.clients);
+        let mut list: Vec<_> = clients.values().map(|newest| newest.info.clone()).collect();
+        list.sort_unstable_by_key(|info| (info.since, info.client));
+        list
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.clients).len()
+    }
+
+    /// Ends the sessions of a client.
+    pub(crate) fn disconnect(&self, client: ClientId) -> bool {
+        let clients = lock(&self.clients);
+        let sessions = clients.iter().filter(|((_, one), _)| *one == client);
+        // One that is gone already needs no ending.
+        sessions.fold(false, |ended, (_, newest)| {
+            newest.events.send(Event::Disconnect).is_ok() || ended
+        })
+    }
+}
+
+/// The namespace a connection has joined; it leaves when this is dropped, however the connection ended.
+pub(crate) struct Joined {
+    server: Arc<Inner>,
+    namespace: Namespace,
+    hub: Arc<Hub>,
+    user: Arc<str>,
+    client: ClientId,
+    connection: u64,
+    is_registered: bool,
+    _seat: Option<Seat<Arc<str>>>,
+}
+
+impl Joined {
+    /// Joins a namespace on behalf of who asks to attach; none when the user has as many connections as one may have.
+    pub(crate) fn new(
+        server: &Arc<Inner>,
+        namespace: &Namespace,
+        request: &AttachRequest,
+        connection: u64,
+    ) -> Option<Self> {
+        let user = &request.user;
+        let seat = if **user == *ANONYMOUS {
+            None
+        } else {
+            let most = server.config.connections_per_user;
+            let users = &server.connected.users;
+            Some(Seats::take(users, Arc::clone(user), most)?)
+        };
+        Some(Self {
+            server: Arc::clone(server),
+            namespace: namespace.clone(),
+            hub: server.hub(namespace),
+            user: Arc::clone(user),
+            client: request.client,
+            connection,
+            is_registered: false,
+            _seat: seat,
+        })
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    pub(crate) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Takes note of this as the client's newest session, and ends the one before.
+    pub(crate) fn register(&mut self, events: &mpsc::UnboundedSender<Event>) {
+        let newest = Newest {
+            connection: self.connection,
+            info: ClientInfo {
+                namespace: self.namespace.clone(),
+                user: Arc::clone(&self.user),
+                client: self.client,
+                since: self.server.env.now(),
+            },
+            events: events.clone(),
+        };
+        let key = (self.namespace.clone(), self.client);
+        let older = lock(&self.server.connected.clients).insert(key, newest);
+        if let Some(older) = older {
+            // It may be gone already; then there is nothing to end.
+            let _ = older.events.send(Event::Replaced);
+        }
+        self.is_registered = true;
+        if let Some(hook) = &self.server.hook {
+            let (namespace, user, client) = (&self.namespace, &*self.user, self.client);
+            let event = ServerEvent::Connected {
+                namespace,
+                user,
+                client,
+            };
+            event::tell(&**hook, &event);
+        }
+    }
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        if !self.is_registered {
+            return;
+        }
+        let mut clients = lock(&self.server.connected.clients);
+        let key = (self.namespace.clone(), self.client);
+        let is_newest = |newest: &Newest| newest.connection == self.connection;
+        if clients.get(&key).is_some_and(is_newest) {
+            clients.remove(&key);
+        }
+        drop(clients);
+        if let Some(hook) = &self.server.hook {
+            let (namespace, user, client) = (&self.namespace, &*self.user, self.client);
+            let event = ServerEvent::Disconnected {
+                namespace,
+                user,
+                client,
+            };
+            event::tell(&**hook, &event);
+        }
+    }
+}
+
+/// Counts by a key, with a bound.
+struct Seats<K>(Mutex<HashMap<K, usize>>);
+
+impl<K> Default for Seats<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash + Clone> Seats<K> {
+    fn take(seats: &Arc<Self>, key: K, most: usize) -> Option<Seat<K>> {
+        let mut taken = lock(&seats.0);
+        let count = taken.get(&key).copied().unwrap_or_default();
+        if count >= most {
+            return None;
+        }
+        taken.insert(key.clone(), count + 1);
+        Some(Seat {
+            seats: Arc::clone(seats),
+            key,
+        })
+    }
+}
+
+/// A place that was taken, until it is dropped.
+pub(crate) struct Seat<K: Eq + Hash> {
+    seats: Arc<Seats<K>>,
+    key: K,
+}
+
+impl<K: Eq + Hash> Drop for Seat<K> {
+    fn drop(&mut self) {
+        let mut taken = lock(&self.seats.0);
+        if let Some(count) = taken.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.key);
+            }
+        }
+    }
+}
+
+// The maps are consistent after each single operation on them, so a poisoned lock is taken as it is.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_has_a_bounded_number_of_connections_and_this_machine_any() {
+        let connected = Connected::default();
+        let seat = |address: &str| connected.seat_of_address(address.parse().unwrap(), 2);
+        let one = seat("2001:db8::1").unwrap();
+        let _two = seat("2001:db8::2").unwrap();
+        assert!(seat("2001:db8::3").is_none());
+        assert!(seat("2001:db8:0:1::3").is_some(), "another network");
+        drop(one);
+        assert!(seat("2001:db8::3").is_some(), "a place is free again");
+        let _held: Vec<_> = (0..2).map(|_| seat("192.0.2.7").unwrap()).collect();
+        assert!(
+            seat("::ffff:192.0.2.7").is_none(),
+            "the same in other words"
+        );
+        assert!((0..50).all(|_| seat("127.0.0.1").is_some() && seat("::1").is_some()));
+    }
+}

@@ -1,0 +1,219 @@
+//! Audiences, and what a record remembers of them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use pocket_core::Seq;
+
+use super::RulesId;
+use crate::auth::Access;
+
+/// The labels of a document at the most.
+pub(super) const LABELS: usize = 32;
+/// The bytes of a label at the most.
+pub(super) const LABEL_BYTES: usize = 256;
+/// Labels that left and are remembered one by one.
+const LEFT: usize = 64;
+/// The label that everybody holds.
+const EVERYONE: &str = "*";
+
+/// Who may read a document: whoever holds one of its labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audience(BTreeSet<Arc<str>>);
+
+impl Audience {
+    /// Everybody who may read the collection.
+    pub fn everyone() -> Self {
+        Self([EVERYONE.into()].into())
+    }
+
+    /// Nobody but the server.
+    pub fn nobody() -> Self {
+        Self(BTreeSet::new())
+    }
+
+    /// Whoever holds one of these labels: at most 32, each of 1 to 256 bytes.
+    ///
+    /// `user:NAME` is held by that user, `role:NAME` by who has that role; others come with the token.
+    pub fn labels(labels: impl IntoIterator<Item = impl Into<Arc<str>>>) -> Self {
+        Self(labels.into_iter().map(Into::into).collect())
+    }
+
+    /// Why it cannot be stored, if so.
+    pub(super) fn fault(&self) -> Option<String> {
+        if self.0.len() > LABELS {
+            return Some(format!(
+                "the rules give it {} audience labels; {LABELS} is the most",
+                self.0.len()
+            ));
+        }
+        let fits = |label: &Arc<str>| !label.is_empty() && label.len() <= LABEL_BYTES;
+        (!self.0.iter().all(fits)).then(|| {
+            format!("the rules give it an audience label that has not 1 to {LABEL_BYTES} bytes")
+        })
+    }
+
+    pub(super) fn is_held_by(&self, access: &Access) -> bool {
+        self.0.iter().any(|label| holds(access, label))
+    }
+}
+
+/// What a record remembers of its audience. The default is one that was written without rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks(Option<Arc<Marked>>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Marked {
+    audience: Audience,
+    /// Labels it no longer has, each with the place at which it left.
+    left: Vec<(Arc<str>, Seq)>,
+    rules: RulesId,
+}
+
+impl Marks {
+    /// The marks of a first version.
+    pub(super) fn new(audience: Audience, rules: RulesId) -> Self {
+        Self::with(audience, Vec::new(), rules)
+    }
+
+    fn with(audience: Audience, left: Vec<(Arc<str>, Seq)>, rules: RulesId) -> Self {
+        Self(Some(Arc::new(Marked {
+            audience,
+            left,
+            rules,
+        })))
+    }
+
+    /// The marks of a version that replaces this one at `seq`.
+    pub(super) fn next(&self, audience: Audience, rules: RulesId, seq: Seq) -> Self {
+        let Some(before) = &self.0 else {
+            return Self::new(audience, rules);
+        };
+        let stays = |label: &Arc<str>| audience.0.contains(label);
+        let mut left: Vec<_> = before
+            .left
+            .iter()
+            .filter(|(label, _)| !stays(label))
+            .cloned()
+            .collect();
+        let leaving = before.audience.0.iter().filter(|label| !stays(label));
+        left.extend(leaving.map(|label| (Arc::clone(label), seq)));
+        // Too many to remember: whoever might have held one is told that it is gone, which harms nobody.
+        while left.len() > LEFT {
+            let (_, oldest) = left.remove(0);
+            left[0] = (EVERYONE.into(), left[0].1.max(oldest));
+        }
+        Self::with(audience, left, rules)
+    }
+
+    /// Who may read it, if these rules said so.
+    pub(super) fn audience(&self, rules: RulesId) -> Option<&Audience> {
+        let marked = self.0.as_deref()?;
+        (marked.rules == rules).then_some(&marked.audience)
+    }
+
+    /// Whether the reader held a label that left behind `after`.
+    pub(super) fn left_behind(&self, access: &Access, after: Seq) -> bool {
+        self.0.as_ref().is_some_and(|marked| {
+            marked
+                .left
+                .iter()
+                .any(|(label, seq)| *seq > after && holds(access, label))
+        })
+    }
+
+    /// What is stored: labels, those that left, and the rules.
+    pub(crate) fn parts(&self) -> (Vec<String>, Vec<(String, Seq)>, Option<RulesId>) {
+        let Some(marked) = self.0.as_deref() else {
+            return (Vec::new(), Vec::new(), None);
+        };
+        let labels = marked.audience.0.iter().map(ToString::to_string).collect();
+        let left = marked.left.iter();
+        let left = left.map(|(label, seq)| (label.to_string(), *seq)).collect();
+        (labels, left, Some(marked.rules))
+    }
+
+    /// What was stored.
+    pub(crate) fn from_parts(
+        labels: Vec<String>,
+        left: Vec<(String, Seq)>,
+        rules: Option<RulesId>,
+    ) -> Self {
+        let Some(rules) = rules else {
+            return Self::default();
+        };
+        let left = left.into_iter().map(|(label, seq)| (label.into(), seq));
+        Self::with(Audience::labels(labels), left.collect(), rules)
+    }
+}
+
+fn holds(access: &Access, label: &str) -> bool {
+    label == EVERYONE || access.holds(label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: RulesId = [1; 8];
+
+    fn left(marks: &Marks) -> Vec<(String, Seq)> {
+        marks.parts().1
+    }
+
+    #[test]
+    fn a_label_that_leaves_is_remembered_until_it_comes_back() {
+        let marks = Marks::new(Audience::labels(["a", "b"]), RULES);
+        let marks = marks.next(Audience::labels(["b"]), RULES, Seq::new(5));
+        let marks = marks.next(Audience::labels(["c"]), RULES, Seq::new(7));
+        assert_eq!(
+            left(&marks),
+            [("a".to_owned(), Seq::new(5)), ("b".to_owned(), Seq::new(7))]
+        );
+        let with = |label: &str| Access::all("x").label(label);
+        assert!(marks.left_behind(&with("a"), Seq::new(4)));
+        assert!(!marks.left_behind(&with("a"), Seq::new(5)));
+        assert!(!marks.left_behind(&with("c"), Seq::ZERO));
+        let marks = marks.next(Audience::labels(["a"]), RULES, Seq::new(9));
+        assert_eq!(
+            left(&marks),
+            [("b".to_owned(), Seq::new(7)), ("c".to_owned(), Seq::new(9))]
+        );
+    }
+
+    #[test]
+    fn labels_beyond_counting_leave_for_everybody() {
+        let mut marks = Marks::new(Audience::labels(["l0"]), RULES);
+        for place in 1..=200 {
+            let audience = Audience::labels([format!("l{place}")]);
+            marks = marks.next(audience, RULES, Seq::new(place));
+        }
+        assert!(left(&marks).len() <= LEFT);
+        // Whoever held the first label, which left at 1, still hears of it.
+        assert!(marks.left_behind(&Access::all("x").label("l0"), Seq::ZERO));
+        assert!(marks.left_behind(&Access::all("x").label("l199"), Seq::new(199)));
+        assert!(!marks.left_behind(&Access::all("x").label("l199"), Seq::new(200)));
+    }
+
+    #[test]
+    fn marks_of_other_rules_say_nothing() {
+        let marks = Marks::new(Audience::everyone(), RULES);
+        assert!(marks.audience([2; 8]).is_none());
+        assert!(Marks::default().audience(RULES).is_none());
+        let (labels, left, rules) = marks.parts();
+        assert_eq!(Marks::from_parts(labels, left, rules), marks);
+    }
+
+    #[test]
+    fn an_audience_has_a_few_short_labels() {
+        assert!(Audience::labels(["a"]).fault().is_none());
+        assert!(Audience::nobody().fault().is_none());
+        assert!(Audience::labels([""]).fault().is_some());
+        assert!(Audience::labels(["x".repeat(257)]).fault().is_some());
+        assert!(
+            Audience::labels((0..33).map(|n| n.to_string()))
+                .fault()
+                .is_some()
+        );
+    }
+}

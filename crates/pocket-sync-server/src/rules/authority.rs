@@ -1,0 +1,302 @@
+//! On whose behalf something is done, and what the rules say to it.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pocket_core::{Body, Change, ChangeKind, ClientId, CollectionName, DocumentId, Seq};
+use pocket_sync_protocol::codes::rejection;
+use sha2::{Digest, Sha256};
+
+use super::{Attempt, Audience, Document, Marks, Operation, Rules, RulesId};
+use crate::Namespace;
+use crate::auth::Access;
+
+/// The bytes of a fingerprint of rights.
+const FINGERPRINT: usize = 16;
+/// One text for all refusals, so that it tells nothing about what exists.
+const MAY_NOT: &str = "the user may not do this to this document; ask for the right";
+
+/// On whose behalf something is done, and by which rules. The default may do everything.
+#[derive(Clone, Default)]
+pub struct Authority(Option<Arc<Inner>>);
+
+struct Inner {
+    namespace: Namespace,
+    access: Access,
+    client: ClientId,
+    rules: Rules,
+}
+
+/// What a reader gets of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    /// The record.
+    Shown,
+    /// That it is no longer his to see.
+    Removed,
+    /// Nothing.
+    Hidden,
+}
+
+/// The version of a document that stands, as far as rules ask for it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Standing {
+    /// Whether there is a record, also of a deletion.
+    pub(crate) exists: bool,
+    pub(crate) marks: Marks,
+    /// What it holds, if it is live.
+    pub(crate) body: Option<Body>,
+}
+
+/// A change that the rules allow.
+#[derive(Debug, Default)]
+pub(crate) struct Admitted(Option<(Marks, Audience, RulesId)>);
+
+impl Admitted {
+    /// What the record remembers, written at `seq`.
+    pub(crate) fn marks(self, seq: Seq) -> Marks {
+        match self.0 {
+            Some((before, audience, rules)) => before.next(audience, rules, seq),
+            None => Marks::default(),
+        }
+    }
+}
+
+impl Authority {
+    /// May do everything.
+    pub fn open() -> Self {
+        Self::default()
+    }
+
+    /// What `access` allows to `client` in `namespace` by these rules.
+    pub fn new(namespace: Namespace, access: Access, client: ClientId, rules: &Rules) -> Self {
+        Self((!rules.is_open()).then(|| {
+            Arc::new(Inner {
+                namespace,
+                access,
+                client,
+                rules: rules.clone(),
+            })
+        }))
+    }
+
+    /// Tells one set of rights to read from another; none where everything is readable by everybody.
+    pub fn rights(&self) -> Option<Bytes> {
+        let inner = self.0.as_deref()?;
+        let (_, id) = inner.rules.authorizer.as_ref()?;
+        let mut hash = Sha256::new();
+        let mut part = |bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_be_bytes());
+            hash.update(bytes);
+        };
+        part(id);
+        part(inner.access.user.as_bytes());
+        for set in [&inner.access.roles, &inner.access.labels] {
+            part(&(set.len() as u64).to_be_bytes());
+            set.iter().for_each(|name| part(name.as_bytes()));
+        }
+        Some(Bytes::copy_from_slice(&hash.finalize()[..FINGERPRINT]))
+    }
+
+    /// Whether everything that is there is shown: nothing depends on who reads.
+    pub fn sees_everything(&self) -> bool {
+        self.reader().is_none()
+    }
+
+    /// Whether decisions need the documents as they stand.
+    pub(crate) fn needs_documents(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether the collection may be read at all.
+    pub fn may_read(&self, collection: &CollectionName) -> bool {
+        let Some((inner, authorizer, _)) = self.reader() else {
+            return true;
+        };
+        let attempt = Attempt {
+            access: &inner.access,
+            namespace: &inner.namespace,
+            collection,
+            operation: Operation::Read,
+            id: None,
+            before: None,
+            after: None,
+        };
+        contained(|| authorizer.authorize(&attempt)).unwrap_or(false)
+    }
+
+    /// What the reader gets of a record that `writer` wrote, reading from behind `after`.
+    ///
+    /// `document` is asked only for a record that was written under other rules.
+    pub(crate) fn view(
+        &self,
+        collection: &CollectionName,
+        writer: ClientId,
+        marks: &Marks,
+        after: Seq,
+        document: impl FnOnce() -> Option<(DocumentId, Body)>,
+    ) -> View {
+        let Some((inner, _, rules)) = self.reader() else {
+            return View::Shown;
+        };
+        // Whoever wrote what he may not read holds it, and is told to let go.
+        let hidden = if writer == inner.client {
+            View::Removed
+        } else {
+            View::Hidden
+        };
+        if !self.may_read(collection) {
+            return hidden;
+        }
+        let computed;
+        let audience = if let Some(audience) = marks.audience(rules) {
+            audience
+        } else if let Some((id, body)) = document() {
+            computed = self.audience(collection, &id, &body);
+            &computed
+        } else {
+            return hidden;
+        };
+        if audience.is_held_by(&inner.access) {
+            View::Shown
+        } else if marks.audience(rules).is_some() && marks.left_behind(&inner.access, after) {
+            View::Removed
+        } else {
+            hidden
+        }
+    }
+
+    /// Lets a change pass, or says why not.
+    pub(crate) fn admit(
+        &self,
+        change: &Change,
+        standing: &Standing,
+    ) -> Result<Admitted, (&'static str, String)> {
+        let Some(inner) = self.0.as_deref() else {
+            return Ok(Admitted::default());
+        };
+        let (operation, after) = match &change.kind {
+            ChangeKind::Put(body) => (Operation::Write, Some(body)),
+            ChangeKind::Delete => (Operation::Write, None),
+            ChangeKind::Erase => (Operation::Erase, None),
+        };
+        let attempt = Attempt {
+            access: &inner.access,
+            namespace: &inner.namespace,
+            collection: &change.collection,
+            operation,
+            id: Some(&change.id),
+            before: standing.body.as_ref(),
+            after,
+        };
+        let mut admitted = Admitted::default();
+        if let Some((authorizer, rules)) = &inner.rules.authorizer {
+            let before = self.resolved(change, standing, *rules);
+            let readable = !standing.exists
+                || before
+                    .audience(*rules)
+                    .is_some_and(|audience| audience.is_held_by(&inner.access))
+                    && self.may_read(&change.collection);
+            let allowed = inner.access.trusted
+                || readable && contained(|| authorizer.authorize(&attempt)).unwrap_or(false);
+            if !allowed {
+                return Err((rejection::FORBIDDEN, MAY_NOT.to_owned()));
+            }
+            let audience = match after {
+                Some(body) => self.audience(&change.collection, &change.id, body),
+                None => before
+                    .audience(*rules)
+                    .cloned()
+                    .unwrap_or_else(Audience::nobody),
+            };
+            if let Some(fault) = audience.fault() {
+                return Err((rejection::VALIDATION, fault));
+            }
+            admitted = Admitted(Some((before, audience, *rules)));
+        }
+        if let Some(validator) = &inner.rules.validator {
+            let answer = contained(|| validator.validate(&attempt));
+            let refused = match answer {
+                Some(Ok(())) => return Ok(admitted),
+                Some(Err(reason)) => reason,
+                None => {
+                    "the server could not check this document; change it, or report it".to_owned()
+                }
+            };
+            return Err((rejection::VALIDATION, refused));
+        }
+        Ok(admitted)
+    }
+
+    /// The marks of what stands, computed anew if other rules wrote them.
+    fn resolved(&self, change: &Change, standing: &Standing, rules: RulesId) -> Marks {
+        if !standing.exists {
+            return Marks::default();
+        }
+        if standing.marks.audience(rules).is_some() {
+            return standing.marks.clone();
+        }
+        let audience = match &standing.body {
+            Some(body) => self.audience(&change.collection, &change.id, body),
+            None => Audience::nobody(),
+        };
+        Marks::new(audience, rules)
+    }
+
+    fn audience(&self, collection: &CollectionName, id: &DocumentId, body: &Body) -> Audience {
+        let Some((inner, authorizer, _)) = self.authorizer() else {
+            return Audience::everyone();
+        };
+        let document = Document {
+            namespace: &inner.namespace,
+            collection,
+            id,
+            body,
+        };
+        contained(|| authorizer.audience(&document)).unwrap_or_else(Audience::nobody)
+    }
+
+    /// Who reads by which rules; none when everything is shown.
+    fn reader(&self) -> Option<(&Inner, &dyn super::Authorizer, RulesId)> {
+        self.authorizer()
+            .filter(|(inner, ..)| !inner.access.trusted)
+    }
+
+    fn authorizer(&self) -> Option<(&Inner, &dyn super::Authorizer, RulesId)> {
+        let inner = self.0.as_deref()?;
+        let (authorizer, rules) = inner.rules.authorizer.as_ref()?;
+        Some((inner, &**authorizer, *rules))
+    }
+}
+
+/// Runs a rule; none when it panicked. Rules are pure, so nothing half done stays behind.
+fn contained<T>(rule: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(rule)).ok()
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_deref() {
+            None => f.write_str("Authority(everything)"),
+            Some(inner) => f
+                .debug_struct("Authority")
+                .field("user", &inner.access.user)
+                .field("namespace", &inner.namespace)
+                .finish_non_exhaustive(),
+        }
+    }
+}
+
+impl PartialEq for Authority {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Authority {}

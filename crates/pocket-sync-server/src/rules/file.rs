@@ -1,0 +1,4 @@
+//! rules file
+/// later
+#[derive(Debug)]
+pub struct RulesFile;
