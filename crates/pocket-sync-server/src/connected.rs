@@ -45,21 +45,22 @@ struct Newest {
 
 impl Connected {
     /// A place for a connection from this address; none when it has as many as it may have.
-    pub(crate) fn seat_of_address(
-        &self,
-        address: IpAddr,
-        most: usize,
-    ) -> Option<Option<Seat<IpAddr>>> {
-        let address = match address.to_canonical() {
-            address if address.is_loopback() => return Some(None),
+    pub(crate) fn seat_of_address(&self, address: IpAddr, most: usize) -> Option<Seat<IpAddr>> {
+        let address = address.to_canonical();
+        let most = if address.is_loopback() {
+            usize::MAX
+        } else {
+            most
+        };
+        let address = match address {
             // Whoever has one address of such a network has all of them.
             IpAddr::V6(address) => {
                 let network = address.to_bits() >> 64 << 64;
                 IpAddr::V6(Ipv6Addr::from_bits(network))
             }
-            address => address,
+            IpAddr::V4(_) => address,
         };
-        Seats::take(&self.addresses, address, most).map(Some)
+        Seats::take(&self.addresses, address, most)
     }
 
     /// The clients that are connected.

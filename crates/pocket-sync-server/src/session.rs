@@ -236,19 +236,18 @@ impl Session {
     }
 
     fn timer(&mut self, now: Now) {
-        let check = match &mut self.state {
-            State::Open(open) => match open.check(now, self.config.recheck) {
-                Ok(check) => check,
+        let mut check = None;
+        if let State::Open(open) = &mut self.state {
+            match open.check(now, self.config.recheck) {
+                Ok(Check { next, is_due }) => {
+                    check = Some(next);
+                    if is_due {
+                        let token = open.greeting.token.clone();
+                        self.effects.push(Effect::Authenticate { token });
+                    }
+                }
                 Err(error) => return self.fail(codes::TOKEN_EXPIRED, error.to_string()),
-            },
-            _ => None,
-        };
-        if let Some(Check {
-            token: Some(token), ..
-        }) = &check
-        {
-            let token = token.clone();
-            self.effects.push(Effect::Authenticate { token });
+            }
         }
         let (wait, code, message) = match &self.state {
             State::Open(_) => (
@@ -264,7 +263,7 @@ impl Session {
         };
         let deadline = self.heard.after(wait);
         if now.moment < deadline {
-            let next = check.map_or(deadline, |check| check.next.min(deadline));
+            let next = check.map_or(deadline, |next| next.min(deadline));
             self.effects.push(Effect::Timer(next));
         } else {
             self.fail(code, message.to_owned());

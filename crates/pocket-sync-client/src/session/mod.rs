@@ -405,8 +405,8 @@ fn comeback(code: &str, retryable: bool, wait: Option<u64>) -> Return {
         | wire::UNKNOWN_EPOCH
         | wire::BELOW_HORIZON
         | wire::RIGHTS_CHANGED
-        | wire::CLIENT_COPIED => Return::Never,
-        codes::OTHER_LINEAGE
+        | wire::CLIENT_COPIED
+        | codes::OTHER_LINEAGE
         | codes::OTHER_NAMESPACE
         | codes::RESTORED_SERVER
         | codes::RESYNC_REQUIRED => Return::Never,

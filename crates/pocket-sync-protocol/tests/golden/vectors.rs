@@ -363,14 +363,6 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
     };
     vec![
         ("welcome", welcome.clone().into()),
-        (
-            "welcome-rights",
-            Welcome {
-                rights: Some(Bytes::from_static(&[0xf1; 16])),
-                ..welcome
-            }
-            .into(),
-        ),
         ("outcomes", outcomes.into()),
         ("outcomes-gap", gap.into()),
         ("page", page(&records()).into()),
@@ -386,6 +378,14 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
                 id: 6,
                 head: Seq::new(70_001),
                 time: time(),
+            }
+            .into(),
+        ),
+        (
+            "welcome-rights",
+            Welcome {
+                rights: Some(Bytes::from_static(&[0xf1; 16])),
+                ..welcome
             }
             .into(),
         ),

@@ -95,7 +95,9 @@ impl Authority {
         part(inner.access.user.as_bytes());
         for set in [&inner.access.roles, &inner.access.labels] {
             part(&(set.len() as u64).to_be_bytes());
-            set.iter().for_each(|name| part(name.as_bytes()));
+            for name in set {
+                part(name.as_bytes());
+            }
         }
         Some(Bytes::copy_from_slice(&hash.finalize()[..FINGERPRINT]))
     }

@@ -194,8 +194,8 @@ impl Session {
 pub(super) struct Check {
     /// When to look again.
     pub(super) next: Moment,
-    /// Check this one now.
-    pub(super) token: Option<Option<Secret>>,
+    /// Whether the token is to be checked now.
+    pub(super) is_due: bool,
 }
 
 impl Open {
@@ -203,7 +203,7 @@ impl Open {
     ///
     /// # Errors
     /// [`AuthError::Expired`] when it is over.
-    pub(super) fn check(&mut self, now: Now, every: Duration) -> Result<Option<Check>, AuthError> {
+    pub(super) fn check(&mut self, now: Now, every: Duration) -> Result<Check, AuthError> {
         if self.expires.is_some_and(|expires| now.time >= expires) {
             return Err(AuthError::Expired);
         }
@@ -212,8 +212,7 @@ impl Open {
             self.recheck = now.moment.after(every);
         }
         let next = expiry(now, self.expires).map_or(self.recheck, |at| at.min(self.recheck));
-        let token = is_due.then(|| self.greeting.token.clone());
-        Ok(Some(Check { next, token }))
+        Ok(Check { next, is_due })
     }
 }
 

@@ -41,6 +41,10 @@ impl Running {
             .tokens(tokens)
             .config(config)
             .build();
+        Self::of(server).await
+    }
+
+    pub async fn of(server: SyncServer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
