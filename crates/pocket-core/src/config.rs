@@ -13,6 +13,13 @@ pub const SUBSCRIBER_COMMITS: usize = 256;
 /// How far a revision may be ahead of a server's clock, in milliseconds.
 pub const MAX_CLOCK_AHEAD_MS: i64 = 60_000;
 
+/// Connections that ended while a mutation was on its way, from which on it is sent alone.
+pub const ENDED_ALONE: u32 = 3;
+
+/// Connections that ended while a mutation was on its way, from which on only its number travels. The last two of them
+/// had nothing else on their way: one may be chance, and a mutation that is withdrawn is a change that is refused.
+pub const ENDED_WITHDRAWN: u32 = 5;
+
 /// Local writes that are joined into one commit at the most.
 pub(crate) const MAX_JOINED_WRITES: usize = 512;
 

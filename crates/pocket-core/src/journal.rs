@@ -91,6 +91,8 @@ pub struct JournalDocument {
     pub local: JournalVersion,
     /// What the server has; none when it has nothing or did not tell.
     pub remote: Option<JournalVersion>,
+    /// The document was erased for good, and with it the bodies that stood here.
+    pub erased: bool,
 }
 
 /// One local change that met a conflict or was refused.
@@ -243,6 +245,11 @@ impl Journal {
             } else {
                 None
             };
+            let erased = match change.kind {
+                StoredKind::Put => local_body.is_none(),
+                StoredKind::Delete => change.has_base_body && base_body.is_none(),
+                StoredKind::Erase => true,
+            };
             let base = change.base.map(|rev| JournalVersion {
                 rev: Some(rev),
                 seq: None,
@@ -274,6 +281,7 @@ impl Journal {
                     body: local_body,
                 },
                 remote,
+                erased,
             });
         }
         Ok(JournalEntry {
@@ -343,6 +351,12 @@ pub(crate) fn write(tx: &mut Tx, note: Note<'_>) -> u64 {
     tx.state().open_journal += 1;
     let changes: Vec<ChangeRow> = note.entry.changes.iter().map(PendingChange::row).collect();
     for ((index, change), remote) in (0..).zip(&note.entry.changes).zip(&note.remote) {
+        let erases = matches!(change.kind, crate::ChangeKind::Erase);
+        let erased = |remote: &RemoteVersion| remote.version.presence == Presence::Erased;
+        if erases || remote.as_ref().is_some_and(erased) {
+            // What was erased is kept nowhere, not even here.
+            continue;
+        }
         let remote = remote.as_ref().and_then(|remote| remote.body.as_ref());
         let bodies = [
             (BodyOf::Local, change.kind.body()),

@@ -10,6 +10,7 @@ mod database;
 mod document;
 mod env;
 pub mod envelope;
+mod erase;
 mod error;
 mod events;
 mod ids;
@@ -35,8 +36,8 @@ pub use change::{
 };
 pub use collection::Collection;
 pub use config::{
-    CollectionConfig, ConflictStrategy, Limits, MAX_CLOCK_AHEAD_MS, MAX_TRANSACTION_CHANGES,
-    SUBSCRIBER_COMMITS,
+    CollectionConfig, ConflictStrategy, ENDED_ALONE, ENDED_WITHDRAWN, Limits, MAX_CLOCK_AHEAD_MS,
+    MAX_TRANSACTION_CHANGES, SUBSCRIBER_COMMITS,
 };
 pub use database::{Database, DatabaseBuilder, DatabaseStats};
 pub use document::Document;

@@ -7,6 +7,7 @@ use pocket_storage::ScanLimit;
 
 use crate::keys::{self, CollectionId, Target};
 use crate::outbox::{self, Entry};
+use crate::replica::Resent;
 use crate::stored::{self, ChangeRow, MutationRow, Progress, StoredKind};
 use crate::tx::Tx;
 use crate::{DocumentId, Mutation, MutationNumber, Place, Result};
@@ -181,8 +182,8 @@ pub(crate) async fn resend(
     target: Target,
     from: MutationNumber,
     mut limit: PushLimit,
-) -> Result<Vec<Mutation>> {
-    let mut mutations = Vec::new();
+) -> Result<Resent> {
+    let mut resent = Resent::default();
     let rows = tx
         .scan(
             keys::numbers_from(target, from),
@@ -192,8 +193,12 @@ pub(crate) async fn resend(
     for (key, payload) in rows {
         let number = keys::trailing_number(&key)
             .ok_or_else(|| stored::damaged("a key of numbers is too short"))?;
-        let mut entry = outbox::load(tx, target, stored::decode(&payload)?).await?;
-        if !limit.take(&entry, mutations.is_empty()) {
+        let number = MutationNumber::new(number);
+        let place = stored::decode(&payload)?;
+        let row = outbox::load_row(tx, target, place).await?;
+        let suspect = row.is_suspect();
+        let mut entry = outbox::from_row(tx, target, place, row).await?;
+        if !limit.take(&entry, resent.mutations.is_empty()) {
             break;
         }
         if crate::mutants::active("pocket-mutant:resend-changes-content") {
@@ -201,7 +206,8 @@ pub(crate) async fn resend(
                 change.rev = tx.next_revision();
             }
         }
-        mutations.push(entry.to_mutation(tx, MutationNumber::new(number))?);
+        resent.mutations.push(entry.to_mutation(tx, number)?);
+        resent.suspects.extend(suspect.then_some(number));
     }
-    Ok(mutations)
+    Ok(resent)
 }

@@ -71,6 +71,12 @@ impl Entry {
         matches!(self.progress, Progress::Pinned(_))
     }
 
+    /// The server has looked at it, so it was not what ended the connections.
+    pub(crate) fn acquit(&mut self) {
+        self.ended = 0;
+        self.withdrawn = false;
+    }
+
     pub(crate) fn size(&self) -> usize {
         self.changes.iter().map(PendingChange::size).sum()
     }
@@ -339,6 +345,7 @@ pub(crate) async fn from_row(
     place: Place,
     row: MutationRow,
 ) -> Result<Entry> {
+    let withdrawn = row.is_withdrawn();
     let mut changes = Vec::with_capacity(row.changes.len());
     for (index, change) in (0..).zip(row.changes) {
         let kind = match change.kind {
@@ -365,7 +372,7 @@ pub(crate) async fn from_row(
     Ok(Entry {
         place,
         progress: row.progress,
-        withdrawn: row.content == 1,
+        withdrawn,
         ended: row.ended,
         changes,
     })

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::commit::Job;
 use crate::config::MAX_TRANSACTION_CHANGES;
-use crate::keys::{self, CollectionId};
+use crate::erase::{self, Erased};
+use crate::keys::{self, CollectionId, Target};
 use crate::outbox::{self, CHANGE_OVERHEAD, Edit, Slot};
 use crate::stored::{CollectionRow, DocumentHead, Later, Presence, StoredDocument};
 use crate::tx::Tx;
@@ -102,6 +103,7 @@ async fn each(tx: &mut Tx, writes: &[Write]) -> Result<Vec<Document>> {
         documents.push(version(&edit));
         finish(tx, &write.collection, &row, edit).await?;
     }
+    forget_erased(tx, writes).await?;
     Ok(documents)
 }
 
@@ -173,7 +175,20 @@ async fn transaction(tx: &mut Tx, writes: &[Write], reads: &[Read]) -> Result<Ve
     for (name, edit) in names.iter().zip(&edits) {
         store(tx, name, &edit.slot);
     }
+    forget_erased(tx, writes).await?;
     Ok(documents)
+}
+
+/// A hard delete takes along what is kept of the document elsewhere.
+async fn forget_erased(tx: &mut Tx, writes: &[Write]) -> Result<()> {
+    let mut erased = Erased::new();
+    for write in writes {
+        if matches!(write.operation, Operation::HardDelete) {
+            let row = tx.registry().existing(&write.collection)?;
+            erased.insert((row.id(), write.id.clone()));
+        }
+    }
+    erase::forget_content(tx, Target::DEFAULT, &erased, &[]).await
 }
 
 /// A transaction on synced collections must fit into one message with room to spare, now and not in the queue.

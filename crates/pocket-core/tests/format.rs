@@ -282,6 +282,7 @@ async fn a_database_of_the_first_format_opens_and_goes_on() {
             .resend(MutationNumber::new(1), limit)
             .await
             .unwrap()
+            .mutations
             .len(),
         1
     );

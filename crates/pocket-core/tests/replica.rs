@@ -187,7 +187,8 @@ async fn a_mutation_keeps_its_number_and_content_until_it_is_settled() {
         .replica
         .resend(MutationNumber::new(1), ALL)
         .await
-        .unwrap();
+        .unwrap()
+        .mutations;
     assert_eq!(again, pinned);
     let next = world.pin().await;
     assert_eq!(next.len(), 1);
@@ -211,6 +212,7 @@ async fn a_mutation_keeps_its_number_and_content_until_it_is_settled() {
             .resend(MutationNumber::new(1), ALL)
             .await
             .unwrap()
+            .mutations
             .is_empty()
     );
     // Asked again, the answer changes nothing.
@@ -555,7 +557,8 @@ async fn everything_survives_a_new_start() {
             .replica
             .resend(MutationNumber::new(1), ALL)
             .await
-            .unwrap(),
+            .unwrap()
+            .mutations,
         pinned
     );
     assert_eq!(world.pin().await[0].number.get(), 2);

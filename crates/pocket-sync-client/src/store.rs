@@ -25,6 +25,9 @@ pub async fn perform(
         StoreRequest::Resend { from, limit } => {
             replica.resend(from, limit).await.map(StoreAnswer::Resent)
         }
+        StoreRequest::Blame { first, last } => {
+            replica.blame(first, last).await.map(StoreAnswer::Blamed)
+        }
         StoreRequest::Settle { first, outcomes } => replica
             .settle(first, outcomes, resolver.clone())
             .await

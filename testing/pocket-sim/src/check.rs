@@ -276,7 +276,8 @@ impl World {
                 document == key && self.audit.tombstone(key, *rev) == Some(id)
             })
         };
-        journal.local.contains(&id) || by_tombstone()
+        // Whose body it was cannot be seen any more; that there was an entry can.
+        journal.local.contains(&id) || journal.erased.contains(key) || by_tombstone()
     }
 
     /// A client says that it is up to date.
@@ -387,9 +388,11 @@ fn describe(answer: &StoreAnswer) -> String {
                 .map(|mutation| mutation.number.get())
                 .collect::<Vec<_>>()
         ),
-        StoreAnswer::Resent(mutations) => format!(
+        StoreAnswer::Blamed(blamed) => format!("blames what was on its way: {blamed:?}"),
+        StoreAnswer::Resent(resent) => format!(
             "reads again {:?}",
-            mutations
+            resent
+                .mutations
                 .iter()
                 .map(|mutation| mutation.number.get())
                 .collect::<Vec<_>>()

@@ -25,6 +25,7 @@ kinds! {
     FrameCut = "fault: connection cut at a frame",
     FrameOfThePast = "frame of an earlier connection arrived",
     HalfOpen = "fault: connection gone, unnoticed by one side",
+    KilledBySending = "fault: connection ended by what was sent on it",
     OpenRefused = "fault: connection refused",
     PartitionIn = "fault: partition, nothing comes in",
     PartitionOut = "fault: partition, nothing goes out",
@@ -64,6 +65,7 @@ kinds! {
     Transacted = "write: transaction",
     Transferred = "write: transfer between two accounts",
     Poisoned = "write: document too large for the server",
+    Killer = "write: document that ends the connection it is sent on",
     ReadBack = "read",
     WriteUnknown = "write of unknown result",
     SyncSwitchedOff = "sync switched off for a collection",
@@ -80,6 +82,7 @@ kinds! {
     Conflict = "outcome: conflict",
     RejectedClock = "outcome: rejected for the clock",
     RejectedOther = "outcome: rejected for its content",
+    Withdrawn = "mutation withdrawn",
     Gap = "answer: gap",
     StalePage = "stale page refused by a store",
     PageApplied = "page applied",
@@ -87,6 +90,7 @@ kinds! {
     Journaled = "journal entry",
     LateJoiner = "device that joined late",
     ViewChecked = "view checked",
+    ErasureChecked = "erased write looked for in all stores",
     IdleChecked = "idle status checked",
 }
 

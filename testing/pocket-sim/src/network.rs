@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::counts::Kind;
 use crate::dice::Dice;
 use crate::trace::Node;
+use crate::workload::KILLER;
 use crate::world::{Happening, World};
 
 /// What travels.
@@ -128,6 +129,12 @@ impl World {
             return;
         }
         let is_frame = matches!(parcel, Parcel::Frame(_));
+        if let (Way::Up, Parcel::Frame(frame)) = (way, &parcel)
+            && carries_killer(frame)
+        {
+            self.counts.add(Kind::KilledBySending);
+            return self.end(connection);
+        }
         if is_frame && !calm && self.net.dice.chance(self.swarm.cut_frames) {
             self.counts.add(Kind::FrameCut);
             return self.cut(connection);
@@ -184,6 +191,28 @@ impl World {
                 parcel,
             },
         );
+    }
+
+    /// Ends a connection so that both sides hear of it soon.
+    fn end(&mut self, connection: u64) {
+        let latency = self.swarm.latency;
+        let Some(entry) = self.net.connections.get_mut(&connection) else {
+            return;
+        };
+        if std::mem::replace(&mut entry.cut, true) {
+            return;
+        }
+        for way in [Way::Up, Way::Down] {
+            let parcel = Parcel::Lost;
+            self.schedule(
+                latency,
+                Happening::Arrive {
+                    connection,
+                    way,
+                    parcel,
+                },
+            );
+        }
     }
 
     /// Breaks a connection. Each side hears of it some time, or has to find out by its own deadlines.
@@ -318,4 +347,9 @@ impl World {
                 .mix(&[self.clock.now(), connection, 7, way as u64]);
         }
     }
+}
+
+fn carries_killer(frame: &[u8]) -> bool {
+    let killer = KILLER.as_bytes();
+    frame.windows(killer.len()).any(|window| window == killer)
 }

@@ -431,7 +431,9 @@ impl World {
                 self.note(Node::Server, || {
                     format!("#{connection} {}", crate::wire::mutations(&push))
                 });
-                let verdict = self.audit.received(index_of(&namespace), &push);
+                let verdict = self
+                    .audit
+                    .received(index_of(&namespace), &push, &mut self.counts);
                 self.check(verdict);
                 if let Some(hub) = self
                     .server

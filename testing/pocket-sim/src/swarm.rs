@@ -107,6 +107,8 @@ pub(crate) struct Swarm {
     pub(crate) commit_changes: usize,
     pub(crate) document_bytes: usize,
     pub(crate) poison: f64,
+    /// How many writes make a document that ends each connection it is sent on.
+    pub(crate) killers: f64,
     pub(crate) erases: u32,
     pub(crate) toggles: bool,
     pub(crate) late_joiner: bool,
@@ -193,6 +195,7 @@ impl Swarm {
             toggles: dice.chance(0.3),
             late_joiner: dice.chance(0.3),
             side_strategy: dice.index(3),
+            killers: some(dice, 0.2, 0.05),
         }
     }
 

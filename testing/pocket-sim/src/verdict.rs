@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::audit::{Before, DocKey, State, Verdict, Version, WriteId, WriteKind, broken};
+use crate::counts::Kind;
 use crate::view::{self, JournalView};
 use crate::world::World;
 
@@ -67,6 +68,7 @@ impl World {
             journals.push(self.journal_of(index)?);
         }
         self.check_history(&journals)?;
+        self.check_erasures()?;
         self.check_losses(&journals)
     }
 
@@ -94,6 +96,46 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// What was erased lies nowhere any more: not in a shadow, not as a base, not in a journal, not on the server.
+    fn check_erasures(&mut self) -> Verdict {
+        let mut names = Vec::new();
+        for (key, versions) in &self.audit.history {
+            // Written anew, a document shows only what it is now: who had not read of the erase never hears of it.
+            let stays = versions.last_key_value();
+            if stays.is_some_and(|(_, version)| version.erased) {
+                let ids: BTreeSet<WriteId> = versions
+                    .values()
+                    .flat_map(|version| version.ids.clone())
+                    .collect();
+                names.extend(ids.into_iter().map(|id| (key.clone(), id)));
+            }
+        }
+        for (index, client) in self.clients.iter().enumerate() {
+            let store = view::everything(&client.disk.look());
+            for (key, id) in &names {
+                // What is switched on and off is a local affair for a while.
+                let late = key.collection.as_str() == "late" && client.toggled;
+                let reads = client.reads(&key.collection) && !late;
+                if key.namespace == client.shape.namespace && reads && holds(&store, *id) {
+                    return broken(
+                        "P10",
+                        format!("client {index} still holds write {id} of {key}, which was erased"),
+                    );
+                }
+            }
+        }
+        let store = view::everything(&self.server.disk.look());
+        let left = names.iter().find(|(_, id)| holds(&store, *id));
+        self.counts.add_many(Kind::ErasureChecked, names.len());
+        match left {
+            Some((key, id)) => broken(
+                "P10",
+                format!("the server still holds write {id} of {key}, which was erased"),
+            ),
+            None => Ok(()),
+        }
     }
 
     /// P2, P6: each version stands on the one before it, and nobody came back from the dead.
@@ -189,6 +231,12 @@ impl World {
     /// P5: every acknowledged write is in what stands, in something that replaced it knowingly, or in a journal.
     fn check_losses(&self, journals: &[JournalView]) -> Verdict {
         let mut roots: BTreeSet<WriteId> = BTreeSet::new();
+        // What lost to an erase is journaled without its body, which would name the writes.
+        let bodiless = self.audit.writes.iter().filter(|(_, write)| {
+            let journal = journals.get(write.client);
+            journal.is_some_and(|journal| journal.erased.contains(&write.document))
+        });
+        roots.extend(bodiless.map(|(id, _)| *id));
         for journal in journals {
             roots.extend(&journal.local);
             roots.extend(&journal.remote);
@@ -283,4 +331,12 @@ impl World {
         };
         own(&id) && self.audit.made_of(id).iter().all(own)
     }
+}
+
+/// Whether a body with the mark of this write lies in a store: the field name `u…` as MessagePack has it.
+fn holds(store: &[u8], id: WriteId) -> bool {
+    let name = format!("u{id}");
+    let mut mark = vec![0xa0 | u8::try_from(name.len()).unwrap_or(0x1f)];
+    mark.extend_from_slice(name.as_bytes());
+    store.windows(mark.len()).any(|window| window == mark)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pocket_core::{
     Database, Error, JournalDocument, JournalEntry, JournalVersion, Revision, Value, Winner,
 };
-use pocket_storage::Storage;
+use pocket_storage::{Direction, KeyRange, ScanLimit, Storage};
 
 use crate::audit::{DocKey, WriteId, doc_key, ids_of};
 use crate::tasks::at_once;
@@ -57,6 +57,14 @@ pub(crate) fn look<'a>(
     })
 }
 
+/// All values of a store, one behind the other.
+pub(crate) fn everything(storage: &Arc<dyn Storage>) -> Vec<u8> {
+    let limit = ScanLimit::entries(usize::MAX).bytes(usize::MAX);
+    let entries = at_once(storage.scan(KeyRange::all(), limit, Direction::Forward));
+    let entries = entries.expect("a disk in memory can be read past all faults");
+    entries.into_iter().flat_map(|(_, value)| value).collect()
+}
+
 fn open(storage: Arc<dyn Storage>) -> Result<Database, Error> {
     at_once(Database::builder("look").open_shared(storage))
 }
@@ -72,6 +80,8 @@ pub(crate) struct JournalView {
     /// Writes of others that stood in the way.
     pub(crate) remote: BTreeSet<WriteId>,
     pub(crate) remote_tombstones: BTreeSet<(DocKey, Revision)>,
+    /// Documents of entries that lost their bodies to an erase.
+    pub(crate) erased: BTreeSet<DocKey>,
     /// Documents of which a local version was decided to stand, with the version it stands on.
     pub(crate) kept: BTreeSet<(DocKey, Option<Revision>)>,
 }
@@ -101,6 +111,9 @@ pub(crate) fn look_at_journal(
 impl JournalView {
     fn add(&mut self, namespace: usize, document: &JournalDocument, winner: Winner) {
         let key = doc_key(namespace, &document.collection, &document.id);
+        if document.erased {
+            self.erased.insert(key.clone());
+        }
         let remote_rev = document.remote.as_ref().and_then(|remote| remote.rev);
         if winner != Winner::Remote {
             self.kept.insert((key.clone(), remote_rev));

@@ -38,6 +38,12 @@ enum Form {
     Transaction,
 }
 
+/// What no line can carry.
+pub(crate) const KILLER: &str = "K1LLER";
+
+/// The padding that stands for [`KILLER`]; no other write has as much.
+const KILLER_PADDING: usize = 100;
+
 const KINDS: [WriteKind; 5] = [
     WriteKind::Insert,
     WriteKind::Update,
@@ -163,6 +169,12 @@ impl World {
             let padding = if poison {
                 self.counts.add(Kind::Poisoned);
                 self.swarm.document_bytes + 100
+            } else if kind.puts()
+                && self.swarm.killers > 0.0
+                && self.work_dice.chance(self.swarm.killers)
+            {
+                self.counts.add(Kind::Killer);
+                KILLER_PADDING
             } else {
                 self.work_dice.index(60)
             };
@@ -481,7 +493,11 @@ fn fields(id: WriteId, padding: usize, document: Option<&DocKey>) -> Value {
     }
     map.insert(format!("u{id}"), Value::Bool(true));
     map.insert("top", Value::from(i64::try_from(id).unwrap_or(0)));
-    map.insert("padding", Value::from("x".repeat(padding).as_str()));
+    let padding = match padding {
+        KILLER_PADDING => KILLER.to_owned(),
+        padding => "x".repeat(padding),
+    };
+    map.insert("padding", Value::from(padding.as_str()));
     Value::Map(map)
 }
 

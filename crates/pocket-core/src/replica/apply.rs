@@ -7,6 +7,7 @@ use super::resolve::{self, Resolution};
 use super::state::{ReplicaState, snapshot};
 use super::{load_target, store_target};
 use crate::commit::Job;
+use crate::erase::{self, Erased};
 use crate::journal::RemoteVersion;
 use crate::keys::{self, Target};
 use crate::outbox::Slot;
@@ -100,6 +101,7 @@ impl Job for ApplyJob {
         tx.read_ahead(documents.collect()).await?;
         let mut changes = 0;
         let mut met: Vec<Place> = Vec::new();
+        let mut erased = Erased::new();
         for (record, collection) in self.page.records.iter().zip(collections) {
             let Some(collection) = collection else {
                 continue;
@@ -109,7 +111,11 @@ impl Job for ApplyJob {
             };
             changes += 1;
             met.extend(pending);
+            if record.state == RecordState::Erased {
+                erased.insert((collection.id(), record.id.clone()));
+            }
         }
+        erase::forget_content(tx, self.target, &erased, &[]).await?;
         met.extend(waiting(tx, self.target, row.checkpoint.seq, &self.page.kind).await?);
         let mut resolution = Resolution {
             tx,

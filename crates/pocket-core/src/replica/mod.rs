@@ -4,6 +4,7 @@
 
 mod apply;
 mod conflict;
+mod poison;
 mod questions;
 mod rebase;
 mod resolve;
@@ -23,6 +24,7 @@ use crate::{CollectionName, Database, DocumentId, Mutation, MutationNumber, Outc
 
 pub use apply::{Applied, IncomingPage, PageKind};
 pub use conflict::{Answer, Conflict, Decision, Resolver, Ruling, Version};
+pub use poison::{Blamed, Resent};
 pub use questions::Resolved;
 pub use settle::Settled;
 pub use state::{Attachment, Checkpoint, Joining, ReplicaState, Scope};
@@ -108,12 +110,27 @@ impl Replica {
     ///
     /// # Errors
     /// What the store says.
-    pub async fn resend(&self, from: MutationNumber, limit: PushLimit) -> Result<Vec<Mutation>> {
+    pub async fn resend(&self, from: MutationNumber, limit: PushLimit) -> Result<Resent> {
         self.database
             .submit_durably(ResendJob {
                 target: self.target,
                 from,
                 limit,
+            })
+            .await
+    }
+
+    /// A connection ended while the mutations from `first` to `last` were on their way, in a manner that one of them
+    /// may have caused. What was on its way too often is sent alone, then withdrawn.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn blame(&self, first: MutationNumber, last: MutationNumber) -> Result<Blamed> {
+        self.database
+            .submit_durably(poison::BlameJob {
+                target: self.target,
+                first,
+                last,
             })
             .await
     }
@@ -231,13 +248,13 @@ struct ResendJob {
 #[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
 #[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
 impl Job for ResendJob {
-    type Output = Vec<Mutation>;
+    type Output = Resent;
 
     fn runs_alone(&self) -> bool {
         true
     }
 
-    async fn run(&mut self, tx: &mut Tx) -> Result<Vec<Mutation>> {
+    async fn run(&mut self, tx: &mut Tx) -> Result<Resent> {
         numbering::resend(tx, self.target, self.from, self.limit).await
     }
 }

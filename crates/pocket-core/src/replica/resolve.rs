@@ -573,6 +573,8 @@ impl Resolution<'_> {
         }
         let rest = Entry {
             progress: Progress::Unsent,
+            withdrawn: false,
+            ended: 0,
             changes: erases,
             ..entry.clone()
         };

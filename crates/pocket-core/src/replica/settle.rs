@@ -8,12 +8,17 @@ use super::state::{ReplicaState, snapshot};
 use super::{load_target, store_target};
 use crate::commit::Job;
 use crate::config::MAX_CLOCK_AHEAD_MS;
+use crate::erase::{self, Erased};
 use crate::journal::JournalKind;
-use crate::keys::{self, BodyOf, Target};
+use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::outbox::{self, Entry, Slot};
-use crate::stored::{self, MutationRow, Progress, ServerVersion, Shadow, TargetRow};
+use crate::stored::{
+    self, ChangeRow, MutationRow, Progress, ServerVersion, Shadow, StoredKind, TargetRow,
+};
 use crate::tx::Tx;
-use crate::{Body, Hlc, MutationNumber, Outcome, Place, Result, Revision, Seq, Timestamp};
+use crate::{
+    Body, DocumentId, Hlc, MutationNumber, Outcome, Place, Result, Revision, Seq, Timestamp,
+};
 
 /// The code of a refusal that a corrected clock mends.
 const CLOCK: &str = "clock";
@@ -64,6 +69,7 @@ impl Job for SettleJob {
             journaled: Vec::new(),
         };
         let mut free: Vec<Place> = Vec::new();
+        let (mut erased, mut unerased) = (Erased::new(), Erased::new());
         let mut resolution = Resolution {
             tx,
             target: self.target,
@@ -80,9 +86,17 @@ impl Job for SettleJob {
             };
             resolution.tx.delete(keys::number(self.target, number));
             match outcome {
+                // Only its number arrived. With a place, the change itself had arrived before it was taken back.
+                Outcome::Applied { first: Seq::ZERO } if row.is_withdrawn() => {
+                    settled.rejected += 1;
+                    unerased.extend(erases(&row.changes));
+                    let entry = outbox::from_row(resolution.tx, self.target, place, row).await?;
+                    free.extend(withdrawn(&mut resolution, entry).await?);
+                }
                 // The usual outcome, and the only one that needs no bodies.
                 Outcome::Applied { first } => {
                     settled.applied += 1;
+                    erased.extend(erases(&row.changes));
                     free.extend(applied(&mut resolution, place, &row, *first).await?);
                 }
                 Outcome::Conflict { seqs } => {
@@ -104,6 +118,7 @@ impl Job for SettleJob {
                 }
                 Outcome::Rejected { code, reason, .. } => {
                     settled.rejected += 1;
+                    unerased.extend(erases(&row.changes));
                     let entry = outbox::from_row(resolution.tx, self.target, place, row).await?;
                     free.extend(rejected(&mut resolution, entry, code, reason).await?);
                 }
@@ -113,6 +128,8 @@ impl Job for SettleJob {
             resolution.try_resolve(place).await?;
         }
         settled.journaled = std::mem::take(&mut resolution.journaled);
+        erase::forget_content(tx, self.target, &erased, &settled.journaled).await?;
+        read_again(tx, &mut row, &unerased)?;
         self.confirm(tx, &mut row).await?;
         store_target(tx, self.target, &row);
         settled.state = snapshot(tx, self.target, &row).await?;
@@ -176,6 +193,24 @@ impl SettleJob {
         }
         Ok(())
     }
+}
+
+fn erases(changes: &[ChangeRow]) -> impl Iterator<Item = (CollectionId, DocumentId)> {
+    let erases = changes.iter().filter(|row| row.kind == StoredKind::Erase);
+    erases.map(|row| (row.collection(), row.id.clone()))
+}
+
+/// Erases that were refused: nothing is left here to go back to, so their collections are read from the start.
+fn read_again(tx: &Tx, row: &mut TargetRow, unerased: &Erased) -> Result<()> {
+    for (collection, _) in unerased {
+        let name = tx.registry().name(*collection)?;
+        if row.checkpoint.epoch.is_some() {
+            let joining = &mut row.checkpoint.joining;
+            joining.retain(|(other, _)| *other != name);
+            joining.push((name, Seq::ZERO));
+        }
+    }
+    Ok(())
 }
 
 /// All changes took effect, the first at `first`.
@@ -289,6 +324,7 @@ async fn made_on(tx: &mut Tx, entry: &Entry) -> Result<Vec<Place>> {
 fn wait(resolution: &mut Resolution<'_>, mut entry: Entry, seqs: &[Seq]) {
     let until = seqs.iter().max().copied().unwrap_or(Seq::ZERO);
     entry.progress = Progress::Conflicted(until);
+    entry.acquit();
     outbox::store_head(resolution.tx, resolution.target, &entry);
     resolution.tx.put(
         keys::waiting(resolution.target, entry.place),
@@ -296,12 +332,41 @@ fn wait(resolution: &mut Resolution<'_>, mut entry: Entry, seqs: &[Seq]) {
     );
 }
 
-/// The mutation leaves the outbox, its documents go back to the server's versions.
 async fn rejected(
     resolution: &mut Resolution<'_>,
     entry: Entry,
     code: &str,
     reason: &str,
+) -> Result<Vec<Place>> {
+    let loss = Loss {
+        kind: JournalKind::Refusal,
+        rule: "refused-by-server",
+        code: Some(code.to_owned()),
+        reason: Some(reason.to_owned()),
+    };
+    refused(resolution, entry, loss).await
+}
+
+async fn withdrawn(resolution: &mut Resolution<'_>, entry: Entry) -> Result<Vec<Place>> {
+    let reason = format!(
+        "{} connections ended while this change was on its way, the last ones with nothing else on them; it was taken \
+         back so that the others arrive. Change the document, or look at what lies between here and the server",
+        entry.ended
+    );
+    let loss = Loss {
+        kind: JournalKind::Refusal,
+        rule: "withdrawn",
+        code: Some(crate::codes::WITHDRAWN.to_owned()),
+        reason: Some(reason),
+    };
+    refused(resolution, entry, loss).await
+}
+
+/// The mutation leaves the outbox, its documents go back to the server's versions.
+async fn refused(
+    resolution: &mut Resolution<'_>,
+    entry: Entry,
+    loss: Loss<'_>,
 ) -> Result<Vec<Place>> {
     let mut slots = Vec::with_capacity(entry.changes.len());
     let mut remotes = Vec::with_capacity(entry.changes.len());
@@ -310,12 +375,6 @@ async fn rejected(
         remotes.push(resolution.remote_of(&slot).await?);
         slots.push(slot);
     }
-    let loss = Loss {
-        kind: JournalKind::Refusal,
-        rule: "refused-by-server",
-        code: Some(code.to_owned()),
-        reason: Some(reason.to_owned()),
-    };
     resolution.lose(entry, slots, remotes, loss).await
 }
 
@@ -373,6 +432,7 @@ async fn restamp(
         slot.store(tx);
     }
     entry.progress = Progress::Unsent;
+    entry.acquit();
     outbox::store_head(tx, resolution.target, &entry);
     tx.outbox_grew();
     Ok(())

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use bytes::Bytes;
-use pocket_core::replica::{Applied, Attachment, IncomingPage, ReplicaState, Scope, Settled};
+use pocket_core::replica::{
+    Applied, Attachment, Blamed, IncomingPage, ReplicaState, Resent, Scope, Settled,
+};
 use pocket_core::{CollectionName, DocumentId, Mutation, MutationNumber, Outcome, PushLimit};
 use pocket_sync_protocol::{Direction, WireLimits};
 
@@ -194,6 +196,13 @@ pub enum StoreRequest {
         /// How many.
         limit: PushLimit,
     },
+    /// A connection ended while these mutations were on their way, and one of them may be why.
+    Blame {
+        /// The number of the first.
+        first: MutationNumber,
+        /// The number of the last.
+        last: MutationNumber,
+    },
     /// Store what became of mutations.
     Settle {
         /// The number of the first outcome.
@@ -215,6 +224,7 @@ impl StoreRequest {
             Self::Attach(_) => StoreRequestKind::Attach,
             Self::Pin(_) => StoreRequestKind::Pin,
             Self::Resend { .. } => StoreRequestKind::Resend,
+            Self::Blame { .. } => StoreRequestKind::Blame,
             Self::Settle { .. } => StoreRequestKind::Settle,
             Self::Apply(_) => StoreRequestKind::Apply,
             Self::Waiting => StoreRequestKind::Waiting,
@@ -233,6 +243,8 @@ pub enum StoreRequestKind {
     Pin,
     /// [`StoreRequest::Resend`].
     Resend,
+    /// [`StoreRequest::Blame`].
+    Blame,
     /// [`StoreRequest::Settle`].
     Settle,
     /// [`StoreRequest::Apply`].
@@ -251,7 +263,9 @@ pub enum StoreAnswer {
     /// To a pin: what was numbered.
     Pinned(Vec<Mutation>),
     /// To a resend.
-    Resent(Vec<Mutation>),
+    Resent(Resent),
+    /// To a blame.
+    Blamed(Blamed),
     /// To a settle.
     Settled(Settled),
     /// To an apply.

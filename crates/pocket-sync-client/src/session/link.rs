@@ -124,6 +124,11 @@ impl Live {
         self.missed = 0;
     }
 
+    /// Whether the last ping was answered, or anything else came since.
+    pub(super) fn was_heard(&self) -> bool {
+        self.missed == 0
+    }
+
     /// The server told its head.
     pub(super) fn told_head(&mut self, head: Seq, now: Moment) {
         self.head = self.head.max(head);

@@ -217,6 +217,7 @@ impl Session {
 
     /// Ends a connection on which the other side, or this one, broke the protocol.
     fn broken(&mut self, error: SyncError) {
+        self.blame();
         let back = if error.is_retryable() {
             Return::Soon
         } else {
@@ -232,6 +233,9 @@ impl Session {
             .map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
         let back = comeback(&error.code, error.retryable, wait);
         if error.fatal || !self.link.is_attached() {
+            if is_suspicious(&error.code) {
+                self.blame();
+            }
             let told = SyncError::from_server(error.code, error.message, error.retryable);
             return self.lose(told, back, close::NORMAL);
         }
@@ -263,9 +267,19 @@ impl Session {
 
     fn closed(&mut self, code: Option<u16>, reason: &str) {
         let (error, back) = closing(code, reason);
+        if code.is_none_or(|code| !is_explained(code)) {
+            self.blame();
+        }
         let attached = self.link.is_attached();
         self.link = Link::Down;
         self.lost_from(error, back, attached);
+    }
+
+    /// The connection ends, and what was on its way may be why.
+    fn blame(&mut self) {
+        if let Some((first, last)) = self.link.live().and_then(|live| live.push.unanswered()) {
+            self.store.blame(first, last);
+        }
     }
 
     /// Ends the connection from this side, because of `error`.
@@ -326,6 +340,9 @@ impl Session {
                 self.lose(error, Return::Soon, close::TIMEOUT);
             }
             Link::Up(live) if live.push_stalls(self.now) => {
+                if live.was_heard() {
+                    self.blame();
+                }
                 let error =
                     SyncError::timeout("the server did not answer a push for two heartbeats");
                 self.lose(error, Return::Soon, close::TIMEOUT);
@@ -396,6 +413,26 @@ impl Session {
         // What is due already is being done, and only waits for the store or the server.
         deadline.max(self.now.plus(1))
     }
+}
+
+/// Whether an error that ends the connection may be about what was sent on it.
+fn is_suspicious(code: &str) -> bool {
+    matches!(
+        code,
+        wire::BAD_FRAME
+            | wire::TOO_LARGE
+            | wire::UNEXPECTED_MESSAGE
+            | wire::CRITICAL_FIELD
+            | wire::INTERNAL
+    )
+}
+
+/// Whether a close code says why, and that this has nothing to do with what was sent.
+fn is_explained(code: u16) -> bool {
+    !matches!(
+        code,
+        close::BAD_FRAME | close::TOO_LARGE | close::INTERNAL | 1002..=1010
+    )
 }
 
 /// When to come back after an error of this code.

@@ -1,9 +1,9 @@
 //! Sending the outbox: numbered mutations, several pushes in flight, outcomes in order.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use pocket_core::replica::ReplicaState;
+use pocket_core::replica::{ReplicaState, Resent};
 use pocket_core::{ClientId, Mutation, MutationContent, MutationNumber, Outcome, PushLimit, Seq};
 use pocket_sync_protocol::codes::{self as wire, close, rejection};
 use pocket_sync_protocol::{Outcomes, ProtocolError, Push, ServerLimits, encode_client};
@@ -30,6 +30,8 @@ pub(super) struct Pushing {
     /// Numbered, and to be sent next.
     ready: VecDeque<Mutation>,
     ready_changes: usize,
+    /// Those among them that are sent with nothing else on its way: connections ended while they were.
+    suspects: BTreeSet<MutationNumber>,
     /// Sent, without an outcome that has its turn.
     flying: VecDeque<Flight>,
     /// Outcomes that have their turn, to be stored.
@@ -67,6 +69,8 @@ struct Flight {
     outcomes: Vec<Outcome>,
     /// The outcomes that were stored when it was sent.
     confirmed: MutationNumber,
+    /// Nothing else may be on its way.
+    alone: bool,
 }
 
 impl Flight {
@@ -94,6 +98,7 @@ impl Pushing {
             window: limits.pushes.clamp(1, PUSHES_IN_FLIGHT),
             ready: VecDeque::new(),
             ready_changes: 0,
+            suspects: BTreeSet::new(),
             flying: VecDeque::new(),
             done: None,
             resend: Resend::None,
@@ -155,6 +160,16 @@ impl Pushing {
             .then_some(self.moved_at)
     }
 
+    /// The mutations on their way without an outcome, from the first to the last.
+    pub(super) fn unanswered(&self) -> Option<(MutationNumber, MutationNumber)> {
+        let mut open = self.flying.iter().filter(|flight| !flight.is_complete());
+        let first = open.next()?;
+        let last = open.next_back().unwrap_or(first);
+        let behind = last.changes.len() as u64;
+        let last = MutationNumber::new(last.first.get() + behind - 1);
+        Some((first.expects(), last))
+    }
+
     pub(super) fn resumes_at(&self) -> Option<Moment> {
         self.paused_until
     }
@@ -170,6 +185,7 @@ impl Pushing {
         self.flying.clear();
         self.ready.clear();
         self.ready_changes = 0;
+        self.suspects.clear();
         self.resend = Resend::Unsettled;
         self.wants_pin = true;
         self.paused_until = Some(moment);
@@ -224,7 +240,9 @@ impl Pushing {
     }
 
     /// Mutations numbered before; `last` is the last number there is.
-    pub(super) fn resent(&mut self, mutations: Vec<Mutation>, last: MutationNumber) {
+    pub(super) fn resent(&mut self, resent: Resent, last: MutationNumber) {
+        self.suspects.extend(resent.suspects);
+        let mutations = resent.mutations;
         let reached = mutations.last().map(|mutation| mutation.number);
         self.resend = match reached {
             Some(reached) if reached < last => Resend::From(reached.next()),
@@ -239,7 +257,13 @@ impl Pushing {
     }
 
     fn may_send(&self) -> bool {
-        self.flying.len() < self.window && self.paused_until.is_none() && !self.ready.is_empty()
+        let Some(next) = self.ready.front() else {
+            return false;
+        };
+        let alone = self.suspects.contains(&next.number)
+            || self.flying.back().is_some_and(|flight| flight.alone);
+        let window = if alone { 1 } else { self.window };
+        self.flying.len() < window && self.paused_until.is_none()
     }
 
     /// The next push.
@@ -254,12 +278,14 @@ impl Pushing {
             .ready
             .front()
             .map_or(MutationNumber::ZERO, |mutation| mutation.number);
+        let alone = self.suspects.remove(&first);
         let mut mutations = Vec::new();
         let (mut changes, mut bytes) = (0, 0);
         while let Some(mutation) = self.ready.front() {
             let (more, cost) = (weight(mutation), cost(mutation));
-            if !mutations.is_empty() && (changes + more > self.batch || bytes + cost > self.budget)
-            {
+            let full = changes + more > self.batch || bytes + cost > self.budget;
+            let apart = alone || self.suspects.contains(&mutation.number);
+            if !mutations.is_empty() && (full || apart) {
                 break;
             }
             (changes, bytes) = (changes + more, bytes + cost);
@@ -286,6 +312,7 @@ impl Pushing {
             changes: counts,
             outcomes: Vec::new(),
             confirmed,
+            alone,
         });
         Ok(frame)
     }

@@ -1,7 +1,7 @@
 //! Asking the store, one request at a time, and what its answers mean.
 
-use pocket_core::Mutation;
 use pocket_core::replica::ReplicaState;
+use pocket_core::{Mutation, MutationNumber};
 use pocket_sync_protocol::codes::close;
 
 use super::link::Link;
@@ -19,6 +19,8 @@ pub(super) struct Store {
     wants_load: bool,
     /// The outbox grew, or a collection began to sync, and it was not read since what that means.
     grew: bool,
+    /// Mutations that were on their way when a connection ended, and may be why: to be noted before they are sent again.
+    blamed: Option<(MutationNumber, MutationNumber)>,
     /// Loads asked for so far.
     pub(super) loads: u64,
     /// Mutations that did not take effect as they were, so far: something may be in the outbox again.
@@ -52,6 +54,12 @@ impl Store {
 
     pub(super) fn grew(&mut self) {
         self.grew = true;
+    }
+
+    /// A connection ended while these were on their way.
+    pub(super) fn blame(&mut self, first: MutationNumber, last: MutationNumber) {
+        let (before_first, before_last) = self.blamed.unwrap_or((first, last));
+        self.blamed = Some((first.min(before_first), last.max(before_last)));
     }
 
     /// Whether a load is under way or due.
@@ -125,6 +133,9 @@ impl Session {
             return Some(StoreRequest::Load);
         }
         let replica = self.store.replica.as_ref()?;
+        if let Some((first, last)) = self.store.blamed.take() {
+            return Some(StoreRequest::Blame { first, last });
+        }
         let attachment = match &self.link {
             Link::Up(live) if !live.attached => Some(self.attachment(&live.welcome)),
             _ => None,
@@ -187,7 +198,8 @@ impl Session {
                     live.push.pinned(mutations);
                 }
             }
-            StoreAnswer::Resent(mutations) => {
+            StoreAnswer::Blamed(_) => {}
+            StoreAnswer::Resent(resent) => {
                 let last = self
                     .store
                     .replica()
@@ -197,8 +209,8 @@ impl Session {
                     .live_mut()
                     .filter(|live| current && live.push.round() == ticket.round)
                 {
-                    self.stats.resent_count += mutations.len() as u64;
-                    live.push.resent(mutations, last);
+                    self.stats.resent_count += resent.mutations.len() as u64;
+                    live.push.resent(resent, last);
                 }
             }
             StoreAnswer::Settled(settled) => {
@@ -256,7 +268,11 @@ impl Session {
 
     fn progressed(&mut self, state: ReplicaState) {
         self.backoff.reset();
+        let joins = !state.checkpoint.joining.is_empty();
         self.store.replica = Some(state);
+        if let Some(live) = self.link.live_mut().filter(|_| joins) {
+            live.pull.make_way(self.now);
+        }
     }
 
     /// The last answer may have put something into the outbox.

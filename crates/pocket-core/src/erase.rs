@@ -1,0 +1,103 @@
+//! Erasing: what is kept of a document's content beside the document itself.
+//!
+//! An erase takes the body; here go the server's version under a pending change, the bodies that pending changes were
+//! made on, and those in the journal. Entries of the journal stay, without bodies. A change that is to be sent keeps
+//! its own body until it is answered.
+
+use std::collections::BTreeSet;
+
+use pocket_storage::ScanLimit;
+
+use crate::keys::{self, BodyOf, CollectionId, Target};
+use crate::outbox;
+use crate::stored::{self, JournalRow, Presence};
+use crate::tx::Tx;
+use crate::{DocumentId, Result};
+
+/// The documents an erase is about.
+pub(crate) type Erased = BTreeSet<(CollectionId, DocumentId)>;
+
+/// Entries of the journal read at once.
+const CHUNK: usize = 256;
+
+/// Forgets the content of erased documents. `fresh` are the entries of the journal that the running job wrote.
+///
+/// It scans the journal, which only jobs that run alone write to, so any job may call it.
+pub(crate) async fn forget_content(
+    tx: &mut Tx,
+    target: Target,
+    erased: &Erased,
+    fresh: &[u64],
+) -> Result<()> {
+    if erased.is_empty() {
+        return Ok(());
+    }
+    for (collection, id) in erased {
+        let document = outbox::load_document(tx, *collection, id).await?;
+        let Some(head) = document.map(|document| document.head) else {
+            continue;
+        };
+        let on_server = head.server.map(|server| server.presence);
+        let erased = [Some(head.presence), on_server].contains(&Some(Presence::Erased));
+        // A version that somebody wrote after the erase stays where it waits.
+        if erased && !head.pending.is_empty() {
+            tx.delete(keys::shadow(target, *collection, id));
+        }
+        for place in head.pending {
+            forget_base(tx, target, place, *collection, id).await?;
+        }
+    }
+    if tx.state().last_journal == 0 {
+        return Ok(());
+    }
+    for number in fresh {
+        if let Some(payload) = tx.get(&keys::journal(*number)).await? {
+            forget_entry(tx, *number, &stored::decode(&payload)?, erased);
+        }
+    }
+    let mut range = keys::journal_after(None);
+    loop {
+        let rows = tx.scan(range.clone(), ScanLimit::entries(CHUNK)).await?;
+        let Some((last, _)) = rows.last() else {
+            return Ok(());
+        };
+        range = range.after(last.clone());
+        for (key, payload) in &rows {
+            let number = keys::trailing_number(key)
+                .ok_or_else(|| stored::damaged("a journal key is too short"))?;
+            forget_entry(tx, number, &stored::decode(payload)?, erased);
+        }
+    }
+}
+
+async fn forget_base(
+    tx: &mut Tx,
+    target: Target,
+    place: crate::Place,
+    collection: CollectionId,
+    id: &DocumentId,
+) -> Result<()> {
+    let mut row = outbox::load_row(tx, target, place).await?;
+    let mut changed = false;
+    for (index, change) in (0..).zip(&mut row.changes) {
+        let is_erased = change.collection() == collection && change.id == *id;
+        if is_erased && std::mem::take(&mut change.has_base_body) {
+            tx.delete(keys::outbox_body(target, place, index, BodyOf::Base));
+            changed = true;
+        }
+    }
+    if changed {
+        tx.put(keys::outbox(target, place), &[&stored::encode(&row)]);
+    }
+    Ok(())
+}
+
+fn forget_entry(tx: &mut Tx, number: u64, row: &JournalRow, erased: &Erased) {
+    for (index, change) in (0..).zip(&row.changes) {
+        if erased.contains(&(change.collection(), change.id.clone())) {
+            for which in [BodyOf::Local, BodyOf::Base, BodyOf::Remote] {
+                tx.delete(keys::journal_body(number, index, which));
+            }
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! An erase leaves nothing of the content on a device: not in shadows, bases, outbox or journal.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::sync::Arc;
+
+use pocket_core::replica::{
+    Applied, Conflict, Decision, IncomingPage, PageKind, Replica, Resolver, Scope, Settled,
+};
+use pocket_core::{
+    Body, ClientId, Collection, CollectionConfig, CollectionName, ConflictStrategy, Database,
+    DocumentId, DocumentLimits, Epoch, Hlc, Mutation, MutationNumber, Outcome, PushLimit, Record,
+    RecordState, Revision, Seq, Target, Timestamp, Value,
+};
+use pocket_storage::{Direction, KeyRange, ScanLimit, Storage};
+use pocket_storage_memory::MemoryStorage;
+use serde_json::json;
+
+/// The local version always wins, but for what beats every strategy.
+struct LocalWins;
+
+impl Resolver for LocalWins {
+    fn resolve(&self, _: &Conflict, _: Option<ConflictStrategy>) -> (Decision, &'static str) {
+        (Decision::KeepLocal, "client-wins")
+    }
+}
+
+struct Device {
+    db: Database,
+    docs: Collection<Value>,
+    replica: Replica,
+    storage: MemoryStorage,
+}
+
+impl Device {
+    async fn new() -> Self {
+        let storage = MemoryStorage::new();
+        let db = Database::builder("test")
+            .collection(CollectionConfig::new("docs").sync(true))
+            .open(storage.clone())
+            .await
+            .unwrap();
+        Self {
+            docs: db.collection("docs").unwrap(),
+            replica: Replica::new(&db, Target::DEFAULT),
+            db,
+            storage,
+        }
+    }
+
+    /// A device that knows document `a` of the server, with this text at place 1.
+    async fn knowing(text: &str) -> Self {
+        let device = Self::new().await;
+        device.page(0, vec![record(1, text)]).await;
+        device
+    }
+
+    async fn edit(&self, text: &str) {
+        self.docs.update("a", &json!({"text": text})).await.unwrap();
+    }
+
+    async fn pin(&self) -> Vec<Mutation> {
+        let limit = PushLimit {
+            changes: 100,
+            bytes: 1 << 20,
+        };
+        self.replica.pin(limit).await.unwrap()
+    }
+
+    async fn page(&self, start: u64, records: Vec<Record>) -> Applied {
+        let end = records.last().unwrap().seq;
+        let page = IncomingPage {
+            kind: PageKind::Feed,
+            epoch: Epoch::from_bytes([1; 16]),
+            start: Seq::new(start),
+            end,
+            head: end,
+            records,
+        };
+        self.replica.apply(page, Arc::new(LocalWins)).await.unwrap()
+    }
+
+    async fn settle(&self, first: u64, outcome: Outcome) -> Settled {
+        self.replica
+            .settle(
+                MutationNumber::new(first),
+                vec![outcome],
+                Arc::new(LocalWins),
+            )
+            .await
+            .unwrap()
+    }
+
+    /// Whether a text lies anywhere in the store.
+    async fn holds(&self, text: &str) -> bool {
+        let all = self
+            .storage
+            .scan(
+                KeyRange::all(),
+                ScanLimit::entries(usize::MAX).bytes(usize::MAX),
+                Direction::Forward,
+            )
+            .await
+            .unwrap();
+        let text = text.as_bytes();
+        all.iter()
+            .any(|(_, value)| value.windows(text.len()).any(|window| window == text))
+    }
+
+    async fn journaled(&self) -> usize {
+        self.db.journal().list(None, 100).await.unwrap().len()
+    }
+}
+
+fn record(seq: u64, text: &str) -> Record {
+    let (_, body) =
+        Body::from_serialize(&json!({ "text": text }), &DocumentLimits::default()).unwrap();
+    Record {
+        state: RecordState::Live(body),
+        ..erased(seq)
+    }
+}
+
+fn erased(seq: u64) -> Record {
+    let time = Timestamp::from_millis(1_000 + i64::try_from(seq).unwrap());
+    Record {
+        collection: CollectionName::new("docs").unwrap(),
+        id: DocumentId::new("a").unwrap(),
+        rev: Revision::new(Hlc::from_time(time), ClientId::from_bytes([9; 16])),
+        seq: Seq::new(seq),
+        state: RecordState::Erased,
+    }
+}
+
+fn applied(seq: u64) -> Outcome {
+    Outcome::Applied {
+        first: Seq::new(seq),
+    }
+}
+
+fn rejected() -> Outcome {
+    Outcome::Rejected {
+        code: "forbidden".into(),
+        reason: "no".into(),
+        server_time: None,
+    }
+}
+
+#[tokio::test]
+async fn a_pending_change_to_an_erased_document_loses_and_is_journaled_without_bodies() {
+    let device = Device::knowing("their-secret").await;
+    device.edit("my-secret").await;
+    assert!(device.holds("their-secret").await && device.holds("my-secret").await);
+    device.page(1, vec![erased(2)]).await;
+    let journal = device.db.journal().list(None, 10).await.unwrap();
+    assert_eq!((journal.len(), journal[0].rule.as_str()), (1, "erased"));
+    let document = &journal[0].documents[0];
+    assert_eq!(document.local.body, None);
+    assert!(document.base.as_ref().unwrap().body.is_none());
+    assert!(!device.holds("their-secret").await && !device.holds("my-secret").await);
+    assert_eq!(device.db.stats().await.unwrap().pending_changes, 0);
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_keeps_its_own_body_until_it_is_answered() {
+    let device = Device::knowing("their-secret").await;
+    device.edit("my-secret").await;
+    assert_eq!(device.pin().await.len(), 1);
+    device.page(1, vec![erased(2)]).await;
+    assert!(
+        !device.holds("their-secret").await,
+        "base and shadow are gone"
+    );
+    assert!(
+        device.holds("my-secret").await,
+        "it may have to be sent again"
+    );
+    let conflict = Outcome::Conflict {
+        seqs: vec![Seq::new(2)],
+    };
+    device.settle(1, conflict).await;
+    assert!(!device.holds("my-secret").await);
+    assert_eq!(device.journaled().await, 1);
+}
+
+#[tokio::test]
+async fn entries_of_the_journal_stay_without_bodies() {
+    let device = Device::knowing("their-secret").await;
+    device.edit("my-secret").await;
+    // A conflict that the local version wins: base, local and remote are in the journal.
+    device.page(1, vec![record(2, "newer-secret")]).await;
+    assert_eq!(device.pin().await.len(), 1);
+    device.settle(1, applied(3)).await;
+    for text in ["their-secret", "my-secret", "newer-secret"] {
+        assert!(device.holds(text).await, "{text}");
+    }
+    device.page(2, vec![erased(4)]).await;
+    for text in ["their-secret", "my-secret", "newer-secret"] {
+        assert!(!device.holds(text).await, "{text}");
+    }
+    assert_eq!(device.journaled().await, 1);
+}
+
+#[tokio::test]
+async fn a_hard_delete_here_forgets_the_same_at_once() {
+    let device = Device::knowing("their-secret").await;
+    device.edit("my-secret").await;
+    device.page(1, vec![record(2, "newer-secret")]).await;
+    device.docs.hard_delete("a").await.unwrap();
+    for text in ["their-secret", "my-secret", "newer-secret"] {
+        assert!(!device.holds(text).await, "{text}");
+    }
+    assert_eq!(device.journaled().await, 1);
+    assert_eq!(device.pin().await.len(), 1, "the erase travels");
+}
+
+#[tokio::test]
+async fn an_entry_written_between_a_hard_delete_and_its_outcome_loses_its_bodies_too() {
+    let device = Device::knowing("their-secret").await;
+    device.edit("my-secret").await;
+    assert_eq!(device.pin().await.len(), 1);
+    device.docs.hard_delete("a").await.unwrap();
+    device.settle(1, rejected()).await;
+    assert_eq!(device.pin().await.len(), 1);
+    device.settle(2, applied(2)).await;
+    assert_eq!(device.journaled().await, 1);
+    for text in ["their-secret", "my-secret"] {
+        assert!(!device.holds(text).await, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_erase_has_its_collection_read_again() {
+    let device = Device::knowing("theirs").await;
+    device.docs.hard_delete("a").await.unwrap();
+    device.pin().await;
+    let state = device.settle(1, rejected()).await.state;
+    assert_eq!(state.checkpoint.joining.len(), 1);
+    let name = CollectionName::new("docs").unwrap();
+    let page = IncomingPage {
+        kind: PageKind::Joining(name),
+        epoch: Epoch::from_bytes([1; 16]),
+        start: Seq::ZERO,
+        end: Seq::new(1),
+        head: Seq::new(1),
+        records: vec![record(1, "theirs")],
+    };
+    let resolver = Arc::new(LocalWins);
+    device.replica.apply(page, resolver).await.unwrap();
+    assert!(device.docs.get("a").await.unwrap().is_some());
+    let state = device.replica.load(&Scope::All).await.unwrap();
+    assert!(state.checkpoint.joining.is_empty());
+}
