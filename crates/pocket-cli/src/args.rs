@@ -73,6 +73,13 @@ impl StorageKind {
             Self::Memory => "memory",
         }
     }
+
+    /// The backend that keeps something of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::Redb, Self::Sled]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -106,6 +113,27 @@ pub(crate) enum Command {
     Status,
     /// Print the journal of conflicts and refusals, explain an entry, or act on it
     Conflicts(ConflictsArgs),
+    /// Write a whole database, of a device or a server, into one file
+    ///
+    /// It needs nothing to be stopped: when a `serve`, `sync --watch` or `watch` runs on the directory, that process makes
+    /// the backup, and writes wait while it copies. Otherwise this command opens the directory itself. The file
+    /// appears under its name when it was written and checked. It holds everything, documents and tokens of sync
+    /// sessions alike: keep it as safe as the database.
+    Backup(BackupArgs),
+    /// Make a database from the file of a backup
+    ///
+    /// Nothing may be in the directory: stop the server or the sync, move the old directory away, restore, start again. A
+    /// restored server begins a new epoch when it starts, by which clients notice that it is older than they are.
+    Restore(RestoreArgs),
+    /// Give room that a database does not use any more back to the disk
+    ///
+    /// It needs a stopped database: end the `serve`, `sync --watch` or `watch` on the directory first. For a while it takes
+    /// as much room again as is used.
+    Compact,
+    /// Print a script by which a shell completes commands and options
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write one for each command
+    Man(ManArgs),
     /// Two devices, one server, a conflict and a killed server: watch nothing get lost
     Demo(DemoArgs),
 }
@@ -349,6 +377,30 @@ pub(crate) struct ConflictsListArgs {
     /// Only entries with a document of this collection
     #[arg(long, value_name = "C")]
     pub(crate) collection: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// The file to make; it must not be there yet. `-` is stdout
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The file of the backup; `-` is stdin
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Write a page for each command into this directory instead
+    pub(crate) directory: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

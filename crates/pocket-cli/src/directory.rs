@@ -29,11 +29,18 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    const fn name(self) -> &'static str {
+    /// Its name in `pocket.json`.
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Client => "client",
             Self::Server => "server",
         }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::Client, Self::Server]
+            .into_iter()
+            .find(|role| role.name() == name)
     }
 }
 
@@ -96,6 +103,19 @@ impl Directory {
             storage: recorded.1,
             described: true,
         })
+    }
+
+    /// Looks at `path`, whosever it is; none where there is no database.
+    pub(crate) fn of_any(path: &Path, storage: Option<StorageKind>) -> Result<Option<Self>> {
+        for role in [Role::Client, Role::Server] {
+            match Self::at(path, role, storage) {
+                Ok(directory) => return Ok(directory.described.then_some(directory)),
+                Err(failure)
+                    if role == Role::Client && failure.code() == codes::OTHER_DIRECTORY => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(None)
     }
 
     /// The directory of a database that this process holds already, by the name that a command gave it.
@@ -228,17 +248,13 @@ fn read_description(text: &str, path: &Path) -> Result<(Role, StorageKind)> {
         }
         _ => return Err(corrupt("is damaged or foreign")),
     }
-    let role = match field("role").and_then(Value::as_str) {
-        Some("client") => Role::Client,
-        Some("server") => Role::Server,
-        _ => return Err(corrupt("names no role that this program knows")),
-    };
-    let storage = match field("storage").and_then(Value::as_str) {
-        Some("redb") => StorageKind::Redb,
-        Some("sled") => StorageKind::Sled,
-        _ => return Err(corrupt("names no backend that this program knows")),
-    };
-    Ok((role, storage))
+    let role = field("role").and_then(Value::as_str).and_then(Role::named);
+    let storage = field("storage").and_then(Value::as_str);
+    let storage = storage.and_then(StorageKind::named);
+    Ok((
+        role.ok_or_else(|| corrupt("names no role that this program knows"))?,
+        storage.ok_or_else(|| corrupt("names no backend that this program knows"))?,
+    ))
 }
 
 #[cfg(test)]

@@ -60,7 +60,6 @@ impl Failure {
     }
 
     /// The stable code.
-    #[cfg(test)]
     pub(crate) fn code(&self) -> &str {
         &self.code
     }

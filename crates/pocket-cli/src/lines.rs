@@ -70,7 +70,6 @@ impl Source {
     }
 
     /// The file itself, at its start.
-    #[cfg(unix)]
     pub(crate) fn into_file(mut self) -> Result<File> {
         let start = self.file.rewind();
         start.map_err(|error| Failure::io(format!("cannot read {}", self.name), &error))?;

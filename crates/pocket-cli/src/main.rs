@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod archive;
 mod args;
 mod codes;
 mod commands;
@@ -7,6 +8,7 @@ mod demo;
 mod directory;
 mod documents;
 mod failure;
+mod gate;
 mod held;
 mod lines;
 mod link;

@@ -1,13 +1,15 @@
 //! Opening the store of a directory, and the database in it.
 
 use std::ops::Deref;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use pocket_core::Collection;
 use pocket_core::storage::{Storage, StorageError};
-use pocket_core::{CollectionConfig, CollectionName, Database, Value, codes as core_codes};
+use pocket_core::{
+    CollectionConfig, CollectionName, Database, DatabaseBuilder, Value, codes as core_codes,
+};
 use pocket_storage_redb::RedbStorage;
 use pocket_storage_sled::SledStorage;
 use tokio::time::Instant;
@@ -16,11 +18,15 @@ use crate::args::{Global, StorageKind};
 use crate::codes;
 use crate::directory::{Directory, Role};
 use crate::failure::{Failure, Result};
+use crate::gate::Gate;
 use crate::held::{Content, Holding};
 use crate::output::{Output, note};
 
 /// Where a device's database is unless `--db` says otherwise.
 const CLIENT_DIRECTORY: &str = "./pocket-data";
+
+/// Where a server's logs are unless `--db` says otherwise.
+const SERVER_DIRECTORY: &str = "./pocket-server";
 
 /// What is said when it takes longer.
 const CHECKING: &str = "the store is being checked before it opens; this takes a while";
@@ -32,6 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Opened {
     database: Database,
+    gate: Arc<Gate>,
     is_held: bool,
 }
 
@@ -78,13 +85,39 @@ pub(crate) async fn existing(global: &Global) -> Result<Opened> {
 /// Lets other commands on the same directory reach the database for as long as this one has it open.
 pub(crate) fn hold(global: &Global, database: &Opened, out: &Output) -> Result<Holding> {
     let directory = client_directory(global)?;
-    let content = Content::Client(database.database.clone());
+    let content = Content::Client(database.database.clone(), database.gate.clone());
     Ok(Holding::begin(
         directory.path(),
         directory.storage(),
         content,
         out,
     ))
+}
+
+/// Where the database of this role is: as `--db` says, or in the usual place.
+pub(crate) fn place(global: &Global, role: Role) -> PathBuf {
+    let usual = match role {
+        Role::Client => CLIENT_DIRECTORY,
+        Role::Server => SERVER_DIRECTORY,
+    };
+    global.db.clone().unwrap_or_else(|| usual.into())
+}
+
+/// The directory of a command that works on devices' databases and on servers' ones, where there is one.
+pub(crate) fn any_directory(global: &Global) -> Result<Directory> {
+    let path = place(global, Role::Client);
+    if let Some(held) = &global.held {
+        return Ok(Directory::held(&path, held.content.role(), held.storage));
+    }
+    Directory::of_any(&path, global.storage)?.ok_or_else(|| {
+        Failure::new(
+            codes::NOT_FOUND,
+            format!(
+                "there is no database in {}; --db DIR names another place, of a server mostly {SERVER_DIRECTORY}",
+                path.display()
+            ),
+        )
+    })
 }
 
 /// The directory a device's command works on.
@@ -94,28 +127,41 @@ pub(crate) fn client_directory(global: &Global) -> Result<Directory> {
             "--storage memory is only for `serve`: everything would be gone when this command ends",
         ));
     }
-    let path = global.db.as_deref().unwrap_or(Path::new(CLIENT_DIRECTORY));
+    let path = place(global, Role::Client);
     if let Some(held) = &global.held {
-        return Ok(Directory::held(path, Role::Client, held.storage));
+        return Ok(Directory::held(&path, Role::Client, held.storage));
     }
-    Directory::at(path, Role::Client, global.storage)
+    Directory::at(&path, Role::Client, global.storage)
 }
 
 /// Opens the database of a device's directory, or takes the one that this process holds.
 pub(crate) async fn open_in(global: &Global, directory: Directory) -> Result<Opened> {
-    let is_held = global.held.is_some();
-    let database = match global.held.as_ref().map(|held| &held.content) {
-        Some(Content::Client(database)) => database.clone(),
-        Some(Content::Server(_)) => return Err(directory.other_role(Role::Server)),
-        None => open_database(directory, global.json).await?,
-    };
-    Ok(Opened { database, is_held })
+    match global.held.as_ref().map(|held| &held.content) {
+        Some(Content::Client(database, gate)) => Ok(Opened {
+            database: database.clone(),
+            gate: gate.clone(),
+            is_held: true,
+        }),
+        Some(Content::Server(_)) => Err(directory.other_role(Role::Server)),
+        None => {
+            let gate = Gate::new(store(directory, global.json).await?);
+            Ok(Opened {
+                database: builder().open_shared(gate.clone()).await?,
+                gate,
+                is_held: false,
+            })
+        }
+    }
 }
 
 /// Opens the database of a device's directory.
 pub(crate) async fn open_database(directory: Directory, json: bool) -> Result<Database> {
     let storage = store(directory, json).await?;
-    Ok(Database::builder("pocket").open_shared(storage).await?)
+    Ok(builder().open_shared(storage).await?)
+}
+
+fn builder() -> DatabaseBuilder {
+    Database::builder("pocket")
 }
 
 /// Opens the store of a directory and describes the directory, if it is new.

@@ -94,6 +94,11 @@ impl Output {
         writeln!(self.out, "{line}").map_err(|error| broken(&error))
     }
 
+    /// Writes bytes that are no lines.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result {
+        self.out.write_all(bytes).map_err(|error| broken(&error))
+    }
+
     /// Writes an object for programs, or a text for people.
     pub(crate) fn either(&mut self, object: &Map, text: impl Display) -> Result {
         if self.json {

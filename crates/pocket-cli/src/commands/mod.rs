@@ -1,5 +1,8 @@
 //! The commands, one file each.
 
+mod backup;
+mod compact;
+mod completions;
 mod conflicts;
 mod count;
 mod delete;
@@ -9,6 +12,7 @@ mod find;
 mod get;
 mod import;
 mod insert;
+mod restore;
 mod serve;
 mod status;
 mod sync;
@@ -44,7 +48,10 @@ fn holder(arguments: &Arguments) -> Result<Option<(Peer, Option<File>)>> {
     if !held::is_passed_on(command) {
         return Ok(None);
     }
-    let directory = open::client_directory(global)?;
+    let directory = match command {
+        Command::Backup(_) => open::any_directory(global)?,
+        _ => open::client_directory(global)?,
+    };
     if !directory.exists() {
         return Ok(None);
     }
@@ -93,6 +100,11 @@ async fn finish(global: &Global, command: Command, out: &mut Output) -> Result {
         Command::Sync(args) => sync::once(global, args, out).await?,
         Command::Status => status::run(global, out).await?,
         Command::Conflicts(args) => conflicts::run(global, args, out).await?,
+        Command::Backup(args) => backup::run(global, args, out).await?,
+        Command::Restore(args) => restore::run(global, args, out).await?,
+        Command::Compact => compact::run(global, out).await?,
+        Command::Completions(args) => completions::run(&args, out)?,
+        Command::Man(args) => completions::man(&args, out)?,
         Command::Demo(args) => demo::run(global, args, out).await?,
         Command::Serve(_) | Command::Watch(_) => {}
     }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use pocket_core::storage::Storage;
+use pocket_core::storage::Storage as _;
 use pocket_core::{Value, codes as core_codes};
 use pocket_storage_memory::MemoryStorage;
 use pocket_sync_server::auth::Namespaces;
@@ -16,13 +16,11 @@ use tokio::net::TcpListener;
 use crate::args::{Global, ServeArgs, StorageKind};
 use crate::directory::{Directory, Role};
 use crate::failure::{Failure, Result};
+use crate::gate::Gate;
 use crate::held::{Content, Holding};
 use crate::open;
 use crate::output::{Output, object};
 use crate::signals::Stop;
-
-/// Where a server's logs are unless `--db` says otherwise.
-const SERVER_DIRECTORY: &str = "./pocket-server";
 
 pub(super) async fn run(global: &Global, args: ServeArgs, out: &mut Output, stop: &Stop) -> Result {
     let tokens = tokens(&args)?;
@@ -73,15 +71,15 @@ pub(super) async fn run(global: &Global, args: ServeArgs, out: &mut Output, stop
 }
 
 /// The store, and the directory it lies in.
-async fn storage(global: &Global, out: &Output) -> Result<(Arc<dyn Storage>, Option<Directory>)> {
+async fn storage(global: &Global, out: &Output) -> Result<(Arc<Gate>, Option<Directory>)> {
     if global.storage == Some(StorageKind::Memory) {
         out.note("--storage memory: nothing is kept, everything ends with this process");
-        return Ok((Arc::new(MemoryStorage::new()), None));
+        return Ok((Gate::new(Arc::new(MemoryStorage::new())), None));
     }
-    let path = global.db.as_deref().unwrap_or(Path::new(SERVER_DIRECTORY));
-    let directory = Directory::at(path, Role::Server, global.storage)?;
+    let path = open::place(global, Role::Server);
+    let directory = Directory::at(&path, Role::Server, global.storage)?;
     let storage = open::store(directory.clone(), global.json).await?;
-    Ok((storage, Some(directory)))
+    Ok((Gate::new(storage), Some(directory)))
 }
 
 /// What `--listen` names.

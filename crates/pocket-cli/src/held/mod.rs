@@ -10,9 +10,10 @@ use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pocket_core::Database;
-use pocket_core::storage::Storage;
 
 use crate::args::{Command, StorageKind};
+use crate::directory::Role;
+use crate::gate::Gate;
 use crate::output::Ends;
 
 #[cfg(unix)]
@@ -33,9 +34,26 @@ pub(crate) use peer::Peer;
 #[derive(Clone, Debug)]
 pub(crate) enum Content {
     /// A device's database.
-    Client(Database),
+    Client(Database, Arc<Gate>),
     /// A server's store.
-    Server(#[expect(dead_code, reason = "no command reads it yet")] Arc<dyn Storage>),
+    Server(Arc<Gate>),
+}
+
+impl Content {
+    /// Whose it is.
+    pub(crate) fn role(&self) -> Role {
+        match self {
+            Self::Client(..) => Role::Client,
+            Self::Server(_) => Role::Server,
+        }
+    }
+
+    /// The store below.
+    pub(crate) fn gate(&self) -> &Arc<Gate> {
+        match self {
+            Self::Client(_, gate) | Self::Server(gate) => gate,
+        }
+    }
 }
 
 /// What a command works with that was passed on to this process.
@@ -95,8 +113,16 @@ pub(crate) fn is_passed_on(command: &Command) -> bool {
         | Command::Export(_)
         | Command::Status
         | Command::Conflicts(_) => true,
+        // To a file it writes by itself what it is sent.
+        Command::Backup(backup) => backup.file.as_os_str() == "-",
         Command::Watch(watch) => watch.server.server.is_none(),
-        Command::Serve(_) | Command::Sync(_) | Command::Demo(_) => false,
+        Command::Serve(_)
+        | Command::Sync(_)
+        | Command::Restore(_)
+        | Command::Compact
+        | Command::Completions(_)
+        | Command::Man(_)
+        | Command::Demo(_) => false,
     }
 }
 

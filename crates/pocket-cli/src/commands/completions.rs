@@ -1,0 +1,55 @@
+//! `pocket completions` and `pocket man`, made from the definition of the command line.
+
+use std::fs;
+use std::path::Path;
+
+use clap::CommandFactory;
+
+use crate::args::{Arguments, CompletionsArgs, ManArgs};
+use crate::failure::{Failure, Result};
+use crate::output::Output;
+
+/// Prints a script that lets a shell complete commands and options.
+pub(super) fn run(args: &CompletionsArgs, out: &mut Output) -> Result {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Arguments::command(), "pocket", &mut script);
+    out.bytes(&script)
+}
+
+/// Prints the manual page of the program, or writes those of all commands into a directory.
+pub(super) fn man(args: &ManArgs, out: &mut Output) -> Result {
+    let Some(directory) = &args.directory else {
+        return out.bytes(&page(&Arguments::command())?);
+    };
+    fs::create_dir_all(directory).map_err(|error| cannot_write(directory, &error))?;
+    let mut all = Arguments::command();
+    all.build();
+    write(directory, "pocket", &all)?;
+    for command in all
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set())
+    {
+        if command.get_name() == "help" {
+            continue;
+        }
+        let name = format!("pocket-{}", command.get_name());
+        write(directory, &name, &command.clone().display_name(&name))?;
+    }
+    Ok(())
+}
+
+fn write(directory: &Path, name: &str, command: &clap::Command) -> Result {
+    let path = directory.join(format!("{name}.1"));
+    fs::write(&path, page(command)?).map_err(|error| cannot_write(&path, &error))
+}
+
+fn page(command: &clap::Command) -> Result<Vec<u8>> {
+    let mut page = Vec::new();
+    let made = clap_mangen::Man::new(command.clone()).render(&mut page);
+    made.map_err(|error| Failure::io("cannot make the page", &error))?;
+    Ok(page)
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::io(format!("cannot write {}", path.display()), error)
+}

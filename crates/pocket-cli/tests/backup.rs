@@ -1,0 +1,161 @@
+//! `pocket backup`, `restore` and `compact`, of devices and of servers, stopped and running.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use common::{Place, exists};
+
+fn numbered(count: u32) -> String {
+    (0..count).fold(String::new(), |lines, n| {
+        lines + &format!("{{\"_id\":\"{n:05}\",\"n\":{n}}}\n")
+    })
+}
+
+#[test]
+fn a_live_server_is_backed_up_and_a_device_reads_what_was_restored() {
+    let place = Place::new();
+    let lines = numbered(3_000);
+    place.file("lines", &lines);
+    let (mut server, url) = place.serve("server", &[]);
+    place.ok(&["import", "things", "lines"]);
+    place.ok(&["sync", "--server", &url, "--once"]);
+    let said = place.ok_on("server", &["backup", "copy"]);
+    assert!(said.contains("of a server"), "{said}");
+    let mode = std::fs::metadata(place.path("copy"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o077, 0);
+    // What comes later is not in it, and the server goes on.
+    place.ok(&["insert", "things", r#"{"_id":"later"}"#]);
+    place.ok(&["sync", "--server", &url, "--once"]);
+    server.signal("TERM");
+    assert_eq!(server.status(), 0);
+    place.ok_on("restored", &["restore", "copy"]);
+    let (_server, url) = place.serve("restored", &[]);
+    place.ok_on("fresh", &["sync", "--server", &url, "--once"]);
+    assert_eq!(place.ok_on("fresh", &["export", "things"]), lines);
+}
+
+#[test]
+fn a_device_is_backed_up_while_it_syncs_and_comes_back_whole() {
+    let place = Place::new();
+    place.file("lines", numbered(500));
+    place.ok(&["import", "things", "lines"]);
+    let mut holder = place.start("db", &["sync", "--server", "ws://127.0.0.1:1"]);
+    holder.line_with("offline");
+    let said = place.ok(&["backup", "copy", "--json"]);
+    assert!(said.contains("\"role\":\"client\""), "{said}");
+    let here = place.ok(&["export", "things", "--meta"]);
+    let pending = place.ok(&["status"]);
+    place.ok_on("restored", &["restore", "copy", "--storage", "sled"]);
+    assert_eq!(
+        place.ok_on("restored", &["export", "things", "--meta"]),
+        here
+    );
+    let restored = place.ok_on("restored", &["status"]);
+    assert_eq!(pending.lines().nth(1), restored.lines().nth(1));
+    assert!(exists(&place.path("restored").join("store.sled")));
+}
+
+#[test]
+fn a_backup_goes_through_a_pipe_and_needs_no_file() {
+    let place = Place::new();
+    place.ok(&["insert", "things", r#"{"_id":"a"}"#]);
+    for held in [false, true] {
+        let mut holder = held.then(|| place.start("db", &["watch", "things"]));
+        if let Some(holder) = &mut holder {
+            holder.note_with("without --server");
+        }
+        let mut backup = place.command("db", &["backup", "-"]);
+        let mut backup = backup.stdout(Stdio::piped()).spawn().unwrap();
+        let to = if held { "second" } else { "first" };
+        let mut restore = place.command(to, &["restore", "-"]);
+        let restored = restore
+            .stdin(backup.stdout.take().unwrap())
+            .output()
+            .unwrap();
+        assert!(restored.status.success(), "{restored:?}");
+        assert!(backup.wait().unwrap().success());
+        assert_eq!(place.ok_on(to, &["find", "things"]), "{\"_id\":\"a\"}\n");
+    }
+}
+
+#[test]
+fn what_is_there_is_never_overwritten_and_what_is_damaged_never_restored() {
+    let place = Place::new();
+    place.run(&["backup", "copy"]).failed(1, "not-found");
+    place.ok(&["insert", "things", r#"{"_id":"a"}"#]);
+    place.file("copy", "mine");
+    place.run(&["backup", "copy"]).failed(1, "io");
+    assert_eq!(std::fs::read(place.path("copy")).unwrap(), b"mine");
+    place
+        .run_on("new", &["restore", "copy"])
+        .failed(1, "corrupt");
+    place.run_on("new", &["restore", "none"]).failed(1, "io");
+    place.ok(&["backup", "good"]);
+    place.run(&["restore", "good"]).failed(1, "in-use");
+    let good = std::fs::read(place.path("good")).unwrap();
+    place.file("cut", &good[..good.len() - 1]);
+    place
+        .run_on("new", &["restore", "cut"])
+        .failed(1, "corrupt");
+    assert!(!exists(&place.path("new")));
+    let left: Vec<_> = std::fs::read_dir(place.path(""))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with('.'))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+    place.ok_on("new", &["restore", "good"]);
+}
+
+#[test]
+fn a_compacted_store_is_smaller_and_holds_the_same() {
+    let place = Place::new();
+    let long = "x".repeat(1_000);
+    let lines = (0..4_000).fold(String::new(), |lines, n| {
+        lines + &format!("{{\"_id\":\"{n:05}\",\"long\":\"{long}\"}}\n")
+    });
+    place.file("lines", lines);
+    place.ok(&["import", "things", "lines", "--local-only"]);
+    let ids: Vec<String> = (400..4_000).map(|n| format!("{n:05}")).collect();
+    for ids in ids.chunks(900) {
+        let mut words = vec!["delete", "things"];
+        words.extend(ids.iter().map(String::as_str));
+        place.ok(&words);
+    }
+    let before = place.ok(&["export", "things", "--meta"]);
+    let store = place.path("db").join("store.redb");
+    let size = || std::fs::metadata(&store).unwrap().len();
+    let large = size();
+    place.ok(&["compact"]);
+    assert!(size() < large, "{} is not below {large}", size());
+    assert_eq!(place.ok(&["export", "things", "--meta"]), before);
+    let mut holder = place.start("db", &["watch", "things"]);
+    holder.note_with("without --server");
+    place.run(&["compact"]).failed(1, "in-use");
+}
+
+#[test]
+fn completions_and_manual_pages_name_every_command() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = place.ok(&["completions", shell]);
+        assert!(
+            script.contains("backup") && script.contains("server"),
+            "{shell}"
+        );
+    }
+    assert!(place.ok(&["man"]).contains(".TH pocket 1"));
+    place.ok(&["man", "pages"]);
+    for command in ["serve", "sync", "backup"] {
+        let page = place.path("pages").join(format!("pocket-{command}.1"));
+        let page = std::fs::read_to_string(page).unwrap();
+        assert!(page.contains("\\-\\-db"), "{page}");
+    }
+}
