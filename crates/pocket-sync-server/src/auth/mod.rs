@@ -1,5 +1,8 @@
 //! Who may come in: tokens, users and the namespaces they may open.
 
+mod jwk;
+mod jwt;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
@@ -10,6 +13,9 @@ use pocket_core::{Map, Timestamp};
 use sha2::{Digest, Sha256};
 
 use crate::Namespace;
+
+pub use self::jwk::{JwtAlgorithm, JwtKeys, KeyError};
+pub use self::jwt::{JwtAuthenticator, MAX_LEEWAY};
 
 /// The user that everybody is on a server without tokens.
 pub const ANONYMOUS: &str = "anonymous";
@@ -121,6 +127,13 @@ impl Access {
     #[must_use]
     pub fn until(mut self, expires: Timestamp) -> Self {
         self.expires = Some(expires);
+        self
+    }
+
+    /// The same access, with everything the token said.
+    #[must_use]
+    pub fn with_claims(mut self, claims: Map) -> Self {
+        self.claims = Arc::new(claims);
         self
     }
 

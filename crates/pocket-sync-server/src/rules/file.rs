@@ -1,12 +1,14 @@
 //! Rules from a small file: roles × collections × read, write and erase, an owner field and label fields.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use pocket_core::{Body, CollectionName, Value};
 use serde::Deserialize;
 
 use super::{Attempt, Audience, Authorizer, Document, Operation};
-use crate::auth::Access;
+use crate::auth::{Access, AuthError, Authenticator};
 
 /// Stands for everybody among roles, and for all other collections among collections.
 const ALL: &str = "*";
@@ -32,6 +34,17 @@ const ALL: &str = "*";
 pub struct RulesFile {
     #[serde(default)]
     collections: BTreeMap<Name, Table>,
+    /// Roles and labels of users, beside those of their tokens.
+    #[serde(default)]
+    users: BTreeMap<String, Grant>,
+}
+
+/// What a user has beside what his token says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Grant {
+    roles: BTreeSet<Role>,
+    labels: BTreeSet<String>,
 }
 
 /// The rules of one collection.
@@ -94,9 +107,43 @@ impl std::str::FromStr for RulesFile {
 }
 
 impl RulesFile {
+    /// Adds the roles and labels that the file gives to the user.
+    #[must_use]
+    pub fn grant(&self, mut access: Access) -> Access {
+        if let Some(grant) = self.users.get(&*access.user) {
+            let roles = grant.roles.iter().map(|role| role.0.as_str().into());
+            access.roles.extend(roles);
+            let labels = grant.labels.iter().map(|label| label.as_str().into());
+            access.labels.extend(labels);
+        }
+        access
+    }
+
+    /// An authenticator that asks `inner`, and adds what the file gives to the user.
+    pub fn grants(self: &Arc<Self>, inner: Arc<dyn Authenticator>) -> Arc<dyn Authenticator> {
+        Arc::new(Granting {
+            inner,
+            rules: Arc::clone(self),
+        })
+    }
+
     fn table(&self, collection: &CollectionName) -> Option<&Table> {
         let of = |name: &str| self.collections.get(&Name(name.to_owned()));
         of(collection.as_str()).or_else(|| of(ALL))
+    }
+}
+
+#[derive(Debug)]
+struct Granting {
+    inner: Arc<dyn Authenticator>,
+    rules: Arc<RulesFile>,
+}
+
+#[async_trait]
+impl Authenticator for Granting {
+    async fn authenticate(&self, token: Option<&str>) -> Result<Access, AuthError> {
+        let access = self.inner.authenticate(token).await?;
+        Ok(self.rules.grant(access))
     }
 }
 
@@ -142,7 +189,8 @@ impl Authorizer for RulesFile {
     }
 
     fn version(&self) -> String {
-        format!("{self:?}")
+        // Users' roles and labels are part of each one's own fingerprint.
+        format!("{:?}", self.collections)
     }
 }
 
@@ -191,6 +239,10 @@ mod tests {
 
         [collections."*"]
         read = ["admin"]
+
+        [users.ann]
+        roles = ["editor"]
+        labels = ["team:red"]
     "#;
 
     fn body(json: &str) -> Body {
@@ -284,6 +336,15 @@ mod tests {
         assert_eq!(of(r#"{"team":["red","blue",7]}"#), ["bob", "cid", "root"]);
         assert_eq!(of("{}"), ["root"]);
         assert_eq!(readers("news", "{}", &people).len(), 4);
+    }
+
+    #[test]
+    fn the_file_gives_roles_and_labels_to_users() {
+        let rules: RulesFile = RULES.parse().unwrap();
+        let ann = rules.grant(Access::all("ann").role("x"));
+        assert!(ann.holds("role:editor") && ann.holds("role:x") && ann.holds("team:red"));
+        let bob = rules.grant(Access::all("bob"));
+        assert_eq!(bob, Access::all("bob"));
     }
 
     #[test]

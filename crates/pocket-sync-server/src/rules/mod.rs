@@ -88,6 +88,20 @@ pub trait Authorizer: Send + Sync + 'static {
     }
 }
 
+impl<T: Authorizer + ?Sized> Authorizer for Arc<T> {
+    fn authorize(&self, attempt: &Attempt<'_>) -> bool {
+        (**self).authorize(attempt)
+    }
+
+    fn audience(&self, document: &Document<'_>) -> Audience {
+        (**self).audience(document)
+    }
+
+    fn version(&self) -> String {
+        (**self).version()
+    }
+}
+
 impl<F> Authorizer for F
 where
     F: Fn(&Attempt<'_>) -> bool + Send + Sync + 'static,

@@ -1,4 +1,5 @@
 use super::*;
+use crate::rules::{Attempt, Rules};
 
 #[test]
 fn a_hello_becomes_a_welcome_that_tells_where_the_server_stands() {
@@ -132,4 +133,89 @@ fn a_ping_is_answered_with_the_head() {
         time: Timestamp::from_millis(5),
     };
     assert_eq!(sent(&effects), [ServerMessage::Pong(expected)]);
+}
+
+/// A session that is open with this access, and the time of day at which it is.
+fn open_with(access: Access) -> Harness {
+    let mut harness = Harness::new();
+    harness.say(hello(None));
+    harness.event(Event::Authenticated(Ok(access)));
+    let effects = harness.event(Event::Attached(Ok(attached(0))));
+    assert!(matches!(sent(&effects)[..], [ServerMessage::Welcome(_)]));
+    harness
+}
+
+#[test]
+fn a_session_ends_when_its_token_does() {
+    // The harness's time of day is 5 ms; the token has 30 s from there.
+    let access = Access::all("ann").until(Timestamp::from_millis(30_005));
+    let mut harness = Harness::new();
+    harness.say(hello(None));
+    harness.event(Event::Authenticated(Ok(access)));
+    let effects = harness.event(Event::Attached(Ok(attached(0))));
+    let timer = effects
+        .iter()
+        .any(|effect| matches!(effect, Effect::Timer(Moment(30_000))));
+    assert!(timer, "{effects:?}");
+    harness.clock = 30_000;
+    let now = Now {
+        moment: Moment(30_000),
+        time: Timestamp::from_millis(30_005),
+    };
+    let effects = harness.session.handle(now, Event::Timer);
+    assert_eq!(error(&effects), ("token-expired".to_owned(), Some(4402)));
+}
+
+#[test]
+fn a_token_is_checked_again_and_what_was_revoked_ends() {
+    let check = |result: Result<Access, AuthError>| {
+        let mut harness = open_with(Access::all("ann"));
+        harness.clock = 50_000;
+        harness.say(Ping { id: 1, time: None });
+        harness.clock = 60_000;
+        let effects = harness.event(Event::Timer);
+        assert!(
+            matches!(&effects[..], [Effect::Authenticate { token: Some(token) }, ..] if token.expose() == "t"),
+            "{effects:?}"
+        );
+        (harness.event(Event::Authenticated(result)), harness)
+    };
+    let (effects, harness) = check(Ok(Access::all("ann")));
+    assert!(sent(&effects).is_empty() && !harness.session.is_over());
+    let (effects, harness) = check(Err(AuthError::Unavailable("no".to_owned())));
+    assert!(effects.is_empty() && !harness.session.is_over());
+    let other = [Namespace::new("other").unwrap()];
+    for (result, expected) in [
+        (
+            Err(AuthError::Refused("gone".to_owned())),
+            ("unauthorized", 4401),
+        ),
+        (Err(AuthError::Expired), ("token-expired", 4402)),
+        (Ok(Access::all("bob")), ("forbidden", 4403)),
+        (Ok(Access::all("ann").only(other)), ("forbidden", 4403)),
+    ] {
+        let (effects, _) = check(result);
+        assert_eq!(error(&effects), (expected.0.to_owned(), Some(expected.1)));
+    }
+}
+
+#[test]
+fn a_live_session_whose_rights_change_comes_back_with_the_new_ones() {
+    let mut config = Config::default();
+    config.rules = Rules::default().authorizer(Arc::new(|_: &Attempt<'_>| true));
+    let mut harness = Harness::new();
+    harness.session = Session::new(Arc::new(config));
+    harness.event(Event::Opened { token: None });
+    harness.say(hello(None));
+    harness.event(Event::Authenticated(Ok(Access::all("ann"))));
+    let effects = harness.event(Event::Attached(Ok(attached(0))));
+    let [ServerMessage::Welcome(welcome)] = &sent(&effects)[..] else {
+        panic!("{effects:?}")
+    };
+    assert!(welcome.rights.is_some());
+    let effects = harness.event(Event::Authenticated(Ok(Access::all("ann"))));
+    assert!(sent(&effects).is_empty());
+    let promoted = Access::all("ann").role("admin");
+    let effects = harness.event(Event::Authenticated(Ok(promoted)));
+    assert_eq!(error(&effects), ("going-away".to_owned(), Some(1001)));
 }
