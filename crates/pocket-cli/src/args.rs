@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use crate::failure::Failure;
 use crate::held::Held;
 use crate::output::Ends;
+use crate::rights::RightsArgs;
 
 /// Pocket, the local-first document database: its reference client and server in one program.
 #[derive(Debug, Parser)]
@@ -149,6 +150,8 @@ pub(crate) struct ServeArgs {
     /// A file with a line `TOKEN USER [NAMESPACE,…]` each
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) rights: RightsArgs,
     /// End when stdin ends, for a program that starts a server and must not leave it behind
     #[arg(long, hide = true)]
     pub(crate) until_stdin_ends: bool,

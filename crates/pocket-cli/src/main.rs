@@ -15,6 +15,7 @@ mod link;
 mod open;
 mod output;
 mod progress;
+mod rights;
 mod signals;
 
 use std::io::IsTerminal;

@@ -23,12 +23,12 @@ use crate::output::{Output, object};
 use crate::signals::Stop;
 
 pub(super) async fn run(global: &Global, args: ServeArgs, out: &mut Output, stop: &Stop) -> Result {
-    let tokens = tokens(&args)?;
+    let rights = args.rights.read(tokens(&args)?)?;
     let addresses = addresses(&args.listen).await?;
     let exposed = addresses
         .iter()
         .any(|address| !address.ip().to_canonical().is_loopback());
-    if exposed && tokens.is_open() {
+    if exposed && rights.is_open() {
         return Err(Failure::usage(format!(
             "without a token everybody who reaches {} may read and write everything; give one with --token, or \
              listen on 127.0.0.1",
@@ -42,7 +42,7 @@ pub(super) async fn run(global: &Global, args: ServeArgs, out: &mut Output, stop
     let address = listener
         .local_addr()
         .map_err(|error| Failure::io("cannot tell the address", &error))?;
-    if tokens.is_open() {
+    if rights.is_open() {
         out.note("no token is configured: everybody on this machine may connect, as the user `anonymous`");
     } else if exposed {
         out.note("this address speaks plain text; put a proxy with TLS in front of it");
@@ -55,7 +55,7 @@ pub(super) async fn run(global: &Global, args: ServeArgs, out: &mut Output, stop
     let listening = object([("listening", Value::from(url.as_str()))]);
     out.either(&listening, format_args!("listening on {url}"))?;
     out.flush()?;
-    let server = SyncServer::builder(storage.clone()).tokens(tokens).build();
+    let server = rights.apply(SyncServer::builder(storage.clone())).build();
     let until_stdin_ends = args.until_stdin_ends;
     let shutdown = async {
         tokio::select! {

@@ -201,8 +201,10 @@ fn a_token_is_checked_again_and_what_was_revoked_ends() {
 
 #[test]
 fn a_live_session_whose_rights_change_comes_back_with_the_new_ones() {
-    let mut config = Config::default();
-    config.rules = Rules::default().authorizer(Arc::new(|_: &Attempt<'_>| true));
+    let config = Config {
+        rules: Rules::default().authorizer(Arc::new(|_: &Attempt<'_>| true)),
+        ..Config::default()
+    };
     let mut harness = Harness::new();
     harness.session = Session::new(Arc::new(config));
     harness.event(Event::Opened { token: None });
