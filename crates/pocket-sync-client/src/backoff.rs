@@ -34,6 +34,13 @@ impl Backoff {
         self.random.up_to(whole)
     }
 
+    /// As [`next`](Self::next), but the first failure in a row costs no wait.
+    pub(crate) fn first_free(&mut self) -> u64 {
+        let is_first = self.failures == 0;
+        let wait = self.next();
+        if is_first { 0 } else { wait }
+    }
+
     /// A delay of what needs a person to go away: between half the cap and the cap.
     pub(crate) fn slow(&mut self) -> u64 {
         MAX_DELAY_MILLIS / 2 + self.random.up_to(MAX_DELAY_MILLIS / 2)

@@ -52,9 +52,10 @@ pub struct SyncConfig {
     pub retry_delay: Duration,
     /// Lost connections that one `force_sync`, `push` or `pull` bears before it fails.
     pub max_retry_attempts: u32,
-    /// Whether to use a WebSocket. `false` (HTTP) is not available in this version.
+    /// Whether a `ws(s)://` URL means a WebSocket; `false` makes it HTTP, as an `http(s)://` URL is anyway.
     pub use_websocket: bool,
-    /// How often HTTP polls; over a WebSocket changes arrive by themselves.
+    /// How often HTTP polls, or the longest it lets the server hold an answer back. Zero asks for nothing without a
+    /// call or a local change. Over a WebSocket changes arrive by themselves.
     pub pull_interval: Duration,
     /// Changes per push, and documents per page while catching up.
     pub batch_size: NonZeroUsize,
@@ -182,11 +183,6 @@ impl SyncConfig {
     pub fn check(&self) -> Result<(), SyncError> {
         self.endpoint()?;
         self.scope()?;
-        if !self.use_websocket {
-            return Err(SyncError::config(
-                "syncing over HTTP does not exist yet; leave `use_websocket` on",
-            ));
-        }
         if self.namespace.is_empty()
             || self.namespace.len() > pocket_sync_protocol::limits::MAX_TEXT_BYTES
         {
@@ -210,7 +206,11 @@ impl SyncConfig {
                 ),
             ));
         }
-        Ok(endpoint)
+        Ok(if self.use_websocket {
+            endpoint
+        } else {
+            endpoint.over_http()
+        })
     }
 
     pub(crate) fn scope(&self) -> Result<Scope, SyncError> {
@@ -247,6 +247,10 @@ impl SyncConfig {
             u64::try_from(self.retry_delay.as_millis()).unwrap_or(u64::MAX);
         session.max_retry_attempts = self.max_retry_attempts;
         session.seed = seed;
+        if self.endpoint()?.is_http() {
+            let interval = u64::try_from(self.pull_interval.as_millis()).unwrap_or(u64::MAX);
+            session.poll_millis = Some(interval);
+        }
         Ok(session)
     }
 }
@@ -331,10 +335,6 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_refused_at_once() {
-        assert_eq!(
-            refused(&SyncConfig::new("ws://h").use_websocket(false)),
-            "config"
-        );
         assert_eq!(refused(&SyncConfig::new("ws://h").namespace("")), "config");
         assert_eq!(
             refused(&SyncConfig::new("ws://h").collections(["_mine"])),

@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use pocket_core::JournalEntry;
@@ -95,6 +96,7 @@ pub(crate) struct Driver {
     resolver: Arc<dyn Resolver>,
     endpoint: Arc<Endpoint>,
     token: Option<String>,
+    pull_interval: Duration,
     controls: mpsc::Receiver<Control>,
     outbox: watch::Receiver<u64>,
     watched: Arc<Watched>,
@@ -116,6 +118,7 @@ pub(crate) struct Parts {
     pub(crate) resolver: Arc<dyn Resolver>,
     pub(crate) endpoint: Endpoint,
     pub(crate) token: Option<String>,
+    pub(crate) pull_interval: Duration,
     pub(crate) controls: mpsc::Receiver<Control>,
     pub(crate) watched: Arc<Watched>,
 }
@@ -135,6 +138,7 @@ impl Driver {
             resolver: parts.resolver,
             endpoint: Arc::new(parts.endpoint),
             token: parts.token,
+            pull_interval: parts.pull_interval,
             controls: parts.controls,
             watched: parts.watched,
             began: Instant::now(),
@@ -221,7 +225,7 @@ impl Driver {
             Effect::Store(request) => self.store = Some(self.perform(request)),
             Effect::Timer(deadline) => {
                 self.timer = deadline.map(|deadline| {
-                    let at = self.began + std::time::Duration::from_millis(deadline.millis());
+                    let at = self.began + Duration::from_millis(deadline.millis());
                     Box::pin(tokio::time::sleep_until(at))
                 });
             }
@@ -237,7 +241,8 @@ impl Driver {
 
     fn open(&mut self, connection: u64) {
         let (endpoint, token) = (self.endpoint.clone(), self.token.clone());
-        let opening = async move { connect(&endpoint, token.as_deref()).await };
+        let interval = self.pull_interval;
+        let opening = async move { connect(&endpoint, token.as_deref(), interval).await };
         self.wire = Wire::Opening(connection, Box::pin(opening));
     }
 
@@ -351,6 +356,10 @@ async fn incoming(wire: &mut Wire) -> Event {
             let connection = *connection;
             match poll_fn(|context| socket.poll(context)).await {
                 Incoming::Frame(bytes) => Event::Frame { connection, bytes },
+                Incoming::Refused(error) => {
+                    *wire = Wire::None;
+                    Event::Refused { connection, error }
+                }
                 Incoming::Closed { code, reason } => {
                     *wire = Wire::None;
                     Event::Closed {

@@ -8,6 +8,7 @@ use crate::SyncError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     secure: bool,
+    http: bool,
     authority: String,
     path: String,
 }
@@ -23,9 +24,11 @@ impl Endpoint {
         let (scheme, rest) = url
             .split_once("://")
             .ok_or_else(|| bad("write it like `wss://sync.example.com`"))?;
-        let secure = match scheme.to_ascii_lowercase().as_str() {
-            "ws" | "http" => false,
-            "wss" | "https" => true,
+        let (http, secure) = match scheme.to_ascii_lowercase().as_str() {
+            "ws" => (false, false),
+            "wss" => (false, true),
+            "http" => (true, false),
+            "https" => (true, true),
             _ => return Err(bad("its scheme must be ws, wss, http or https")),
         };
         if url.contains(|c: char| c.is_whitespace() || c.is_control()) {
@@ -43,6 +46,7 @@ impl Endpoint {
         }
         let endpoint = Self {
             secure,
+            http,
             authority: authority.to_owned(),
             path: match path {
                 "" | "/" => "/sync".to_owned(),
@@ -62,6 +66,28 @@ impl Endpoint {
     /// Whether the way is encrypted.
     pub fn is_secure(&self) -> bool {
         self.secure
+    }
+
+    /// Whether the way is HTTP instead of a WebSocket.
+    pub fn is_http(&self) -> bool {
+        self.http
+    }
+
+    /// The same endpoint by HTTP.
+    #[must_use]
+    pub fn over_http(mut self) -> Self {
+        self.http = true;
+        self
+    }
+
+    /// The host and, if it is named, the port, as they stand in the URL.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// What is asked of the host: the path, and the query if there is one.
+    pub fn target(&self) -> &str {
+        &self.path
     }
 
     /// The host: a name, or an address without brackets.
@@ -96,12 +122,16 @@ impl Endpoint {
 
     /// The URL a WebSocket is opened with.
     pub fn websocket_url(&self) -> String {
-        format!(
-            "{}://{}{}",
-            if self.secure { "wss" } else { "ws" },
-            self.authority,
-            self.path
-        )
+        self.url(if self.secure { "wss" } else { "ws" })
+    }
+
+    /// The URL that requests are sent to.
+    pub fn http_url(&self) -> String {
+        self.url(if self.secure { "https" } else { "http" })
+    }
+
+    fn url(&self, scheme: &str) -> String {
+        format!("{scheme}://{}{}", self.authority, self.path)
     }
 }
 
@@ -127,6 +157,14 @@ mod tests {
         assert_eq!(url("http://example.com/base"), "ws://example.com/base");
         assert_eq!(url("https://example.com"), "wss://example.com/sync");
         assert_eq!(url("WSS://example.com"), "wss://example.com/sync");
+        let endpoint = Endpoint::parse("wss://example.com:1/base/sync").expect("a URL");
+        assert!(!endpoint.is_http() && endpoint.clone().over_http().is_http());
+        assert_eq!(endpoint.http_url(), "https://example.com:1/base/sync");
+        assert!(
+            Endpoint::parse("HTTP://example.com")
+                .expect("a URL")
+                .is_http()
+        );
     }
 
     #[test]

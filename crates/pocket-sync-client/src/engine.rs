@@ -249,6 +249,7 @@ impl SyncEngine {
             resolver: config.conflict_resolver(),
             endpoint: config.endpoint()?,
             token: config.auth_token,
+            pull_interval: config.pull_interval,
             controls: receiver,
             watched: self.inner.watched.clone(),
         });

@@ -26,6 +26,8 @@ pub mod close {
     pub const REPLACED: u16 = 4409;
     /// The checkpoint does not belong to this server's history.
     pub const CHECKPOINT: u16 = 4410;
+    /// The server does not know this HTTP connection any more: come back at once.
+    pub const GONE: u16 = 4411;
     /// The message was too large.
     pub const TOO_LARGE: u16 = 4413;
     /// Too many messages, bytes or connections: come back later.
@@ -95,6 +97,8 @@ pub const RETRY_LATER: &str = "retry-later";
 pub const RATE_LIMITED: &str = "rate-limited";
 /// The server stops or restarts.
 pub const GOING_AWAY: &str = "going-away";
+/// The server does not know this HTTP connection any more.
+pub const CONNECTION_GONE: &str = "connection-gone";
 /// A newer session of the same client has begun.
 pub const REPLACED: &str = "replaced";
 /// Something broke inside the server.
@@ -182,6 +186,7 @@ pub const ERRORS: &[CodeInfo] = &[
         "Send the same again after `retry_after`.",
     ),
     later(GOING_AWAY, Some(close::GOING_AWAY), "Connect again."),
+    later(CONNECTION_GONE, Some(close::GONE), "Connect again at once."),
     never(
         REPLACED,
         Some(close::REPLACED),

@@ -3,6 +3,7 @@
 pub mod codec;
 pub mod codes;
 mod error;
+pub mod http;
 pub mod limits;
 pub mod message;
 mod page;

@@ -19,6 +19,12 @@ pub struct Config {
     pub client_timeout: Duration,
     /// How often the token of a session is checked again: what was revoked ends at the latest then.
     pub recheck: Duration,
+    /// How long an empty answer may be held back for a client that polls over HTTP; zero offers no long polling.
+    pub poll_wait: Duration,
+    /// The longest silence that a client may announce between two polls; a longer one costs it a new handshake.
+    pub poll_timeout: Duration,
+    /// Sessions over HTTP at once; further ones are told to come back.
+    pub polled_sessions: usize,
     /// A connection that has sent no request, or no hello, for so long is closed.
     pub handshake_timeout: Duration,
     /// A client that takes nothing of what is sent to it for so long is closed; it comes back and reads on.
@@ -45,6 +51,9 @@ impl Default for Config {
             heartbeat: Duration::from_secs(30),
             client_timeout: Duration::from_secs(60),
             recheck: Duration::from_secs(60),
+            poll_wait: Duration::from_secs(25),
+            poll_timeout: Duration::from_secs(600),
+            polled_sessions: 10_000,
             handshake_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(60),
             retry_after: Duration::from_secs(1),

@@ -48,6 +48,8 @@ pub(crate) enum Turn {
     Frame(Bytes),
     /// Something that is none.
     Bad { code: &'static str, message: String },
+    /// No message, but a sign of life; and the other sources are looked at before the next turn.
+    Alive,
     /// It is gone, or takes nothing any more.
     Gone,
 }
@@ -120,6 +122,7 @@ impl<W: Wire> Driver<W> {
                 turn = self.wire.turn(&self.session) => match turn {
                     Turn::Frame(frame) => Event::Frame(frame),
                     Turn::Bad { code, message } => Event::BadFrame { code, message },
+                    Turn::Alive => Event::Alive,
                     Turn::Gone => Event::Closed,
                 },
                 () = &mut self.timer => self.deadline(),

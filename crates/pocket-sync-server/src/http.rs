@@ -16,7 +16,7 @@ use pocket_sync_protocol::SUBPROTOCOL;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::auth::Secret;
-use crate::{SyncServer, websocket};
+use crate::{SyncServer, polled, websocket};
 
 impl SyncServer {
     /// The routes `/sync` and `/health`, to be served by itself or merged into another router.
@@ -24,7 +24,10 @@ impl SyncServer {
     /// When another server serves them, call [`stop`](Self::stop) before that one stops.
     pub fn router(&self) -> Router {
         Router::new()
-            .route("/sync", get(sync))
+            .route(
+                "/sync",
+                get(sync).post(polled::post).options(polled::preflight),
+            )
             .route("/health", get(health))
             .with_state(self.clone())
     }
@@ -47,9 +50,7 @@ async fn health(State(server): State<SyncServer>) -> Response<Body> {
 
 async fn sync(State(server): State<SyncServer>, mut request: Request) -> Response<Body> {
     let headers = request.headers();
-    if let Some(origin) = headers.get(ORIGIN)
-        && !is_loopback_origin(origin)
-    {
+    if !may_connect(headers.get(ORIGIN)) {
         return refuse(
             StatusCode::FORBIDDEN,
             "forbidden",
@@ -67,7 +68,7 @@ async fn sync(State(server): State<SyncServer>, mut request: Request) -> Respons
         let mut response = refuse(
             StatusCode::UPGRADE_REQUIRED,
             "unexpected-message",
-            "this address speaks WebSocket only",
+            "open a WebSocket here, or POST frames",
         );
         response
             .headers_mut()
@@ -121,11 +122,16 @@ fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
         .any(|item| item.trim().eq_ignore_ascii_case(word))
 }
 
-fn bearer_token(headers: &HeaderMap) -> Option<Secret> {
+pub(crate) fn bearer_token(headers: &HeaderMap) -> Option<Secret> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme
         .eq_ignore_ascii_case("bearer")
         .then(|| Secret::from(token.trim()))
+}
+
+/// Whether who comes with this `Origin` may connect: no page at all, or one of this machine.
+pub(crate) fn may_connect(origin: Option<&HeaderValue>) -> bool {
+    origin.is_none_or(is_loopback_origin)
 }
 
 /// Whether an origin is a page served from this machine. Until there is an allow-list, no other page may connect:
@@ -148,7 +154,9 @@ fn is_loopback_origin(origin: &HeaderValue) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-fn refuse(status: StatusCode, code: &str, message: &str) -> Response<Body> {
+/// An answer that says why nothing was done. The message is for people, and must need no escaping in JSON.
+pub(crate) fn refuse(status: StatusCode, code: &str, message: &str) -> Response<Body> {
+    let message = message.replace(['"', '\\'], "'");
     json(
         status,
         format!(r#"{{"code":"{code}","message":"{message}"}}"#),

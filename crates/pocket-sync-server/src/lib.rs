@@ -16,6 +16,7 @@ mod keys;
 mod limits;
 mod namespace;
 mod perform;
+mod polled;
 pub mod rules;
 mod server;
 pub mod session;

@@ -22,6 +22,7 @@ use crate::direct::{NamespaceHandle, Writers};
 use crate::doorbell::Doorbell;
 use crate::engine::{EmbeddedEngine, Engine};
 use crate::event::EventHook;
+use crate::polled::Table;
 use crate::rules::{Authorizer, Validator};
 use crate::{Config, Namespace};
 
@@ -45,6 +46,8 @@ pub(crate) struct Inner {
     pub(crate) connected: Connected,
     pub(crate) writers: Writers,
     pub(crate) hook: Option<Arc<dyn EventHook>>,
+    /// The connections over HTTP.
+    pub(crate) polls: Table,
     last_connection: AtomicU64,
     stop: watch::Sender<bool>,
     /// Connections that are being served.
@@ -181,6 +184,7 @@ impl SyncServerBuilder {
                 connected: Connected::default(),
                 writers: Writers::default(),
                 hook: self.hook,
+                polls: Table::default(),
                 last_connection: AtomicU64::new(0),
                 stop: watch::Sender::new(false),
                 served: watch::Sender::new(0),
@@ -306,13 +310,18 @@ impl SyncServer {
         let connection = http
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
-        tokio::select! {
-            ended = connection => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "a connection ended with an error");
-                }
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = async { drop(stop.wait_for(|stop| *stop).await) } => {
+                // A request that waits for an answer gets one; nothing else may keep the server.
+                connection.as_mut().graceful_shutdown();
+                let patience = self.inner.config.shutdown_timeout;
+                tokio::time::timeout(patience, connection).await.unwrap_or(Ok(()))
             }
-            _ = stop.wait_for(|stop| *stop) => {}
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended with an error");
         }
     }
 }

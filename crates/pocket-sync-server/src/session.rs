@@ -12,6 +12,7 @@ mod request;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use pocket_core::{ClientId, CollectionName, SessionToken, Timestamp};
@@ -32,16 +33,31 @@ use crate::{Config, Namespace};
 pub use self::event::{Effect, Event, Moment, Now};
 
 /// The largest hello; whoever is not known yet is not listened to at length.
-const HELLO_BYTES: usize = 128 * 1024;
+pub(crate) const HELLO_BYTES: usize = 128 * 1024;
+
+/// Pages that may wait for a client that polls.
+const POLLED_WINDOW: u32 = 2;
 
 /// One connection.
 #[derive(Debug)]
 pub struct Session {
     config: Arc<Config>,
+    carriage: Carriage,
     state: State,
     /// When the client was heard last.
     heard: Moment,
     effects: Vec<Effect>,
+}
+
+/// What depends on how the frames travel.
+#[derive(Debug)]
+struct Carriage {
+    /// Whether an outcome that was sent has arrived before what follows it, so that its records need not come back.
+    withholds_own: bool,
+    /// A client that was silent for so long is gone.
+    timeout: Duration,
+    /// Pages sent ahead at the most.
+    window: u32,
 }
 
 #[derive(Debug)]
@@ -103,9 +119,36 @@ struct InFlight {
 impl Session {
     /// A connection that is about to open.
     pub fn new(config: Arc<Config>) -> Self {
+        let carriage = Carriage {
+            withholds_own: true,
+            timeout: config.client_timeout,
+            window: config.limits.window,
+        };
+        Self::with(config, carriage)
+    }
+
+    /// A connection whose client asks for what there is, as over HTTP, `interval` after it asked last.
+    ///
+    /// It outlives the silence between, within [`Config::poll_timeout`]. Nothing a client pushed is withheld from it,
+    /// since an answer that got lost may have held the outcome.
+    pub fn polled(config: Arc<Config>, interval: Duration) -> Self {
+        let longest = config.poll_timeout.max(config.client_timeout);
+        let carriage = Carriage {
+            withholds_own: false,
+            timeout: config
+                .client_timeout
+                .max(2 * interval.min(longest))
+                .min(longest),
+            window: config.limits.window.min(POLLED_WINDOW),
+        };
+        Self::with(config, carriage)
+    }
+
+    fn with(config: Arc<Config>, carriage: Carriage) -> Self {
         let state = State::Waiting { header_token: None };
         Self {
             config,
+            carriage,
             state,
             heard: Moment::default(),
             effects: Vec::new(),
@@ -251,7 +294,7 @@ impl Session {
         }
         let (wait, code, message) = match &self.state {
             State::Open(_) => (
-                self.config.client_timeout,
+                self.carriage.timeout,
                 codes::IDLE_TIMEOUT,
                 "nothing was heard for too long",
             ),

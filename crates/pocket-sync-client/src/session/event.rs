@@ -31,6 +31,9 @@ pub struct SessionConfig {
     pub auto_retry: bool,
     /// The first delay before connecting again, in milliseconds.
     pub retry_delay_millis: u64,
+    /// Milliseconds between two looks at the server, where it cannot speak by itself; zero looks only when there is a
+    /// reason. None: the server's own heartbeat.
+    pub poll_millis: Option<u64>,
     /// Lost connections that one command bears.
     pub max_retry_attempts: u32,
     /// Decides the jitter. Two clients should not share one.
@@ -53,6 +56,7 @@ impl SessionConfig {
             batch_size: 100,
             auto_retry: true,
             retry_delay_millis: 1_000,
+            poll_millis: None,
             max_retry_attempts: 5,
             seed: 0,
             agent: concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -97,7 +101,7 @@ pub enum Event {
         /// The number that [`Effect::Open`] gave.
         connection: u64,
     },
-    /// The connection could not be opened.
+    /// The connection could not be opened, or the server ended it and said why.
     Refused {
         /// The number that [`Effect::Open`] gave.
         connection: u64,

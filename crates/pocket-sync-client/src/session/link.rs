@@ -15,8 +15,11 @@ const MIN_HEARTBEAT_MILLIS: u64 = 100;
 /// The longest heartbeat that is followed, in milliseconds.
 const MAX_HEARTBEAT_MILLIS: u64 = 300_000;
 
+/// The heartbeat of a client that is to ask for nothing by itself: ten years, in milliseconds.
+const NEVER_MILLIS: u64 = 10 * 365 * 24 * 60 * 60 * 1_000;
+
 /// Pings without anything heard after which a connection counts as dead.
-const MISSED_PINGS: u32 = 2;
+const MISSED_PINGS: u64 = 2;
 
 #[derive(Debug)]
 pub(super) enum Link {
@@ -76,13 +79,16 @@ pub(super) struct Live {
     pub(super) connection: u64,
     pub(super) welcome: Welcome,
     pub(super) attached: bool,
+    /// After how many quiet milliseconds a ping is sent.
     pub(super) heartbeat: u64,
+    /// How many milliseconds count as two sides' patience with each other: the server's heartbeat.
+    pub(super) patience: u64,
     /// The newest place the server told of.
     pub(super) head: Seq,
     /// When it told.
     head_at: Moment,
     pinged_at: Moment,
-    missed: u32,
+    missed: u64,
     last_id: u32,
     pub(super) push: Pushing,
     pub(super) pull: Pulling,
@@ -96,11 +102,19 @@ impl Live {
         config: &SessionConfig,
         now: Moment,
     ) -> Self {
-        let heartbeat = u64::try_from(welcome.heartbeat.as_millis()).unwrap_or(u64::MAX);
+        let patience = u64::try_from(welcome.heartbeat.as_millis())
+            .unwrap_or(u64::MAX)
+            .clamp(MIN_HEARTBEAT_MILLIS, MAX_HEARTBEAT_MILLIS);
+        let heartbeat = match config.poll_millis {
+            None => patience,
+            Some(0) => NEVER_MILLIS,
+            Some(interval) => interval.clamp(MIN_HEARTBEAT_MILLIS, NEVER_MILLIS),
+        };
         Self {
             connection,
             attached: false,
-            heartbeat: heartbeat.clamp(MIN_HEARTBEAT_MILLIS, MAX_HEARTBEAT_MILLIS),
+            heartbeat,
+            patience,
             head: welcome.head,
             head_at: now,
             pinged_at: now,
@@ -159,14 +173,16 @@ impl Live {
     }
 
     pub(super) fn is_dead(&self, now: Moment) -> bool {
-        self.missed >= MISSED_PINGS && self.ping_due(now)
+        // Who pings more often than the server asked for does not lose patience sooner.
+        let most = (MISSED_PINGS * self.patience.div_ceil(self.heartbeat)).max(MISSED_PINGS);
+        self.missed >= most && self.ping_due(now)
     }
 
     /// When pushes, or fetches for them, have been without an answer for too long.
     pub(super) fn push_stalls_at(&self) -> Option<Moment> {
         let since = [self.push.waiting_since(), self.fetch.waiting_since()];
         let first = since.into_iter().flatten().min();
-        first.map(|since| since.plus(2 * self.heartbeat))
+        first.map(|since| since.plus(2 * self.patience))
     }
 
     pub(super) fn push_stalls(&self, now: Moment) -> bool {

@@ -71,6 +71,8 @@ enum Attention {
 /// When to come back after a connection has ended.
 #[derive(Clone, Copy, Debug)]
 enum Return {
+    /// At once if this is the first failure in a row, else after the next delay.
+    Now,
     /// After the next delay.
     Soon,
     /// After this many milliseconds at the least, because the server said so.
@@ -261,8 +263,9 @@ impl Session {
 
     fn refused(&mut self, error: SyncError) {
         let back = comeback(error.code(), error.is_retryable(), None);
+        let attached = self.link.is_attached();
         self.link = Link::Down;
-        self.lost_from(error, back, false);
+        self.lost_from(error, back, attached);
     }
 
     fn closed(&mut self, code: Option<u16>, reason: &str) {
@@ -303,6 +306,7 @@ impl Session {
     fn lost_from(&mut self, error: SyncError, back: Return, was_attached: bool) {
         if self.running {
             let (wait, attention) = match back {
+                Return::Now => (Some(self.backoff.first_free()), Attention::None),
                 Return::Soon => (Some(self.backoff.next()), Attention::None),
                 Return::After(wait) => (
                     Some(wait.saturating_add(self.backoff.next())),
@@ -361,7 +365,7 @@ impl Session {
         live.push.resume(now);
         live.pull.resume(now);
         live.fetch.resume(now);
-        if live.pull.is_stalled(now, behind, live.heartbeat) {
+        if live.pull.is_stalled(now, behind, live.patience) {
             live.pull.read_again_at(now);
             live.pull.resume(now);
         }
@@ -405,7 +409,7 @@ impl Session {
             live.fetch.resumes_at(),
             live.pull.resumes_at(),
         ];
-        let stalled = Some(live.pull.stalls_at(live.heartbeat))
+        let stalled = Some(live.pull.stalls_at(live.patience))
             .filter(|_| self.config.pulls() && self.is_behind());
         for moment in also.into_iter().chain([stalled]).flatten() {
             deadline = deadline.min(moment);
@@ -485,6 +489,11 @@ fn closing(code: Option<u16>, reason: &str) -> (SyncError, Return) {
         );
     }
     let what = match code {
+        // Over HTTP the server forgets who stays away for long: nothing is wrong.
+        Some(close::GONE) => {
+            let what = told("the server does not know the connection any more");
+            return (SyncError::connect(what), Return::Now);
+        }
         Some(close::GOING_AWAY | close::RESTART) => "the server went away for a while".to_owned(),
         Some(code) => format!("the server closed the connection with code {code}"),
         None => "the connection was lost".to_owned(),

@@ -38,7 +38,7 @@ type Ws = WebSocketStream<MaybeTlsStream<TcpStream>>;
 /// # Errors
 /// `connect` when nobody answers, or something else than the sync server; `unauthorized` and `forbidden` when the
 /// server refuses at the door.
-pub(crate) async fn connect(
+pub(super) async fn connect(
     endpoint: &Endpoint,
     token: Option<&str>,
 ) -> Result<Box<dyn Connection>, SyncError> {

@@ -152,7 +152,7 @@ impl Session {
         let rights = authority.rights();
         let checkpoint = greeting.checkpoint.as_ref();
         let rights_changed = checkpoint.is_some_and(|checkpoint| checkpoint.rights != rights);
-        let idle = now.moment.after(self.config.client_timeout);
+        let idle = now.moment.after(self.carriage.timeout);
         let next = expiry(now, expires).map_or(idle, |expiry| expiry.min(idle));
         self.effects.push(Effect::Timer(next.min(recheck)));
         self.send(Welcome {

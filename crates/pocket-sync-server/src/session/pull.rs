@@ -94,7 +94,7 @@ impl Session {
         } else {
             fixed_head
         };
-        let window = pull.window.clamp(1, limits.window);
+        let window = pull.window.clamp(1, self.carriage.window);
         open.pull = Some(Pulling {
             id: pull.id,
             joining: pull.collections.first().cloned(),

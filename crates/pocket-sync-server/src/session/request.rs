@@ -79,8 +79,10 @@ impl Session {
             });
         }
         if let State::Open(open) = &mut self.state {
-            // Only now, behind the outcomes: from here on these records need not come back to their writer.
-            open.echo.add(answer.written);
+            if self.carriage.withholds_own {
+                // Only now, behind the outcomes: from here on these records need not come back to their writer.
+                open.echo.add(answer.written);
+            }
         }
         match answer.refusal {
             None | Some(Refusal::Gap(_)) => {}
