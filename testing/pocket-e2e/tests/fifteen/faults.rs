@@ -1,0 +1,131 @@
+//! Peers that mean harm, and doors that do not open.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use futures_util::{SinkExt, StreamExt};
+use pocket_sync_server::Config;
+use pocket_sync_server::auth::{Access, AuthError, Authenticator};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::world::{Device, Transport, World, until};
+
+/// A door that opens late, or not at all for who has the wrong word.
+#[derive(Debug)]
+struct Door {
+    asked: AtomicUsize,
+    opened: Semaphore,
+}
+
+#[async_trait]
+impl Authenticator for Door {
+    async fn authenticate(&self, token: Option<&str>) -> Result<Access, AuthError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        match token {
+            Some("broken") => Err(AuthError::Unavailable("the directory is down".to_owned())),
+            Some("slow") => {
+                drop(self.opened.acquire().await);
+                Ok(Access::all("slow"))
+            }
+            _ => Ok(Access::all("anybody")),
+        }
+    }
+}
+
+pub(crate) async fn point_07_malformed_pushes_and_failing_or_slow_authentication_leave_the_server_running(
+    transport: Transport,
+) {
+    let door = Arc::new(Door {
+        asked: AtomicUsize::new(0),
+        opened: Semaphore::new(0),
+    });
+    let world = World::with(transport, Config::default(), door.clone()).await;
+    let honest = world.device().await;
+    honest.put("1", "before").await;
+    honest.sync().await;
+    for frame in malformed() {
+        attack(&world, frame).await;
+    }
+    honest.put("2", "after the attacks").await;
+    honest.sync().await;
+
+    let refused = Device::new(world.config().auth_token("broken")).await;
+    refused.engine.start().await.unwrap();
+    let error = refused
+        .engine
+        .force_sync()
+        .await
+        .expect_err("nobody is let in unseen");
+    assert_eq!(error.code(), "internal");
+
+    // Her first message waits with her, and is not lost when the door opens.
+    let slow = Device::new(world.config().auth_token("slow")).await;
+    slow.put("3", "patience").await;
+    let before = door.asked.load(Ordering::Relaxed);
+    slow.engine.start().await.unwrap();
+    until("she has knocked", || async {
+        door.asked.load(Ordering::Relaxed) > before
+    })
+    .await;
+    honest.put("4", "others go in and out").await;
+    honest.sync().await;
+    door.opened.add_permits(100);
+    slow.sync().await;
+    honest.sync().await;
+    let ids: Vec<String> = honest.documents().await.into_keys().collect();
+    assert_eq!(ids, ["1", "2", "3", "4"]);
+}
+
+fn malformed() -> Vec<Vec<u8>> {
+    let push = |fields: &[u8]| [&b"\x81\xa4push"[..], fields].concat();
+    vec![
+        Vec::from(&b"{\"push\":[]}"[..]),
+        push(b"\xc0"),
+        push(b"\x80"),
+        // Arrays and bytes that claim more than is there.
+        push(b"\x81\xa1m\xdd\xff\xff\xff\xff"),
+        push(b"\x81\xa1m\xc6\xff\xff\xff\xff\x01"),
+        [&b"\x81\xa4push"[..], &[0x91; 3_000], &[0xc0]].concat(),
+        vec![0xff; 64],
+        vec![0; 5 * 1_024 * 1_024],
+    ]
+}
+
+/// Sends a frame, and waits for the end of the connection.
+async fn attack(world: &World, frame: Vec<u8>) {
+    match world.transport {
+        Transport::WebSocket => {
+            let url = format!("ws://{}/sync", world.address);
+            let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+            // A frame over the limit may be cut off while it is sent.
+            let _ = socket.send(Message::binary(frame)).await;
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+        Transport::Http => {
+            let length = u32::try_from(frame.len()).unwrap().to_be_bytes();
+            // Once with an honest length, and once as it is.
+            for body in [[&length[..], &frame].concat(), frame] {
+                let mut stream = TcpStream::connect(world.address).await.unwrap();
+                let head = format!(
+                    "POST /sync HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\
+                     content-type: application/vnd.pocket.v1\r\n\r\n",
+                    body.len()
+                );
+                stream.write_all(head.as_bytes()).await.unwrap();
+                let _ = stream.write_all(&body).await;
+                let mut answer = Vec::new();
+                let _ = stream.read_to_end(&mut answer).await;
+                let answer = String::from_utf8_lossy(&answer);
+                assert!(
+                    answer.is_empty() || answer.starts_with("HTTP/1.1 "),
+                    "{answer}"
+                );
+                assert!(!answer.starts_with("HTTP/1.1 5"), "{answer}");
+            }
+        }
+    }
+}

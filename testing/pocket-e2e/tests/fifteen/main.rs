@@ -1,0 +1,49 @@
+//! The fifteen points that the TypeScript original got wrong, each shown right: a real server and real clients over
+//! loopback, once by WebSocket and once by HTTP.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod conflicts;
+mod faults;
+mod feed;
+mod network;
+mod outbox;
+mod proxy;
+mod world;
+
+use crate::world::Transport;
+
+/// Each of these as two tests, one for each transport.
+macro_rules! on_both_transports {
+    ($($module:ident :: $point:ident),* $(,)?) => {
+        mod websocket {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $point() {
+                super::world::within(super::$module::$point(super::Transport::WebSocket)).await;
+            })*
+        }
+
+        mod http {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $point() {
+                super::world::within(super::$module::$point(super::Transport::Http)).await;
+            })*
+        }
+    };
+}
+
+on_both_transports! {
+    outbox::point_01_inserts_in_a_loop_send_each_change_once,
+    feed::point_02_an_acknowledged_push_never_moves_the_checkpoint_past_others_changes,
+    feed::point_03_numbers_made_by_a_client_never_enter_the_checkpoint,
+    feed::point_04_a_change_by_another_client_arrives_live_with_polling_off,
+    feed::point_05_an_empty_collection_list_syncs_all_synced_collections_and_no_local_one,
+    outbox::point_06_what_was_written_offline_before_start_and_after_stop_is_all_sent,
+    faults::point_07_malformed_pushes_and_failing_or_slow_authentication_leave_the_server_running,
+    conflicts::point_08_neither_a_stale_push_nor_a_date_in_the_future_wins_for_ever,
+    conflicts::point_10_a_delete_and_an_update_end_the_same_everywhere_and_nothing_comes_back,
+    conflicts::point_11_a_change_refused_or_lost_in_a_conflict_is_not_broadcast,
+    conflicts::point_12_clients_with_different_strategies_end_with_the_same_documents,
+    network::point_13_a_server_restart_loses_no_work_and_leaves_nobody_stuck,
+    network::point_14_a_client_comes_back_after_an_outage_of_hours,
+    network::point_15_a_network_failure_is_survived,
+}

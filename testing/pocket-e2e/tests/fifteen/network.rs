@@ -1,0 +1,103 @@
+//! Servers and networks that go away.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use pocket_sync_client::Status;
+
+use crate::proxy::{Proxy, Weather};
+use crate::world::{Device, Transport, World, until};
+
+pub(crate) async fn point_13_a_server_restart_loses_no_work_and_leaves_nobody_stuck(
+    transport: Transport,
+) {
+    let mut world = World::new(transport).await;
+    let (ann, bob) = (world.device().await, world.device().await);
+    ann.sync().await;
+    bob.sync().await;
+    for round in 0..3 {
+        for n in 0..40 {
+            ann.put(&format!("a{round}-{n}"), "by ann").await;
+            bob.put(&format!("b{round}-{n}"), "by bob").await;
+        }
+        world.stop().await;
+        ann.put(&format!("a{round}-down"), "while it was down")
+            .await;
+        world.start().await;
+    }
+    ann.sync().await;
+    bob.sync().await;
+    ann.sync().await;
+    assert_eq!(ann.documents().await.len(), 243);
+    assert_eq!(ann.documents().await, bob.documents().await);
+    assert_eq!(world.documents().await, bob.documents().await);
+    assert_eq!((ann.pending().await, bob.pending().await), (0, 0));
+    assert_eq!(ann.place().await, 243, "nothing was applied twice");
+}
+
+pub(crate) async fn point_14_a_client_comes_back_after_an_outage_of_hours(transport: Transport) {
+    let world = World::new(transport).await;
+    let proxy = Proxy::to(world.address).await;
+    // Many failures in a row are what hours look like from inside; only the delay between them is shorter here.
+    let hasty = world
+        .config_for(proxy.address)
+        .retry_delay(Duration::from_millis(1));
+    let device = Device::new(hasty).await;
+    device.sync().await;
+    proxy.set(Weather::Down);
+    device.put("offline", "written during the outage").await;
+    let before = proxy.came();
+    until("it tries again and again", || async {
+        proxy.came() > before + 8
+    })
+    .await;
+    device
+        .clock
+        .fetch_add(5 * 60 * 60 * 1_000, Ordering::Relaxed);
+    device.put("hours-later", "its clock went on").await;
+    until("it says so", || async {
+        device.engine.snapshot().status == Status::Offline
+    })
+    .await;
+    let other = world.device().await;
+    other.put("other", "written meanwhile").await;
+    other.sync().await;
+    proxy.set(Weather::Fine);
+    until("it comes back by itself", || async {
+        device.engine.snapshot().status == Status::Idle
+    })
+    .await;
+    assert_eq!(device.documents().await, world.documents().await);
+    assert_eq!(device.documents().await.len(), 3);
+}
+
+pub(crate) async fn point_15_a_network_failure_is_survived(transport: Transport) {
+    let world = World::new(transport).await;
+    let proxy = Proxy::to(world.address).await;
+    let device = Device::new(world.config_for(proxy.address)).await;
+    device.sync().await;
+    let other = world.device().await;
+    // Each answer is cut somewhere else, also in the middle of a header, a page or an outcome.
+    for (round, bytes) in [1, 60, 150, 300, 700, 1_500, 4_000].into_iter().enumerate() {
+        proxy.set(Weather::ResetAfter(bytes));
+        for n in 0..10 {
+            device
+                .put(&format!("d{round}-{n}"), "through the storm")
+                .await;
+        }
+        other.put(&format!("o{round}"), "from elsewhere").await;
+        other.sync().await;
+        let before = proxy.came();
+        until("it tries", || async {
+            proxy.came() > before + 1 || device.pending().await == 0
+        })
+        .await;
+        proxy.set(Weather::Fine);
+        device.sync().await;
+        assert_eq!(device.pending().await, 0);
+    }
+    other.sync().await;
+    assert_eq!(device.documents().await.len(), 77);
+    assert_eq!(device.documents().await, other.documents().await);
+    assert_eq!(device.place().await, 77, "nothing was applied twice");
+}
