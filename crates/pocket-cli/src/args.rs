@@ -247,7 +247,7 @@ pub(crate) struct ExportArgs {
 /// Which server, and what to sync with it.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServerArgs {
-    /// ws(s):// or http(s)://; `/sync` is added when there is no path
+    /// ws(s):// or http(s)://, which decides how to talk; `/sync` is added when there is no path
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
     /// Who this is
@@ -264,6 +264,9 @@ pub(crate) struct ServerArgs {
     /// Which way changes flow
     #[arg(long, value_enum, default_value = "both")]
     pub(crate) direction: Way,
+    /// Over HTTP: milliseconds between two looks at the server, 0 for none; 30000 unless set
+    #[arg(long, value_name = "MS")]
+    pub(crate) pull_interval: Option<u64>,
     /// Sync only this collection, and others named so
     #[arg(long, value_name = "C")]
     pub(crate) collection: Vec<String>,

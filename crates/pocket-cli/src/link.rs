@@ -102,6 +102,9 @@ fn config(global: &Global, args: &ServerArgs) -> Result<SyncConfig> {
             Strategy::Merge => ConflictStrategy::Merge,
         });
     }
+    if let Some(millis) = args.pull_interval {
+        config = config.pull_interval(Duration::from_millis(millis));
+    }
     // An empty variable means none.
     if let Some(token) = args.token.as_ref().filter(|token| !token.is_empty()) {
         config = config.auth_token(token);

@@ -35,6 +35,9 @@ pub(crate) trait Wire: Send {
     /// Whether news should be read for the client now. Nothing is lost when it is not: they are read later.
     fn takes_news(&self) -> bool;
 
+    /// Whether it is known already that nobody takes anything any more.
+    fn is_gone(&self) -> bool;
+
     /// Writes what waits, and reads the next message if one is wanted. Dropping the future loses nothing.
     fn turn(&mut self, session: &Session) -> impl Future<Output = Turn> + Send;
 
@@ -154,6 +157,10 @@ impl<W: Wire> Driver<W> {
                     let _ = events.send(Event::Committed { ticket, result });
                 });
                 joined.hub().combiner.push(push, answer).await;
+            }
+            // Whoever has gone must not end the newer session of the same client.
+            Effect::Attach { .. } if self.wire.is_gone() => {
+                let _ = self.events.send(Event::Closed);
             }
             other => {
                 if let Effect::Attach { namespace, request } = &other {

@@ -231,6 +231,14 @@ impl Wire for Polled {
         self.waiting.is_some()
     }
 
+    fn is_gone(&self) -> bool {
+        self.ends
+            || self
+                .waiting
+                .as_ref()
+                .is_some_and(|waiting| waiting.reply.is_closed())
+    }
+
     async fn turn(&mut self, session: &Session) -> Turn {
         let (wants_frames, busy) = (session.wants_frames(), session.is_busy());
         std::future::poll_fn(|context| self.poll_turn(context, wants_frames, busy)).await

@@ -229,7 +229,10 @@ impl Session {
     }
 
     /// The server refused something.
-    fn refusal(&mut self, error: ErrorMessage) {
+    fn refusal(&mut self, mut error: ErrorMessage) {
+        // An earlier hello of our own, lost on its way through the network, may have come behind a newer one. A
+        // WebSocket would have died before.
+        error.retryable |= error.code == wire::REPLACED && self.config.poll_millis.is_some();
         let wait = error
             .retry_after
             .map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));

@@ -145,16 +145,16 @@ impl Http {
 
     /// Takes the answer to the oldest request, if it is there.
     fn take_answer(&mut self) -> bool {
-        let Some(oldest) = self
-            .under_way
-            .pop_front_if(|oldest| oldest.answer.is_some())
-        else {
+        let Some(oldest) = self.under_way.front_mut() else {
             return false;
         };
-        match oldest.answer {
-            Some(Ok(answer)) => self.answered(answer, oldest.began),
-            Some(Err(failure)) => self.end = Some(failure.into()),
-            None => {}
+        let (Some(answer), began) = (oldest.answer.take(), oldest.began) else {
+            return false;
+        };
+        self.under_way.pop_front();
+        match answer {
+            Ok(answer) => self.answered(answer, began),
+            Err(failure) => self.end = Some(failure.into()),
         }
         true
     }
@@ -166,12 +166,10 @@ impl Http {
                 reason: String::new(),
             });
         } else if self.name.is_none() {
-            match answer.connection {
-                Some(name) => self.name = Some(name),
-                None => {
-                    let what = "the server's first answer names no connection".to_owned();
-                    self.end = Some(Failure::Lost(what).into());
-                }
+            self.name = answer.connection;
+            if self.name.is_none() {
+                let what = "the server's first answer names no connection".to_owned();
+                self.end = Some(Failure::Lost(what).into());
             }
             // Asked at least once in each interval, and held no longer than the server allows.
             self.wait = answer.wait.min(self.interval);

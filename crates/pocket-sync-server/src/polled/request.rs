@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::table::{ConnectionId, Missing, TokenDigest, digest};
 use super::{Polled, Post, Reply};
+use crate::auth::Secret;
 use crate::http::{bearer_token, may_connect, refuse};
 use crate::session::{HELLO_BYTES, Session};
 use crate::{SyncServer, driver};
@@ -37,7 +38,8 @@ const INTERVAL: HeaderName = HeaderName::from_static(wire::INTERVAL);
 const CLOSE: HeaderName = HeaderName::from_static(wire::CLOSE);
 const MORE: HeaderName = HeaderName::from_static(wire::MORE);
 
-type Refusal = Box<Response<Body>>;
+/// An answer that says why nothing was done.
+struct Refusal(Box<Response<Body>>);
 
 /// `POST /sync`.
 pub(crate) async fn post(State(server): State<SyncServer>, request: Request) -> Response<Body> {
@@ -46,7 +48,7 @@ pub(crate) async fn post(State(server): State<SyncServer>, request: Request) -> 
         return forbidden_origin();
     }
     let answered = exchange(&server, request).await;
-    let mut response = answered.unwrap_or_else(|refusal| *refusal);
+    let mut response = answered.unwrap_or_else(|refusal| *refusal.0);
     let headers = response.headers_mut();
     // An intermediary that kept an answer would give one client what belongs to another.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -93,7 +95,7 @@ async fn exchange(server: &SyncServer, request: Request) -> Result<Response<Body
     let headers = &head.headers;
     check_content(headers)?;
     let token = bearer_token(headers);
-    let owner = digest(token.as_deref());
+    let owner = digest(token.as_ref().map(Secret::expose));
     let connection = match headers.get(CONNECTION) {
         None => None,
         Some(value) => {
@@ -151,7 +153,7 @@ async fn exchange(server: &SyncServer, request: Request) -> Result<Response<Body
 fn open(
     server: &SyncServer,
     post: Post,
-    token: Option<String>,
+    token: Option<Secret>,
     owner: TokenDigest,
     interval: Duration,
 ) -> Result<ConnectionId, Refusal> {
@@ -183,7 +185,7 @@ fn open(
             codes::RATE_LIMITED,
             message,
         );
-        refusal.headers_mut().insert(RETRY_AFTER, BUSY_SECONDS);
+        refusal.0.headers_mut().insert(RETRY_AFTER, BUSY_SECONDS);
         return Err(refusal);
     };
     posts.try_send(post).map_err(|_| gone())?;
@@ -330,7 +332,7 @@ fn forbidden_origin() -> Response<Body> {
 }
 
 fn refusal(status: StatusCode, code: &str, message: &str) -> Refusal {
-    Box::new(refuse(status, code, message))
+    Refusal(Box::new(refuse(status, code, message)))
 }
 
 fn status(status: StatusCode) -> Response<Body> {

@@ -78,11 +78,11 @@ impl Session {
                 gap,
             });
         }
-        if let State::Open(open) = &mut self.state {
-            if self.carriage.withholds_own {
-                // Only now, behind the outcomes: from here on these records need not come back to their writer.
-                open.echo.add(answer.written);
-            }
+        if let State::Open(open) = &mut self.state
+            && self.carriage.withholds_own
+        {
+            // Only now, behind the outcomes: from here on these records need not come back to their writer.
+            open.echo.add(answer.written);
         }
         match answer.refusal {
             None | Some(Refusal::Gap(_)) => {}

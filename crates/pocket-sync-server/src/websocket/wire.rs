@@ -166,6 +166,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire for Socket<S> {
         true
     }
 
+    fn is_gone(&self) -> bool {
+        false
+    }
+
     async fn turn(&mut self, session: &Session) -> Turn {
         let wants_frames = session.wants_frames();
         std::future::poll_fn(|context| self.poll_turn(context, wants_frames)).await

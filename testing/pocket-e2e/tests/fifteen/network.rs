@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use pocket_sync_client::Status;
+use pocket_sync_client::{Status, SyncConfig};
 
 use crate::proxy::{Proxy, Weather};
 use crate::world::{Device, Transport, World, until};
@@ -100,4 +100,83 @@ pub(crate) async fn point_15_a_network_failure_is_survived(transport: Transport)
     assert_eq!(device.documents().await.len(), 77);
     assert_eq!(device.documents().await, other.documents().await);
     assert_eq!(device.place().await, 77, "nothing was applied twice");
+}
+
+/// What stands between a device and the server, answering in its name.
+const STRANGERS: [(&str, &str); 5] = [
+    (
+        "a portal's page",
+        "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>",
+    ),
+    (
+        "a redirection to it",
+        "HTTP/1.1 302 Found\r\nlocation: http://portal.example/\r\ncontent-length: 0\r\n\r\n",
+    ),
+    (
+        "a broken proxy",
+        "HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>",
+    ),
+    (
+        "a page of the right length and the wrong kind",
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}",
+    ),
+    ("a server of something else", "220 mail.example ESMTP\r\n"),
+];
+
+pub(crate) async fn what_a_portal_or_a_broken_proxy_says_is_no_refusal_of_the_server(
+    transport: Transport,
+) {
+    let world = World::new(transport).await;
+    let proxy = Proxy::to(world.address).await;
+    let config = world.config_for(proxy.address).auth_token("kept");
+    let device = Device::new(config).await;
+    device.sync().await;
+    for (place, (who, answer)) in STRANGERS.into_iter().enumerate() {
+        proxy.set(Weather::Says(answer));
+        device.put(&format!("d{place}"), "waits").await;
+        until(who, || async {
+            let snapshot = device.engine.snapshot();
+            snapshot.status == Status::Offline && snapshot.stats.last_error.is_some()
+        })
+        .await;
+        let snapshot = device.engine.snapshot();
+        let error = snapshot.stats.last_error.expect(who);
+        assert_eq!(
+            (error.code(), error.is_retryable()),
+            ("connect", true),
+            "{who}: {error}"
+        );
+        assert_eq!(device.pending().await, 1, "{who}: what was written stays");
+        proxy.set(Weather::Fine);
+        device.sync().await;
+        assert_eq!(device.pending().await, 0, "{who}");
+    }
+    assert_eq!(world.documents().await.len(), STRANGERS.len());
+}
+
+pub(crate) async fn a_client_that_changes_its_transport_goes_on_where_it_was(transport: Transport) {
+    let world = World::new(transport).await;
+    let other = match transport {
+        Transport::WebSocket => Transport::Http,
+        Transport::Http => Transport::WebSocket,
+    };
+    let device = world.device().await;
+    device.put("1", "by the first").await;
+    device.sync().await;
+    until("its own place is passed", || async {
+        device.place().await == 1
+    })
+    .await;
+    device.go_offline().await;
+    device.put("2", "in between").await;
+    // Of the same address: the scheme decides.
+    let config = SyncConfig::new(other.url(world.address));
+    let device = device.restart_with(config).await;
+    assert_eq!(device.place().await, 1, "the checkpoint is the same");
+    device.sync().await;
+    until("it is in step", || async { device.place().await == 2 }).await;
+    assert_eq!(device.pending().await, 0);
+    let stats = device.engine.snapshot().stats;
+    assert!(stats.pull_count <= 1, "nothing was read again: {stats:?}");
+    assert_eq!(world.documents().await, device.documents().await);
 }

@@ -87,6 +87,10 @@ impl Pool {
         // safe: the server takes each place of a row once.
         while let Some(idle) = self.take_idle() {
             match self.send(idle, &request).await {
+                // But each hello begins a row.
+                Err(Unanswered::NotBegun(reason)) if request.connection.is_none() => {
+                    return Err(Failure::Lost(reason));
+                }
                 Err(Unanswered::NotBegun(_)) => {}
                 Err(Unanswered::Failed(failure)) => return Err(failure),
                 Ok(answer) => return Ok(answer),
