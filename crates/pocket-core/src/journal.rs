@@ -220,6 +220,12 @@ impl Journal {
         Ok(found)
     }
 
+    /// The number of the last entry; 0 before the first.
+    pub fn last_number(&self) -> u64 {
+        let state = self.database.core().state();
+        state.map_or(0, |state| state.last_journal)
+    }
+
     /// One entry.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Settings of the sync engine, and every bound of the client.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use pocket_core::{CollectionName, ConflictStrategy};
 pub use pocket_sync_protocol::Direction;
 
 use crate::conflict::Strategies;
+use crate::custom::{CustomRules, ResolveConflict};
 use crate::endpoint::Endpoint;
 use crate::session::SessionConfig;
 use crate::{SyncError, codes};
@@ -26,6 +27,12 @@ pub const PAGES_IN_FLIGHT: u32 = 2;
 
 /// Documents asked for by id at once.
 pub const FETCHED_DOCUMENTS: usize = 256;
+
+/// Conflicts that the application is asked about at the same time.
+pub const QUESTIONS_AT_ONCE: usize = 16;
+
+/// Open entries of the journal beyond which the statistics call it overfull. None is ever dropped.
+pub const MAX_OPEN_CONFLICTS: u64 = 1_000;
 
 /// How long opening a connection may take, and then the handshake, in milliseconds.
 pub const HANDSHAKE_MILLIS: u64 = 10_000;
@@ -61,7 +68,14 @@ pub struct SyncConfig {
     pub batch_size: NonZeroUsize,
     /// Whether a token may travel in plain text to a host that is not this machine.
     pub allow_plaintext: bool,
+    /// Strategies of single collections, before what is recorded in the database.
+    pub collection_strategies: BTreeMap<String, ConflictStrategy>,
+    /// How long a rule of the application may take for one conflict.
+    pub resolve_timeout: Duration,
     resolver: Option<Arc<dyn Resolver>>,
+    rules: CustomRules,
+    /// Collections with a rule of their own, as they were named.
+    ruled: Vec<String>,
 }
 
 impl SyncConfig {
@@ -81,7 +95,11 @@ impl SyncConfig {
             pull_interval: Duration::from_secs(30),
             batch_size: const { NonZeroUsize::new(100).expect("100 is not zero") },
             allow_plaintext: false,
+            collection_strategies: BTreeMap::new(),
+            resolve_timeout: Duration::from_secs(30),
             resolver: None,
+            rules: CustomRules::default(),
+            ruled: Vec::new(),
         }
     }
 
@@ -120,7 +138,50 @@ impl SyncConfig {
         self
     }
 
-    /// Another rule than the built-in ones, for all collections.
+    /// Who wins a conflict in one collection, before what is recorded in the database.
+    #[must_use]
+    pub fn collection_strategy(
+        mut self,
+        collection: impl Into<String>,
+        strategy: ConflictStrategy,
+    ) -> Self {
+        self.collection_strategies
+            .insert(collection.into(), strategy);
+        self
+    }
+
+    /// A rule of the application: sets the strategy `custom`, and answers for all collections that have it.
+    #[must_use]
+    pub fn resolve_conflict(mut self, rule: impl ResolveConflict) -> Self {
+        self.conflict_strategy = ConflictStrategy::Custom;
+        self.rules.set(rule);
+        self
+    }
+
+    /// A rule of the application for one collection: sets its strategy to `custom`.
+    #[must_use]
+    pub fn resolve_conflict_in(
+        mut self,
+        collection: impl Into<String>,
+        rule: impl ResolveConflict,
+    ) -> Self {
+        let name = collection.into();
+        if let Ok(name) = CollectionName::new(&name) {
+            self.rules.set_for(name, rule);
+        }
+        // A name that is none is told by `check`.
+        self.ruled.push(name.clone());
+        self.collection_strategy(name, ConflictStrategy::Custom)
+    }
+
+    /// How long a rule of the application may take for one conflict before the server's version stands.
+    #[must_use]
+    pub fn resolve_timeout(mut self, timeout: Duration) -> Self {
+        self.resolve_timeout = timeout;
+        self
+    }
+
+    /// Another pure rule than the built-in ones, for all collections. It is called inside a commit.
     #[must_use]
     pub fn resolver(mut self, resolver: impl Resolver) -> Self {
         self.resolver = Some(Arc::new(resolver));
@@ -183,6 +244,7 @@ impl SyncConfig {
     pub fn check(&self) -> Result<(), SyncError> {
         self.endpoint()?;
         self.scope()?;
+        self.check_strategies()?;
         if self.namespace.is_empty()
             || self.namespace.len() > pocket_sync_protocol::limits::MAX_TEXT_BYTES
         {
@@ -224,11 +286,59 @@ impl SyncConfig {
         Ok(Scope::Only(names.collect::<Result<BTreeSet<_>, _>>()?))
     }
 
-    /// Who decides conflicts: the configured resolver, or the built-in strategies.
+    /// Each `custom` has a rule, and each name is one.
+    fn check_strategies(&self) -> Result<(), SyncError> {
+        for (name, strategy) in &self.collection_strategies {
+            let collection = CollectionName::new(name)?;
+            if *strategy == ConflictStrategy::Custom && !self.rules.has(&collection) {
+                return Err(SyncError::config(format!(
+                    "`collection_strategies` has `custom` for `{name}`, but there is no rule; give one with \
+                     `resolve_conflict_in`, or choose another strategy"
+                )));
+            }
+        }
+        if self.conflict_strategy == ConflictStrategy::Custom
+            && self.resolver.is_none()
+            && !self.rules.has_general()
+        {
+            return Err(SyncError::config(
+                "`conflict_strategy` is `custom`, but there is no rule; give one with `resolve_conflict`, or choose \
+                 another strategy",
+            ));
+        }
+        if self.resolve_timeout.is_zero() {
+            return Err(SyncError::config(
+                "`resolve_timeout` is zero, so no rule could ever answer",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Who decides conflicts: the configured resolver, or the strategies.
     pub fn conflict_resolver(&self) -> Arc<dyn Resolver> {
-        self.resolver
-            .clone()
-            .unwrap_or_else(|| Arc::new(Strategies::new(self.conflict_strategy)))
+        if let Some(resolver) = &self.resolver {
+            return resolver.clone();
+        }
+        let mut strategies = Strategies::new(self.conflict_strategy);
+        for (name, strategy) in &self.collection_strategies {
+            if let Ok(name) = CollectionName::new(name) {
+                strategies = strategies.collection(name, *strategy);
+            }
+        }
+        for name in &self.ruled {
+            if let Ok(name) = CollectionName::new(name) {
+                strategies = strategies.asks_application_of(name);
+            }
+        }
+        if self.rules.has_general() {
+            strategies = strategies.asks_application();
+        }
+        Arc::new(strategies)
+    }
+
+    /// The rules of the application, for whoever carries out [`Effect::Ask`](crate::Effect::Ask).
+    pub fn custom_rules(&self) -> CustomRules {
+        self.rules.clone()
     }
 
     /// What the session needs of it; `seed` decides its jitter.

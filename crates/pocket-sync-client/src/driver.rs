@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use pocket_core::JournalEntry;
-use pocket_core::replica::{Replica, Resolver, Scope};
+use pocket_core::replica::{Answer, Conflict, Replica, Resolver, Ruling, Scope};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, Sleep};
 
+use crate::custom::CustomRules;
 use crate::session::{Effect, Event, Pass, Session, StoreAnswer, StoreRequest};
 use crate::store::perform;
 use crate::transport::{Connection, Incoming, connect};
@@ -43,6 +44,10 @@ pub(crate) struct Watched {
     pub(crate) progress: watch::Sender<Progress>,
     pub(crate) snapshot: watch::Sender<Snapshot>,
     pub(crate) listeners: Mutex<Vec<Listener>>,
+    /// The last entry of the journal that this engine wrote.
+    pub(crate) journaled: watch::Sender<u64>,
+    /// Whether the engine was destroyed, or nobody holds it any more.
+    ended: watch::Sender<bool>,
     /// The count of the outbox's signal that the published status accounts for.
     outbox_seen: AtomicU64,
 }
@@ -61,6 +66,24 @@ impl Watched {
         } else {
             told
         }
+    }
+
+    /// The engine is no more: every stream of it ends.
+    pub(crate) fn end(&self) {
+        self.ended.send_replace(true);
+        self.listeners().clear();
+    }
+
+    /// Turns true when the engine is no more.
+    pub(crate) fn ending(&self) -> watch::Receiver<bool> {
+        self.ended.subscribe()
+    }
+
+    pub(crate) fn listeners(&self) -> std::sync::MutexGuard<'_, Vec<Listener>> {
+        // Nothing panics under this lock.
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn publish(&self, snapshot: Snapshot) {
@@ -104,6 +127,9 @@ pub(crate) struct Driver {
     wire: Wire,
     store: Option<BoxFuture<'static, StoreAnswer>>,
     closing: Option<tokio::task::JoinHandle<()>>,
+    rules: CustomRules,
+    resolve_timeout: Duration,
+    asking: Option<Asking>,
     timer: Option<Pin<Box<Sleep>>>,
     commands: BTreeMap<u64, oneshot::Sender<Result<(), SyncError>>>,
     last_command: u64,
@@ -119,6 +145,8 @@ pub(crate) struct Parts {
     pub(crate) endpoint: Endpoint,
     pub(crate) token: Option<String>,
     pub(crate) pull_interval: Duration,
+    pub(crate) rules: CustomRules,
+    pub(crate) resolve_timeout: Duration,
     pub(crate) controls: mpsc::Receiver<Control>,
     pub(crate) watched: Arc<Watched>,
 }
@@ -145,6 +173,9 @@ impl Driver {
             wire: Wire::None,
             store: None,
             closing: None,
+            rules: parts.rules,
+            resolve_timeout: parts.resolve_timeout,
+            asking: None,
             timer: None,
             commands: BTreeMap::new(),
             last_command: 0,
@@ -167,6 +198,7 @@ impl Driver {
             control = self.controls.recv() => Some(self.control(control?)),
             answer = answer(&mut self.store) => Some(Event::Stored(answer)),
             event = incoming(&mut self.wire) => Some(event),
+            event = answered(&mut self.asking) => Some(event),
             () = elapsed(&mut self.timer) => Some(Event::Timer),
             // The database lives as long as the replica, so its sender does too.
             _ = self.outbox.changed() => Some(Event::OutboxGrew),
@@ -223,6 +255,7 @@ impl Driver {
                 }
             }
             Effect::Store(request) => self.store = Some(self.perform(request)),
+            Effect::Ask { batch, conflicts } => self.ask(batch, conflicts),
             Effect::Timer(deadline) => {
                 self.timer = deadline.map(|deadline| {
                     let at = self.began + Duration::from_millis(deadline.millis());
@@ -252,6 +285,14 @@ impl Driver {
         }
     }
 
+    fn ask(&mut self, batch: u64, conflicts: Vec<Conflict>) {
+        let answers = conflicts
+            .into_iter()
+            .map(|conflict| answer_in_time(self.rules.clone(), self.resolve_timeout, conflict));
+        let task = tokio::spawn(join_all(answers));
+        self.asking = Some(Asking { batch, task });
+    }
+
     fn perform(&self, request: StoreRequest) -> BoxFuture<'static, StoreAnswer> {
         let (replica, scope, resolver) = (
             self.replica.clone(),
@@ -278,6 +319,10 @@ impl Driver {
     }
 
     async fn finish(&mut self) {
+        if let Some(mut asking) = self.asking.take() {
+            asking.task.abort();
+            let _ = (&mut asking.task).await;
+        }
         if self.store.is_some() {
             let answer = answer(&mut self.store).await;
             self.handle(Event::Stored(answer));
@@ -288,18 +333,54 @@ impl Driver {
     }
 }
 
+/// Questions to the application, on a task of their own: what they do holds up nothing else.
+struct Asking {
+    batch: u64,
+    task: tokio::task::JoinHandle<Vec<Answer>>,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn answered(asking: &mut Option<Asking>) -> Event {
+    let Some(open) = asking else {
+        return std::future::pending().await;
+    };
+    // Without answers the same is asked again.
+    let answers = (&mut open.task).await.unwrap_or_default();
+    let batch = open.batch;
+    *asking = None;
+    Event::Answered { batch, answers }
+}
+
+async fn answer_in_time(rules: CustomRules, timeout: Duration, conflict: Conflict) -> Answer {
+    let reason = format!("it gave no answer within {} ms", timeout.as_millis());
+    let late = Answer {
+        conflict: conflict.clone(),
+        ruling: Ruling::Failed { reason },
+    };
+    tokio::time::timeout(timeout, rules.answer(conflict))
+        .await
+        .unwrap_or(late)
+}
+
 /// Reads the new entries of the journal for those who asked to hear of them.
 fn tell_listeners(replica: &Replica, watched: &Watched, answer: &StoreAnswer) {
     let journaled = match answer {
         StoreAnswer::Settled(settled) => &settled.journaled,
         StoreAnswer::Applied(applied) => &applied.journaled,
+        StoreAnswer::Resolved(resolved) => &resolved.journaled,
         _ => return,
     };
-    let listeners = watched
-        .listeners
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
+    if let Some(last) = journaled.iter().max() {
+        watched
+            .journaled
+            .send_modify(|told| *told = (*told).max(*last));
+    }
+    let listeners = watched.listeners().clone();
     let (Some(first), false) = (journaled.iter().min().copied(), listeners.is_empty()) else {
         return;
     };

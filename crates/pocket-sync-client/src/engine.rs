@@ -1,13 +1,14 @@
 //! The sync engine: the handle an application holds.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use pocket_core::replica::{Checkpoint, Replica, ReplicaState};
 use pocket_core::{Database, JournalEntry, Subscription, Target};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::config::{SyncConfig, check_token};
@@ -28,6 +29,15 @@ struct Inner {
     config: Mutex<SyncConfig>,
     watched: Arc<Watched>,
     task: Mutex<Task>,
+}
+
+/// Entries of the journal that a stream of conflicts reads at once.
+const CONFLICTS_AT_ONCE: usize = 64;
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.watched.end();
+    }
 }
 
 enum Task {
@@ -82,7 +92,8 @@ impl SyncEngine {
         stopped.await.map_err(|_| SyncError::destroyed())
     }
 
-    /// Stops for good: every later call fails with `destroyed`. What is stored stays stored.
+    /// Stops for good: its tasks and streams end, and every later call fails with `destroyed`. What is stored stays
+    /// stored.
     pub async fn destroy(&self) {
         let task = std::mem::replace(&mut *self.task(), Task::Destroyed);
         if let Task::Running(controls, handle) = task {
@@ -90,6 +101,7 @@ impl SyncEngine {
             // A task that panicked has ended as well.
             let _ = handle.await;
         }
+        self.inner.watched.end();
     }
 
     /// Makes a complete pass: returns when all that was in the outbox is settled and all that the server had is here.
@@ -122,21 +134,19 @@ impl SyncEngine {
     /// The status: the current one at once, then each newest one.
     pub fn status(&self) -> Subscription<Status> {
         let watched = self.inner.watched.clone();
-        let receivers = (
-            watched.status.subscribe(),
-            self.inner.replica.outbox_signal(),
-        );
-        let start = (watched, receivers, None);
+        let told = watched.status.subscribe();
+        let (outbox, ended) = (self.inner.replica.outbox_signal(), watched.ending());
+        let start = (watched, told, outbox, ended, None);
         Subscription::new(stream::unfold(
             start,
-            |(watched, (mut told, outbox), last)| async move {
+            |(watched, mut told, outbox, mut ended, last)| async move {
                 loop {
                     if last.is_some() {
-                        told.changed().await.ok()?;
+                        moved(&mut told, &mut ended).await?;
                     }
                     let status = watched.true_status(*told.borrow_and_update(), &outbox);
                     if last != Some(status) {
-                        return Some((status, (watched, (told, outbox), Some(status))));
+                        return Some((status, (watched, told, outbox, ended, Some(status))));
                     }
                 }
             },
@@ -145,12 +155,12 @@ impl SyncEngine {
 
     /// The counts: the current ones at once, then each newest ones.
     pub fn stats(&self) -> Subscription<Stats> {
-        Subscription::newest(self.inner.watched.stats.subscribe())
+        self.newest(&self.inner.watched.stats)
     }
 
     /// What is left, both ways: the current figures at once, then each newest ones.
     pub fn progress(&self) -> Subscription<Progress> {
-        Subscription::newest(self.inner.watched.progress.subscribe())
+        self.newest(&self.inner.watched.progress)
     }
 
     /// How everything stands at this moment.
@@ -205,13 +215,52 @@ impl SyncEngine {
     ///
     /// It is called on the runtime's workers and should be quick.
     pub fn on_conflict(&self, listener: impl Fn(&JournalEntry) + Send + Sync + 'static) {
-        let mut listeners = self
-            .inner
-            .watched
-            .listeners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        listeners.push(Arc::new(listener));
+        self.inner.watched.listeners().push(Arc::new(listener));
+    }
+
+    /// The new entries of the journal, as [`on_conflict`](Self::on_conflict) tells them: each once, in order, however
+    /// slowly they are read.
+    pub fn conflicts(&self) -> Subscription<JournalEntry> {
+        let journal = self.inner.replica.database().journal();
+        let told = self.inner.watched.journaled.subscribe();
+        let after = journal.last_number().max(*told.borrow());
+        let entries = stream::unfold(
+            (journal, told, after, VecDeque::new()),
+            |(journal, mut told, mut after, mut read)| async move {
+                loop {
+                    if let Some(entry) = read.pop_front() {
+                        return Some((entry, (journal, told, after, read)));
+                    }
+                    told.wait_for(|last| *last > after).await.ok()?;
+                    // What cannot be read now can be read from the journal later.
+                    let entries = journal.list(Some(after), CONFLICTS_AT_ONCE).await.ok()?;
+                    after = entries.last().map_or(*told.borrow(), |last| last.number);
+                    read.extend(entries);
+                }
+            },
+        );
+        let mut ended = self.inner.watched.ending();
+        Subscription::new(entries.take_until(async move {
+            // Without a sender there is no engine either.
+            let _ = ended.wait_for(|ended| *ended).await;
+        }))
+    }
+
+    fn newest<T: Clone + Send + Sync + 'static>(
+        &self,
+        watched: &watch::Sender<T>,
+    ) -> Subscription<T> {
+        let start = (watched.subscribe(), self.inner.watched.ending(), true);
+        Subscription::new(stream::unfold(
+            start,
+            |(mut values, mut ended, first)| async move {
+                if !first {
+                    moved(&mut values, &mut ended).await?;
+                }
+                let value = values.borrow_and_update().clone();
+                Some((value, (values, ended, false)))
+            },
+        ))
     }
 
     async fn state(&self) -> Result<ReplicaState, SyncError> {
@@ -247,6 +296,8 @@ impl SyncEngine {
             replica: self.inner.replica.clone(),
             scope: config.scope()?,
             resolver: config.conflict_resolver(),
+            rules: config.custom_rules(),
+            resolve_timeout: config.resolve_timeout,
             endpoint: config.endpoint()?,
             token: config.auth_token,
             pull_interval: config.pull_interval,
@@ -278,6 +329,18 @@ impl SyncEngine {
             .config
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for another value; none when the engine is no more and its last value was told.
+async fn moved<T>(
+    values: &mut watch::Receiver<T>,
+    ended: &mut watch::Receiver<bool>,
+) -> Option<()> {
+    tokio::select! {
+        biased;
+        changed = values.changed() => changed.ok(),
+        _ = ended.wait_for(|ended| *ended) => None,
     }
 }
 

@@ -4,6 +4,7 @@ mod backoff;
 pub mod codes;
 pub mod config;
 pub mod conflict;
+mod custom;
 mod endpoint;
 mod error;
 mod moment;
@@ -19,6 +20,7 @@ mod engine;
 mod transport;
 
 pub use config::{Direction, SyncConfig};
+pub use custom::{CustomRules, ResolveConflict, Resolved};
 pub use endpoint::Endpoint;
 #[cfg(not(target_arch = "wasm32"))]
 pub use engine::SyncEngine;
@@ -28,3 +30,10 @@ pub use session::{
     Effect, Event, Pass, Session, SessionConfig, StoreAnswer, StoreRequest, StoreRequestKind,
 };
 pub use status::{Progress, Snapshot, Stats, Status};
+
+/// The guides are compiled, so that they stay true.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../../docs/guide/conflict-resolution.md")]
+    mod conflict_resolution {}
+}

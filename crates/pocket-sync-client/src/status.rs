@@ -56,6 +56,13 @@ pub struct Stats {
     pub resent_count: u64,
     /// Mutations that wait for their outcome, as the engine last saw them.
     pub pending: u64,
+    /// Conflicts that wait for the application's rule, as the engine last saw them.
+    pub undecided: u64,
+    /// Open entries of the journal, as the engine last saw them.
+    pub open_conflicts: u64,
+    /// Whether so many entries are open that somebody should look: more than
+    /// [`MAX_OPEN_CONFLICTS`](crate::config::MAX_OPEN_CONFLICTS). None is ever dropped.
+    pub journal_overfull: bool,
     /// The last moment everything was in step, by the server's clock.
     pub last_sync_at: Option<Timestamp>,
     /// What went wrong last; nothing once everything is in step again.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pocket_core::replica::{Replica, Resolver, Scope};
 
+use crate::config::QUESTIONS_AT_ONCE;
 use crate::session::{StoreAnswer, StoreRequest};
 
 /// Does what `request` says and answers it.
@@ -32,6 +33,10 @@ pub async fn perform(
             .settle(first, outcomes, resolver.clone())
             .await
             .map(StoreAnswer::Settled),
+        StoreRequest::Resolve(answers) => replica
+            .resolve(answers, QUESTIONS_AT_ONCE, resolver.clone())
+            .await
+            .map(StoreAnswer::Resolved),
         StoreRequest::Waiting => replica.waiting().await.map(StoreAnswer::Waiting),
         StoreRequest::Apply(page) => replica
             .apply(page, resolver.clone())

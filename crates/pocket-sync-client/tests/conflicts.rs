@@ -63,7 +63,7 @@ async fn journaled(bench: &Bench) -> (Winner, String) {
 #[tokio::test]
 async fn the_later_write_wins_by_default() {
     let strategies = Strategies::default();
-    let mut bench = met(strategies, later()).await;
+    let mut bench = met(strategies.clone(), later()).await;
     assert_eq!(bench.text("a").await.as_deref(), Some("remote"));
     assert_eq!(
         journaled(&bench).await,

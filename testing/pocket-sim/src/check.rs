@@ -102,6 +102,11 @@ impl World {
                     .add_many(Kind::Journaled, settled.journaled.len());
                 looks = !settled.journaled.is_empty();
             }
+            StoreAnswer::Resolved(resolved) => {
+                self.counts
+                    .add_many(Kind::Journaled, resolved.journaled.len());
+                looks = !resolved.journaled.is_empty();
+            }
             StoreAnswer::Failed { error, .. } => {
                 if error.code() == codes::STALE_PAGE {
                     self.counts.add(Kind::StalePage);
@@ -413,6 +418,13 @@ fn describe(answer: &StoreAnswer) -> String {
             applied.journaled,
             applied.state.pending,
             applied.state.waiting
+        ),
+        StoreAnswer::Resolved(resolved) => format!(
+            "resolved: journal {:?}, {} to ask about, {} pending, {} waiting",
+            resolved.journaled,
+            resolved.questions.len(),
+            resolved.state.pending,
+            resolved.state.waiting
         ),
         StoreAnswer::Failed { request, error } => format!("store failed {request:?}: {error:?}"),
     }

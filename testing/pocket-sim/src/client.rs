@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use pocket_core::replica::{Replica, Resolver, Scope};
+use pocket_core::replica::{Answer, Conflict, Decision, Replica, Resolver, Ruling, Scope};
 use pocket_core::{CollectionConfig, CollectionName, ConflictStrategy, Database, Error, Target};
 use pocket_sync_client::conflict::Strategies;
 use pocket_sync_client::{
@@ -69,6 +69,15 @@ pub(crate) struct Client {
     pub(crate) operations_left: u64,
     pub(crate) connections: u64,
 }
+
+/// What clients and collections choose from.
+pub(crate) const STRATEGIES: [ConflictStrategy; 5] = [
+    ConflictStrategy::LastWriteWins,
+    ConflictStrategy::ServerWins,
+    ConflictStrategy::ClientWins,
+    ConflictStrategy::Merge,
+    ConflictStrategy::Custom,
+];
 
 /// The collections of the workload.
 pub(crate) const COLLECTIONS: &[&str] = &["notes", "bank", "side", "late"];
@@ -217,11 +226,8 @@ pub(crate) fn name(name: &str) -> CollectionName {
 
 impl World {
     pub(crate) fn start_client(&mut self, index: usize) {
-        let strategy = [
-            ConflictStrategy::LastWriteWins,
-            ConflictStrategy::ServerWins,
-            ConflictStrategy::ClientWins,
-        ][self.swarm.side_strategy];
+        // Clients need not agree on a strategy, and those of one history do not.
+        let strategy = STRATEGIES[(self.swarm.side_strategy + index) % STRATEGIES.len()];
         let client = &mut self.clients[index];
         if !matches!(client.stage, Stage::Down) {
             return;
@@ -260,6 +266,7 @@ impl World {
             }
         };
         self.audit.clients.insert(db.client_id(), index);
+        let general = STRATEGIES[(self.swarm.general_strategy + index) % STRATEGIES.len()];
         let client = &mut self.clients[index];
         client.made = true;
         let replica = Replica::new(&db, Target::DEFAULT);
@@ -274,7 +281,7 @@ impl World {
             replica,
             db,
             scope: client.scope(),
-            resolver: Arc::new(Strategies::default()),
+            resolver: Arc::new(Strategies::new(general).asks_application()),
             session: Session::new(config),
             began: self.clock.now(),
             timer: 0,
@@ -439,6 +446,7 @@ impl World {
                 }
             }
             Effect::Store(request) => self.store(index, request),
+            Effect::Ask { batch, conflicts } => self.ask_application(index, batch, conflicts),
             Effect::Timer(deadline) => {
                 up.timer += 1;
                 let generation = up.timer;
@@ -470,6 +478,42 @@ impl World {
                 self.check(verdict);
             }
         }
+    }
+
+    /// The application's rule: now quick, now slow, now without an answer, and never the same.
+    fn ask_application(&mut self, index: usize, batch: u64, conflicts: Vec<Conflict>) {
+        self.counts.add_many(Kind::Asked, conflicts.len());
+        let mut answers = Vec::with_capacity(conflicts.len());
+        for conflict in conflicts {
+            let stands = |decision| Ruling::Stands {
+                decision,
+                because: None,
+            };
+            let ruling = match self.fault_dice.below(6) {
+                0 => {
+                    self.counts.add(Kind::RuleFailed);
+                    Ruling::Failed {
+                        reason: "so said the dice".to_owned(),
+                    }
+                }
+                1 => stands(Decision::KeepRemote),
+                2 => stands(Decision::Merge),
+                // As a document of its own, under a new revision.
+                3 if conflict.local.body.is_some() => {
+                    stands(Decision::Write(conflict.local.body.clone()))
+                }
+                _ => stands(Decision::KeepLocal),
+            };
+            answers.push(Answer { conflict, ruling });
+        }
+        let delay = if !self.calm && self.fault_dice.chance(0.3) {
+            self.counts.add(Kind::RuleSlow);
+            1 + self.fault_dice.below(self.swarm.longest_outage)
+        } else {
+            self.fault_dice.below(3)
+        };
+        let event = Event::Answered { batch, answers };
+        self.tell_client(index, delay, ClientNews::Event(Box::new(event)));
     }
 
     fn store(&mut self, index: usize, request: StoreRequest) {

@@ -5,6 +5,7 @@
 
 use pocket_storage::Durability;
 
+use crate::client::STRATEGIES;
 use crate::dice::{Dice, Part};
 use crate::disk::Lateness;
 
@@ -113,6 +114,7 @@ pub(crate) struct Swarm {
     pub(crate) toggles: bool,
     pub(crate) late_joiner: bool,
     pub(crate) side_strategy: usize,
+    pub(crate) general_strategy: usize,
 }
 
 impl Swarm {
@@ -194,7 +196,8 @@ impl Swarm {
             erases: dice.pick(&[0, 0, 1, 4]),
             toggles: dice.chance(0.3),
             late_joiner: dice.chance(0.3),
-            side_strategy: dice.index(3),
+            side_strategy: dice.index(STRATEGIES.len()),
+            general_strategy: dice.index(STRATEGIES.len()),
             killers: some(dice, 0.2, 0.05),
         }
     }

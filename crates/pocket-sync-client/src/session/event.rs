@@ -4,7 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 use pocket_core::replica::{
-    Applied, Attachment, Blamed, IncomingPage, ReplicaState, Resent, Scope, Settled,
+    Answer, Applied, Attachment, Blamed, Conflict, IncomingPage, ReplicaState, Resent, Resolved,
+    Scope, Settled,
 };
 use pocket_core::{CollectionName, DocumentId, Mutation, MutationNumber, Outcome, PushLimit};
 use pocket_sync_protocol::{Direction, WireLimits};
@@ -130,6 +131,13 @@ pub enum Event {
     OutboxGrew,
     /// The store has answered the one request under way.
     Stored(StoreAnswer),
+    /// The application has answered a batch of [`Effect::Ask`].
+    Answered {
+        /// The number that [`Effect::Ask`] gave.
+        batch: u64,
+        /// An answer to each of its conflicts.
+        answers: Vec<Answer>,
+    },
     /// Somebody waits for a complete pass.
     Command {
         /// What [`Effect::Finished`] repeats.
@@ -171,6 +179,14 @@ pub enum Effect {
     Send(Bytes),
     /// Ask the store. There is never more than one request without an answer.
     Store(StoreRequest),
+    /// Ask the application about these conflicts, all at the same time, and wait for none longer than its deadline.
+    /// Everything else goes on meanwhile. After a stop nobody waits for the answers.
+    Ask {
+        /// Rises with each batch. There is never a second one before the first is answered.
+        batch: u64,
+        /// What it shall decide.
+        conflicts: Vec<Conflict>,
+    },
     /// Send [`Event::Timer`] at this moment, and no longer at the one told before.
     Timer(Option<Moment>),
     /// This is how things stand now.
@@ -218,6 +234,8 @@ pub enum StoreRequest {
     Apply(IncomingPage),
     /// Name the documents whose records conflicts wait for.
     Waiting,
+    /// Store what the application answered, and name the conflicts that still wait for an answer.
+    Resolve(Vec<Answer>),
 }
 
 impl StoreRequest {
@@ -232,6 +250,7 @@ impl StoreRequest {
             Self::Settle { .. } => StoreRequestKind::Settle,
             Self::Apply(_) => StoreRequestKind::Apply,
             Self::Waiting => StoreRequestKind::Waiting,
+            Self::Resolve(_) => StoreRequestKind::Resolve,
         }
     }
 }
@@ -255,6 +274,8 @@ pub enum StoreRequestKind {
     Apply,
     /// [`StoreRequest::Waiting`].
     Waiting,
+    /// [`StoreRequest::Resolve`].
+    Resolve,
 }
 
 /// What the store answers.
@@ -274,6 +295,8 @@ pub enum StoreAnswer {
     Settled(Settled),
     /// To an apply.
     Applied(Applied),
+    /// To a resolve.
+    Resolved(Resolved),
     /// To a question for those that wait.
     Waiting(Vec<(CollectionName, DocumentId)>),
     /// To any: nothing of it is stored, or nothing is known.

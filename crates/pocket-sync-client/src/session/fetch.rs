@@ -38,6 +38,11 @@ enum Stage {
     Storing,
 }
 
+/// Conflicts whose records are not here.
+fn unread(replica: &ReplicaState) -> u64 {
+    replica.waiting.saturating_sub(replica.undecided)
+}
+
 impl Default for Fetching {
     fn default() -> Self {
         Self {
@@ -52,7 +57,8 @@ impl Default for Fetching {
 impl Fetching {
     /// Whether conflicts wait for a fetch, so that nothing more should be numbered before it.
     pub(super) fn is_due(&self, replica: &ReplicaState) -> bool {
-        replica.waiting > 0 && self.tried != Some((replica.confirmed, replica.waiting))
+        let unread = unread(replica);
+        unread > 0 && self.tried != Some((replica.confirmed, unread))
     }
 
     pub(super) fn waiting_since(&self) -> Option<Moment> {
@@ -112,7 +118,7 @@ impl Fetching {
     pub(super) fn stored(&mut self, replica: &ReplicaState) {
         if self.stage == Stage::Storing {
             self.stage = Stage::None;
-            self.tried = Some((replica.confirmed, replica.waiting));
+            self.tried = Some((replica.confirmed, unread(replica)));
         }
     }
 

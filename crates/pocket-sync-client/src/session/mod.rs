@@ -11,6 +11,7 @@
 //!
 //! There is no socket, clock, task, random source or order of a hash map in here: the same events give the same effects.
 
+mod asking;
 mod command;
 mod event;
 mod fetch;
@@ -27,6 +28,7 @@ use bytes::Bytes;
 use pocket_sync_protocol::codes::{self as wire, close};
 use pocket_sync_protocol::{ClientMessage, ErrorMessage, Ping, ServerMessage, encode_client};
 
+use self::asking::Asking;
 use self::command::Waiting;
 use self::link::{Link, Live};
 use self::storing::Store;
@@ -48,6 +50,7 @@ pub struct Session {
     /// When to open the next connection, while there is none.
     retry_at: Option<Moment>,
     store: Store,
+    asking: Asking,
     commands: Vec<Waiting>,
     stats: Stats,
     first_sync_complete: bool,
@@ -96,6 +99,7 @@ impl Session {
             opened: 0,
             retry_at: None,
             store: Store::default(),
+            asking: Asking::default(),
             commands: Vec::new(),
             stats: Stats::default(),
             first_sync_complete: false,
@@ -125,6 +129,7 @@ impl Session {
             Event::Timer => self.deadline = None,
             Event::OutboxGrew => self.outbox_grew(),
             Event::Stored(answer) => self.stored(answer),
+            Event::Answered { batch, answers } => self.answered(batch, answers),
             Event::Command { id, pass } => self.command(id, pass),
             Event::TokenChanged(token) => self.token_changed(token),
         }
@@ -155,6 +160,7 @@ impl Session {
         self.running = false;
         self.attention = Attention::None;
         self.retry_at = None;
+        self.asking.forget();
         self.hang_up(close::NORMAL, "stopped");
         self.fail_commands(&SyncError::stopped());
     }

@@ -3,6 +3,7 @@
 use pocket_core::Timestamp;
 
 use super::{Attention, Effect, Session};
+use crate::config::MAX_OPEN_CONFLICTS;
 use crate::{Progress, Snapshot, Status};
 
 impl Session {
@@ -45,6 +46,11 @@ impl Session {
                 .map(|replica| replica.checkpoint.clone()),
             stats: {
                 self.stats.pending = self.store.pending();
+                if let Some(replica) = self.store.replica() {
+                    self.stats.undecided = replica.undecided;
+                    self.stats.open_conflicts = replica.open_conflicts;
+                    self.stats.journal_overfull = replica.open_conflicts > MAX_OPEN_CONFLICTS;
+                }
                 self.stats.clone()
             },
         };

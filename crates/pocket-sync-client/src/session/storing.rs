@@ -143,6 +143,9 @@ impl Session {
         if let Some(attachment) = attachment {
             return Some(StoreRequest::Attach(attachment));
         }
+        if let Some(request) = self.asking.next_request(replica) {
+            return Some(request);
+        }
         let pushes = self.config.pushes();
         let Link::Up(live) = &mut self.link else {
             // Nobody else would see that there is more to send now.
@@ -239,6 +242,7 @@ impl Session {
                     self.page_stored();
                 }
             }
+            StoreAnswer::Resolved(resolved) => self.resolved(resolved),
             StoreAnswer::Waiting(documents) => {
                 if let Some(live) = self.link.live_mut().filter(|_| current) {
                     live.fetch.found(documents);
@@ -251,6 +255,7 @@ impl Session {
     fn loaded(&mut self, state: ReplicaState) {
         self.commands_loaded(&state, self.store.loads);
         let joins = !state.checkpoint.joining.is_empty();
+        self.asking.moved();
         self.store.replica = Some(state);
         if let Some(live) = self.link.live_mut().filter(|_| joins) {
             live.pull.make_way(self.now);
@@ -266,7 +271,8 @@ impl Session {
         }
     }
 
-    fn progressed(&mut self, state: ReplicaState) {
+    pub(super) fn progressed(&mut self, state: ReplicaState) {
+        self.asking.moved();
         self.backoff.reset();
         let joins = !state.checkpoint.joining.is_empty();
         self.store.replica = Some(state);
@@ -276,7 +282,7 @@ impl Session {
     }
 
     /// The last answer may have put something into the outbox.
-    fn store_may_hold_more(&mut self) {
+    pub(super) fn store_may_hold_more(&mut self) {
         let more = self
             .store
             .replica()

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use pocket_core::replica::{Replica, Resolver, Scope};
+use pocket_core::replica::{Conflict, Replica, Resolver, Scope};
 use pocket_core::{
     Body, ClientId, CollectionConfig, CollectionName, Database, DocumentId, DocumentLimits, Env,
     Epoch, Hlc, Lineage, Map, MutationNumber, Outcome, Record, RecordState, Revision, Seq,
@@ -63,6 +63,8 @@ pub(crate) struct Bench {
     pub(crate) slow_store: bool,
     pub(crate) asked: Option<StoreRequest>,
     pub(crate) stored: Vec<StoreRequestKind>,
+    /// Batches of conflicts that the application was asked about.
+    pub(crate) questions: Vec<(u64, Vec<Conflict>)>,
     scope: Scope,
     pub(crate) resolver: Arc<dyn Resolver>,
 }
@@ -95,6 +97,7 @@ impl Bench {
             slow_store: false,
             asked: None,
             stored: Vec::new(),
+            questions: Vec::new(),
             resolver: Arc::new(Strategies::default()),
         }
     }
@@ -132,6 +135,7 @@ impl Bench {
                     self.stored.push(request.kind());
                     self.asked = Some(request);
                 }
+                Effect::Ask { batch, conflicts } => self.questions.push((batch, conflicts)),
                 Effect::Timer(deadline) => self.timer = deadline,
                 Effect::Publish(snapshot) => self.published.push(*snapshot),
                 Effect::Finished { id, result } => self.finished.push((id, result)),
