@@ -29,7 +29,7 @@ pub use config::Config;
 pub use direct::NamespaceHandle;
 pub use engine::{EmbeddedEngine, Engine};
 pub use event::{EventHook, ServerEvent};
-pub use limits::Limits;
+pub use limits::{Limits, RateLimits};
 pub use namespace::{MAX_NAMESPACE_BYTES, Namespace};
 pub use perform::perform;
 pub use rules::{Authorizer, Rules, RulesFile, Validator};

@@ -12,6 +12,8 @@ pub struct Limits {
     pub wire: ServerLimits,
     /// What decisions are bounded by.
     pub decide: DecideLimits,
+    /// How fast one connection may ask.
+    pub rate: RateLimits,
     /// The bytes of pushes in flight on one connection; one push is always taken.
     pub push_bytes: usize,
     /// The records of a page that reaches the head; what is missing up to this many travels as one page.
@@ -34,6 +36,33 @@ pub struct Limits {
     pub namespaces: usize,
 }
 
+/// How fast one connection may ask. What is above is refused with `rate-limited` and the time to wait; a client that
+/// goes on all the same is closed.
+///
+/// Every request counts, except the `more` behind a page: the window paces those.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimits {
+    /// Requests a second, in the long run.
+    pub messages_per_second: u32,
+    /// Requests at once, after a pause.
+    pub messages_at_once: u32,
+    /// Bytes a second, in the long run.
+    pub bytes_per_second: u64,
+    /// Bytes at once, after a pause.
+    pub bytes_at_once: u64,
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        Self {
+            messages_per_second: 100,
+            messages_at_once: 500,
+            bytes_per_second: 8 * 1024 * 1024,
+            bytes_at_once: 64 * 1024 * 1024,
+        }
+    }
+}
+
 impl Limits {
     /// The limits for frames.
     pub fn frames(&self) -> WireLimits {
@@ -46,6 +75,7 @@ impl Default for Limits {
         Self {
             wire: ServerLimits::default(),
             decide: DecideLimits::default(),
+            rate: RateLimits::default(),
             push_bytes: 8 * 1024 * 1024,
             page_records: 1_000,
             window: 8,

@@ -8,6 +8,7 @@ mod echo;
 mod event;
 mod handshake;
 mod pull;
+mod rate;
 mod request;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -25,6 +26,7 @@ use pocket_sync_protocol::{
 use self::echo::Echo;
 use self::handshake::Check;
 use self::pull::Pulling;
+use self::rate::{Rate, Verdict};
 use crate::auth::{Access, Secret};
 use crate::engine::LogState;
 use crate::rules::Authority;
@@ -89,6 +91,8 @@ struct Open {
     greeting: Greeting,
     log: LogState,
     session: SessionToken,
+    /// How fast it may still ask.
+    rate: Rate,
     /// What the user may do.
     authority: Authority,
     /// Whether the checkpoint of the hello was read with other rights, and nothing was read from the start since.
@@ -242,6 +246,9 @@ impl Session {
     }
 
     fn message(&mut self, now: Now, message: ClientMessage, bytes: usize) {
+        if !self.is_in_time(now, &message, bytes) {
+            return;
+        }
         match (&self.state, message) {
             (State::Waiting { .. }, ClientMessage::Hello(hello)) => self.hello(hello),
             (State::Open(_), ClientMessage::Push(push)) => self.push(&push, bytes),
@@ -255,6 +262,37 @@ impl Session {
                     .to_owned(),
             ),
         }
+    }
+
+    /// Whether a message comes within the rate; if not, it is answered here.
+    fn is_in_time(&mut self, now: Now, message: &ClientMessage, bytes: usize) -> bool {
+        let State::Open(open) = &mut self.state else {
+            return true;
+        };
+        let id = match message {
+            ClientMessage::Push(push) => push.id,
+            ClientMessage::Pull(pull) => pull.id,
+            ClientMessage::Fetch(fetch) => fetch.id,
+            ClientMessage::Ping(ping) => ping.id,
+            ClientMessage::More(more) if !open.awaits_more() => more.id,
+            ClientMessage::Hello(_) | ClientMessage::More(_) => return true,
+        };
+        match open.rate.judge(now.moment, bytes) {
+            Verdict::Taken => return true,
+            Verdict::Refused(wait) => {
+                self.refuse_for(
+                    id,
+                    codes::RATE_LIMITED,
+                    "too many requests; slow down",
+                    wait,
+                );
+            }
+            Verdict::Over => self.fail(
+                codes::RATE_LIMITED,
+                "far too many requests; connect again later, and slow down".to_owned(),
+            ),
+        }
+        false
     }
 
     fn ping(&mut self, now: Now, ping: Ping) {
@@ -347,19 +385,25 @@ impl Session {
 
     /// Answers a request with an error; the connection goes on.
     fn refuse(&mut self, id: u32, code: &'static str, message: &str) {
+        self.refuse_for(id, code, message, self.config.retry_after);
+    }
+
+    /// Answers a request with an error, and with how long to wait if the same may succeed then.
+    fn refuse_for(&mut self, id: u32, code: &'static str, message: &str, wait: Duration) {
         let retryable = codes::retryable(code);
         self.send(ErrorMessage {
             id: Some(id),
             code: code.to_owned(),
             message: message.to_owned(),
             retryable,
-            retry_after: retryable.then_some(self.config.retry_after),
+            retry_after: retryable.then_some(wait),
             fatal: false,
         });
     }
 
     /// Tells what is wrong and ends the connection.
     fn fail(&mut self, code: &'static str, message: String) {
+        let wait = (code == codes::RATE_LIMITED).then_some(self.config.retry_after);
         let info = codes::info(code);
         let retryable = codes::retryable(code);
         self.send(ErrorMessage {
@@ -367,7 +411,7 @@ impl Session {
             code: code.to_owned(),
             message: message.clone(),
             retryable,
-            retry_after: None,
+            retry_after: wait,
             fatal: true,
         });
         let close = info.and_then(|info| info.close).unwrap_or(close::INTERNAL);

@@ -8,6 +8,7 @@ use pocket_core::Timestamp;
 use pocket_sync_protocol::{Hello, VersionRange, Welcome, codes};
 
 use super::echo::Echo;
+use super::rate::Rate;
 use super::{Effect, Greeting, Moment, Now, Open, Session, State};
 use crate::Namespace;
 use crate::auth::{Access, AuthError, Secret};
@@ -174,6 +175,7 @@ impl Session {
             greeting: *greeting,
             log: attached.log,
             session: attached.session,
+            rate: Rate::new(&self.config.limits.rate),
             authority,
             rights_changed,
             recheck,

@@ -318,6 +318,13 @@ impl Pulling {
 }
 
 impl Open {
+    /// Whether a page was sent that the client has not told to have applied.
+    pub(super) fn awaits_more(&self) -> bool {
+        self.pull
+            .as_ref()
+            .is_some_and(|pull| pull.credits < pull.window)
+    }
+
     /// Takes note of an epoch that began during this session, because the store had to be opened again.
     fn follow(&mut self, epoch: Epoch, head: Seq) {
         if self.log.epoch != epoch {

@@ -136,3 +136,64 @@ fn a_newer_session_of_the_same_client_ends_the_older() {
     });
     assert_eq!(error(&effects), ("replaced".to_owned(), Some(4409)));
 }
+
+#[test]
+fn too_many_requests_are_answered_with_how_long_to_wait() {
+    let mut harness = Harness::open(5, None);
+    let mut told = Vec::new();
+    for number in 0..520 {
+        let effects = harness.say(Ping {
+            id: number,
+            time: None,
+        });
+        if let [ServerMessage::Error(error)] = &sent(&effects)[..] {
+            told.push((error.id, error.code.clone(), error.retry_after, error.fatal));
+        }
+    }
+    assert_eq!(told.len(), 20, "the burst is 500");
+    let wait = Some(Duration::from_millis(10));
+    assert_eq!(told[0], (Some(500), "rate-limited".to_owned(), wait, false));
+    // A push that came too early leaves nothing behind: the same is taken a moment later.
+    assert!(
+        matches!(&sent(&harness.say(push(1)))[..], [ServerMessage::Error(error)] if error.retryable)
+    );
+    harness.clock = 20;
+    assert_eq!(harness.push(1), 1);
+    // Whoever goes on without listening is closed.
+    let mut last = Vec::new();
+    for number in 0..600 {
+        last = harness.say(Ping {
+            id: number,
+            time: None,
+        });
+        if harness.session.is_over() {
+            break;
+        }
+    }
+    assert_eq!(error(&last), ("rate-limited".to_owned(), Some(4429)));
+}
+
+#[test]
+fn the_answer_to_a_page_is_not_counted_but_one_to_none_is() {
+    let mut harness = Harness::open(2_000, None);
+    let effects = harness.pull(None, 0, 1, 1);
+    let places: Vec<_> = (1..=1_000).map(|place| (place, OTHER)).collect();
+    let mut effects = harness.read(&effects, 1_000, 2_000, &places);
+    for _ in 0..900 {
+        let page = pages(&effects).remove(0);
+        effects = harness.say(More {
+            id: page.id,
+            applied: page.end,
+        });
+    }
+    assert_eq!(pages(&effects).len(), 1, "nothing was refused");
+    let more = More {
+        id: 7,
+        applied: Seq::new(1),
+    };
+    let refused = (0..1_000).any(|_| {
+        let effects = harness.say(more);
+        !sent(&effects).is_empty() && pages(&effects).is_empty()
+    });
+    assert!(refused);
+}
