@@ -62,6 +62,7 @@ fn overlay(push: &PushRequest, exists: bool) -> Overlay {
             rev: OLDER,
             seq: Seq::new(seq),
             live: true,
+            bytes: 0,
         };
         overlay.load(DocumentKey::of(change), exists.then_some(current));
     }

@@ -21,9 +21,10 @@ use pocket_sync_protocol::codes::rejection;
 use self::overlay::Client;
 
 pub use self::attach::{AttachRefusal, attach};
+pub(crate) use self::overlay::size;
 pub use self::overlay::{Current, DocumentKey, Overlay, WriteSet};
 use crate::rules::{Admitted, Authority, Standing};
-pub use crate::stored::ClientRecord;
+pub use crate::stored::{ClientRecord, Usage};
 
 /// What decisions are bounded by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,41 @@ pub struct DecideLimits {
     pub unconfirmed: usize,
     /// How far a revision may be ahead of the server's hybrid clock, in milliseconds.
     pub clock_ahead: i64,
+    /// What a namespace may hold.
+    pub quota: Quota,
+}
+
+/// What a namespace may hold; nothing is counted where nothing is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Documents that are not deleted.
+    pub documents: Option<u64>,
+    /// The bytes of their bodies and ids.
+    pub bytes: Option<u64>,
+}
+
+impl Quota {
+    /// Whether there is a bound at all.
+    pub fn is_set(&self) -> bool {
+        self.documents.is_some() || self.bytes.is_some()
+    }
+
+    /// Why a namespace may not grow from `before` to `after`, if so. Shrinking is always allowed.
+    fn exceeded(&self, before: Usage, after: Usage) -> Option<String> {
+        let over = |before: u64, after: u64, most: Option<u64>, what: &str| {
+            let most = most.filter(|most| after > *most && after > before)?;
+            Some(format!(
+                "the namespace may hold {most} {what}; delete what is not needed, or ask for more"
+            ))
+        };
+        over(
+            before.documents,
+            after.documents,
+            self.documents,
+            "documents",
+        )
+        .or_else(|| over(before.bytes, after.bytes, self.bytes, "bytes of documents"))
+    }
 }
 
 impl Default for DecideLimits {
@@ -43,6 +79,7 @@ impl Default for DecideLimits {
             changes: 1_000,
             unconfirmed: 20_000,
             clock_ahead: 60_000,
+            quota: Quota::default(),
         }
     }
 }
@@ -262,6 +299,13 @@ fn judge(
             }
         }
         return (Outcome::Conflict { seqs }, None);
+    }
+    if let Some(usage) = overlay.usage
+        && let Some(reason) = limits
+            .quota
+            .exceeded(usage, overlay.usage_after(usage, changes))
+    {
+        return (rejected(rejection::QUOTA, reason), None);
     }
     let first = overlay.head.next();
     for (change, admitted) in changes.iter().zip(admitted) {

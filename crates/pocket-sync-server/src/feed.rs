@@ -235,6 +235,7 @@ mod tests {
             rev: Revision::new(Hlc::from_bits(seq), client),
             seq: Seq::new(seq),
             live: true,
+            bytes: 0,
         };
         let record = EncodedRecord {
             collection: key.collection.clone(),

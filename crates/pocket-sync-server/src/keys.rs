@@ -57,6 +57,20 @@ impl Keys {
         )
     }
 
+    /// All records.
+    pub(crate) fn documents(&self) -> KeyRange {
+        KeyRange::prefix(self.key(DOCUMENT, &[]))
+    }
+
+    /// The id of a record's key.
+    pub(crate) fn document_id<'a>(&self, key: &'a [u8]) -> Option<&'a [u8]> {
+        let rest = key
+            .strip_prefix(self.prefix.as_slice())?
+            .strip_prefix(&[DOCUMENT])?;
+        let end = rest.iter().position(|byte| *byte == END)?;
+        rest.get(end + 1..)
+    }
+
     /// `f` sequence: which document changed there last.
     pub(crate) fn feed(&self, seq: Seq) -> Vec<u8> {
         self.key(FEED, &[&seq.get().to_be_bytes()])

@@ -17,7 +17,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::ByteBuf;
 
-use crate::decide::DocumentKey;
+use crate::decide::{Current, DocumentKey};
 use crate::rules::Marks;
 
 /// `l`: where a namespace's order stands.
@@ -32,7 +32,58 @@ pub(crate) struct LogRow {
     pub(crate) clock: Hlc,
     /// Digests by collection; empty as yet.
     pub(crate) digests: BTreeMap<String, ByteBuf>,
-    pub(crate) later: Later,
+    pub(crate) later: LogLater,
+}
+
+/// What a namespace holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Documents that are not deleted.
+    pub documents: u64,
+    /// The bytes of their bodies and ids.
+    pub bytes: u64,
+}
+
+impl Usage {
+    /// What it holds once a document of version `before` is one of `after` bytes, or gone.
+    pub(crate) fn moved(self, before: Option<Current>, after: Option<u64>) -> Self {
+        let before = before.filter(|current| current.live);
+        let gone = before.map_or(0, |current| current.bytes);
+        Self {
+            documents: (self.documents + u64::from(after.is_some()))
+                .saturating_sub(u64::from(before.is_some())),
+            bytes: (self.bytes + after.unwrap_or_default()).saturating_sub(gone),
+        }
+    }
+}
+
+/// `later` of a log: nil, or `{"u": [documents, bytes]}` where they are counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LogLater {
+    pub(crate) usage: Option<Usage>,
+}
+
+impl Serialize for LogLater {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Some(usage) = &self.usage else {
+            return serializer.serialize_none();
+        };
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry("u", usage)?;
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for LogLater {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Fields {
+            u: Option<Usage>,
+        }
+        let fields = Option::<Fields>::deserialize(deserializer)?.unwrap_or_default();
+        Ok(Self { usage: fields.u })
+    }
 }
 
 /// `h`: the openings of a namespace's log.

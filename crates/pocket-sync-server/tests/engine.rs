@@ -384,3 +384,34 @@ fn a_damaged_record_is_reported_and_never_served() {
     let error = now(reopened.changes(&ns(), &request)).unwrap_err();
     assert!(matches!(error, EngineError::Fatal(_)), "{error:?}");
 }
+
+#[test]
+fn a_quota_that_came_later_counts_what_is_there() {
+    let store = MemoryStorage::new();
+    let open = engine(Arc::new(store.clone()));
+    let mut ann = Writer::attach(&open, 1);
+    ann.commit(&open, &[("a", None), ("b", None), ("notes/c", None)]);
+    drop(open);
+
+    let limits = || {
+        let mut limits = Limits::default();
+        limits.decide.quota.documents = Some(4);
+        limits
+    };
+    let bounded = engine_with(Arc::new(store.clone()), 7, limits());
+    let session = ann.attach_again(&bounded);
+    assert_eq!(session, ann.session);
+    let outcomes = ann.commit(&bounded, &[("d", None), ("e", None)]);
+    let is_full =
+        |outcome: &Outcome| matches!(outcome, Outcome::Rejected { code, .. } if code == "quota");
+    assert!(
+        !is_full(&outcomes[0]) && is_full(&outcomes[1]),
+        "{outcomes:?}"
+    );
+    drop(bounded);
+
+    // The count is stored; it is not made again, and goes on where it was.
+    let again = engine_with(Arc::new(store), 8, limits());
+    ann.attach_again(&again);
+    assert!(is_full(&ann.commit(&again, &[("f", None)])[0]));
+}

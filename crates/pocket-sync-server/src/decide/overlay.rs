@@ -9,7 +9,7 @@ use pocket_core::{
 };
 
 use crate::rules::{Admitted, Marks, Standing};
-use crate::stored::ClientRecord;
+use crate::stored::{ClientRecord, Usage};
 
 /// The version of a document that stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,26 @@ pub struct Current {
     pub seq: Seq,
     /// Whether it is neither deleted nor erased.
     pub live: bool,
+    /// The bytes of its body and id; 0 when it is deleted.
+    pub bytes: u64,
+}
+
+impl Current {
+    /// The version that a record holds.
+    pub(crate) fn of(record: &Record) -> Self {
+        let body = record.state.body();
+        Self {
+            rev: record.rev,
+            seq: record.seq,
+            live: body.is_some(),
+            bytes: body.map_or(0, |body| size(&record.id, body)),
+        }
+    }
+}
+
+/// What a live document counts.
+pub(crate) fn size(id: &DocumentId, body: &Body) -> u64 {
+    (id.as_str().len() + body.len()) as u64
 }
 
 /// The name of a document in a namespace.
@@ -62,6 +82,7 @@ pub(super) struct Client {
 pub struct Overlay {
     pub(super) head: Seq,
     pub(super) clock: Hlc,
+    pub(super) usage: Option<Usage>,
     documents: HashMap<DocumentKey, usize>,
     /// In the order in which they were named, which is nearly that of their places.
     slots: Vec<Slot>,
@@ -75,6 +96,8 @@ pub struct WriteSet {
     pub head: Seq,
     /// The server's hybrid clock afterwards.
     pub clock: Hlc,
+    /// What the namespace holds afterwards, if it was told what it held before.
+    pub usage: Option<Usage>,
     /// The records, by rising place, each with the place of the version it replaces.
     pub records: Vec<(Record, Option<Seq>, Marks)>,
     /// The clients that changed.
@@ -94,10 +117,27 @@ impl Overlay {
         Self {
             head,
             clock,
+            usage: None,
             documents: HashMap::new(),
             slots: Vec::new(),
             clients: BTreeMap::new(),
         }
+    }
+
+    /// Tells what the namespace holds, so that it is counted on.
+    pub fn set_usage(&mut self, usage: Usage) {
+        self.usage = Some(usage);
+    }
+
+    /// What the namespace would hold after these changes.
+    pub(super) fn usage_after(&self, before: Usage, changes: &[Change]) -> Usage {
+        changes.iter().fold(before, |usage, change| {
+            let after = match &change.kind {
+                ChangeKind::Put(body) => Some(size(&change.id, body)),
+                ChangeKind::Delete | ChangeKind::Erase => None,
+            };
+            usage.moved(self.current(change), after)
+        })
     }
 
     /// Makes room for this many further documents.
@@ -175,6 +215,7 @@ impl Overlay {
         WriteSet {
             head: self.head,
             clock: self.clock,
+            usage: self.usage,
             records,
             clients: clients.map(|(id, client)| (id, client.record)).collect(),
         }
@@ -203,12 +244,6 @@ impl Overlay {
             ChangeKind::Delete => RecordState::Deleted,
             ChangeKind::Erase => RecordState::Erased,
         };
-        let live = matches!(state, RecordState::Live(_));
-        slot.current = Some(Current {
-            rev: change.rev,
-            seq: self.head,
-            live,
-        });
         let marks = admitted.marks(self.head);
         slot.standing = Standing {
             exists: true,
@@ -222,6 +257,12 @@ impl Overlay {
             seq: self.head,
             state,
         };
+        let current = Current::of(&record);
+        if let Some(usage) = &mut self.usage {
+            let after = current.live.then_some(current.bytes);
+            *usage = usage.moved(slot.current, after);
+        }
+        slot.current = Some(current);
         slot.written = Some((record, marks));
         self.head
     }

@@ -64,11 +64,13 @@ fn overlay() -> Overlay {
         rev: rev(500, 9),
         seq: Seq::new(4),
         live: true,
+        bytes: 3,
     };
     let dead = Current {
         rev: rev(600, 9),
         seq: Seq::new(7),
         live: false,
+        bytes: 0,
     };
     overlay.load(DocumentKey::of(&put("live", rev(1, 1), None)), Some(live));
     overlay.load(DocumentKey::of(&put("dead", rev(1, 1), None)), Some(dead));
@@ -496,4 +498,63 @@ fn after_the_first_push_of_a_session_older_tokens_are_those_of_a_copy() {
         AttachRefusal::ClientCopied
     );
     assert!(attach(NOW, Some(record), "ann", Some(token(1)), token(2)).is_ok());
+}
+
+#[test]
+fn a_namespace_grows_up_to_its_quota_and_may_always_shrink() {
+    let limits = |documents, bytes| DecideLimits {
+        quota: Quota { documents, bytes },
+        ..DecideLimits::default()
+    };
+    let outcomes = |limits: &DecideLimits, mutations: Vec<PushedMutation>| {
+        let mut overlay = overlay();
+        overlay.set_usage(Usage {
+            documents: 1,
+            bytes: 3,
+        });
+        let answer = decide(NOW, limits, &mut overlay, &push(1, 1, mutations));
+        let codes: Vec<String> = answer
+            .outcomes
+            .iter()
+            .map(|outcome| match outcome {
+                Outcome::Rejected { code, .. } => code.clone(),
+                other => format!("{other:?}"),
+            })
+            .map(|outcome| outcome.split(' ').next().unwrap_or_default().to_owned())
+            .collect();
+        (codes, overlay.into_writes().usage.unwrap())
+    };
+    let live = Some(rev(500, 9));
+    let gone = change("live", rev(701, 1), live, ChangeKind::Delete);
+    // One more fits, a second does not; a deletion makes room for it; an edit of what is there needs none.
+    let (codes, usage) = outcomes(
+        &limits(Some(2), None),
+        vec![
+            mutation(1, vec![put("a", rev(700, 1), None)]),
+            mutation(2, vec![put("b", rev(700, 1), None)]),
+            mutation(3, vec![gone.clone()]),
+            mutation(4, vec![put("b", rev(702, 1), None)]),
+            mutation(5, vec![put("a", rev(703, 1), Some(rev(700, 1)))]),
+            mutation(6, vec![put("c", rev(704, 1), None)]),
+        ],
+    );
+    assert_eq!(
+        codes,
+        ["Applied", "quota", "Applied", "Applied", "Applied", "quota"]
+    );
+    // Each is an empty map, one byte, under an id of one.
+    let expected = Usage {
+        documents: 2,
+        bytes: 4,
+    };
+    assert_eq!(usage, expected);
+    // A transaction is taken whole or not at all, and one that makes its own room is taken.
+    let both = vec![gone, put("new", rev(702, 1), None)];
+    let two = vec![put("a", rev(700, 1), None), put("b", rev(700, 1), None)];
+    let (codes, usage) = outcomes(
+        &limits(None, Some(4)),
+        vec![mutation(1, two), mutation(2, both)],
+    );
+    assert_eq!(codes, ["quota", "Applied"]);
+    assert_eq!((usage.documents, usage.bytes), (1, 4));
 }

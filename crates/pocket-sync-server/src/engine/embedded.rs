@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use pocket_core::mutants::active;
 use pocket_core::{Env, Mutation, Seq, SessionToken, random_bytes};
-use pocket_storage::{Batch, Durability, Storage, StorageError};
+use pocket_storage::{Batch, Direction, Durability, ScanLimit, Storage, StorageError};
 use pocket_sync_protocol::EncodedRecord;
 
 use self::log::{Log, Open};
@@ -26,6 +26,10 @@ use crate::decide::{self, Current, DocumentKey, Overlay, PushRequest, WriteSet};
 use crate::rules::Authority;
 use crate::stored::{self, ClientRecord};
 use crate::{Limits, Namespace};
+
+/// Records read at once when a namespace is counted, and their bytes.
+const COUNTED: usize = 1_024;
+const COUNTED_BYTES: usize = 4 * 1024 * 1024;
 
 /// How often a commit is tried again when another engine moved the log.
 const ATTEMPTS: usize = 8;
@@ -83,6 +87,9 @@ impl EmbeddedEngine {
         let mut overlay = log.with_open(|open| {
             let mut overlay = Overlay::new(open.row.head, open.row.clock);
             overlay.reserve(pushes.iter().map(PushRequest::changes).sum());
+            if let Some(usage) = open.row.later.usage {
+                overlay.set_usage(usage);
+            }
             for push in pushes {
                 // Taken out, for its outcomes may be many; it comes back when the commit is done.
                 match open.clients.remove(&push.client) {
@@ -127,13 +134,14 @@ impl EmbeddedEngine {
             .await
             .map_err(read_error)?;
         let mut found = keys.iter().zip(&values);
-        for ((slot, _), (at, value)) in missing_documents.iter().zip(&mut found) {
+        for ((slot, key), (at, value)) in missing_documents.iter().zip(&mut found) {
             if let Some(value) = value {
                 let (row, body) = stored::open_record_row(at, value)?;
                 let current = Current {
                     rev: row.rev,
                     seq: row.seq,
                     live: row.is_live(),
+                    bytes: body.as_ref().map_or(0, |body| decide::size(&key.id, body)),
                 };
                 overlay.set(*slot, current);
                 if needs_documents {
@@ -160,6 +168,9 @@ impl EmbeddedEngine {
         let row = stored::LogRow {
             head: writes.head,
             clock: writes.clock,
+            later: stored::LogLater {
+                usage: writes.usage,
+            },
             ..row
         };
         let after = stored::seal(&log_key, &row);
@@ -181,11 +192,7 @@ impl EmbeddedEngine {
             let at = log.keys.feed(record.seq);
             let value = stored::seal_feed(&at, &key);
             batch.put(at, value);
-            let current = Current {
-                rev: record.rev,
-                seq: record.seq,
-                live: record.state.body().is_some(),
-            };
+            let current = Current::of(record);
             let encoded = EncodedRecord::encode(record);
             fresh.push((key, current, marks.clone(), encoded));
         }
@@ -267,6 +274,13 @@ impl EmbeddedEngine {
                 return Err(StorageError::Corrupt(reason.to_owned()));
             }
         };
+        let is_counted = self.inner.limits.decide.quota.is_set();
+        row.later.usage = match row.later.usage {
+            // Counted only where there is a bound, for each commit stores it.
+            _ if !is_counted => None,
+            Some(usage) => Some(usage),
+            None => Some(self.count(log).await?),
+        };
         log::begin_epoch(&mut row, &mut history, &*self.inner.env);
         let stored = stored::seal(&log_key, &row);
         batch.put(log_key, stored.clone());
@@ -282,6 +296,32 @@ impl EmbeddedEngine {
             stored,
             self.inner.limits.tail_bytes,
         ))
+    }
+
+    /// Counts what a namespace holds, which nobody did before. The caller holds the log's writer lock.
+    async fn count(&self, log: &Log) -> Result<stored::Usage, StorageError> {
+        let mut usage = stored::Usage::default();
+        let mut range = log.keys.documents();
+        loop {
+            let limit = ScanLimit::entries(COUNTED).bytes(COUNTED_BYTES);
+            let found = self
+                .inner
+                .storage
+                .scan(range.clone(), limit, Direction::Forward)
+                .await?;
+            let Some((last, _)) = found.last() else {
+                return Ok(usage);
+            };
+            range = range.after(last.clone());
+            for (at, value) in &found {
+                let corrupt = |error: pocket_core::Error| StorageError::Corrupt(error.to_string());
+                let (_, body) = stored::open_record_row(at, value).map_err(corrupt)?;
+                if let (Some(body), Some(id)) = (body, log.keys.document_id(at)) {
+                    usage.documents += 1;
+                    usage.bytes += (id.len() + body.len()) as u64;
+                }
+            }
+        }
     }
 
     async fn attach_once(

@@ -12,7 +12,7 @@ use crate::Namespace;
 use crate::engine::{EngineError, EngineResult, LogState};
 use crate::feed::Tail;
 use crate::keys::Keys;
-use crate::stored::{ClientRecord, HistoryRow, Later, LogRow};
+use crate::stored::{ClientRecord, HistoryRow, Later, LogLater, LogRow, Usage};
 
 /// One namespace.
 pub(super) struct Log {
@@ -229,7 +229,9 @@ pub(super) fn create(env: &dyn Env) -> (LogRow, HistoryRow) {
         horizon: Seq::ZERO,
         clock: Hlc::ZERO,
         digests: std::collections::BTreeMap::new(),
-        later: Later,
+        later: LogLater {
+            usage: Some(Usage::default()),
+        },
     };
     let lineage = Lineage::from_bytes(random_bytes(env));
     (
