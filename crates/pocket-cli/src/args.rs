@@ -135,6 +135,16 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
     /// Print the manual page, or write one for each command
     Man(ManArgs),
+    /// Leave the server the database belongs to, and keep everything
+    ///
+    /// The next server gets all of it: pending changes, and every other document of a synced collection as a new one.
+    /// The database must not be in use.
+    Detach,
+    /// Leave the server the database belongs to, and remove what came from it
+    ///
+    /// Removes the documents of all synced collections, also those that were never sent, and the journal. Local-only
+    /// collections stay. The database must not be in use.
+    Wipe(WipeArgs),
     /// Two devices, one server, a conflict and a killed server: watch nothing get lost
     Demo(DemoArgs),
 }
@@ -155,6 +165,13 @@ pub(crate) struct ServeArgs {
     /// End when stdin ends, for a program that starts a server and must not leave it behind
     #[arg(long, hide = true)]
     pub(crate) until_stdin_ends: bool,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct WipeArgs {
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]

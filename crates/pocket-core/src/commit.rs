@@ -95,6 +95,7 @@ struct Memory {
     /// The state row as it is stored, for the check.
     stored: Option<Bytes>,
     registry: Registry,
+    client: ClientId,
 }
 
 /// Everything a commit needs.
@@ -102,12 +103,13 @@ struct Memory {
 pub(crate) struct CommitCore {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) env: Arc<dyn Env>,
-    pub(crate) client: ClientId,
     pub(crate) limits: Limits,
     pub(crate) accept_unknown_collections: bool,
     pub(crate) notifier: Notifier,
     pub(crate) last_uuid: LastUuid,
     memory: Mutex<Option<Memory>>,
+    /// Who this is to a server, as last committed or read.
+    client: Mutex<ClientId>,
     /// The last committed registry, for readers.
     registry: Mutex<Registry>,
 }
@@ -146,12 +148,12 @@ impl CommitCore {
         Self {
             storage,
             env,
-            client,
             limits,
             accept_unknown_collections,
             notifier: Notifier::default(),
             last_uuid: LastUuid::default(),
             memory: Mutex::new(None),
+            client: Mutex::new(client),
             registry: Mutex::new(Registry::default()),
         }
     }
@@ -161,10 +163,16 @@ impl CommitCore {
         lock(&self.registry).clone()
     }
 
+    /// Who this is to a server; a copied store takes another id.
+    pub(crate) fn client(&self) -> ClientId {
+        *lock(&self.client)
+    }
+
     /// Reads state and collections from the store.
     pub(crate) async fn refresh(&self) -> Result<()> {
         let memory = self.read_memory().await?;
         lock(&self.registry).clone_from(&memory.registry);
+        *lock(&self.client) = memory.client;
         *lock(&self.memory) = Some(memory);
         Ok(())
     }
@@ -183,10 +191,18 @@ impl CommitCore {
             None => State::default(),
         };
         let registry = Registry::read(&*self.storage).await?;
+        let client = match self.storage.get(keys::DATABASE).await? {
+            Some(sealed) => {
+                let head = envelope::open(keys::DATABASE, &sealed)?;
+                stored::decode::<stored::DatabaseHead>(&head)?.client
+            }
+            None => self.client(),
+        };
         Ok(Memory {
             state,
             stored,
             registry,
+            client,
         })
     }
 
@@ -206,7 +222,7 @@ impl CommitCore {
                 Err(error) => return jobs_failed(jobs.len(), &error),
             };
             let stored = memory.stored.clone();
-            let mut tx = Tx::new(self.clone(), memory.state, memory.registry);
+            let mut tx = Tx::new(self.clone(), memory.state, memory.registry, memory.client);
             let mut outcomes = Vec::with_capacity(jobs.len());
             for job in &mut *jobs {
                 let outcome = job.run(&mut tx).await;
@@ -230,10 +246,12 @@ impl CommitCore {
                 Ok(()) => {
                     let registry = tx.kept.registry.clone();
                     lock(&self.registry).clone_from(&registry);
+                    *lock(&self.client) = tx.kept.client;
                     *lock(&self.memory) = Some(Memory {
                         state: tx.kept.state,
                         stored: Some(sealed),
                         registry,
+                        client: tx.kept.client,
                     });
                     self.notifier.committed(tx.kept.events, tx.kept.outbox_grew);
                     return outcomes;

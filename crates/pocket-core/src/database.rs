@@ -231,9 +231,10 @@ impl Database {
         self.inner.head.schema_version
     }
 
-    /// Who this database is to a server: the second half of its revisions.
+    /// Who this database is to a server: the second half of its revisions. One that turns out to be a copy takes
+    /// another id.
     pub fn client_id(&self) -> ClientId {
-        self.inner.head.client
+        self.core().client()
     }
 
     /// The limits it was opened with.

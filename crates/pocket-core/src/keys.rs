@@ -152,6 +152,13 @@ pub(crate) fn shadow(target: Target, collection: CollectionId, id: &DocumentId) 
     key
 }
 
+/// The server's versions of all documents with pending changes.
+pub(crate) fn all_shadows(target: Target) -> KeyRange {
+    let mut prefix = vec![SHADOW];
+    prefix.extend_from_slice(&target.0.to_be_bytes());
+    KeyRange::prefix(prefix)
+}
+
 /// `t` target: token, binding, numbers, checkpoint.
 pub(crate) fn target(target: Target) -> Vec<u8> {
     [[TARGET].as_slice(), &target.0.to_be_bytes()].concat()
@@ -178,6 +185,11 @@ pub(crate) fn journal_body(entry: u64, index: u32, which: BodyOf) -> Vec<u8> {
     key.extend_from_slice(&index.to_be_bytes());
     key.push(which as u8);
     key
+}
+
+/// The bodies of all journal entries.
+pub(crate) fn journal_bodies() -> KeyRange {
+    KeyRange::prefix([JOURNAL_BODY])
 }
 
 fn numbered(kind: u8, target: Target, number: u64) -> Vec<u8> {

@@ -67,6 +67,17 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// One change that was never sent.
+    pub(crate) fn unsent(place: Place, change: PendingChange) -> Self {
+        Self {
+            place,
+            progress: Progress::Unsent,
+            withdrawn: false,
+            ended: 0,
+            changes: vec![change],
+        }
+    }
+
     pub(crate) fn is_pinned(&self) -> bool {
         matches!(self.progress, Progress::Pinned(_))
     }
@@ -231,7 +242,7 @@ pub(crate) async fn enqueue(tx: &mut Tx, edits: &mut [Edit]) -> Result<()> {
     Ok(())
 }
 
-fn next_place(tx: &mut Tx) -> Place {
+pub(crate) fn next_place(tx: &mut Tx) -> Place {
     let place = tx.state().last_place.next();
     tx.state().last_place = place;
     place

@@ -74,6 +74,13 @@ impl Registry {
             .is_some_and(|row| row.sync)
     }
 
+    /// All there ever were, by name.
+    pub(crate) fn iter_even_dropped(
+        &self,
+    ) -> impl Iterator<Item = (&CollectionName, &CollectionRow)> {
+        self.0.by_name.iter()
+    }
+
     /// All that were not deleted, by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&CollectionName, &CollectionRow)> {
         self.0.by_name.iter().filter(|(_, row)| !row.dropped)

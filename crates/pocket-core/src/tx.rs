@@ -10,7 +10,7 @@ use crate::commit::CommitCore;
 use crate::events::{ChangeEvent, CommitEvents};
 use crate::registry::Registry;
 use crate::stored::{self, State};
-use crate::{Result, Revision, Timestamp, envelope, keys};
+use crate::{ClientId, Result, Revision, Timestamp, envelope, keys};
 
 /// Writes that are not committed yet, over the store.
 #[derive(Clone, Debug)]
@@ -18,6 +18,7 @@ pub(crate) struct Kept {
     pub(crate) values: BTreeMap<Vec<u8>, Option<Bytes>>,
     pub(crate) state: State,
     pub(crate) registry: Registry,
+    pub(crate) client: ClientId,
     pub(crate) events: Vec<CommitEvents>,
     pub(crate) outbox_grew: bool,
 }
@@ -31,6 +32,7 @@ pub(crate) struct Tx {
     own: BTreeMap<Vec<u8>, Option<Bytes>>,
     own_state: State,
     own_registry: Registry,
+    own_client: ClientId,
     own_events: Vec<ChangeEvent>,
     own_outbox_grew: bool,
     /// Sealed values read ahead.
@@ -38,12 +40,18 @@ pub(crate) struct Tx {
 }
 
 impl Tx {
-    pub(crate) fn new(core: Arc<CommitCore>, state: State, registry: Registry) -> Self {
+    pub(crate) fn new(
+        core: Arc<CommitCore>,
+        state: State,
+        registry: Registry,
+        client: ClientId,
+    ) -> Self {
         Self {
             core,
             own: BTreeMap::new(),
             own_state: state.clone(),
             own_registry: registry.clone(),
+            own_client: client,
             own_events: Vec::new(),
             own_outbox_grew: false,
             ahead: BTreeMap::new(),
@@ -51,6 +59,7 @@ impl Tx {
                 values: BTreeMap::new(),
                 state,
                 registry,
+                client,
                 events: Vec::new(),
                 outbox_grew: false,
             },
@@ -66,6 +75,7 @@ impl Tx {
         self.own_state.sequence = self.kept.state.sequence.next();
         self.kept.state = self.own_state.clone();
         self.kept.registry = self.own_registry.clone();
+        self.kept.client = self.own_client;
         self.kept.outbox_grew |= std::mem::take(&mut self.own_outbox_grew);
         self.kept.values.append(&mut self.own);
         if !self.own_events.is_empty() {
@@ -85,6 +95,7 @@ impl Tx {
         self.own_outbox_grew = false;
         self.own_state = self.kept.state.clone();
         self.own_registry = self.kept.registry.clone();
+        self.own_client = self.kept.client;
     }
 
     /// The batch of all that was kept, and the state row as it will be stored.
@@ -132,7 +143,17 @@ impl Tx {
         let now = self.now().millis().saturating_add(self.own_state.offset);
         let hlc = self.own_state.clock.tick(Timestamp::from_millis(now));
         self.own_state.clock = hlc;
-        Revision::new(hlc, self.core.client)
+        Revision::new(hlc, self.own_client)
+    }
+
+    /// Who this is to a server.
+    pub(crate) fn client(&self) -> ClientId {
+        self.own_client
+    }
+
+    /// From this commit on it is another client.
+    pub(crate) fn become_client(&mut self, client: ClientId) {
+        self.own_client = client;
     }
 
     /// A server told its time: revisions follow it from now on, whatever this device's clock says.

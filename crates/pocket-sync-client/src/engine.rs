@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::{StreamExt, stream};
 use pocket_core::replica::{Checkpoint, Replica, ReplicaState};
+use futures_util::stream;
+use pocket_core::replica::{Checkpoint, Replica, ReplicaState, Wiped};
 use pocket_core::{Database, JournalEntry, Subscription, Target};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -102,6 +104,31 @@ impl SyncEngine {
             let _ = handle.await;
         }
         self.inner.watched.end();
+    }
+
+    /// Leaves the server this database belongs to, and keeps everything: stops, and forgets binding, session token,
+    /// checkpoint and numbers. The way out of `other-lineage`, `other-namespace` and `other-user`.
+    ///
+    /// After the next [`start`](Self::start), whatever server that meets gets all of it: pending changes as they were
+    /// but on no version of the old server, and every other document of a synced collection as a create. Where the next
+    /// server has a document already, the collection's strategy decides. Returns how many mutations wait.
+    ///
+    /// # Errors
+    /// `destroyed`, and what the store says.
+    pub async fn detach(&self) -> Result<u64, SyncError> {
+        self.stop().await?;
+        Ok(self.inner.replica.detach().await?.pending)
+    }
+
+    /// Leaves the server this database belongs to, and removes what came from it: stops, and removes the documents of
+    /// all synced collections (also those that were never sent), the outbox and the journal. Local-only collections
+    /// and all settings stay.
+    ///
+    /// # Errors
+    /// `destroyed`, and what the store says.
+    pub async fn wipe(&self) -> Result<Wiped, SyncError> {
+        self.stop().await?;
+        Ok(self.inner.replica.wipe().await?)
     }
 
     /// Makes a complete pass: returns when all that was in the outbox is settled and all that the server had is here.

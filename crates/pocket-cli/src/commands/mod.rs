@@ -12,6 +12,7 @@ mod find;
 mod get;
 mod import;
 mod insert;
+mod leave;
 mod restore;
 mod serve;
 mod status;
@@ -105,6 +106,8 @@ async fn finish(global: &Global, command: Command, out: &mut Output) -> Result {
         Command::Compact => compact::run(global, out).await?,
         Command::Completions(args) => completions::run(&args, out)?,
         Command::Man(args) => completions::man(&args, out)?,
+        Command::Detach => leave::detach(global, out).await?,
+        Command::Wipe(args) => leave::wipe(global, args, out).await?,
         Command::Demo(args) => demo::run(global, args, out).await?,
         Command::Serve(_) | Command::Watch(_) => {}
     }

@@ -122,6 +122,8 @@ pub(crate) fn is_passed_on(command: &Command) -> bool {
         | Command::Compact
         | Command::Completions(_)
         | Command::Man(_)
+        | Command::Detach
+        | Command::Wipe(_)
         | Command::Demo(_) => false,
     }
 }

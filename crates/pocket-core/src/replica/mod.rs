@@ -4,6 +4,7 @@
 
 mod apply;
 mod conflict;
+mod detach;
 mod poison;
 mod questions;
 mod rebase;
@@ -24,6 +25,7 @@ use crate::{CollectionName, Database, DocumentId, Mutation, MutationNumber, Outc
 
 pub use apply::{Applied, IncomingPage, PageKind};
 pub use conflict::{Answer, Conflict, Decision, Resolver, Ruling, Version};
+pub use detach::Wiped;
 pub use poison::{Blamed, Resent};
 pub use questions::Resolved;
 pub use settle::Settled;
@@ -132,6 +134,38 @@ impl Replica {
                 first,
                 last,
             })
+            .await
+    }
+
+    /// Leaves the server and keeps everything: binding, session token, checkpoint and numbers are forgotten.
+    ///
+    /// The next server this database meets gets all of it: pending changes as they were, on no version of the old
+    /// server (an edit arrives as the whole document, a deletion as a deletion), and every other document of a synced
+    /// collection as a create. What was on its way may have taken effect on the old server, and is sent to the next one
+    /// all the same. Revisions keep their time under another client id. The journal stays. No session may run.
+    ///
+    /// One commit; it costs memory in proportion to the documents that sync.
+    ///
+    /// # Errors
+    /// `corrupt`, and what the store says.
+    pub async fn detach(&self) -> Result<ReplicaState> {
+        let target = self.target;
+        self.database
+            .submit_durably(detach::DetachJob { target })
+            .await
+    }
+
+    /// Leaves the server and removes what came from it: the documents of all synced collections, also those that were
+    /// made here and those never sent, the outbox and the journal. Local-only collections and all settings stay.
+    ///
+    /// The next server this database meets is read from the start. No session may run.
+    ///
+    /// # Errors
+    /// `corrupt`, and what the store says.
+    pub async fn wipe(&self) -> Result<Wiped> {
+        let target = self.target;
+        self.database
+            .submit_durably(detach::WipeJob { target })
             .await
     }
 

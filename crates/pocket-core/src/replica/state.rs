@@ -129,7 +129,7 @@ pub(super) async fn snapshot(tx: &mut Tx, target: Target, row: &TargetRow) -> Re
 
 pub(super) fn snapshot_with(tx: &mut Tx, row: &TargetRow, waiting: u64) -> ReplicaState {
     ReplicaState {
-        client: tx.core().client,
+        client: tx.client(),
         token: row.token,
         binding: row.binding.clone(),
         confirmed: row.confirmed,
@@ -306,8 +306,9 @@ impl Binding {
         Err(Error::new(
             code,
             format!(
-                "this database belongs to {what} `{bound}`, but met `{met}`; nothing was sent. Connect to the one it \
-                 belongs to, or use another database"
+                "this database belongs to {what} `{bound}`, but met `{met}`; nothing was sent, stored or dropped. Connect \
+                 to the one it belongs to, or leave that one: `detach` keeps all documents and offers them to the next \
+                 server, `wipe` removes what came from the old one"
             ),
         ))
     }

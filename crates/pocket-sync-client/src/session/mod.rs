@@ -153,6 +153,8 @@ impl Session {
         self.attention = Attention::None;
         self.backoff.reset();
         self.store.forget();
+        // Meanwhile the database may have left its server.
+        self.first_sync_complete = false;
         self.retry_at = Some(self.now);
     }
 
