@@ -157,10 +157,7 @@ async fn a_detached_database_offers_all_it_has_to_the_next_server() {
     device.attach(2).await.unwrap();
 
     let sent = device.pin().await;
-    let changes: Vec<_> = sent
-        .iter()
-        .flat_map(|mutation| mutation.changes())
-        .collect();
+    let changes: Vec<_> = sent.iter().flat_map(Mutation::changes).collect();
     let ids: Vec<&str> = changes.iter().map(|change| change.id.as_str()).collect();
     assert_eq!(
         ids,
@@ -203,7 +200,7 @@ async fn a_deletion_that_was_pending_travels_and_a_settled_one_is_forgotten() {
     let sent = device.pin().await;
     let of_a = sent
         .iter()
-        .flat_map(|mutation| mutation.changes())
+        .flat_map(Mutation::changes)
         .find(|change| change.id.as_str() == "a")
         .unwrap();
     assert_eq!((&of_a.kind, of_a.base), (&ChangeKind::Delete, None));
