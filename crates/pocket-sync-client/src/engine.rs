@@ -6,8 +6,6 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::{StreamExt, stream};
-use pocket_core::replica::{Checkpoint, Replica, ReplicaState};
-use futures_util::stream;
 use pocket_core::replica::{Checkpoint, Replica, ReplicaState, Wiped};
 use pocket_core::{Database, JournalEntry, Subscription, Target};
 use tokio::sync::{mpsc, oneshot, watch};
