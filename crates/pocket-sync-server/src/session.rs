@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pocket_core::{ClientId, CollectionName, SessionToken, Timestamp};
+use pocket_core::{ClientId, CollectionName, Seq, SessionToken, Timestamp};
 use pocket_sync_protocol::codes::{self, close};
 use pocket_sync_protocol::{
     ClientMessage, ErrorMessage, HelloCheckpoint, Ping, Pong, ServerMessage, decode_client,
@@ -109,6 +109,8 @@ struct Open {
     fetch: Option<(u64, u32)>,
     pull: Option<Pulling>,
     echo: Echo,
+    /// The highest place that outcomes have told of.
+    told: Seq,
     last_ticket: u64,
     stopping: bool,
 }
@@ -216,7 +218,8 @@ impl Session {
         match &self.state {
             State::Authenticating(_) | State::Attaching(_) => true,
             State::Open(open) => {
-                let reading = open.pull.as_ref().is_some_and(Pulling::is_reading);
+                let pull = open.pull.as_ref();
+                let reading = pull.is_some_and(|pull| pull.is_reading() || pull.owes(open.told));
                 reading || !open.pushes.is_empty() || open.fetch.is_some()
             }
             State::Waiting { .. } | State::Over => false,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pocket_core::Timestamp;
+use pocket_core::{Seq, Timestamp};
 use pocket_sync_protocol::{Hello, VersionRange, Welcome, codes};
 
 use super::echo::Echo;
@@ -186,6 +186,7 @@ impl Session {
             fetch: None,
             pull: None,
             echo: Echo::default(),
+            told: Seq::ZERO,
             last_ticket: 0,
             stopping: false,
         }));

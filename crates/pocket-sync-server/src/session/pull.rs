@@ -238,6 +238,11 @@ impl Pulling {
         self.reading.is_some()
     }
 
+    /// Whether a page is due that reaches this place, because the client was told of it.
+    pub(super) fn owes(&self, place: Seq) -> bool {
+        self.until.is_none() && self.credits > 0 && self.sent < place
+    }
+
     fn has_more(&self, head: Seq) -> bool {
         !self.answered || self.cursor < self.until.unwrap_or(head).min(head)
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pocket_core::{Outcome, Seq};
 use pocket_sync_protocol::{Fetch, Outcomes, PageBuilder, Push, Records, codes};
 
 use super::{Effect, InFlight, Session, State};
@@ -70,6 +71,14 @@ impl Session {
             Some(Refusal::Gap(expected)) => Some(expected),
             _ => None,
         };
+        if let State::Open(open) = &mut self.state {
+            let conflicts = answer.outcomes.iter().filter_map(|outcome| match outcome {
+                Outcome::Conflict { seqs } => seqs.iter().max().copied(),
+                _ => None,
+            });
+            let written = answer.written.iter().map(|range| Seq::new(*range.end()));
+            open.told = conflicts.chain(written).fold(open.told, Seq::max);
+        }
         if !answer.outcomes.is_empty() || gap.is_some() || answer.refusal.is_none() {
             self.send(Outcomes {
                 id,

@@ -7,6 +7,7 @@ mod faults;
 mod feed;
 mod network;
 mod outbox;
+mod polling;
 mod proxy;
 mod world;
 

@@ -61,6 +61,7 @@ pub(crate) struct World {
     config: Config,
     authenticator: Arc<dyn Authenticator>,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    server: Option<SyncServer>,
 }
 
 impl World {
@@ -80,6 +81,7 @@ impl World {
             config,
             authenticator,
             running: None,
+            server: None,
         };
         world.start().await;
         world
@@ -92,6 +94,7 @@ impl World {
             .build();
         let listener = TcpListener::bind(self.address).await.unwrap();
         self.address = listener.local_addr().unwrap();
+        self.server = Some(server.clone());
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(async move {
             server.serve(listener, async { drop(stopped.await) }).await;
@@ -101,8 +104,14 @@ impl World {
 
     pub(crate) async fn stop(&mut self) {
         let (stop, serving) = self.running.take().unwrap();
+        self.server = None;
         drop(stop);
         serving.await.unwrap();
+    }
+
+    /// Sessions and TCP connections that the server holds.
+    pub(crate) fn connections(&self) -> usize {
+        self.server.as_ref().map_or(0, SyncServer::connections)
     }
 
     pub(crate) fn config(&self) -> SyncConfig {
