@@ -10,7 +10,7 @@ use pocket_core::codes as core_codes;
 use pocket_sync_server::auth::{
     Access, AuthError, Authenticator, JwtAuthenticator, JwtKeys, TokenTable,
 };
-use pocket_sync_server::{RulesFile, SyncServerBuilder};
+use pocket_sync_server::{Config, RulesFile, SyncServerBuilder};
 
 use crate::failure::{Failure, Result};
 
@@ -34,6 +34,15 @@ pub(crate) struct RightsArgs {
     /// Let those without a claim `namespaces` open all of them
     #[arg(long)]
     pub(crate) jwt_all_namespaces: bool,
+    /// Pages of this origin may connect, like `https://app.example.com`; those of this machine always may
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) allow_origin: Vec<String>,
+    /// A namespace holds this many documents at the most
+    #[arg(long, value_name = "N")]
+    pub(crate) quota_documents: Option<u64>,
+    /// The documents of a namespace have this many bytes at the most
+    #[arg(long, value_name = "N")]
+    pub(crate) quota_bytes: Option<u64>,
 }
 
 /// What [`RightsArgs`] name, read and checked.
@@ -64,6 +73,24 @@ impl RightsArgs {
             rules,
             is_open,
         })
+    }
+
+    /// Sets what is no matter of users.
+    pub(crate) fn configure(&self, config: &mut Config) -> Result {
+        for origin in &self.allow_origin {
+            let is_origin = origin.split_once("://").is_some_and(|(scheme, host)| {
+                matches!(scheme, "http" | "https") && !host.is_empty() && !host.contains('/')
+            });
+            if !is_origin {
+                return Err(Failure::usage(format!(
+                    "--allow-origin {origin:?} is no origin like https://app.example.com, without a path"
+                )));
+            }
+            config.origins.insert(origin.to_ascii_lowercase());
+        }
+        config.limits.decide.quota.documents = self.quota_documents;
+        config.limits.decide.quota.bytes = self.quota_bytes;
+        Ok(())
     }
 
     fn jwt(&self) -> Result<Option<JwtAuthenticator>> {

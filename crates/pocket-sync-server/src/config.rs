@@ -1,5 +1,6 @@
 //! What can be set on a server, beside its [`Limits`].
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::Limits;
@@ -13,6 +14,9 @@ pub struct Config {
     pub limits: Limits,
     /// Who may read and write what. None at all allow everything.
     pub rules: Rules,
+    /// Pages of these origins may connect, beside those of this machine: `https://app.example.com`, exactly as a browser
+    /// sends it. A request without an origin comes from no page.
+    pub origins: BTreeSet<String>,
     /// How often clients send a ping when nothing else is sent.
     pub heartbeat: Duration,
     /// A client that was silent for so long is gone.
@@ -48,6 +52,7 @@ impl Default for Config {
         Self {
             limits: Limits::default(),
             rules: Rules::default(),
+            origins: BTreeSet::new(),
             heartbeat: Duration::from_secs(30),
             client_timeout: Duration::from_secs(60),
             recheck: Duration::from_secs(60),

@@ -15,6 +15,7 @@ use axum::routing::get;
 use pocket_sync_protocol::SUBPROTOCOL;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::Config;
 use crate::auth::Secret;
 use crate::{SyncServer, polled, websocket};
 
@@ -50,7 +51,7 @@ async fn health(State(server): State<SyncServer>) -> Response<Body> {
 
 async fn sync(State(server): State<SyncServer>, mut request: Request) -> Response<Body> {
     let headers = request.headers();
-    if !may_connect(headers.get(ORIGIN)) {
+    if !may_connect(&server.inner.config, headers.get(ORIGIN)) {
         return refuse(
             StatusCode::FORBIDDEN,
             "forbidden",
@@ -129,13 +130,18 @@ pub(crate) fn bearer_token(headers: &HeaderMap) -> Option<Secret> {
         .then(|| Secret::from(token.trim()))
 }
 
-/// Whether who comes with this `Origin` may connect: no page at all, or one of this machine.
-pub(crate) fn may_connect(origin: Option<&HeaderValue>) -> bool {
-    origin.is_none_or(is_loopback_origin)
+/// Whether who comes with this `Origin` may connect: no page at all, one of this machine, or one that is on the list.
+///
+/// For any other page a browser would send what it can reach here on behalf of whoever made the page.
+pub(crate) fn may_connect(config: &Config, origin: Option<&HeaderValue>) -> bool {
+    let is_listed = |origin: &HeaderValue| {
+        let origin = origin.to_str().unwrap_or_default();
+        config.origins.contains(origin)
+    };
+    origin.is_none_or(|origin| is_loopback_origin(origin) || is_listed(origin))
 }
 
-/// Whether an origin is a page served from this machine. Until there is an allow-list, no other page may connect:
-/// a browser would send what it can reach here on behalf of whoever made the page.
+/// Whether an origin is a page served from this machine.
 fn is_loopback_origin(origin: &HeaderValue) -> bool {
     let Some((_, authority)) = origin
         .to_str()
@@ -196,6 +202,26 @@ mod tests {
             "http://127.0.0.1.nip.io",
         ] {
             assert!(!is_loopback(origin), "{origin}");
+        }
+    }
+
+    #[test]
+    fn pages_on_the_list_may_connect_and_none_that_look_like_them() {
+        let mut config = Config::default();
+        config.origins.insert("https://app.example.com".to_owned());
+        let may =
+            |origin: &'static str| may_connect(&config, Some(&HeaderValue::from_static(origin)));
+        assert!(may_connect(&config, None) && may("https://app.example.com"));
+        assert!(may("http://localhost:3000"));
+        for origin in [
+            "http://app.example.com",
+            "https://app.example.com:8443",
+            "https://app.example.com.evil.org",
+            "https://evil.org/https://app.example.com",
+            "https://example.com",
+            "null",
+        ] {
+            assert!(!may(origin), "{origin}");
         }
     }
 

@@ -10,7 +10,7 @@ use pocket_core::storage::Storage as _;
 use pocket_core::{Value, codes as core_codes};
 use pocket_storage_memory::MemoryStorage;
 use pocket_sync_server::auth::Namespaces;
-use pocket_sync_server::{Namespace, SyncServer, TokenTable};
+use pocket_sync_server::{Config, Namespace, SyncServer, TokenTable};
 use tokio::net::TcpListener;
 
 use crate::args::{Global, ServeArgs, StorageKind};
@@ -24,6 +24,8 @@ use crate::signals::Stop;
 
 pub(super) async fn run(global: &Global, args: ServeArgs, out: &mut Output, stop: &Stop) -> Result {
     let rights = args.rights.read(tokens(&args)?)?;
+    let mut config = Config::default();
+    args.rights.configure(&mut config)?;
     let addresses = addresses(&args.listen).await?;
     let exposed = addresses
         .iter()
@@ -55,7 +57,8 @@ pub(super) async fn run(global: &Global, args: ServeArgs, out: &mut Output, stop
     let listening = object([("listening", Value::from(url.as_str()))]);
     out.either(&listening, format_args!("listening on {url}"))?;
     out.flush()?;
-    let server = rights.apply(SyncServer::builder(storage.clone())).build();
+    let builder = SyncServer::builder(storage.clone()).config(config);
+    let server = rights.apply(builder).build();
     let until_stdin_ends = args.until_stdin_ends;
     let shutdown = async {
         tokio::select! {

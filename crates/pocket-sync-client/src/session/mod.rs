@@ -252,7 +252,12 @@ impl Session {
             let told = SyncError::from_server(error.code, error.message, error.retryable);
             return self.lose(told, back, close::NORMAL);
         }
-        let resume = self.now.plus(wait.unwrap_or(0).max(self.backoff.next()));
+        let resume = match wait {
+            // The server knows to the millisecond when there is room again; what was in flight is refused as well, and
+            // counts as no further failure.
+            Some(wait) if error.code == wire::RATE_LIMITED => self.now.plus(wait),
+            wait => self.now.plus(wait.unwrap_or(0).max(self.backoff.next())),
+        };
         if self.fetch_refused(&error, resume) {
             return;
         }

@@ -44,7 +44,7 @@ struct Refusal(Box<Response<Body>>);
 /// `POST /sync`.
 pub(crate) async fn post(State(server): State<SyncServer>, request: Request) -> Response<Body> {
     let origin = request.headers().get(ORIGIN).cloned();
-    if !may_connect(origin.as_ref()) {
+    if !may_connect(&server.inner.config, origin.as_ref()) {
         return forbidden_origin();
     }
     let answered = exchange(&server, request).await;
@@ -65,11 +65,14 @@ pub(crate) async fn post(State(server): State<SyncServer>, request: Request) -> 
 }
 
 /// `OPTIONS /sync`: what a page that may connect may send.
-pub(crate) async fn preflight(request: Request) -> Response<Body> {
+pub(crate) async fn preflight(
+    State(server): State<SyncServer>,
+    request: Request,
+) -> Response<Body> {
     let Some(origin) = request.headers().get(ORIGIN).cloned() else {
         return status(StatusCode::NO_CONTENT);
     };
-    if !may_connect(Some(&origin)) {
+    if !may_connect(&server.inner.config, Some(&origin)) {
         return forbidden_origin();
     }
     let mut response = status(StatusCode::NO_CONTENT);

@@ -5,6 +5,9 @@ use std::time::Duration;
 use super::Moment;
 use crate::limits::RateLimits;
 
+/// Refusals that are borne beside what may come at once: what was in flight, and a defect or two.
+const PATIENCE: u64 = 100;
+
 /// What a connection has left.
 #[derive(Debug)]
 pub(super) struct Rate {
@@ -34,7 +37,10 @@ impl Rate {
             limits.messages_at_once.into(),
         );
         Self {
-            refusals: messages.clone(),
+            refusals: Bucket::new(
+                limits.messages_per_second.into(),
+                PATIENCE + u64::from(limits.messages_at_once),
+            ),
             messages,
             bytes: Bucket::new(limits.bytes_per_second, limits.bytes_at_once),
             blocked: None,
@@ -148,8 +154,9 @@ mod tests {
     #[test]
     fn whoever_does_not_listen_is_sent_away_and_whoever_waits_is_not() {
         let mut deaf = rate();
-        let verdicts: Vec<_> = (0..10).map(|_| deaf.judge(Moment(0), 1)).collect();
-        assert_eq!(verdicts[7..], [Verdict::Over; 3]);
+        let verdicts: Vec<_> = (0..120).map(|_| deaf.judge(Moment(0), 1)).collect();
+        assert_eq!(verdicts[106..], [Verdict::Over; 14]);
+        assert!(matches!(verdicts[105], Verdict::Refused(_)));
         let mut polite = rate();
         let mut now = 0;
         let mut taken = 0;

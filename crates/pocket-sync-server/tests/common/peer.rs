@@ -76,7 +76,7 @@ pub async fn within<T>(future: impl Future<Output = T>) -> T {
         .expect("it ends in time")
 }
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// One connection of a client.
 pub struct Peer {

@@ -1,12 +1,14 @@
 //! Peers that mean harm, and doors that do not open.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::{SinkExt, StreamExt};
-use pocket_sync_server::Config;
 use pocket_sync_server::auth::{Access, AuthError, Authenticator};
+use pocket_sync_server::{Config, TokenTable};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -78,6 +80,28 @@ pub(crate) async fn point_07_malformed_pushes_and_failing_or_slow_authentication
     honest.sync().await;
     let ids: Vec<String> = honest.documents().await.into_keys().collect();
     assert_eq!(ids, ["1", "2", "3", "4"]);
+}
+
+pub(crate) async fn point_09_a_rate_limited_client_slows_down_and_finishes(transport: Transport) {
+    let mut config = Config::default();
+    config.limits.rate.messages_per_second = 200;
+    config.limits.rate.messages_at_once = 3;
+    let world = World::with(transport, config, Arc::new(TokenTable::open())).await;
+    // A request for each document: far more than the server takes at once.
+    let one = NonZeroUsize::MIN;
+    let eager = Device::new(world.config().batch_size(one)).await;
+    for number in 0..60 {
+        eager.put(&format!("{number:02}"), "in a hurry").await;
+    }
+    let began = Instant::now();
+    eager.sync().await;
+    assert_eq!(eager.pending().await, 0);
+    // 60 at 200 a second, less the few that were taken at once.
+    assert!(
+        began.elapsed() >= Duration::from_millis(200),
+        "it was not limited"
+    );
+    assert_eq!(world.documents().await.len(), 60);
 }
 
 fn malformed() -> Vec<Vec<u8>> {
