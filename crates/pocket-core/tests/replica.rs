@@ -480,23 +480,32 @@ async fn a_refused_change_leaves_the_queue_and_later_edits_stay() {
 async fn an_edit_made_since_sync_was_switched_off_outlives_a_refused_change() {
     let world = World::new().await;
     world.insert("refused", 1).await;
-    world.insert("lost", 1).await;
+    world.insert("too-new", 1).await;
     world.pin().await;
-    let local = CollectionConfig::new("docs");
-    world.db.create_collection(local).await.unwrap();
-    for id in ["refused", "lost"] {
+    let sync = |on| {
+        world
+            .db
+            .create_collection(CollectionConfig::new("docs").sync(on))
+    };
+    sync(false).await.unwrap();
+    for id in ["refused", "too-new"] {
         world.docs.update(id, &json!({"n": 2})).await.unwrap();
     }
-    world
-        .settle(1, vec![rejected("validation"), conflict(1)])
-        .await;
-    let theirs = record("lost", 1, FUTURE, Some(r#"{"n":3}"#));
-    world.page(0, 1, vec![theirs]).await.unwrap();
-    for id in ["refused", "lost"] {
+    let clock = Outcome::Rejected {
+        code: "clock".into(),
+        reason: "ahead".into(),
+        server_time: Some(Timestamp::from_millis(PAST)),
+    };
+    world.settle(1, vec![rejected("validation"), clock]).await;
+    for id in ["refused", "too-new"] {
         let kept = format!(r#"{{"_id":"{id}","n":2}}"#);
         assert_eq!(world.json(id).await, Some(kept));
     }
-    assert_eq!(world.pending().await, 0);
+    // The change with a corrected clock is sent again; the edit is not, until sync is on.
+    assert_eq!(world.pending().await, 1);
+    world.pin().await;
+    sync(true).await.unwrap();
+    assert_eq!(world.pending().await, 3);
 }
 
 #[tokio::test]

@@ -42,6 +42,7 @@ impl Resolution<'_> {
                 return Ok(());
             }
             let was = change.kind.body().cloned();
+            let shown = change.rev;
             change.base = stand.as_ref().map(|(rev, _)| *rev);
             change.base_body = stand.as_ref().and_then(|(_, body)| body.clone());
             if let (Some(base), Some(local), Some(server)) = (&old_body, &was, &change.base_body) {
@@ -59,7 +60,7 @@ impl Resolution<'_> {
             stand = matches!(change.kind, ChangeKind::Put(_))
                 .then(|| (change.rev, change.kind.body().cloned()));
             old_body = was;
-            if slot.pending().last() == Some(&behind) {
+            if slot.pending().last() == Some(&behind) && !self.is_the_devices(slot, shown) {
                 show(slot, change);
             }
             entry.progress = Progress::Unsent;

@@ -605,7 +605,7 @@ impl Resolution<'_> {
 
     /// Whether a document was written since sync of its collection was switched off, behind the pending version
     /// `settled`: then no outcome of what is still on its way may touch it.
-    fn is_the_devices(&self, slot: &Slot, settled: Revision) -> bool {
+    pub(super) fn is_the_devices(&self, slot: &Slot, settled: Revision) -> bool {
         let shown = slot.after.as_ref().map(|document| document.head.rev);
         shown != Some(settled) && !self.tx.registry().syncs(slot.collection)
     }

@@ -424,7 +424,9 @@ async fn restamp(
                 .await?;
             }
             None => {
-                if let Some(document) = &mut slot.after {
+                // A version written since sync was switched off has a revision of its own.
+                let shown = slot.after.as_mut();
+                if let Some(document) = shown.filter(|document| document.head.rev == old) {
                     document.head.rev = change.rev;
                 }
             }
