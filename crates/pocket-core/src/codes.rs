@@ -56,3 +56,5 @@ pub const JOURNAL_ENTRY_CLOSED: &str = "journal-entry-closed";
 pub const JOURNAL_ENTRY_ERASED: &str = "journal-entry-erased";
 /// The application's rule for conflicts failed, panicked or took too long.
 pub const RESOLVER_FAILED: &str = "resolver-failed";
+/// A defect of this program.
+pub const INTERNAL: &str = "internal";

@@ -123,7 +123,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     ///
     /// # Errors
     /// `document-not-found`, `document-deleted`, `validation` (also for a system field), `document-too-large`, and
-    /// what the store says.
+    /// what the store says. `type-mismatch` when the document no longer fits `T`: then the update is stored.
     pub async fn update<P: Serialize + ?Sized>(&self, id: &str, patch: &P) -> Result<T> {
         let write = self.update_write(id, patch)?;
         let documents = self.database.submit(WriteJob::Each(vec![write])).await?;

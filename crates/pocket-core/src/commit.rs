@@ -6,6 +6,7 @@
 //! second handle on the same store makes the commit fail and the jobs run again on what is there now.
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use crate::ids::LastUuid;
 use crate::registry::Registry;
 use crate::stored::{self, State};
 use crate::tx::Tx;
-use crate::{ClientId, Env, Error, Limits, Result, envelope, keys};
+use crate::{ClientId, Env, Error, Limits, Result, codes, envelope, keys};
 
 /// A write that can be run again: it changes nothing but its [`Tx`].
 #[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
@@ -225,7 +226,9 @@ impl CommitCore {
             let mut tx = Tx::new(self.clone(), memory.state, memory.registry, memory.client);
             let mut outcomes = Vec::with_capacity(jobs.len());
             for job in &mut *jobs {
-                let outcome = job.run(&mut tx).await;
+                // A panic in one job, such as that of an application's own rule, must not end all writing.
+                let ran = AssertUnwindSafe(job.run(&mut tx)).catch_unwind().await;
+                let outcome = ran.unwrap_or_else(|_| Err(panicked()));
                 if outcome.is_ok() {
                     tx.keep();
                 } else {
@@ -262,15 +265,29 @@ impl CommitCore {
                     // It may be stored all the same, and then somebody has to send it.
                     self.notifier.committed(Vec::new(), tx.kept.outbox_grew);
                     let error = Error::from(error);
-                    return outcomes
-                        .into_iter()
-                        .map(|outcome| outcome.and(Err(error.clone())))
-                        .collect();
+                    return failed_behind(outcomes, &error);
                 }
             }
         }
         jobs_failed(jobs.len(), &Error::from(StorageError::Conflict))
     }
+}
+
+fn panicked() -> Error {
+    Error::new(
+        codes::INTERNAL,
+        "a write panicked and was undone; this is a defect, please report it",
+    )
+}
+
+/// The outcomes when the commit failed: what a job said behind one that wrote may rest on what was not stored.
+fn failed_behind(outcomes: Vec<Result<()>>, error: &Error) -> Vec<Result<()>> {
+    let mut wrote = false;
+    let outcomes = outcomes.into_iter().map(|outcome| {
+        wrote |= outcome.is_ok();
+        if wrote { Err(error.clone()) } else { outcome }
+    });
+    outcomes.collect()
 }
 
 fn jobs_failed(count: usize, error: &Error) -> Vec<Result<()>> {

@@ -139,6 +139,11 @@ impl Limits {
         self
     }
 
+    /// Bytes of the changes of one mutation, when it has several: half a message.
+    pub(crate) fn transaction_bytes(&self) -> usize {
+        self.message_bytes / 2
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         if self.message_bytes > Self::MAX_MESSAGE_BYTES
             || self.message_bytes < 2 * self.document.bytes

@@ -161,7 +161,7 @@ async fn open_head(
 ) -> Result<DatabaseHead> {
     loop {
         if let Some(sealed) = storage.get(keys::DATABASE).await? {
-            let head: DatabaseHead = stored::decode(&envelope::open(keys::DATABASE, &sealed)?)?;
+            let mut head: DatabaseHead = stored::decode(&envelope::open(keys::DATABASE, &sealed)?)?;
             if head.schema_version > schema_version {
                 return Err(Error::new(
                     codes::NEWER_FORMAT,
@@ -171,7 +171,17 @@ async fn open_head(
                     ),
                 ));
             }
-            return Ok(head);
+            if head.schema_version == schema_version {
+                return Ok(head);
+            }
+            // From here on programs that know less are refused.
+            head.schema_version = schema_version;
+            let mut batch = pocket_storage::Batch::new();
+            batch.check_equals(keys::DATABASE, sealed);
+            if store_head(storage, batch, &head).await? {
+                return Ok(head);
+            }
+            continue;
         }
         if !storage
             .scan(
@@ -195,15 +205,26 @@ async fn open_head(
         };
         let mut batch = pocket_storage::Batch::new();
         batch.check_absent(keys::DATABASE);
-        batch.put(
-            keys::DATABASE,
-            envelope::seal(keys::DATABASE, &[&stored::encode(&head)]),
-        );
-        match storage.commit(batch, Durability::PowerLoss).await {
-            // Another handle made it at the same moment; take that one.
-            Ok(()) | Err(pocket_storage::StorageError::Conflict) => {}
-            Err(error) => return Err(error.into()),
+        if store_head(storage, batch, &head).await? {
+            return Ok(head);
         }
+    }
+}
+
+/// Stores the head under the checks of `batch`; false when another handle was faster.
+async fn store_head(
+    storage: &dyn Storage,
+    mut batch: pocket_storage::Batch,
+    head: &DatabaseHead,
+) -> Result<bool> {
+    batch.put(
+        keys::DATABASE,
+        envelope::seal(keys::DATABASE, &[&stored::encode(head)]),
+    );
+    match storage.commit(batch, Durability::PowerLoss).await {
+        Ok(()) => Ok(true),
+        Err(pocket_storage::StorageError::Conflict) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

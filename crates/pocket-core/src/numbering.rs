@@ -99,7 +99,9 @@ fn hold(held: &mut Held, place: Place, row: &MutationRow) {
 /// The documents of mutations that met a conflict and are not decided yet.
 async fn waiting(tx: &mut Tx, target: Target) -> Result<Held> {
     let range = keys::all_waiting(target);
-    let rows = tx.scan(range, ScanLimit::entries(usize::MAX)).await?;
+    let rows = tx
+        .scan(range, ScanLimit::entries(usize::MAX).bytes(usize::MAX))
+        .await?;
     let mut held = Held::new();
     for (key, _) in rows {
         let place = keys::trailing_number(&key)

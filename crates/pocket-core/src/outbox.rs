@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::MAX_TRANSACTION_CHANGES;
 use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::stored::{
     self, ChangeRow, DocumentHead, Later, MutationRow, Presence, Progress, StoredDocument,
@@ -54,7 +55,7 @@ impl PendingChange {
 }
 
 /// What a change adds to a message at the most, beside id and body: collection, revision, base, kind and frames.
-pub(crate) const CHANGE_OVERHEAD: usize = 64;
+const CHANGE_OVERHEAD: usize = 64;
 
 /// A mutation of the outbox with its bodies.
 #[derive(Clone, Debug)]
@@ -202,6 +203,11 @@ impl Edit {
         }
     }
 
+    /// What the change adds to a message at the most, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.slot.id.as_str().len() + self.kind.body().map_or(0, Body::len) + CHANGE_OVERHEAD
+    }
+
     fn add_place(&mut self, place: Place) {
         if let Some(document) = &mut self.slot.after {
             document.head.pending.push(place);
@@ -220,7 +226,7 @@ pub(crate) async fn enqueue(tx: &mut Tx, edits: &mut [Edit]) -> Result<()> {
         .copied();
     if let Some(place) = last {
         let entry = load(tx, target, place).await?;
-        if may_merge(tx, &entry, edits).await? {
+        if may_merge(tx, &entry, edits).await? && merged_fits(tx, &entry, edits) {
             merge(tx, target, entry, edits);
             return Ok(());
         }
@@ -281,6 +287,26 @@ async fn may_merge(tx: &mut Tx, entry: &Entry, edits: &[Edit]) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// Whether the merged mutation could still be sent: of several documents, it is bounded as a transaction is.
+fn merged_fits(tx: &Tx, entry: &Entry, edits: &[Edit]) -> bool {
+    let replaced = |change: &&PendingChange| {
+        edits
+            .iter()
+            .all(|edit| (edit.slot.collection, &edit.slot.id) != (change.collection, &change.id))
+    };
+    let (mut changes, mut bytes) = (0, 0);
+    for change in entry.changes.iter().filter(replaced) {
+        changes += 1;
+        bytes += change.size();
+    }
+    for edit in edits {
+        changes += 1;
+        bytes += edit.size();
+    }
+    changes == 1
+        || (changes <= MAX_TRANSACTION_CHANGES && bytes <= tx.core().limits.transaction_bytes())
 }
 
 /// The merged mutation keeps the first base and the earlier place; create and delete cancel.

@@ -6,7 +6,7 @@ use crate::commit::Job;
 use crate::config::MAX_TRANSACTION_CHANGES;
 use crate::erase::{self, Erased};
 use crate::keys::{self, CollectionId, Target};
-use crate::outbox::{self, CHANGE_OVERHEAD, Edit, Slot};
+use crate::outbox::{self, Edit, Slot};
 use crate::stored::{CollectionRow, DocumentHead, Later, Presence, StoredDocument};
 use crate::tx::Tx;
 use crate::{
@@ -193,13 +193,8 @@ async fn forget_erased(tx: &mut Tx, writes: &[Write]) -> Result<()> {
 
 /// A transaction on synced collections must fit into one message with room to spare, now and not in the queue.
 fn check_size(tx: &Tx, synced: &[(CollectionName, CollectionRow, Edit)]) -> Result<()> {
-    let bytes: usize = synced
-        .iter()
-        .map(|(_, _, edit)| {
-            edit.slot.id.as_str().len() + edit.kind.body().map_or(0, Body::len) + CHANGE_OVERHEAD
-        })
-        .sum();
-    let most = tx.core().limits.message_bytes / 2;
+    let bytes: usize = synced.iter().map(|(_, _, edit)| edit.size()).sum();
+    let most = tx.core().limits.transaction_bytes();
     if synced.len() > MAX_TRANSACTION_CHANGES || (bytes > most && synced.len() > 1) {
         return Err(Error::new(
             codes::TRANSACTION_TOO_LARGE,

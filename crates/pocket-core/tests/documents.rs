@@ -452,3 +452,17 @@ async fn switching_sync_enqueues_or_drops_what_was_never_sent() {
     assert_eq!(db.stats().await.unwrap().pending_changes, 0);
     assert_eq!(cache.count().await.unwrap(), 2);
 }
+
+#[tokio::test]
+async fn a_program_that_knows_less_than_the_last_one_is_refused() {
+    let storage = MemoryStorage::new();
+    let open = |version| {
+        Database::builder("test")
+            .schema_version(version)
+            .open(storage.clone())
+    };
+    assert_eq!(open(1).await.unwrap().schema_version(), 1);
+    assert_eq!(open(3).await.unwrap().schema_version(), 3);
+    assert_eq!(open(2).await.unwrap_err().code(), codes::NEWER_FORMAT);
+    open(3).await.unwrap();
+}

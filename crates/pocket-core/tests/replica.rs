@@ -709,3 +709,69 @@ async fn an_erase_names_no_base_and_beats_a_pending_edit_elsewhere() {
         "erased"
     );
 }
+
+/// Edits of single documents grew a transaction that waited until no message could hold it, and all were refused.
+#[tokio::test]
+async fn edits_merge_only_into_what_can_still_be_sent() {
+    let world = World::new().await;
+    let large = |id: &str, kilobytes: usize| {
+        let text = "x".repeat(kilobytes * 1_000);
+        value(&format!(r#"{{"_id":"{id}","text":"{text}"}}"#))
+    };
+    let ids = ["a", "b", "c", "d"];
+    let mut transaction = world.db.transaction();
+    for id in ids {
+        transaction.insert(&world.docs, &large(id, 400)).unwrap();
+    }
+    transaction.commit().await.unwrap();
+    for id in ids {
+        world.docs.upsert(&large(id, 900)).await.unwrap();
+    }
+    let sizes: Vec<usize> = world
+        .replica
+        .pin(PushLimit {
+            bytes: usize::MAX,
+            ..ALL
+        })
+        .await
+        .unwrap()
+        .iter()
+        .map(|mutation| {
+            mutation
+                .changes()
+                .iter()
+                .filter_map(|change| change.kind.body())
+        })
+        .map(|bodies| bodies.map(Body::len).sum())
+        .collect();
+    assert!(sizes.len() > 1, "{sizes:?}");
+    assert!(
+        sizes.iter().all(|size| *size <= 2 * 1024 * 1024),
+        "{sizes:?}"
+    );
+}
+
+/// The application's own rule panicked inside a commit, and no write worked any more.
+#[tokio::test]
+async fn a_rule_that_panics_fails_its_page_and_nothing_else() {
+    struct Panics;
+    impl Resolver for Panics {
+        fn resolve(&self, _: &Conflict, _: Option<ConflictStrategy>) -> (Decision, &'static str) {
+            panic!("a defect of the application")
+        }
+    }
+    let world = World::new().await;
+    world.insert("a", 1).await;
+    let page = IncomingPage {
+        kind: PageKind::Feed,
+        epoch: EPOCH,
+        start: Seq::new(0),
+        end: Seq::new(1),
+        head: Seq::new(1),
+        records: vec![record("a", 1, FUTURE, Some(r#"{"n":2}"#))],
+    };
+    let failed = world.replica.apply(page, Arc::new(Panics)).await;
+    assert_eq!(failed.unwrap_err().code(), codes::INTERNAL);
+    world.insert("b", 1).await;
+    assert_eq!(world.pending().await, 2);
+}

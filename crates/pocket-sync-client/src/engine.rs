@@ -299,6 +299,8 @@ impl SyncEngine {
             .send(Control::Command { pass, answer })
             .await
             .map_err(|_| SyncError::destroyed())?;
+        // Whoever waits here must not keep the driver alive: `destroy` ends the call.
+        drop(controls);
         done.await.unwrap_or_else(|_| Err(SyncError::destroyed()))
     }
 

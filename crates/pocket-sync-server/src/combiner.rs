@@ -14,12 +14,15 @@ use crate::decide::{PushAnswer, PushRequest};
 use crate::doorbell::Doorbell;
 use crate::engine::{Engine, EngineError, EngineResult};
 use crate::event::{self, EventHook};
+use crate::server::Hub;
 use crate::{Limits, Namespace};
 
 /// Pushes that wait, in order, each with what its answer needs.
 #[derive(Debug)]
 pub struct Joiner<T> {
     waiting: VecDeque<(PushRequest, T)>,
+    waiting_changes: usize,
+    waiting_bytes: usize,
     changes: usize,
     bytes: usize,
 }
@@ -29,6 +32,8 @@ impl<T> Joiner<T> {
     pub fn new(changes: usize, bytes: usize) -> Self {
         Self {
             waiting: VecDeque::new(),
+            waiting_changes: 0,
+            waiting_bytes: 0,
             changes,
             bytes,
         }
@@ -36,12 +41,19 @@ impl<T> Joiner<T> {
 
     /// Adds a push behind those that wait.
     pub fn push(&mut self, push: PushRequest, tag: T) {
+        self.waiting_changes += push.changes();
+        self.waiting_bytes += push.bytes;
         self.waiting.push_back((push, tag));
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
+    }
+
+    /// Whether what waits fills a commit.
+    pub fn is_full(&self) -> bool {
+        self.waiting_changes >= self.changes || self.waiting_bytes >= self.bytes
     }
 
     /// Takes the pushes of the next commit, in order: as many as fit, and at least one if any waits.
@@ -59,7 +71,13 @@ impl<T> Joiner<T> {
             .take_while(|fits| *fits)
             .count()
             .max(1);
-        self.waiting.drain(..count.min(self.waiting.len())).unzip()
+        let (pushes, tags): (Vec<PushRequest>, _) =
+            self.waiting.drain(..count.min(self.waiting.len())).unzip();
+        for push in &pushes {
+            self.waiting_changes -= push.changes();
+            self.waiting_bytes -= push.bytes;
+        }
+        (pushes, tags)
     }
 }
 
@@ -75,6 +93,7 @@ pub(crate) struct Combiner {
 struct Waiting {
     push: PushRequest,
     answer: Answer,
+    hub: Arc<Hub>,
 }
 
 impl Combiner {
@@ -93,10 +112,12 @@ impl Combiner {
     }
 
     /// Hands over a push, behind those handed over before; waits while the queue is full.
-    pub(crate) async fn push(&self, push: PushRequest, answer: Answer) {
-        if let Err(mpsc::error::SendError(waiting)) =
-            self.sender.send(Waiting { push, answer }).await
-        {
+    ///
+    /// The hub lives on until the doorbell has rung for the push: were it the last one to hold it, whoever comes in
+    /// meanwhile would get a hub of his own and never hear that ring.
+    pub(crate) async fn push(&self, push: PushRequest, answer: Answer, hub: Arc<Hub>) {
+        let waiting = Waiting { push, answer, hub };
+        if let Err(mpsc::error::SendError(waiting)) = self.sender.send(waiting).await {
             (waiting.answer)(Err(EngineError::Fatal(
                 "the namespace is no longer served".to_owned(),
             )));
@@ -108,21 +129,25 @@ async fn run(
     engine: Arc<dyn Engine>,
     namespace: Namespace,
     doorbell: Arc<Doorbell>,
-    mut joiner: Joiner<Answer>,
+    mut joiner: Joiner<(Answer, Arc<Hub>)>,
     mut receiver: mpsc::Receiver<Waiting>,
     hook: Option<Arc<dyn EventHook>>,
 ) {
     loop {
         if joiner.is_empty() {
-            let Some(Waiting { push, answer }) = receiver.recv().await else {
+            let Some(Waiting { push, answer, hub }) = receiver.recv().await else {
                 return;
             };
-            joiner.push(push, answer);
+            joiner.push(push, (answer, hub));
         }
-        while let Ok(Waiting { push, answer }) = receiver.try_recv() {
-            joiner.push(push, answer);
+        // What does not fit into this commit stays in the channel, whose bound makes writers wait.
+        while !joiner.is_full()
+            && let Ok(Waiting { push, answer, hub }) = receiver.try_recv()
+        {
+            joiner.push(push, (answer, hub));
         }
-        let (pushes, answers) = joiner.next_commit();
+        let (pushes, waiting) = joiner.next_commit();
+        let (answers, hubs): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
         // A defect in one commit must not end the namespace; the engine opens the log anew behind it.
         let commit = AssertUnwindSafe(engine.commit(&namespace, &pushes))
             .catch_unwind()
@@ -152,6 +177,7 @@ async fn run(
                 }
             }
         }
+        drop(hubs);
     }
 }
 

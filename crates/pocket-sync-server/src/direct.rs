@@ -226,7 +226,8 @@ impl NamespaceHandle {
             // Whoever asked may have lost interest.
             let _ = sender.send(result);
         });
-        self.hub.combiner.push(push, tell).await;
+        let hub = Arc::clone(&self.hub);
+        self.hub.combiner.push(push, tell, hub).await;
         let gone = |_| EngineError::Unknown("the namespace is no longer served".to_owned());
         answer.await.map_err(gone)?
     }

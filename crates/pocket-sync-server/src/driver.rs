@@ -156,7 +156,8 @@ impl<W: Wire> Driver<W> {
                     // The connection may be gone; the outcome is recorded and will be repeated.
                     let _ = events.send(Event::Committed { ticket, result });
                 });
-                joined.hub().combiner.push(push, answer).await;
+                let hub = Arc::clone(joined.hub());
+                hub.combiner.push(push, answer, Arc::clone(&hub)).await;
             }
             // Whoever has gone must not end the newer session of the same client.
             Effect::Attach { .. } if self.wire.is_gone() => {

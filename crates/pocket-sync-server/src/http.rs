@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::Config;
 use crate::auth::Secret;
+use crate::server::Held;
 use crate::{SyncServer, polled, websocket};
 
 impl SyncServer {
@@ -84,7 +85,8 @@ async fn sync(State(server): State<SyncServer>, mut request: Request) -> Respons
     let accept = derive_accept_key(key.as_bytes());
     let token = bearer_token(headers);
     let upgrade = hyper::upgrade::on(&mut request);
-    tokio::spawn(websocket::upgraded(server, upgrade, token));
+    let held = request.extensions().get::<Held>().cloned();
+    tokio::spawn(websocket::upgraded(server, upgrade, token, held));
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();

@@ -3,21 +3,23 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use axum::Extension;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use pocket_core::{ClientId, Env, Seq, SystemEnv};
 use pocket_storage::Storage;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::auth::{Access, AuthError, AuthenticateWith, Authenticator, TokenTable};
 use crate::combiner::Combiner;
 pub use crate::connected::ClientInfo;
-use crate::connected::Connected;
+use crate::connected::{Connected, Seat};
 use crate::direct::{NamespaceHandle, Writers};
 use crate::doorbell::Doorbell;
 use crate::engine::{EmbeddedEngine, Engine};
@@ -85,6 +87,17 @@ enum Source {
     Storage(Arc<dyn Storage>),
     Engine(Arc<dyn Engine>),
 }
+
+/// The places of a connection among all, and among those of its address. A request carries a clone, for a WebSocket
+/// lives on after the HTTP connection it began as.
+#[derive(Clone)]
+pub(crate) struct Held(
+    #[expect(
+        dead_code,
+        reason = "it is held, and given back when the last clone is dropped"
+    )]
+    Arc<(Option<OwnedSemaphorePermit>, Seat<IpAddr>)>,
+);
 
 /// Sets up a [`SyncServer`].
 pub struct SyncServerBuilder {
@@ -236,10 +249,8 @@ impl SyncServer {
                         continue;
                     };
                     let server = self.clone();
-                    tokio::spawn(async move {
-                        server.connection(stream).await;
-                        drop((place, seat));
-                    });
+                    let held = Held(Arc::new((place.ok(), seat)));
+                    tokio::spawn(async move { server.connection(stream, held).await });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -296,14 +307,14 @@ impl SyncServer {
         *self.inner.served.borrow()
     }
 
-    async fn connection(&self, stream: TcpStream) {
+    async fn connection(&self, stream: TcpStream, held: Held) {
         let _served = self.inner.serving();
         // Small messages are the rule, and each waits for its answer.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps its delays");
         }
         let mut stop = self.inner.stop.subscribe();
-        let service = TowerToHyperService::new(self.router());
+        let service = TowerToHyperService::new(self.router().layer(Extension(held)));
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(self.inner.config.handshake_timeout);

@@ -40,6 +40,9 @@ pub(crate) const HELLO_BYTES: usize = 128 * 1024;
 /// Pages that may wait for a client that polls.
 const POLLED_WINDOW: u32 = 2;
 
+/// Reads for replaced pulls that may be under way before the client is listened to again.
+const FORSAKEN_READS: usize = 2;
+
 /// One connection.
 #[derive(Debug)]
 pub struct Session {
@@ -111,6 +114,8 @@ struct Open {
     echo: Echo,
     /// The highest place that outcomes have told of.
     told: Seq,
+    /// Reads under way for pulls that were replaced.
+    forsaken: usize,
     last_ticket: u64,
     stopping: bool,
 }
@@ -208,6 +213,7 @@ impl Session {
                 open.pushes.len() < self.config.limits.wire.pushes
                     && open.push_bytes < self.config.limits.push_bytes
                     && open.fetch.is_none()
+                    && open.forsaken < FORSAKEN_READS
             }
             State::Authenticating(_) | State::Attaching(_) | State::Over => false,
         }

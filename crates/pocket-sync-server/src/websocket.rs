@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use self::wire::{Meter, Socket};
 use crate::auth::Secret;
-use crate::server::Inner;
+use crate::server::{Held, Inner};
 use crate::session::Session;
 use crate::{SyncServer, driver};
 
@@ -23,7 +23,12 @@ const READ_BUFFER: usize = 32 * 1024;
 const WRITE_BUFFER: usize = 64 * 1024;
 
 /// Serves a connection once its upgrade is through.
-pub(crate) async fn upgraded(server: SyncServer, upgrade: OnUpgrade, token: Option<Secret>) {
+pub(crate) async fn upgraded(
+    server: SyncServer,
+    upgrade: OnUpgrade,
+    token: Option<Secret>,
+    _held: Option<Held>,
+) {
     let _served = server.inner.serving();
     let upgraded = match upgrade.await {
         Ok(upgraded) => upgraded,

@@ -14,7 +14,7 @@ use pocket_storage_memory::{MemoryDisk, MemoryStorage};
 use pocket_sync_server::decide::Refusal;
 use pocket_sync_server::engine::{EngineError, FeedPage, ReadRequest};
 use pocket_sync_server::rules::Authority;
-use pocket_sync_server::{Engine, Limits};
+use pocket_sync_server::{Engine, Limits, Namespace};
 
 /// Every call on the reference store ends at once, so no runtime is needed.
 fn now<T>(future: impl Future<Output = T>) -> T {
@@ -414,4 +414,22 @@ fn a_quota_that_came_later_counts_what_is_there() {
     let again = engine_with(Arc::new(store), 8, limits());
     ann.attach_again(&again);
     assert!(is_full(&ann.commit(&again, &[("f", None)])[0]));
+}
+
+/// Every namespace that was ever named stayed open, and behind 10,000 of them no other one could be.
+#[test]
+fn a_namespace_that_everybody_left_is_closed_and_goes_on_in_its_epoch() {
+    let mut limits = Limits::default();
+    limits.namespaces = 1;
+    let engine = engine_with(Arc::new(MemoryStorage::new()), 90, limits);
+    let mut writer = Writer::attach(&engine, 1);
+    writer.commit(&engine, &[("a", None)]);
+    let epoch = read(&engine, 0, 1).epoch;
+    let other = Namespace::new("other").unwrap();
+    assert!(now(engine.head(&other)).is_err(), "one is open already");
+    engine.release(&ns());
+    assert_eq!(now(engine.head(&other)).unwrap(), Seq::ZERO);
+    engine.release(&other);
+    writer.commit(&engine, &[("b", None)]);
+    assert_eq!(read(&engine, 0, 1).epoch, epoch);
 }

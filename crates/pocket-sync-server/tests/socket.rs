@@ -315,3 +315,23 @@ async fn a_reader_that_stalls_costs_others_nothing_and_reads_on_later() {
     assert_eq!(late, read);
     running.stop().await;
 }
+
+/// A WebSocket gave its place back when the HTTP connection it began as ended, that is at once: nothing bounded them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_over_the_limit_waits_until_another_one_ends() {
+    let mut config = Config::default();
+    config.connections = 1;
+    let running = Running::start(memory(), TokenTable::open(), config).await;
+    let address = running.address;
+    let mut first = Peer::join(address, 1, None).await;
+    let second = tokio::spawn(async move { Peer::join(address, 2, None).await });
+    for (number, id) in (1..).zip(["a", "b", "c", "d"]) {
+        assert_eq!(first.put(number, &[id]).await, [applied(number)]);
+        assert!(!second.is_finished());
+    }
+    drop(first);
+    let mut second = common::peer::within(second).await.unwrap();
+    assert_eq!(second.put(1, &["e"]).await, [applied(5)]);
+    drop(second);
+    running.stop().await;
+}

@@ -192,7 +192,7 @@ async fn waiting(tx: &mut Tx, target: Target, read_to: Seq, kind: &PageKind) -> 
     let rows = tx
         .scan(
             keys::all_waiting(target),
-            pocket_storage::ScanLimit::entries(usize::MAX),
+            pocket_storage::ScanLimit::entries(usize::MAX).bytes(usize::MAX),
         )
         .await?;
     let mut places = Vec::new();

@@ -53,8 +53,10 @@ impl Resolution<'_> {
                 };
                 let merged =
                     merge::three_way(&base.to_map()?, &local.to_map()?, &server.to_map()?, prefer);
-                change.kind =
-                    ChangeKind::Put(Body::from_map(&merged, &self.tx.core().limits.document)?);
+                // Both together may be over a limit: then the later edit stands as it was written.
+                if let Ok(body) = Body::from_map(&merged, &self.tx.core().limits.document) {
+                    change.kind = ChangeKind::Put(body);
+                }
                 change.rev = self.tx.next_revision();
             }
             stand = matches!(change.kind, ChangeKind::Put(_))

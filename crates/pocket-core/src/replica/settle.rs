@@ -411,25 +411,14 @@ async fn restamp(
             change.base = stands_on.and_then(|earlier| earlier.kind.body().map(|_| earlier.rev));
         }
         let behind = at.and_then(|at| slot.pending().get(at + 1)).copied();
-        match behind {
-            Some(behind) => {
-                restand(
-                    tx,
-                    resolution.target,
-                    behind,
-                    change.document(),
-                    old,
-                    change.rev,
-                )
-                .await?;
-            }
-            None => {
-                // A version written since sync was switched off has a revision of its own.
-                let shown = slot.after.as_mut();
-                if let Some(document) = shown.filter(|document| document.head.rev == old) {
-                    document.head.rev = change.rev;
-                }
-            }
+        if let Some(behind) = behind {
+            let (old, new) = (old, change.rev);
+            restand(tx, resolution.target, behind, change.document(), old, new).await?;
+        } else if let Some(document) = &mut slot.after
+            && document.head.rev == old
+        {
+            // A version written since sync was switched off has a revision of its own.
+            document.head.rev = change.rev;
         }
         slot.store(tx);
     }

@@ -329,7 +329,7 @@ impl Job for WaitingJob {
     }
 
     async fn run(&mut self, tx: &mut Tx) -> Result<Self::Output> {
-        let limit = pocket_storage::ScanLimit::entries(usize::MAX);
+        let limit = pocket_storage::ScanLimit::entries(usize::MAX).bytes(usize::MAX);
         let rows = tx.scan(keys::all_waiting(self.target), limit).await?;
         let mut documents = BTreeSet::new();
         for (key, _) in rows {

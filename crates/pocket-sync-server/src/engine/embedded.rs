@@ -7,9 +7,9 @@
 mod log;
 mod read;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use pocket_core::mutants::active;
@@ -34,6 +34,9 @@ const COUNTED_BYTES: usize = 4 * 1024 * 1024;
 /// How often a commit is tried again when another engine moved the log.
 const ATTEMPTS: usize = 8;
 
+/// Closed namespaces that are remembered; one that is not begins another epoch, which costs a few bytes.
+const CLOSED: usize = 100_000;
+
 /// Namespaces over a [`Storage`]. A clone is another handle on the same engine.
 #[derive(Clone)]
 pub struct EmbeddedEngine {
@@ -44,7 +47,14 @@ struct Inner {
     storage: Arc<dyn Storage>,
     env: Arc<dyn Env>,
     limits: Limits,
-    logs: Mutex<HashMap<Namespace, Arc<Log>>>,
+    logs: Mutex<Logs>,
+}
+
+#[derive(Default)]
+struct Logs {
+    open: HashMap<Namespace, Arc<Log>>,
+    /// Closed in good order since this engine began: they go on in the epoch they had.
+    closed: HashSet<Namespace>,
 }
 
 impl EmbeddedEngine {
@@ -61,22 +71,29 @@ impl EmbeddedEngine {
     }
 
     fn log(&self, namespace: &Namespace) -> EngineResult<Arc<Log>> {
-        let mut logs = self
-            .inner
-            .logs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(log) = logs.get(namespace) {
+        let mut logs = self.logs();
+        if let Some(log) = logs.open.get(namespace) {
             return Ok(Arc::clone(log));
         }
-        if logs.len() >= self.inner.limits.namespaces {
+        if logs.open.len() >= self.inner.limits.namespaces {
             return Err(EngineError::NotApplied(
                 "too many namespaces are open; raise the limit".to_owned(),
             ));
         }
         let log = Arc::new(Log::new(namespace));
-        logs.insert(namespace.clone(), Arc::clone(&log));
+        if logs.closed.remove(namespace) {
+            log.rejoin();
+        }
+        logs.open.insert(namespace.clone(), Arc::clone(&log));
         Ok(log)
+    }
+
+    // Nothing panics between two writes under this lock that belong together, so a poisoned one is taken as it is.
+    fn logs(&self) -> MutexGuard<'_, Logs> {
+        self.inner
+            .logs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Loads what `pushes` name: from memory what is there, from the store the rest, in one read.
@@ -454,8 +471,21 @@ impl Engine for EmbeddedEngine {
     }
 
     fn release(&self, namespace: &Namespace) {
-        if let Ok(log) = self.log(namespace) {
-            log.release(self.inner.limits.tail_bytes);
+        let mut logs = self.logs();
+        let Some(log) = logs.open.get(namespace) else {
+            return;
+        };
+        // Whoever else holds it is at work in it.
+        if Arc::strong_count(log) > 1 {
+            return log.release(self.inner.limits.tail_bytes);
+        }
+        let joins = log.is_open() || log.joins();
+        logs.open.remove(namespace);
+        if joins {
+            if logs.closed.len() >= CLOSED {
+                logs.closed.clear();
+            }
+            logs.closed.insert(namespace.clone());
         }
     }
 

@@ -187,6 +187,7 @@ impl Session {
             pull: None,
             echo: Echo::default(),
             told: Seq::ZERO,
+            forsaken: 0,
             last_ticket: 0,
             stopping: false,
         }));

@@ -60,7 +60,9 @@ impl Session {
         let State::Open(open) = &mut self.state else {
             return;
         };
-        open.pull = None;
+        if open.pull.take().is_some_and(|pull| pull.is_reading()) {
+            open.forsaken += 1;
+        }
         let known = match pull.epoch {
             Some(epoch) => open.log.contains(epoch, pull.after),
             None => pull.after == Seq::ZERO,
@@ -146,8 +148,12 @@ impl Session {
         let State::Open(open) = &mut self.state else {
             return;
         };
-        let Some(pull) = &mut open.pull else { return };
-        let Some(reading) = pull.reading.take_if(|reading| reading.ticket == ticket) else {
+        let answered = open.pull.as_mut().and_then(|pull| {
+            let reading = pull.reading.take_if(|reading| reading.ticket == ticket)?;
+            Some((pull, reading))
+        });
+        let Some((pull, reading)) = answered else {
+            open.forsaken = open.forsaken.saturating_sub(1);
             return;
         };
         let page = match result {
