@@ -58,9 +58,8 @@ fn many_documents_travel_in_many_pages() {
     let place = Place::new();
     let (_server, url) = place.serve("server", &[]);
     let url = over_http(&url);
-    let lines: String = (0..3_000)
-        .map(|n| format!("{{\"_id\":\"d{n:04}\",\"n\":{n}}}\n"))
-        .collect();
+    let line = |n: i32| format!("{{\"_id\":\"d{n:04}\",\"n\":{n}}}\n");
+    let lines = (0..3_000).map(line).collect::<Vec<_>>().concat();
     let file = place.file("many.jsonl", lines);
     place.ok(&["import", "things", &file]);
     for (db, interval) in [("db", "30000"), ("other", "0"), ("third", "100")] {

@@ -5,6 +5,7 @@
 mod common;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,10 +73,10 @@ async fn request(
     let mut stream = within(TcpStream::connect(address)).await.unwrap();
     let mut head = format!("{method} /sync HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
     if !headers.iter().any(|(name, _)| *name == "content-length") {
-        head += &format!("content-length: {}\r\n", body.len());
+        write!(head, "content-length: {}\r\n", body.len()).unwrap();
     }
     for (name, value) in headers {
-        head += &format!("{name}: {value}\r\n");
+        write!(head, "{name}: {value}\r\n").unwrap();
     }
     stream
         .write_all(format!("{head}\r\n").as_bytes())
@@ -316,6 +317,15 @@ async fn a_place_taken_before_and_one_that_skips_end_the_connection() {
     running.stop().await;
 }
 
+/// What is sent, and the status and the code it is answered with.
+type Refusal<'a> = (
+    &'static str,
+    Vec<(&'static str, &'a str)>,
+    &'a [u8],
+    u16,
+    &'static str,
+);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_belongs_to_no_session_is_refused_with_a_status_and_a_code() {
     let tokens = TokenTable::open().token("good", Some("ann"), Namespaces::All);
@@ -326,7 +336,7 @@ async fn what_belongs_to_no_session_is_refused_with_a_status_and_a_code() {
     let name = answer.header(http::CONNECTION).unwrap().to_owned();
     let named = (http::CONNECTION, name.as_str());
     let unknown = "0".repeat(32);
-    let refusals: Vec<(&str, Vec<(&str, &str)>, &[u8], u16, &str)> = vec![
+    let refusals: Vec<Refusal<'_>> = vec![
         ("no content type", vec![], &said, 415, "bad-frame"),
         (
             "another content type",

@@ -172,6 +172,11 @@ impl Server {
         format!("ws://{}/sync", self.address)
     }
 
+    /// `http://HOST:PORT/sync`, the same by HTTP.
+    pub fn http_url(&self) -> String {
+        format!("http://{}/sync", self.address)
+    }
+
     pub fn address(&self) -> &str {
         &self.address
     }
