@@ -1,8 +1,8 @@
-//! Erasing: what is kept of a document's content beside the document itself.
+//! Erasing, and rights that end: what is kept of a document's content beside the document itself.
 //!
-//! An erase takes the body; here go the server's version under a pending change, the bodies that pending changes were
-//! made on, and those in the journal. Entries of the journal stay, without bodies. A change that is to be sent keeps
-//! its own body until it is answered.
+//! The body goes with the document; here go the server's version under a pending change, the bodies that pending
+//! changes were made on, and those in the journal. Entries of the journal stay. A change that is to be sent keeps its
+//! own body until it is answered.
 
 use std::collections::BTreeSet;
 
@@ -17,6 +17,15 @@ use crate::{DocumentId, Result};
 /// The documents an erase is about.
 pub(crate) type Erased = BTreeSet<(CollectionId, DocumentId)>;
 
+/// What is forgotten of documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Forget {
+    /// All content: the document was erased for good.
+    Everything,
+    /// What others wrote: this user may no longer read it, but what he wrote himself is his.
+    TheirParts,
+}
+
 /// Entries of the journal read at once.
 const CHUNK: usize = 256;
 
@@ -27,6 +36,7 @@ pub(crate) async fn forget_content(
     tx: &mut Tx,
     target: Target,
     erased: &Erased,
+    forget: Forget,
     fresh: &[u64],
 ) -> Result<()> {
     if erased.is_empty() {
@@ -38,9 +48,10 @@ pub(crate) async fn forget_content(
             continue;
         };
         let on_server = head.server.map(|server| server.presence);
-        let erased = [Some(head.presence), on_server].contains(&Some(Presence::Erased));
+        let gone = forget == Forget::TheirParts
+            || [Some(head.presence), on_server].contains(&Some(Presence::Erased));
         // A version that somebody wrote after the erase stays where it waits.
-        if erased && !head.pending.is_empty() {
+        if gone && !head.pending.is_empty() {
             tx.delete(keys::shadow(target, *collection, id));
         }
         for place in head.pending {
@@ -52,7 +63,7 @@ pub(crate) async fn forget_content(
     }
     for number in fresh {
         if let Some(payload) = tx.get(&keys::journal(*number)).await? {
-            forget_entry(tx, *number, &stored::decode(&payload)?, erased);
+            forget_entry(tx, *number, &stored::decode(&payload)?, erased, forget);
         }
     }
     let mut range = keys::journal_after(None);
@@ -65,7 +76,7 @@ pub(crate) async fn forget_content(
         for (key, payload) in &rows {
             let number = keys::trailing_number(key)
                 .ok_or_else(|| stored::damaged("a journal key is too short"))?;
-            forget_entry(tx, number, &stored::decode(payload)?, erased);
+            forget_entry(tx, number, &stored::decode(payload)?, erased, forget);
         }
     }
 }
@@ -92,11 +103,15 @@ async fn forget_base(
     Ok(())
 }
 
-fn forget_entry(tx: &mut Tx, number: u64, row: &JournalRow, erased: &Erased) {
+fn forget_entry(tx: &mut Tx, number: u64, row: &JournalRow, erased: &Erased, forget: Forget) {
+    let which = match forget {
+        Forget::Everything => &[BodyOf::Local, BodyOf::Base, BodyOf::Remote][..],
+        Forget::TheirParts => &[BodyOf::Base, BodyOf::Remote],
+    };
     for (index, change) in (0..).zip(&row.changes) {
         if erased.contains(&(change.collection(), change.id.clone())) {
-            for which in [BodyOf::Local, BodyOf::Base, BodyOf::Remote] {
-                tx.delete(keys::journal_body(number, index, which));
+            for which in which {
+                tx.delete(keys::journal_body(number, index, *which));
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::commit::Job;
 use crate::config::MAX_TRANSACTION_CHANGES;
-use crate::erase::{self, Erased};
+use crate::erase::{self, Erased, Forget};
 use crate::keys::{self, CollectionId, Target};
 use crate::outbox::{self, Edit, Slot};
 use crate::stored::{CollectionRow, DocumentHead, Later, Presence, StoredDocument};
@@ -188,7 +188,7 @@ async fn forget_erased(tx: &mut Tx, writes: &[Write]) -> Result<()> {
             erased.insert((row.id(), write.id.clone()));
         }
     }
-    erase::forget_content(tx, Target::DEFAULT, &erased, &[]).await
+    erase::forget_content(tx, Target::DEFAULT, &erased, Forget::Everything, &[]).await
 }
 
 /// A transaction on synced collections must fit into one message with room to spare, now and not in the queue.

@@ -75,6 +75,7 @@ impl Device {
             end,
             head: end,
             records,
+            removals: Vec::new(),
         };
         self.replica.apply(page, Arc::new(LocalWins)).await.unwrap()
     }
@@ -243,6 +244,7 @@ async fn a_refused_erase_has_its_collection_read_again() {
         end: Seq::new(1),
         head: Seq::new(1),
         records: vec![record(1, "theirs")],
+        removals: Vec::new(),
     };
     let resolver = Arc::new(LocalWins);
     device.replica.apply(page, resolver).await.unwrap();

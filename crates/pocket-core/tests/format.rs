@@ -92,6 +92,7 @@ async fn written() -> MemoryStorage {
         },
         token: SessionToken::from_bytes([2; 16]),
         server_time: Timestamp::from_millis(1_700_000_000_500),
+        rights: None,
     };
     replica.attach(&attachment).await.unwrap();
     let page = |start, end, records| IncomingPage {
@@ -101,6 +102,7 @@ async fn written() -> MemoryStorage {
         end: Seq::new(end),
         head: Seq::new(end),
         records,
+        removals: Vec::new(),
     };
     let records = vec![
         record("deleted", 1, RecordState::Deleted),

@@ -91,6 +91,7 @@ impl World {
             end: Seq::new(self.seq),
             head: Seq::new(self.seq),
             records: vec![record],
+            removals: Vec::new(),
         };
         let resolver = Arc::new(self.resolver.clone());
         self.replica.apply(page, resolver).await.unwrap()

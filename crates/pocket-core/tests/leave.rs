@@ -64,6 +64,7 @@ impl Device {
                 record("c", 3, true),
                 record("gone", 4, false),
             ],
+            removals: Vec::new(),
         };
         device
             .replica
@@ -94,6 +95,7 @@ impl Device {
             },
             token: SessionToken::from_bytes([lineage; 16]),
             server_time: Timestamp::from_millis(1_000),
+            rights: None,
         };
         self.replica.attach(&attachment).await.map(drop)
     }

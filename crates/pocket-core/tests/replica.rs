@@ -102,6 +102,7 @@ impl World {
             end: Seq::new(end),
             head: Seq::new(end),
             records,
+            removals: Vec::new(),
         };
         self.replica.apply(page, Arc::new(Later)).await
     }
@@ -595,6 +596,7 @@ async fn a_database_is_bound_to_the_first_server_namespace_and_user() {
         },
         token: SessionToken::from_bytes([1; 16]),
         server_time: Timestamp::from_millis(PAST),
+        rights: None,
     };
     let state = world.replica.attach(&binding(1, "n", "u")).await.unwrap();
     assert!(state.token.is_some());
@@ -633,6 +635,7 @@ async fn a_collection_that_joins_later_is_read_from_the_start() {
         end: Seq::new(10),
         head: Seq::new(10),
         records: vec![record("a", 4, PAST, Some("{}"))],
+        removals: Vec::new(),
     };
     let state = world
         .replica

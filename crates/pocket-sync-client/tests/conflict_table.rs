@@ -135,6 +135,7 @@ impl Device {
             end: Seq::new(self.seq),
             head: Seq::new(self.seq),
             records: vec![record],
+            removals: Vec::new(),
         };
         let applied = self.replica.apply(page, self.resolver.clone()).await;
         applied.expect("memory takes it");

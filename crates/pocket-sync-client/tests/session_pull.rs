@@ -371,3 +371,59 @@ async fn a_collection_switched_on_while_connected_is_read_from_the_start_at_once
         (seq(6), Status::Idle)
     );
 }
+
+#[tokio::test]
+async fn a_document_the_server_withdraws_leaves_and_the_reading_goes_on() {
+    let mut bench = Bench::new().await;
+    bench.greet().await;
+    bench.say(welcome_at(2, 0)).await;
+    let pull = bench.the_pull();
+    bench
+        .say(page(&pull, 0, 2, 2, &[record("a", 1), record("b", 2)]))
+        .await;
+    let mut builder = pocket_sync_protocol::PageBuilder::new(1 << 20);
+    let withdrawn = record("a", 3);
+    assert!(builder.remove(&withdrawn.collection, &withdrawn.id, seq(3)));
+    let removals = builder.take_removals();
+    bench
+        .say(pocket_sync_protocol::Page {
+            set: builder.finish(),
+            removals,
+            ..page(&pull, 2, 3, 3, &[])
+        })
+        .await;
+    assert_eq!(bench.text("a").await, None);
+    assert_eq!(bench.text("b").await.as_deref(), Some("remote"));
+    assert_eq!(bench.state().await.checkpoint.seq, seq(3));
+    assert_eq!(bench.status(), Status::Idle);
+}
+
+#[tokio::test]
+async fn other_rights_than_before_have_everything_read_again() {
+    let mut bench = Bench::new().await;
+    bench.greet().await;
+    bench.say(welcome_at(1, 0)).await;
+    let pull = bench.the_pull();
+    bench.say(page(&pull, 0, 1, 1, &[record("a", 1)])).await;
+    bench.close(None).await;
+    let rights = Some(bytes::Bytes::from_static(b"12345678"));
+    let hello = bench
+        .reconnect(pocket_sync_protocol::Welcome {
+            rights: rights.clone(),
+            ..welcome_at(1, 0)
+        })
+        .await;
+    assert_eq!(hello.checkpoint.unwrap().rights, None);
+    let pull = bench.the_pull();
+    assert_eq!((pull.after, pull.epoch), (seq(0), None));
+    assert_eq!(bench.status(), Status::Syncing);
+    bench.say(page(&pull, 0, 1, 1, &[record("a", 1)])).await;
+    assert_eq!(bench.status(), Status::Idle);
+    bench.close(None).await;
+    let hello = bench.reconnect(welcome_at(1, 0)).await;
+    assert_eq!(
+        hello.checkpoint.unwrap().rights,
+        rights,
+        "presented from now on"
+    );
+}

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::conflict::Resolver;
 use super::resolve::{self, Resolution};
+use super::revoke;
 use super::state::{ReplicaState, snapshot};
 use super::{load_target, store_target};
 use crate::commit::Job;
-use crate::erase::{self, Erased};
+use crate::erase::{self, Erased, Forget};
 use crate::journal::RemoteVersion;
 use crate::keys::{self, Target};
 use crate::outbox::Slot;
@@ -16,7 +17,8 @@ use crate::stored::{
 };
 use crate::tx::Tx;
 use crate::{
-    Body, CollectionName, Epoch, Error, Place, Record, RecordState, Result, Seq, codes, configure,
+    Body, CollectionName, DocumentId, Epoch, Error, Place, Record, RecordState, Result, Seq, codes,
+    configure,
 };
 
 /// Where the records of a page come from.
@@ -46,6 +48,8 @@ pub struct IncomingPage {
     pub head: Seq,
     /// The records, in order of their places.
     pub records: Vec<Record>,
+    /// Documents that the user may no longer read, each with the place at which that became so.
+    pub removals: Vec<(CollectionName, DocumentId, Seq)>,
 }
 
 /// What a page did.
@@ -115,7 +119,8 @@ impl Job for ApplyJob {
                 erased.insert((collection.id(), record.id.clone()));
             }
         }
-        erase::forget_content(tx, self.target, &erased, &[]).await?;
+        erase::forget_content(tx, self.target, &erased, Forget::Everything, &[]).await?;
+        let revoked = self.revoke(tx).await?;
         met.extend(waiting(tx, self.target, row.checkpoint.seq, &self.page.kind).await?);
         let mut resolution = Resolution {
             tx,
@@ -130,6 +135,10 @@ impl Job for ApplyJob {
             answers: Vec::new(),
             questions: Vec::new(),
         };
+        changes += revoked.len();
+        for document in revoked {
+            revoke::lose_changes(&mut resolution, document).await?;
+        }
         for place in met {
             resolution.try_resolve(place).await?;
         }

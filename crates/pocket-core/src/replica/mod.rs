@@ -9,6 +9,7 @@ mod poison;
 mod questions;
 mod rebase;
 mod resolve;
+mod revoke;
 mod settle;
 mod state;
 

@@ -8,7 +8,7 @@ use super::state::{ReplicaState, snapshot};
 use super::{load_target, store_target};
 use crate::commit::Job;
 use crate::config::MAX_CLOCK_AHEAD_MS;
-use crate::erase::{self, Erased};
+use crate::erase::{self, Erased, Forget};
 use crate::journal::JournalKind;
 use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::outbox::{self, Entry, Slot};
@@ -128,7 +128,8 @@ impl Job for SettleJob {
             resolution.try_resolve(place).await?;
         }
         settled.journaled = std::mem::take(&mut resolution.journaled);
-        erase::forget_content(tx, self.target, &erased, &settled.journaled).await?;
+        let fresh = &settled.journaled;
+        erase::forget_content(tx, self.target, &erased, Forget::Everything, fresh).await?;
         read_again(tx, &mut row, &unerased)?;
         self.confirm(tx, &mut row).await?;
         store_target(tx, self.target, &row);

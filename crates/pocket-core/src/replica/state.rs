@@ -88,6 +88,8 @@ pub struct Attachment {
     pub token: SessionToken,
     /// The server's time.
     pub server_time: Timestamp,
+    /// A fingerprint of the user's rights to read; none where everybody reads everything.
+    pub rights: Option<Bytes>,
 }
 
 impl From<&CheckpointRow> for Checkpoint {
@@ -268,9 +270,29 @@ impl Job for AttachJob {
         tx.state().clock = clock;
         row.binding = Some(self.attachment.binding.clone());
         row.token = Some(self.attachment.token);
+        let rights = self
+            .attachment
+            .rights
+            .as_ref()
+            .map(|rights| serde_bytes::ByteBuf::from(rights.to_vec()));
+        if row.checkpoint.rights != rights {
+            // What was read before speaks for other rights.
+            if row.has_read() {
+                read_anew(&mut row.checkpoint);
+            }
+            row.checkpoint.rights = rights;
+        }
         store_target(tx, self.target, &row);
         snapshot(tx, self.target, &row).await
     }
+}
+
+/// Everything is read from the start; what is known already changes nothing.
+fn read_anew(checkpoint: &mut CheckpointRow) {
+    checkpoint.epoch = None;
+    checkpoint.seq = Seq::ZERO;
+    checkpoint.fixed_head = None;
+    checkpoint.joining.clear();
 }
 
 impl Binding {

@@ -194,6 +194,7 @@ impl Session {
                 end: Seq::ZERO,
                 head: answer.head,
                 records: std::mem::take(records),
+                removals: Vec::new(),
             });
         }
     }

@@ -103,6 +103,7 @@ impl Session {
             binding: binding(welcome, &self.config.namespace),
             token: welcome.session,
             server_time: welcome.time,
+            rights: welcome.rights.clone(),
         }
     }
 

@@ -239,24 +239,30 @@ impl Session {
         else {
             return;
         };
-        if page.resync || !page.removals.is_empty() {
+        if page.resync {
             let error = SyncError::new(
                 codes::RESYNC_REQUIRED,
                 "the server wants everything to be read again, which this version cannot do; nothing was dropped",
             );
             return self.lose(error, Return::Never, wire::close::NORMAL);
         }
-        let records = match page.records() {
-            Ok(records) => records,
-            Err(error) => return self.broken(error.into()),
+        let (records, removals) = match (page.records(), page.removals()) {
+            (Ok(records), Ok(removals)) => (records, removals),
+            (Err(error), _) | (_, Err(error)) => return self.broken(error.into()),
         };
         live.told_head(page.head, now);
-        let known = records.is_empty() && page.end == page.start && page.joining.is_none();
+        let known = records.is_empty()
+            && removals.is_empty()
+            && page.end == page.start
+            && page.joining.is_none();
         let known = known
             && self.store.replica().is_some_and(|replica| {
                 replica.waiting == 0 && replica.checkpoint.epoch == Some(page.epoch)
             });
-        let incoming = incoming(page, records);
+        let incoming = IncomingPage {
+            removals,
+            ..incoming(page, records)
+        };
         match live
             .pull
             .arrive(page.id, incoming, page.joining.as_ref(), known, now)
@@ -291,5 +297,6 @@ fn incoming(page: &Page, records: Vec<pocket_core::Record>) -> IncomingPage {
         end: page.end,
         head: page.head,
         records,
+        removals: Vec::new(),
     }
 }

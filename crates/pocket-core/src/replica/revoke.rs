@@ -1,0 +1,80 @@
+//! Rights that end: documents the user may no longer read leave the device.
+
+use super::apply::ApplyJob;
+use super::resolve::{self, Loss, Resolution};
+use crate::erase::{self, Erased, Forget};
+use crate::journal::JournalKind;
+use crate::keys::CollectionId;
+use crate::outbox::{self, Slot};
+use crate::tx::Tx;
+use crate::{DocumentId, Result};
+
+impl ApplyJob {
+    /// Removes the documents that the page withdraws, with what others wrote of them. Returns those with pending changes
+    /// and those without.
+    pub(super) async fn revoke(&self, tx: &mut Tx) -> Result<Erased> {
+        let mut revoked = Erased::new();
+        for (name, id, seq) in &self.page.removals {
+            let Some(row) = tx.registry().get_even_dropped(name).cloned() else {
+                continue;
+            };
+            let mut slot = Slot::load(tx, row.id(), id).await?;
+            let known = slot
+                .after
+                .as_ref()
+                .and_then(|document| document.head.server);
+            // It was read again further on, or belongs to this user alone.
+            if !row.sync || known.is_none_or(|server| server.seq > *seq) {
+                continue;
+            }
+            if slot.pending().is_empty() {
+                slot.after = None;
+            } else if let Some(document) = &mut slot.after {
+                document.head.server = None;
+            }
+            resolve::store_slot(tx, &slot)?;
+            revoked.insert((row.id(), id.clone()));
+        }
+        erase::forget_content(tx, self.target, &revoked, Forget::TheirParts, &[]).await?;
+        Ok(revoked)
+    }
+}
+
+/// Pending changes to a document that was withdrawn go into the journal, with what this user wrote himself.
+///
+/// One that is on its way is answered first: the server refuses it, and those behind it.
+pub(super) async fn lose_changes(
+    resolution: &mut Resolution<'_>,
+    (collection, id): (CollectionId, DocumentId),
+) -> Result<()> {
+    loop {
+        let slot = Slot::load(resolution.tx, collection, &id).await?;
+        let Some(place) = slot.pending().first().copied() else {
+            return Ok(());
+        };
+        for other in slot.pending() {
+            let row = outbox::load_row(resolution.tx, resolution.target, *other).await?;
+            if matches!(row.progress, crate::stored::Progress::Pinned(_)) {
+                return Ok(());
+            }
+        }
+        let entry = outbox::load(resolution.tx, resolution.target, place).await?;
+        let mut slots = Vec::with_capacity(entry.changes.len());
+        let mut remotes = Vec::with_capacity(entry.changes.len());
+        for change in &entry.changes {
+            let slot = Slot::load(resolution.tx, change.collection, &change.id).await?;
+            remotes.push(resolution.remote_of(&slot).await?);
+            slots.push(slot);
+        }
+        let loss = Loss {
+            kind: JournalKind::Refusal,
+            rule: "access-revoked",
+            code: Some("forbidden".to_owned()),
+            reason: Some("the user may no longer read the document".to_owned()),
+        };
+        let next = resolution.lose(entry, slots, remotes, loss).await?;
+        for place in next {
+            resolution.try_resolve(place).await?;
+        }
+    }
+}
