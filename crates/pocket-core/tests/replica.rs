@@ -772,6 +772,7 @@ async fn a_rule_that_panics_fails_its_page_and_nothing_else() {
         end: Seq::new(1),
         head: Seq::new(1),
         records: vec![record("a", 1, FUTURE, Some(r#"{"n":2}"#))],
+        removals: Vec::new(),
     };
     let failed = world.replica.apply(page, Arc::new(Panics)).await;
     assert_eq!(failed.unwrap_err().code(), codes::INTERNAL);
