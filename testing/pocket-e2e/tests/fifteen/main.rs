@@ -48,6 +48,7 @@ on_both_transports! {
     network::point_13_a_server_restart_loses_no_work_and_leaves_nobody_stuck,
     network::point_14_a_client_comes_back_after_an_outage_of_hours,
     network::point_15_a_network_failure_is_survived,
+    network::a_connection_that_is_cut_again_and_again_loses_nothing,
     network::what_a_portal_or_a_broken_proxy_says_is_no_refusal_of_the_server,
     network::a_client_that_changes_its_transport_goes_on_where_it_was,
 }

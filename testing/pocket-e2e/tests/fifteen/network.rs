@@ -102,6 +102,37 @@ pub(crate) async fn point_15_a_network_failure_is_survived(transport: Transport)
     assert_eq!(device.place().await, 77, "nothing was applied twice");
 }
 
+pub(crate) async fn a_connection_that_is_cut_again_and_again_loses_nothing(transport: Transport) {
+    let world = World::new(transport).await;
+    let proxy = Proxy::to(world.address).await;
+    let hasty = world
+        .config_for(proxy.address)
+        .retry_delay(Duration::from_millis(1));
+    let device = Device::new(hasty).await;
+    device.engine.start().await.unwrap();
+    for n in 0..30 {
+        device.put(&format!("d{n:02}"), "between two cuts").await;
+        let before = proxy.came();
+        // Cut as soon as there is a connection; each attempt gets as far as it gets.
+        proxy.set(Weather::Fine);
+        until("it comes again", || async { proxy.came() > before }).await;
+        proxy.set(Weather::Down);
+    }
+    proxy.set(Weather::Fine);
+    device.sync().await;
+    assert_eq!(device.pending().await, 0);
+    assert_eq!(world.documents().await.len(), 30);
+    until("each has one place", || async {
+        device.place().await == 30
+    })
+    .await;
+    assert_eq!(
+        device.engine.snapshot().stats.conflict_count,
+        0,
+        "never its own rival"
+    );
+}
+
 /// What stands between a device and the server, answering in its name.
 const STRANGERS: [(&str, &str); 5] = [
     (
