@@ -79,6 +79,8 @@ async fn a_device_the_server_has_forgotten_goes_on_when_it_has_something_to_say(
         let mut config = Config::default();
         config.poll_wait = Duration::ZERO;
         config.client_timeout = Duration::from_millis(100);
+        // The TCP connection it came by is closed after this silence, and counted until then.
+        config.handshake_timeout = Duration::from_secs(1);
         let world = World::with(Transport::Http, config, Arc::new(TokenTable::open())).await;
         let device = asking_every(&world, 0).await;
         device.put("1", "known").await;
