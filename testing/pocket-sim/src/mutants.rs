@@ -21,6 +21,8 @@ pub(crate) const MUTANTS: &[&str] = &[
     "tombstone-ignored",
     "conflict-resolved-before-outcome",
     "half-transaction-repushed",
+    "erase-keeps-content",
+    "withdrawn-counts-as-done",
 ];
 
 /// Planted bugs that take more histories than a short run has, or a sharper generator: run them one by one with
