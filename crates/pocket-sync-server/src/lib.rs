@@ -34,3 +34,10 @@ pub use namespace::{MAX_NAMESPACE_BYTES, Namespace};
 pub use perform::perform;
 pub use rules::{Authorizer, Rules, RulesFile, Validator};
 pub use server::{ClientInfo, Health, SyncServer, SyncServerBuilder};
+
+/// The guides are compiled, so that they stay true.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../../docs/guide/sync-server-rights.md")]
+    mod sync_server_rights {}
+}

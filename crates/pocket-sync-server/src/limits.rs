@@ -39,7 +39,8 @@ pub struct Limits {
 /// How fast one connection may ask. What is above is refused with `rate-limited` and the time to wait; a client that
 /// goes on all the same is closed.
 ///
-/// Every request counts, except the `more` behind a page: the window paces those.
+/// Pushes, pulls and fetches count. The `more` behind a page does not, for the window paces those; pings, and a `more`
+/// behind nothing, are answered up to the burst and are never told to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimits {
     /// Requests a second, in the long run.

@@ -283,10 +283,17 @@ impl Session {
             ClientMessage::Pull(pull) => pull.id,
             ClientMessage::Fetch(fetch) => fetch.id,
             ClientMessage::Ping(ping) => ping.id,
-            ClientMessage::More(more) if !open.awaits_more() => more.id,
-            ClientMessage::Hello(_) | ClientMessage::More(_) => return true,
+            ClientMessage::More(more) => more.id,
+            ClientMessage::Hello(_) => return true,
         };
-        match open.rate.judge(now.moment, bytes) {
+        let verdict = match message {
+            ClientMessage::More(_) if open.awaits_more() => return true,
+            ClientMessage::More(_) | ClientMessage::Ping(_) => {
+                open.rate.judge_sign_of_life(now.moment)
+            }
+            _ => open.rate.judge(now.moment, bytes),
+        };
+        match verdict {
             Verdict::Taken => return true,
             Verdict::Refused(wait) => {
                 self.refuse_for(

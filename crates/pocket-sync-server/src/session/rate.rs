@@ -64,6 +64,15 @@ impl Rate {
         Verdict::Taken
     }
 
+    /// Judges a message that costs nothing to answer, and whose sender cannot be told to send it again: whether it is
+    /// still within patience.
+    pub(super) fn judge_sign_of_life(&mut self, now: Moment) -> Verdict {
+        match self.refuse(now, now) {
+            Verdict::Over => Verdict::Over,
+            Verdict::Taken | Verdict::Refused(_) => Verdict::Taken,
+        }
+    }
+
     fn refuse(&mut self, now: Moment, until: Moment) -> Verdict {
         if self.refusals.ready(now) > now {
             return Verdict::Over;
