@@ -271,7 +271,12 @@ impl Session {
             // It answers something given up long ago, or a copy of it that the network made.
             (false, false) => return,
             _ if !error.retryable => return self.lose(told, back, close::NORMAL),
-            (true, _) => live.push.send_again_at(resume),
+            (true, _) => {
+                if told.code() == wire::RATE_LIMITED {
+                    live.push.slow_down();
+                }
+                live.push.send_again_at(resume);
+            }
             (_, true) => live.pull.read_again_at(resume),
         }
         self.stats.last_error = Some(told);

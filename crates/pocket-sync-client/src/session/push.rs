@@ -17,6 +17,8 @@ const MAX_BATCH: usize = 3_000;
 
 /// What a change costs in a message beside id and body, at the most.
 const CHANGE_BYTES: usize = 64;
+/// Pushes that must arrive before one more may be in flight, once the server had asked for less.
+const ARRIVALS: u32 = 64;
 
 /// The pushing half of a live connection.
 #[derive(Debug)]
@@ -32,6 +34,10 @@ pub(super) struct Pushing {
     ready_changes: usize,
     /// Those among them that are sent with nothing else on its way: connections ended while they were.
     suspects: BTreeSet<MutationNumber>,
+    /// Pushes in flight at the most, when the server did not ask for fewer.
+    most: usize,
+    /// Pushes that were answered since the window changed.
+    arrived: u32,
     /// Sent, without an outcome that has its turn.
     flying: VecDeque<Flight>,
     /// Outcomes that have their turn, to be stored.
@@ -96,6 +102,8 @@ impl Pushing {
             budget: limits.message_bytes / 2,
             message_bytes: limits.message_bytes,
             window: limits.pushes.clamp(1, PUSHES_IN_FLIGHT),
+            most: limits.pushes.clamp(1, PUSHES_IN_FLIGHT),
+            arrived: 0,
             ready: VecDeque::new(),
             ready_changes: 0,
             suspects: BTreeSet::new(),
@@ -177,6 +185,23 @@ impl Pushing {
     pub(super) fn resume(&mut self, now: Moment) {
         if self.paused_until.is_some_and(|at| at <= now) {
             self.paused_until = None;
+        }
+    }
+
+    /// The server takes less than it is sent: one push at a time, and more again only after many that arrived.
+    ///
+    /// With several in flight, the refusal of a later one would come before the outcome of an earlier one and give that
+    /// up as well, each time anew.
+    pub(super) fn slow_down(&mut self) {
+        self.window = 1;
+        self.arrived = 0;
+    }
+
+    fn has_arrived(&mut self) {
+        self.arrived += 1;
+        if self.arrived >= ARRIVALS && self.window < self.most {
+            self.window += 1;
+            self.arrived = 0;
         }
     }
 
@@ -372,6 +397,7 @@ impl Pushing {
                 return;
             }
             self.flying.pop_front();
+            self.has_arrived();
         }
     }
 }
