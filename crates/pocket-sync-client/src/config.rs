@@ -9,12 +9,14 @@ use std::time::Duration;
 use pocket_core::replica::{Resolver, Scope};
 use pocket_core::{CollectionName, ConflictStrategy};
 pub use pocket_sync_protocol::Direction;
+use serde::{Deserialize, Serialize};
 
+use crate::auth::TokenSource;
 use crate::conflict::Strategies;
 use crate::custom::{CustomRules, ResolveConflict};
 use crate::endpoint::Endpoint;
 use crate::session::SessionConfig;
-use crate::{SyncError, codes};
+use crate::{SyncError, codes, options};
 
 /// Pushes sent before their outcomes are known, unless the server allows fewer.
 pub const PUSHES_IN_FLIGHT: usize = 4;
@@ -37,25 +39,34 @@ pub const MAX_OPEN_CONFLICTS: u64 = 1_000;
 /// How long opening a connection may take, and then the handshake, in milliseconds.
 pub const HANDSHAKE_MILLIS: u64 = 10_000;
 
+/// How long the application may take to give another token, in seconds.
+pub const RENEWAL_SECONDS: u64 = 30;
+
 /// The settings of a [`SyncEngine`](crate::SyncEngine); the required one in `new`, the others by setters.
-#[derive(Clone)]
+///
+/// As a serde type it has the same names, and durations in milliseconds. The token is read, but never written.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(default = "SyncConfig::unset", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SyncConfig {
     /// `ws(s)://` or `http(s)://`, with any base path; `/sync` is added only when there is no path.
     pub server_url: String,
     /// Sent in a header, never in the URL.
+    #[serde(skip_serializing)]
     pub auth_token: Option<String>,
     /// What is opened on the server: a tenant, a workspace, a user.
     pub namespace: String,
     /// What syncs; empty means every collection with `sync: true`, also ones made later.
     pub collections: Vec<String>,
     /// Which way changes flow.
+    #[serde(with = "options::direction")]
     pub direction: Direction,
     /// Who wins a conflict, for collections that do not say it themselves.
     pub conflict_strategy: ConflictStrategy,
     /// Whether the engine connects again by itself; it never gives up while this is on.
     pub auto_retry: bool,
     /// The first delay before connecting again; doubled per attempt, jittered, at most 30 s.
+    #[serde(with = "options::millis")]
     pub retry_delay: Duration,
     /// Lost connections that one `force_sync`, `push` or `pull` bears before it fails.
     pub max_retry_attempts: u32,
@@ -63,6 +74,7 @@ pub struct SyncConfig {
     pub use_websocket: bool,
     /// How often HTTP polls, or the longest it lets the server hold an answer back. Zero asks for nothing without a
     /// call or a local change. Over a WebSocket changes arrive by themselves.
+    #[serde(with = "options::millis")]
     pub pull_interval: Duration,
     /// Changes per push, and documents per page while catching up.
     pub batch_size: NonZeroUsize,
@@ -71,10 +83,16 @@ pub struct SyncConfig {
     /// Strategies of single collections, before what is recorded in the database.
     pub collection_strategies: BTreeMap<String, ConflictStrategy>,
     /// How long a rule of the application may take for one conflict.
+    #[serde(with = "options::millis")]
     pub resolve_timeout: Duration,
+    #[serde(skip)]
+    token_source: Option<Arc<dyn TokenSource>>,
+    #[serde(skip)]
     resolver: Option<Arc<dyn Resolver>>,
+    #[serde(skip)]
     rules: CustomRules,
     /// Collections with a rule of their own, as they were named.
+    #[serde(skip)]
     ruled: Vec<String>,
 }
 
@@ -97,16 +115,33 @@ impl SyncConfig {
             allow_plaintext: false,
             collection_strategies: BTreeMap::new(),
             resolve_timeout: Duration::from_secs(30),
+            token_source: None,
             resolver: None,
             rules: CustomRules::default(),
             ruled: Vec::new(),
         }
     }
 
+    /// What a file without a word means; `check` refuses it.
+    fn unset() -> Self {
+        Self::new("")
+    }
+
     /// The token that says who this is.
     #[must_use]
     pub fn auth_token(mut self, token: impl Into<String>) -> Self {
         self.auth_token = Some(token.into());
+        self
+    }
+
+    /// Where another token comes from when the server refused the one there is, or when it ends soon.
+    ///
+    /// It is asked once for each refusal. What it answers is tried at once; if that is refused as well, the next
+    /// question waits 15 to 30 seconds, and the status says `error` meanwhile. The end of a token is known if it is a
+    /// JSON Web Token with `exp`.
+    #[must_use]
+    pub fn on_auth(mut self, source: impl TokenSource) -> Self {
+        self.token_source = Some(Arc::new(source));
         self
     }
 
@@ -242,9 +277,17 @@ impl SyncConfig {
     /// # Errors
     /// `config`, `bad-collection-name`, or `plaintext-refused`.
     pub fn check(&self) -> Result<(), SyncError> {
+        self.check_url()?;
         self.endpoint()?;
         self.scope()?;
+        self.check_collections()?;
         self.check_strategies()?;
+        if self.auto_retry && self.retry_delay.is_zero() {
+            return Err(SyncError::config(
+                "`retry_delay` is zero, so `auto_retry` would try again without a pause; give it a delay or switch \
+                 `auto_retry` off",
+            ));
+        }
         if self.namespace.is_empty()
             || self.namespace.len() > pocket_sync_protocol::limits::MAX_TEXT_BYTES
         {
@@ -259,7 +302,8 @@ impl SyncConfig {
     pub(crate) fn endpoint(&self) -> Result<Endpoint, SyncError> {
         let endpoint = Endpoint::parse(&self.server_url)?;
         let in_clear = !endpoint.is_secure() && !endpoint.is_loopback();
-        if self.auth_token.is_some() && in_clear && !self.allow_plaintext {
+        let has_token = self.auth_token.is_some() || self.token_source.is_some();
+        if has_token && in_clear && !self.allow_plaintext {
             return Err(SyncError::new(
                 codes::PLAINTEXT_REFUSED,
                 format!(
@@ -284,6 +328,34 @@ impl SyncConfig {
             .iter()
             .map(|name| CollectionName::new(name));
         Ok(Scope::Only(names.collect::<Result<BTreeSet<_>, _>>()?))
+    }
+
+    /// Without it there is nothing to sync with.
+    pub(crate) fn check_url(&self) -> Result<(), SyncError> {
+        if self.server_url.is_empty() {
+            return Err(SyncError::config(
+                "`server_url` is missing; it is the address of the server, like wss://example.com",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Each collection is named once, and one with a strategy is among those that sync.
+    fn check_collections(&self) -> Result<(), SyncError> {
+        let mut names = BTreeSet::new();
+        if let Some(twice) = self.collections.iter().find(|name| !names.insert(*name)) {
+            return Err(SyncError::config(format!(
+                "`collections` names `{twice}` twice"
+            )));
+        }
+        let mut with_strategy = self.collection_strategies.keys();
+        let stray = with_strategy.find(|name| !names.is_empty() && !names.contains(name));
+        if let Some(stray) = stray {
+            return Err(SyncError::config(format!(
+                "`collection_strategies` names `{stray}`, which is not in `collections` and so does not sync"
+            )));
+        }
+        Ok(())
     }
 
     /// Each `custom` has a rule, and each name is one.
@@ -336,6 +408,11 @@ impl SyncConfig {
         Arc::new(strategies)
     }
 
+    /// Where another token comes from, for whoever carries out [`Effect::Renew`](crate::Effect::Renew).
+    pub fn token_source(&self) -> Option<Arc<dyn TokenSource>> {
+        self.token_source.clone()
+    }
+
     /// The rules of the application, for whoever carries out [`Effect::Ask`](crate::Effect::Ask).
     pub fn custom_rules(&self) -> CustomRules {
         self.rules.clone()
@@ -353,6 +430,7 @@ impl SyncConfig {
         session.direction = self.direction;
         session.batch_size = self.batch_size.get();
         session.auto_retry = self.auto_retry;
+        session.renews = self.token_source.is_some();
         session.retry_delay_millis =
             u64::try_from(self.retry_delay.as_millis()).unwrap_or(u64::MAX);
         session.max_retry_attempts = self.max_retry_attempts;

@@ -16,6 +16,8 @@ use pocket_core::replica::{Answer, Conflict, Replica, Resolver, Ruling, Scope};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, Sleep};
 
+use crate::auth::{AuthReason, TokenSource};
+use crate::config::{RENEWAL_SECONDS, check_token};
 use crate::custom::CustomRules;
 use crate::session::{Effect, Event, Pass, Session, StoreAnswer, StoreRequest};
 use crate::store::perform;
@@ -130,6 +132,8 @@ pub(crate) struct Driver {
     rules: CustomRules,
     resolve_timeout: Duration,
     asking: Option<Asking>,
+    token_source: Option<Arc<dyn TokenSource>>,
+    renewing: Option<Renewing>,
     timer: Option<Pin<Box<Sleep>>>,
     commands: BTreeMap<u64, oneshot::Sender<Result<(), SyncError>>>,
     last_command: u64,
@@ -147,6 +151,7 @@ pub(crate) struct Parts {
     pub(crate) pull_interval: Duration,
     pub(crate) rules: CustomRules,
     pub(crate) resolve_timeout: Duration,
+    pub(crate) token_source: Option<Arc<dyn TokenSource>>,
     pub(crate) controls: mpsc::Receiver<Control>,
     pub(crate) watched: Arc<Watched>,
 }
@@ -176,6 +181,8 @@ impl Driver {
             rules: parts.rules,
             resolve_timeout: parts.resolve_timeout,
             asking: None,
+            token_source: parts.token_source,
+            renewing: None,
             timer: None,
             commands: BTreeMap::new(),
             last_command: 0,
@@ -199,6 +206,7 @@ impl Driver {
             answer = answer(&mut self.store) => Some(Event::Stored(answer)),
             event = incoming(&mut self.wire) => Some(event),
             event = answered(&mut self.asking) => Some(event),
+            answer = renewed(&mut self.renewing) => Some(self.take_token(answer)),
             () = elapsed(&mut self.timer) => Some(Event::Timer),
             // The database lives as long as the replica, so its sender does too.
             _ = self.outbox.changed() => Some(Event::OutboxGrew),
@@ -225,6 +233,7 @@ impl Driver {
             }
             Control::Token(token) => {
                 self.token.clone_from(&token);
+                self.renewing = None;
                 Event::TokenChanged(token)
             }
         }
@@ -256,6 +265,7 @@ impl Driver {
             }
             Effect::Store(request) => self.store = Some(self.perform(request)),
             Effect::Ask { batch, conflicts } => self.ask(batch, conflicts),
+            Effect::Renew(reason) => self.renew(reason),
             Effect::Timer(deadline) => {
                 self.timer = deadline.map(|deadline| {
                     let at = self.began + Duration::from_millis(deadline.millis());
@@ -283,6 +293,32 @@ impl Driver {
         if let Wire::Open(_, socket) = std::mem::replace(&mut self.wire, Wire::None) {
             self.closing = Some(tokio::spawn(socket.close(code, reason)));
         }
+    }
+
+    fn renew(&mut self, reason: AuthReason) {
+        let source = self.token_source.clone();
+        let answer = async move {
+            let source = source.ok_or("nobody gives tokens")?;
+            let token = source.token(reason).await?;
+            check_token(&token).map_err(|error| error.message().to_owned())?;
+            Ok(token)
+        };
+        let in_time = async {
+            let limit = Duration::from_secs(RENEWAL_SECONDS);
+            let late = || Err(format!("there was no answer within {RENEWAL_SECONDS} s"));
+            tokio::time::timeout(limit, answer)
+                .await
+                .unwrap_or_else(|_| late())
+        };
+        self.renewing = Some(Renewing(tokio::spawn(in_time)));
+    }
+
+    /// What connections are opened with is the driver's to know, too.
+    fn take_token(&mut self, answer: Result<String, String>) -> Event {
+        if let Ok(token) = &answer {
+            self.token = Some(token.clone());
+        }
+        Event::Renewed(answer)
     }
 
     fn ask(&mut self, batch: u64, conflicts: Vec<Conflict>) {
@@ -323,6 +359,7 @@ impl Driver {
             asking.task.abort();
             let _ = (&mut asking.task).await;
         }
+        self.renewing = None;
         if self.store.is_some() {
             let answer = answer(&mut self.store).await;
             self.handle(Event::Stored(answer));
@@ -343,6 +380,24 @@ impl Drop for Asking {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// A question for another token; dropping it ends its task.
+struct Renewing(tokio::task::JoinHandle<Result<String, String>>);
+
+impl Drop for Renewing {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn renewed(renewing: &mut Option<Renewing>) -> Result<String, String> {
+    let Some(open) = renewing else {
+        return std::future::pending().await;
+    };
+    let answer = (&mut open.0).await;
+    *renewing = None;
+    answer.unwrap_or_else(|error| Err(format!("the function for it broke off: {error}")))
 }
 
 async fn answered(asking: &mut Option<Asking>) -> Event {

@@ -325,6 +325,7 @@ impl SyncEngine {
             resolver: config.conflict_resolver(),
             rules: config.custom_rules(),
             resolve_timeout: config.resolve_timeout,
+            token_source: config.token_source(),
             endpoint: config.endpoint()?,
             token: config.auth_token,
             pull_interval: config.pull_interval,

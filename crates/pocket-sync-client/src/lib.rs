@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod auth;
 mod backoff;
 pub mod codes;
 pub mod config;
@@ -7,7 +8,9 @@ pub mod conflict;
 mod custom;
 mod endpoint;
 mod error;
+mod jwt;
 mod moment;
+mod options;
 pub mod session;
 mod status;
 pub mod store;
@@ -19,6 +22,7 @@ mod engine;
 #[cfg(not(target_arch = "wasm32"))]
 mod transport;
 
+pub use auth::{AuthReason, TokenSource};
 pub use config::{Direction, SyncConfig};
 pub use custom::{CustomRules, ResolveConflict, Resolved};
 pub use endpoint::Endpoint;
@@ -36,4 +40,6 @@ pub use status::{Progress, Snapshot, Stats, Status};
 mod guides {
     #[doc = include_str!("../../../docs/guide/conflict-resolution.md")]
     mod conflict_resolution {}
+    #[doc = include_str!("../../../docs/guide/sync-overview.md")]
+    mod sync_overview {}
 }

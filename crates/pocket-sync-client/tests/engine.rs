@@ -9,7 +9,7 @@ use futures_util::{SinkExt, StreamExt};
 use pocket_core::replica::Conflict;
 use pocket_core::{CollectionConfig, Database, Outcome, Subscription, Value, codes as core_codes};
 use pocket_storage_memory::MemoryStorage;
-use pocket_sync_client::{Resolved, Status, SyncConfig, SyncEngine, SyncError, codes};
+use pocket_sync_client::{AuthReason, Resolved, Status, SyncConfig, SyncEngine, SyncError, codes};
 use pocket_sync_protocol::codes::{self as wire};
 use pocket_sync_protocol::{
     ClientMessage, Hello, Outcomes, Pull, Push, SUBPROTOCOL, ServerMessage, Welcome, WireLimits,
@@ -568,4 +568,83 @@ async fn the_end_of_an_engine_ends_its_streams_and_the_rule_it_waits_for() {
     assert_eq!(code(&sync.force_sync().await), Err(codes::DESTROYED));
     // What waits for a rule is kept, and the database goes on.
     insert(&database, "b").await;
+}
+
+/// Answers the next one at the door, and says which token it had.
+async fn refuse_at_the_door(listener: &TcpListener) -> String {
+    let (mut stream, _) = listener.accept().await.expect("a client connects");
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        request.push(stream.read_u8().await.expect("a request"));
+    }
+    stream
+        .write_all(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n")
+        .await
+        .expect("the client is there");
+    let request = String::from_utf8(request).expect("headers are text");
+    let mut lines = request.lines().map(str::to_ascii_lowercase);
+    let line = lines.find_map(|line| line.strip_prefix("authorization: ").map(str::to_owned));
+    line.expect("it has a token")
+}
+
+#[tokio::test]
+async fn a_function_of_the_application_gives_another_token_when_one_is_refused() {
+    let (listener, url) = listen().await;
+    let config = quick(&url)
+        .auth_token("first")
+        .on_auth(|reason: AuthReason| async move {
+            match reason {
+                AuthReason::Refused(error) if error.code() == wire::UNAUTHORIZED => {
+                    Ok("second".to_owned())
+                }
+                other => Err(format!("{other:?} was not expected")),
+            }
+        });
+    let sync = SyncEngine::new(&database().await, config);
+    sync.start().await.expect("it starts");
+    assert_eq!(refuse_at_the_door(&listener).await, "bearer first");
+    let mut peer = Peer::accept(&listener).await;
+    assert_eq!(peer.authorization.as_deref(), Some("Bearer second"));
+    peer.welcome(welcome()).await;
+    sync.destroy().await;
+}
+
+#[tokio::test]
+async fn several_engines_in_one_process_share_nothing() {
+    let (listener_a, url_a) = listen().await;
+    let (listener_b, url_b) = listen().await;
+    let (db_a, db_b) = (database().await, database().await);
+    let a = SyncEngine::new(&db_a, quick(&url_a).auth_token("a"));
+    let b = SyncEngine::new(&db_b, quick(&url_b).auth_token("b"));
+    let mut conflicts_b = b.conflicts();
+    insert(&db_a, "a").await;
+    let mut peer_a = meet(&listener_a, &a).await;
+    // The local version won, and is sent again.
+    let push = peer_a.push().await;
+    peer_a.say(applied(&push, 2)).await;
+    b.start().await.expect("it starts");
+    assert_eq!(refuse_at_the_door(&listener_b).await, "bearer b");
+    until(&mut b.status(), Status::Error).await;
+    assert_eq!(a.snapshot().stats.last_error, None);
+
+    // Another token for one of them is none of the other's business.
+    b.set_auth_token(Some("better"))
+        .await
+        .expect("a good token");
+    let mut peer_b = Peer::accept(&listener_b).await;
+    assert_eq!(peer_b.authorization.as_deref(), Some("Bearer better"));
+    peer_b.welcome(welcome()).await;
+    assert_eq!(b.snapshot().stats.conflict_count, 0);
+    assert_eq!(a.snapshot().stats.conflict_count, 1);
+
+    // The end of one leaves the other at work, with its streams.
+    b.destroy().await;
+    assert_eq!(conflicts_b.next().await, None);
+    insert(&db_a, "more").await;
+    assert_eq!(peer_a.push().await.mutations.len(), 1);
+    assert_eq!(code(&a.stop().await), Ok(&()));
+    assert_eq!(
+        db_b.stats().await.expect("memory gives it").pending_changes,
+        0
+    );
 }

@@ -446,6 +446,8 @@ impl World {
                 }
             }
             Effect::Store(request) => self.store(index, request),
+            // Its tokens are changed by hand: no client here has a source of them.
+            Effect::Renew(_) => {}
             Effect::Ask { batch, conflicts } => self.ask_application(index, batch, conflicts),
             Effect::Timer(deadline) => {
                 up.timer += 1;

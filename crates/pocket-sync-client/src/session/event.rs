@@ -10,7 +10,7 @@ use pocket_core::replica::{
 use pocket_core::{CollectionName, DocumentId, Mutation, MutationNumber, Outcome, PushLimit};
 use pocket_sync_protocol::{Direction, WireLimits};
 
-use crate::{Moment, Snapshot, SyncError};
+use crate::{AuthReason, Moment, Snapshot, SyncError};
 
 /// What a session must know from the start.
 #[derive(Clone)]
@@ -30,6 +30,8 @@ pub struct SessionConfig {
     pub batch_size: usize,
     /// Whether to connect again by itself.
     pub auto_retry: bool,
+    /// Whether somebody answers [`Effect::Renew`].
+    pub renews: bool,
     /// The first delay before connecting again, in milliseconds.
     pub retry_delay_millis: u64,
     /// Milliseconds between two looks at the server, where it cannot speak by itself; zero looks only when there is a
@@ -56,6 +58,7 @@ impl SessionConfig {
             direction: Direction::Both,
             batch_size: 100,
             auto_retry: true,
+            renews: false,
             retry_delay_millis: 1_000,
             poll_millis: None,
             max_retry_attempts: 5,
@@ -145,6 +148,8 @@ pub enum Event {
         /// What the pass must complete.
         pass: Pass,
     },
+    /// The answer to [`Effect::Renew`]: another token, or why there is none.
+    Renewed(Result<String, String>),
     /// There is another token.
     TokenChanged(Option<String>),
 }
@@ -187,6 +192,9 @@ pub enum Effect {
         /// What it shall decide.
         conflicts: Vec<Conflict>,
     },
+    /// Ask the application for another token, and answer with [`Event::Renewed`] in any case. There is never a second
+    /// question before the answer.
+    Renew(AuthReason),
     /// Send [`Event::Timer`] at this moment, and no longer at the one told before.
     Timer(Option<Moment>),
     /// This is how things stand now.

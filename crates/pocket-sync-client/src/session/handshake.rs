@@ -110,6 +110,7 @@ impl Session {
     /// The welcome is stored: from here on pushes and pages travel.
     pub(super) fn attached(&mut self) {
         self.attention = Attention::None;
+        self.token_taken();
         let pushes = self.config.pushes();
         let (Some(live), Some(replica)) = (self.link.live_mut(), self.store.replica()) else {
             return;

@@ -19,6 +19,7 @@ mod handshake;
 mod link;
 mod pull;
 mod push;
+mod renewal;
 mod report;
 mod storing;
 
@@ -31,6 +32,7 @@ use pocket_sync_protocol::{ClientMessage, ErrorMessage, Ping, ServerMessage, enc
 use self::asking::Asking;
 use self::command::Waiting;
 use self::link::{Link, Live};
+use self::renewal::Renewal;
 use self::storing::Store;
 use crate::backoff::Backoff;
 use crate::config::HANDSHAKE_MILLIS;
@@ -51,6 +53,7 @@ pub struct Session {
     retry_at: Option<Moment>,
     store: Store,
     asking: Asking,
+    renewal: Renewal,
     commands: Vec<Waiting>,
     stats: Stats,
     first_sync_complete: bool,
@@ -100,6 +103,7 @@ impl Session {
             retry_at: None,
             store: Store::default(),
             asking: Asking::default(),
+            renewal: Renewal::default(),
             commands: Vec::new(),
             stats: Stats::default(),
             first_sync_complete: false,
@@ -131,9 +135,11 @@ impl Session {
             Event::Stored(answer) => self.stored(answer),
             Event::Answered { batch, answers } => self.answered(batch, answers),
             Event::Command { id, pass } => self.command(id, pass),
+            Event::Renewed(answer) => self.renewed(answer),
             Event::TokenChanged(token) => self.token_changed(token),
         }
         self.check_deadlines();
+        self.renew_if_due();
         self.open_if_due();
         self.send_pushes();
         self.begin_reading();
@@ -163,12 +169,14 @@ impl Session {
         self.attention = Attention::None;
         self.retry_at = None;
         self.asking.forget();
+        self.renewal.stop();
         self.hang_up(close::NORMAL, "stopped");
         self.fail_commands(&SyncError::stopped());
     }
 
     fn token_changed(&mut self, token: Option<String>) {
         self.config.token = token;
+        self.token_set();
         let blocked = match &self.attention {
             Attention::None => false,
             Attention::Retrying => true,
@@ -191,6 +199,7 @@ impl Session {
             return;
         }
         self.retry_at = None;
+        self.renewal.opened();
         self.opened += 1;
         self.link = Link::Opening {
             connection: self.opened,
@@ -325,6 +334,9 @@ impl Session {
 
     /// There is no connection any more: decides when to come back, and who hears of it.
     fn lost_from(&mut self, error: SyncError, back: Return, was_attached: bool) {
+        if self.running && self.config.renews && renewal::needs_token(&error) {
+            return self.token_refused(error, was_attached);
+        }
         if self.running {
             let (wait, attention) = match back {
                 Return::Now => (Some(self.backoff.first_free()), Attention::None),
@@ -416,6 +428,8 @@ impl Session {
             Link::Opening { deadline, .. } | Link::Greeting { deadline, .. } => Some(*deadline),
             Link::Up(live) => Some(self.live_deadline(live)),
         };
+        let renewal = self.renewal.due_at().filter(|_| self.running);
+        let deadline = deadline.into_iter().chain(renewal).min();
         if deadline != self.deadline {
             self.deadline = deadline;
             self.effects.push(Effect::Timer(deadline));

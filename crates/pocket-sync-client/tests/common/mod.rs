@@ -18,7 +18,7 @@ use pocket_storage_memory::{MemoryDisk, MemoryStorage};
 use pocket_sync_client::conflict::Strategies;
 use pocket_sync_client::store::perform;
 use pocket_sync_client::{
-    Effect, Event, Moment, Pass, Session, SessionConfig, Snapshot, Status, StoreAnswer,
+    AuthReason, Effect, Event, Moment, Pass, Session, SessionConfig, Snapshot, Status, StoreAnswer,
     StoreRequest, StoreRequestKind, SyncError,
 };
 use pocket_sync_protocol::{
@@ -65,6 +65,8 @@ pub(crate) struct Bench {
     pub(crate) stored: Vec<StoreRequestKind>,
     /// Batches of conflicts that the application was asked about.
     pub(crate) questions: Vec<(u64, Vec<Conflict>)>,
+    /// Why the application was asked for another token.
+    pub(crate) renewals: Vec<AuthReason>,
     scope: Scope,
     pub(crate) resolver: Arc<dyn Resolver>,
 }
@@ -98,6 +100,7 @@ impl Bench {
             asked: None,
             stored: Vec::new(),
             questions: Vec::new(),
+            renewals: Vec::new(),
             resolver: Arc::new(Strategies::default()),
         }
     }
@@ -136,6 +139,7 @@ impl Bench {
                     self.asked = Some(request);
                 }
                 Effect::Ask { batch, conflicts } => self.questions.push((batch, conflicts)),
+                Effect::Renew(reason) => self.renewals.push(reason),
                 Effect::Timer(deadline) => self.timer = deadline,
                 Effect::Publish(snapshot) => self.published.push(*snapshot),
                 Effect::Finished { id, result } => self.finished.push((id, result)),
