@@ -275,12 +275,15 @@ pub(crate) struct ServerArgs {
         value_name = "TOKEN"
     )]
     pub(crate) token: Option<String>,
-    /// What to open on the server
-    #[arg(long, value_name = "N", default_value = "default")]
-    pub(crate) namespace: String,
-    /// Which way changes flow
-    #[arg(long, value_enum, default_value = "both")]
-    pub(crate) direction: Way,
+    /// Read the options of sync from a file, *.toml or *.json; what is given here goes before it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// What to open on the server [default: default]
+    #[arg(long, value_name = "N")]
+    pub(crate) namespace: Option<String>,
+    /// Which way changes flow [default: both]
+    #[arg(long, value_enum, value_name = "WAY")]
+    pub(crate) direction: Option<Way>,
     /// Over HTTP: milliseconds between two looks at the server, 0 for none; 30000 unless set
     #[arg(long, value_name = "MS")]
     pub(crate) pull_interval: Option<u64>,
@@ -335,6 +338,11 @@ pub(crate) struct SyncArgs {
 }
 
 impl ServerArgs {
+    /// Whether there is a server to talk to, or a file that may name one.
+    pub(crate) fn names_server(&self) -> bool {
+        self.server.is_some() || self.config.is_some()
+    }
+
     /// The server's address, where there must be one.
     pub(crate) fn url(&self) -> Result<&str, Failure> {
         let url = self.server.as_deref().filter(|url| !url.is_empty());

@@ -1,5 +1,7 @@
 //! A database and the engine that keeps it in step with a server.
 
+use std::ffi::OsStr;
+use std::path::Path;
 use std::time::Duration;
 
 use pocket_core::{ConflictStrategy, codes as core_codes};
@@ -32,6 +34,7 @@ pub(crate) struct Link {
     pub(crate) database: Opened,
     pub(crate) engine: SyncEngine,
     pub(crate) server: String,
+    pub(crate) direction: Direction,
     holding: Option<Holding>,
 }
 
@@ -46,7 +49,7 @@ impl Link {
             settings.sync = false;
             database.create_collection(settings).await?;
         }
-        for name in &args.collection {
+        for name in &config.collections {
             if open::settings(&database, name).is_some_and(|settings| !settings.sync) {
                 return Err(Failure::new(
                     core_codes::CONFIG,
@@ -56,11 +59,13 @@ impl Link {
                 ));
             }
         }
+        let (server, direction) = (config.server_url.clone(), config.direction);
         let engine = SyncEngine::new(&database, config);
         Ok(Self {
             database,
             engine,
-            server: args.url()?.to_owned(),
+            server,
+            direction,
             holding: None,
         })
     }
@@ -83,17 +88,31 @@ impl Link {
     }
 }
 
+/// The options of the file, if there is one, with those of the command line before them.
 fn config(global: &Global, args: &ServerArgs) -> Result<SyncConfig> {
-    let mut config = SyncConfig::new(args.url()?)
-        .namespace(&args.namespace)
-        .collections(&args.collection)
-        .direction(match args.direction {
+    let mut config = match &args.config {
+        Some(path) => read(path)?,
+        None => SyncConfig::new(args.url()?).max_retry_attempts(u32::MAX),
+    };
+    if args.server.is_some() || config.server_url.is_empty() {
+        args.url()?.clone_into(&mut config.server_url);
+    }
+    if let Some(namespace) = &args.namespace {
+        config = config.namespace(namespace);
+    }
+    if !args.collection.is_empty() {
+        config = config.collections(&args.collection);
+    }
+    if let Some(way) = args.direction {
+        config = config.direction(match way {
             Way::Both => Direction::Both,
             Way::Push => Direction::Push,
             Way::Pull => Direction::Pull,
-        })
-        .max_retry_attempts(u32::MAX)
-        .allow_plaintext(global.insecure);
+        });
+    }
+    if global.insecure {
+        config = config.allow_plaintext(true);
+    }
     if let Some(strategy) = args.strategy {
         config = config.conflict_strategy(match strategy {
             Strategy::LastWriteWins => ConflictStrategy::LastWriteWins,
@@ -114,12 +133,29 @@ fn config(global: &Global, args: &ServerArgs) -> Result<SyncConfig> {
             sync_codes::PLAINTEXT_REFUSED,
             format!(
                 "the token would travel in plain text to {}; use wss://, or --insecure on a network you trust",
-                args.server.as_deref().unwrap_or_default()
+                config.server_url
             ),
         ),
         _ => Failure::from(error),
     })?;
     Ok(config)
+}
+
+/// Reads a file of options.
+fn read(path: &Path) -> Result<SyncConfig> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::io(format!("cannot read {shown}"), &error))?;
+    let wrong = |error: &dyn std::fmt::Display| {
+        Failure::new(core_codes::CONFIG, error.to_string().trim_end()).at(shown.to_string())
+    };
+    match path.extension().and_then(OsStr::to_str) {
+        Some("toml") => toml::from_str(&text).map_err(|error| wrong(&error)),
+        Some("json") => serde_json::from_str(&text).map_err(|error| wrong(&error)),
+        _ => Err(Failure::usage(format!(
+            "{shown} must end in .toml or .json, to say how it is to be read"
+        ))),
+    }
 }
 
 /// Whether waiting does not help: somebody has to do something, and start anew.

@@ -405,3 +405,60 @@ fn watch_prints_each_change_of_its_collection_as_it_comes() {
     watch.signal("INT");
     assert_eq!(watch.status_within(SOON), 0);
 }
+
+#[test]
+fn options_come_from_a_file_and_the_command_line_goes_before_it() {
+    let place = Place::new();
+    let (_server, url) = place.serve("server", &[]);
+    place.ok(&["insert", "things", r#"{"_id":"a"}"#]);
+    place.ok(&["insert", "others", r#"{"_id":"b"}"#]);
+    let toml = format!("server_url = \"{url}\"\ncollections = [\"things\"]\nbatch_size = 7\n");
+    let toml = place.file("sync.toml", toml);
+    let out = place.ok(&["sync", "--config", &toml, "--once", "--json"]);
+    assert!(out.contains(r#""pushed":1"#), "{out}");
+    let out = place.ok(&[
+        "sync",
+        "--config",
+        &toml,
+        "--collection",
+        "others",
+        "--once",
+        "--json",
+    ]);
+    assert!(out.contains(r#""pushed":1"#), "{out}");
+    let json = place.file(
+        "sync.json",
+        r#"{"server_url":"ws://127.0.0.1:1","direction":"push"}"#,
+    );
+    let words = [
+        "sync", "--config", &json, "--server", &url, "--once", "--json",
+    ];
+    let out = place.ok_on("third", &words);
+    assert!(out.contains(r#""pulled":0"#), "it only pushes: {out}");
+
+    for (name, text, named) in [
+        (
+            "a.toml",
+            "server_url = \"ws://h\"\nretry_dealy = 5\n",
+            "retry_dealy",
+        ),
+        (
+            "b.json",
+            r#"{"server_url":"ws://h","conflict_strategy":"mine"}"#,
+            "mine",
+        ),
+        (
+            "c.toml",
+            "server_url = \"ws://h\"\nretry_delay = 0\n",
+            "retry_delay",
+        ),
+    ] {
+        let file = place.file(name, text);
+        let outcome = place.run(&["sync", "--config", &file, "--once"]);
+        assert_eq!(outcome.status, 1, "{outcome:?}");
+        assert!(outcome.err.contains("error[config]"), "{outcome:?}");
+        assert!(outcome.err.contains(named), "{outcome:?}");
+    }
+    let odd = place.file("sync.yaml", "");
+    assert_eq!(place.run(&["sync", "--config", &odd, "--once"]).status, 2);
+}

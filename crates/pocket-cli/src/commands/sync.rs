@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use pocket_core::{Map, Value};
-use pocket_sync_client::{Snapshot, Status, SyncEngine, SyncError, codes as sync_codes};
+use pocket_sync_client::{Direction, Snapshot, Status, SyncEngine, SyncError, codes as sync_codes};
 use tokio::time::Instant;
 
-use crate::args::{Global, SyncArgs, Way};
+use crate::args::{Global, SyncArgs};
 use crate::failure::{Failure, Result};
 use crate::link::{self, Link};
 use crate::output::{Output, counted, json, object};
@@ -24,12 +24,7 @@ pub(super) async fn once(global: &Global, args: SyncArgs, out: &mut Output) -> R
     let link = Link::open(global, &args.server).await?;
     let began = Instant::now();
     link.engine.start().await?;
-    let passed = shown(
-        &link.engine,
-        global.json,
-        pass(&link, args.server.direction, args.timeout),
-    )
-    .await;
+    let passed = shown(&link.engine, global.json, pass(&link, args.timeout)).await;
     let snapshot = link.engine.snapshot();
     let server = link.server.clone();
     let closed = link.close().await;
@@ -70,7 +65,7 @@ async fn shown<T>(engine: &SyncEngine, json: bool, work: impl Future<Output = T>
 }
 
 /// A complete pass. It tries again for as long as it gets on, or may yet reach the server.
-async fn pass(link: &Link, way: Way, timeout: Duration) -> Result {
+async fn pass(link: &Link, timeout: Duration) -> Result {
     let engine = &link.engine;
     let mut error = None;
     let stalled = stalled(engine, timeout);
@@ -78,10 +73,10 @@ async fn pass(link: &Link, way: Way, timeout: Duration) -> Result {
     let mut pause = FIRST_PAUSE;
     loop {
         let attempt = async {
-            match way {
-                Way::Both => engine.force_sync().await,
-                Way::Push => engine.push().await,
-                Way::Pull => engine.pull().await,
+            match link.direction {
+                Direction::Both => engine.force_sync().await,
+                Direction::Push => engine.push().await,
+                Direction::Pull => engine.pull().await,
             }
         };
         tokio::select! {

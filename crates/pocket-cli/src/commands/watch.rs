@@ -59,7 +59,7 @@ enum Watched {
 
 impl Watched {
     async fn open(global: &Global, server: &ServerArgs, out: &Output) -> Result<Self> {
-        if server.server.is_some() {
+        if server.names_server() {
             return Ok(Self::Syncing(Box::new(
                 Link::hold(global, server, out).await?,
             )));

@@ -115,7 +115,7 @@ pub(crate) fn is_passed_on(command: &Command) -> bool {
         | Command::Conflicts(_) => true,
         // To a file it writes by itself what it is sent.
         Command::Backup(backup) => backup.file.as_os_str() == "-",
-        Command::Watch(watch) => watch.server.server.is_none(),
+        Command::Watch(watch) => !watch.server.names_server(),
         Command::Serve(_)
         | Command::Sync(_)
         | Command::Restore(_)
