@@ -411,20 +411,12 @@ fn options_come_from_a_file_and_the_command_line_goes_before_it() {
     let place = Place::new();
     let (_server, url) = place.serve("server", &[]);
     place.ok(&["insert", "things", r#"{"_id":"a"}"#]);
-    place.ok(&["insert", "others", r#"{"_id":"b"}"#]);
-    let toml = format!("server_url = \"{url}\"\ncollections = [\"things\"]\nbatch_size = 7\n");
+    let toml = format!("server_url = \"{url}\"\ndirection = \"pull\"\nbatch_size = 7\n");
     let toml = place.file("sync.toml", toml);
-    let out = place.ok(&["sync", "--config", &toml, "--once", "--json"]);
-    assert!(out.contains(r#""pushed":1"#), "{out}");
-    let out = place.ok(&[
-        "sync",
-        "--config",
-        &toml,
-        "--collection",
-        "others",
-        "--once",
-        "--json",
-    ]);
+    let pass = ["sync", "--config", &toml, "--once", "--json"];
+    let out = place.ok(&pass);
+    assert!(out.contains(r#""pushed":0"#), "it only pulls: {out}");
+    let out = place.ok(&[&pass[..], &["--direction", "both"]].concat());
     assert!(out.contains(r#""pushed":1"#), "{out}");
     let json = place.file(
         "sync.json",
