@@ -287,7 +287,7 @@ impl Job for AttachJob {
     }
 }
 
-/// Everything is read from the start; what is known already changes nothing.
+/// Everything is read from the start; what is known already changes nothing, and what is not shown any more stays.
 fn read_anew(checkpoint: &mut CheckpointRow) {
     checkpoint.epoch = None;
     checkpoint.seq = Seq::ZERO;
