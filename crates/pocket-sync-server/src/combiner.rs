@@ -8,12 +8,15 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use pocket_core::Env;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::decide::{PushAnswer, PushRequest};
 use crate::doorbell::Doorbell;
 use crate::engine::{Engine, EngineError, EngineResult};
 use crate::event::{self, EventHook};
+use crate::metrics::Metrics;
 use crate::server::Hub;
 use crate::{Limits, Namespace};
 
@@ -81,6 +84,23 @@ impl<T> Joiner<T> {
     }
 }
 
+/// Who hears what became of pushes.
+pub(crate) struct Observers {
+    pub(crate) hook: Option<Arc<dyn EventHook>>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) env: Arc<dyn Env>,
+}
+
+impl Observers {
+    fn tell(&self, namespace: &Namespace, push: &PushRequest, answer: &PushAnswer) {
+        self.metrics
+            .answered(self.env.now(), namespace, push, answer);
+        if let Some(hook) = &self.hook {
+            event::tell_outcomes(&**hook, namespace, push, answer);
+        }
+    }
+}
+
 /// Where the answer to a push goes.
 pub(crate) type Answer = Box<dyn FnOnce(EngineResult<PushAnswer>) + Send>;
 
@@ -103,11 +123,13 @@ impl Combiner {
         namespace: Namespace,
         doorbell: Arc<Doorbell>,
         limits: &Limits,
-        hook: Option<Arc<dyn EventHook>>,
+        observers: Observers,
     ) -> Self {
         let (sender, receiver) = mpsc::channel(limits.commit_queue);
         let joiner = Joiner::new(limits.commit_changes, limits.commit_bytes);
-        tokio::spawn(run(engine, namespace, doorbell, joiner, receiver, hook));
+        tokio::spawn(run(
+            engine, namespace, doorbell, joiner, receiver, observers,
+        ));
         Self { sender }
     }
 
@@ -131,7 +153,7 @@ async fn run(
     doorbell: Arc<Doorbell>,
     mut joiner: Joiner<(Answer, Arc<Hub>)>,
     mut receiver: mpsc::Receiver<Waiting>,
-    hook: Option<Arc<dyn EventHook>>,
+    observers: Observers,
 ) {
     loop {
         if joiner.is_empty() {
@@ -148,15 +170,20 @@ async fn run(
         }
         let (pushes, waiting) = joiner.next_commit();
         let (answers, hubs): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
+        let began = Instant::now();
+        let changes = pushes.iter().map(PushRequest::changes).sum();
         // A defect in one commit must not end the namespace; the engine opens the log anew behind it.
         let commit = AssertUnwindSafe(engine.commit(&namespace, &pushes))
             .catch_unwind()
             .await;
         let commit =
             commit.unwrap_or_else(|_| Err(EngineError::Unknown("a commit panicked".to_owned())));
-        if let (Some(hook), Ok(committed)) = (&hook, &commit) {
+        observers
+            .metrics
+            .commit(began.elapsed(), changes, commit.is_ok());
+        if let Ok(committed) = &commit {
             for (push, answer) in pushes.iter().zip(&committed.answers) {
-                event::tell_outcomes(&**hook, &namespace, push, answer);
+                observers.tell(&namespace, push, answer);
             }
         }
         // The frames the pushes came in are no longer needed, and may be large.

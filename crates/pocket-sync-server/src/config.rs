@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::Limits;
 use crate::rules::Rules;
+use crate::{Admin, Limits};
 
 /// The settings of a server.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub struct Config {
     /// Pages of these origins may connect, beside those of this machine: `https://app.example.com`, exactly as a browser
     /// sends it. A request without an origin comes from no page.
     pub origins: BTreeSet<String>,
+    /// Who may look after the server, and whether there is a page for that.
+    pub admin: Admin,
     /// How often clients send a ping when nothing else is sent.
     pub heartbeat: Duration,
     /// A client that was silent for so long is gone.
@@ -53,6 +55,7 @@ impl Default for Config {
             limits: Limits::default(),
             rules: Rules::default(),
             origins: BTreeSet::new(),
+            admin: Admin::default(),
             heartbeat: Duration::from_secs(30),
             client_timeout: Duration::from_secs(60),
             recheck: Duration::from_secs(60),

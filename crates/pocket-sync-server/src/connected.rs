@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pocket_core::{ClientId, Timestamp};
+use pocket_core::{ClientId, Seq, Timestamp};
 use tokio::sync::mpsc;
 
 use crate::Namespace;
@@ -27,6 +28,10 @@ pub struct ClientInfo {
     pub client: ClientId,
     /// When it came in.
     pub since: Timestamp,
+    /// How far it was sent the feed.
+    pub position: Seq,
+    /// Places that it was not sent yet.
+    pub lag: u64,
 }
 
 /// Who is connected to a server.
@@ -40,7 +45,17 @@ pub(crate) struct Connected {
 struct Newest {
     connection: u64,
     info: ClientInfo,
+    position: Arc<AtomicU64>,
     events: mpsc::UnboundedSender<Event>,
+}
+
+impl Newest {
+    fn info(&self) -> ClientInfo {
+        ClientInfo {
+            position: Seq::new(self.position.load(Ordering::Relaxed)),
+            ..self.info.clone()
+        }
+    }
 }
 
 impl Connected {
@@ -66,7 +81,7 @@ impl Connected {
     /// The clients that are connected.
     pub(crate) fn list(&self) -> Vec<ClientInfo> {
         let clients = lock(&self.clients);
-        let mut list: Vec<_> = clients.values().map(|newest| newest.info.clone()).collect();
+        let mut list: Vec<_> = clients.values().map(Newest::info).collect();
         list.sort_unstable_by_key(|info| (info.since, info.client));
         list
     }
@@ -95,6 +110,7 @@ pub(crate) struct Joined {
     client: ClientId,
     connection: u64,
     is_registered: bool,
+    position: Arc<AtomicU64>,
     _seat: Option<Seat<Arc<str>>>,
 }
 
@@ -122,12 +138,18 @@ impl Joined {
             client: request.client,
             connection,
             is_registered: false,
+            position: Arc::default(),
             _seat: seat,
         })
     }
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {
         &self.hub
+    }
+
+    /// Takes note of how far the client was sent the feed.
+    pub(crate) fn sent(&self, position: Seq) {
+        self.position.store(position.get(), Ordering::Relaxed);
     }
 
     pub(crate) fn namespace(&self) -> &Namespace {
@@ -143,7 +165,10 @@ impl Joined {
                 user: Arc::clone(&self.user),
                 client: self.client,
                 since: self.server.env.now(),
+                position: Seq::ZERO,
+                lag: 0,
             },
+            position: Arc::clone(&self.position),
             events: events.clone(),
         };
         let key = (self.namespace.clone(), self.client);
@@ -153,6 +178,7 @@ impl Joined {
             let _ = older.events.send(Event::Replaced);
         }
         self.is_registered = true;
+        self.server.metrics.sessions.add(1);
         if let Some(hook) = &self.server.hook {
             let (namespace, user, client) = (&self.namespace, &*self.user, self.client);
             let event = ServerEvent::Connected {

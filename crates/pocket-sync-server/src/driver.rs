@@ -12,6 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use pocket_core::Seq;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Sleep};
+use tracing::Instrument;
 
 use crate::auth::Secret;
 use crate::connected::Joined;
@@ -66,9 +67,18 @@ pub(crate) async fn serve<W: Wire>(
 ) {
     let (events, receiver) = mpsc::unbounded_channel();
     let began = Instant::now();
+    let connection = server.next_connection();
+    // Each line that is logged for this connection names it, and who it is for once that is known.
+    let span = tracing::info_span!(
+        "session",
+        session = connection,
+        namespace = tracing::field::Empty,
+        user = tracing::field::Empty,
+        client = tracing::field::Empty
+    );
     let driver = Driver {
         session,
-        connection: server.next_connection(),
+        connection,
         began,
         timer: Box::pin(tokio::time::sleep_until(began)),
         heard: 0,
@@ -79,7 +89,7 @@ pub(crate) async fn serve<W: Wire>(
         server,
         wire,
     };
-    driver.run(token, receiver).await;
+    driver.run(token, receiver).instrument(span).await;
 }
 
 struct Driver<W> {
@@ -100,13 +110,25 @@ struct Driver<W> {
 
 impl<W: Wire> Driver<W> {
     async fn run(mut self, token: Option<Secret>, mut events: mpsc::UnboundedReceiver<Event>) {
+        let metrics = Arc::clone(&self.server.metrics);
         let mut stop = self.server.stopping();
         let mut stopping = false;
         let mut next = Event::Opened { token };
         loop {
+            if let Event::Frame(frame) = &next {
+                metrics.received_bytes.add(frame.len() as u64);
+            }
             let effects = self.session.handle(self.now(), next);
+            for code in self.session.take_errors() {
+                tracing::debug!(code, "an error was told");
+                metrics.error(code);
+            }
+            if let (Some(joined), Some(position)) = (&self.joined, self.session.position()) {
+                joined.sent(position);
+            }
             for effect in effects {
                 if let Effect::Close { code, reason } = effect {
+                    tracing::info!(code, reason, "a session has ended");
                     drop(self.joined);
                     return self.wire.close(code, &reason, GOODBYE).await;
                 }
@@ -138,13 +160,17 @@ impl<W: Wire> Driver<W> {
                 && let Some(joined) = &mut self.joined
             {
                 joined.register(&self.events);
+                tracing::info!("a client has come in");
             }
         }
     }
 
     async fn execute(&mut self, effect: Effect) {
         match effect {
-            Effect::Send(frame) => self.wire.send(frame),
+            Effect::Send(frame) => {
+                self.server.metrics.sent_bytes.add(frame.len() as u64);
+                self.wire.send(frame);
+            }
             Effect::Timer(moment) => {
                 let at = self.began + Duration::from_millis(moment.0);
                 self.timer.as_mut().reset(at);
@@ -173,6 +199,10 @@ impl<W: Wire> Driver<W> {
                         let _ = self.events.send(Event::Attached(Err(crowded)));
                         return;
                     };
+                    let span = tracing::Span::current();
+                    span.record("namespace", namespace.as_str());
+                    span.record("user", &*request.user);
+                    span.record("client", tracing::field::display(request.client));
                     // Listening begins before the head of the welcome is read, so that no ring is missed.
                     self.head = Some(joined.hub().listen());
                     self.joined = Some(joined);

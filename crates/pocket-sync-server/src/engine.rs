@@ -229,6 +229,14 @@ pub trait Engine: Debug + Send + Sync + 'static {
         let _ = namespace;
     }
 
+    /// The namespaces there are, by name. An engine that cannot tell has none to show.
+    ///
+    /// # Errors
+    /// As [`changes`](Self::changes).
+    async fn namespaces(&self) -> EngineResult<Vec<Namespace>> {
+        Ok(Vec::new())
+    }
+
     /// The newest place of a namespace.
     ///
     /// # Errors

@@ -30,12 +30,20 @@ impl SyncServer {
                 "/sync",
                 get(sync).post(polled::post).options(polled::preflight),
             )
-            .route("/health", get(health))
+            .route("/health", get(ready))
+            .route("/health/ready", get(ready))
+            .route("/health/live", get(live))
             .with_state(self.clone())
     }
 }
 
-async fn health(State(server): State<SyncServer>) -> Response<Body> {
+/// Whether this process runs at all; when it does not answer, start it again.
+async fn live() -> Response<Body> {
+    json(StatusCode::OK, r#"{"status":"live"}"#.to_owned())
+}
+
+/// Whether connections are taken; when they are not, send them elsewhere.
+async fn ready(State(server): State<SyncServer>) -> Response<Body> {
     if *server.inner.stopping().borrow() {
         return json(
             StatusCode::SERVICE_UNAVAILABLE,

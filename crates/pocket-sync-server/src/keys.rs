@@ -17,6 +17,27 @@ const DOCUMENT: u8 = b'd';
 const FEED: u8 = b'f';
 const END: u8 = 0;
 
+/// The keys of all namespaces.
+pub(crate) fn namespaces() -> KeyRange {
+    KeyRange::prefix(vec![NAMESPACE])
+}
+
+/// The keys of the namespaces behind this one.
+pub(crate) fn namespaces_behind(namespace: &Namespace) -> KeyRange {
+    let mut range = namespaces();
+    // No name holds a control character, so nothing of another namespace lies in between.
+    let end = [&[NAMESPACE], namespace.as_str().as_bytes(), &[END + 1]].concat();
+    range.start = std::ops::Bound::Included(end);
+    range
+}
+
+/// The namespace of a key.
+pub(crate) fn namespace_of(key: &[u8]) -> Option<Namespace> {
+    let rest = key.strip_prefix(&[NAMESPACE])?;
+    let end = rest.iter().position(|byte| *byte == END)?;
+    Namespace::new(std::str::from_utf8(&rest[..end]).ok()?)
+}
+
 /// The keys of one namespace.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
@@ -128,6 +149,20 @@ mod tests {
             Some(Seq::new(300))
         );
         assert_eq!(keys.feed_seq(&keys.log()), None);
+    }
+
+    #[test]
+    fn the_namespace_of_a_key_is_found_and_the_next_one_behind_it() {
+        for name in ["a", "ab", "ä b"] {
+            let namespace = Namespace::new(name).unwrap();
+            let behind = namespaces_behind(&namespace);
+            for key in [keys(name).log(), keys(name).feed(Seq::new(u64::MAX))] {
+                assert_eq!(namespace_of(&key), Some(namespace.clone()));
+                assert!(namespaces().contains(&key) && !behind.contains(&key));
+            }
+            assert!(behind.contains(&keys(&format!("{name}!")).log()));
+        }
+        assert_eq!(namespace_of(b"x"), None);
     }
 
     #[test]

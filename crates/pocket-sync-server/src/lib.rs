@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod admin;
 pub mod auth;
 mod combiner;
 mod config;
@@ -14,6 +15,7 @@ mod feed;
 mod http;
 mod keys;
 mod limits;
+mod metrics;
 mod namespace;
 mod perform;
 mod polled;
@@ -23,6 +25,7 @@ pub mod session;
 mod stored;
 mod websocket;
 
+pub use admin::{Admin, Peer};
 pub use auth::TokenTable;
 pub use combiner::Joiner;
 pub use config::Config;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -16,14 +16,16 @@ use pocket_storage::Storage;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::admin::{Counts, Peer};
 use crate::auth::{Access, AuthError, AuthenticateWith, Authenticator, TokenTable};
-use crate::combiner::Combiner;
+use crate::combiner::{Combiner, Observers};
 pub use crate::connected::ClientInfo;
 use crate::connected::{Connected, Seat};
 use crate::direct::{NamespaceHandle, Writers};
 use crate::doorbell::Doorbell;
 use crate::engine::{EmbeddedEngine, Engine};
 use crate::event::EventHook;
+use crate::metrics::Metrics;
 use crate::polled::Table;
 use crate::rules::{Authorizer, Validator};
 use crate::{Config, Namespace};
@@ -47,6 +49,8 @@ pub(crate) struct Inner {
     hubs: Mutex<HashMap<Namespace, Weak<Hub>>>,
     pub(crate) connected: Connected,
     pub(crate) writers: Writers,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) counts: Counts,
     pub(crate) hook: Option<Arc<dyn EventHook>>,
     /// The connections over HTTP.
     pub(crate) polls: Table,
@@ -196,6 +200,8 @@ impl SyncServerBuilder {
                 hubs: Mutex::default(),
                 connected: Connected::default(),
                 writers: Writers::default(),
+                metrics: Arc::default(),
+                counts: Counts::default(),
                 hook: self.hook,
                 polls: Table::default(),
                 last_connection: AtomicU64::new(0),
@@ -227,7 +233,7 @@ impl SyncServer {
         }
     }
 
-    /// Serves `/sync` and `/health` on `listener` until `shutdown` is done, then stops as [`stop`](Self::stop) does.
+    /// Serves `/sync`, `/health`, `/metrics` and the page for people, if it is on, on `listener` until `shutdown` is done, then stops as [`stop`](Self::stop) does.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         let places = Arc::new(Semaphore::new(self.inner.config.connections));
         let mut shutdown = std::pin::pin!(shutdown);
@@ -250,7 +256,7 @@ impl SyncServer {
                     };
                     let server = self.clone();
                     let held = Held(Arc::new((place.ok(), seat)));
-                    tokio::spawn(async move { server.connection(stream, held).await });
+                    tokio::spawn(async move { server.connection(stream, peer, held).await });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -276,7 +282,12 @@ impl SyncServer {
 
     /// The clients that are connected.
     pub fn clients(&self) -> Vec<ClientInfo> {
-        self.inner.connected.list()
+        let mut list = self.inner.connected.list();
+        for info in &mut list {
+            let head = self.inner.heard(&info.namespace).unwrap_or_default();
+            info.lag = head.get().saturating_sub(info.position.get());
+        }
+        list
     }
 
     /// Ends the sessions of a client, in every namespace; tells whether there was one.
@@ -307,14 +318,19 @@ impl SyncServer {
         *self.inner.served.borrow()
     }
 
-    async fn connection(&self, stream: TcpStream, held: Held) {
+    async fn connection(&self, stream: TcpStream, peer: SocketAddr, held: Held) {
         let _served = self.inner.serving();
         // Small messages are the rule, and each waits for its answer.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps its delays");
         }
         let mut stop = self.inner.stop.subscribe();
-        let service = TowerToHyperService::new(self.router().layer(Extension(held)));
+        let service = TowerToHyperService::new(
+            self.router()
+                .merge(self.admin_router())
+                .layer(Extension(held))
+                .layer(Extension(Peer(peer))),
+        );
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(self.inner.config.handshake_timeout);
@@ -352,7 +368,11 @@ impl Inner {
             namespace.clone(),
             Arc::clone(&doorbell),
             &self.config.limits,
-            self.hook.clone(),
+            Observers {
+                hook: self.hook.clone(),
+                metrics: Arc::clone(&self.metrics),
+                env: Arc::clone(&self.env),
+            },
         );
         let hub = Arc::new(Hub {
             combiner,
@@ -362,6 +382,19 @@ impl Inner {
         });
         hubs.insert(namespace.clone(), Arc::downgrade(&hub));
         hub
+    }
+
+    /// The namespaces that somebody is connected to.
+    pub(crate) fn namespaces_in_use(&self) -> usize {
+        let hubs = lock(&self.hubs);
+        hubs.values().filter(|hub| hub.strong_count() > 0).count()
+    }
+
+    /// The newest place of a namespace that somebody is connected to, as far as it was heard.
+    pub(crate) fn heard(&self, namespace: &Namespace) -> Option<Seq> {
+        let hub = lock(&self.hubs).get(namespace).and_then(Weak::upgrade)?;
+        let head = *hub.listen().borrow();
+        Some(head)
     }
 
     pub(crate) fn next_connection(&self) -> u64 {

@@ -43,6 +43,9 @@ const POLLED_WINDOW: u32 = 2;
 /// Reads for replaced pulls that may be under way before the client is listened to again.
 const FORSAKEN_READS: usize = 2;
 
+/// Codes of errors that are kept until they are asked for.
+const TOLD: usize = 64;
+
 /// One connection.
 #[derive(Debug)]
 pub struct Session {
@@ -52,6 +55,8 @@ pub struct Session {
     /// When the client was heard last.
     heard: Moment,
     effects: Vec<Effect>,
+    /// The codes of errors told since they were last asked for.
+    told: Vec<&'static str>,
 }
 
 /// What depends on how the frames travel.
@@ -163,6 +168,7 @@ impl Session {
             state,
             heard: Moment::default(),
             effects: Vec::new(),
+            told: Vec::new(),
         }
     }
 
@@ -230,6 +236,19 @@ impl Session {
             }
             State::Waiting { .. } | State::Over => false,
         }
+    }
+
+    /// The codes of the errors that the client was told since the last call.
+    pub fn take_errors(&mut self) -> Vec<&'static str> {
+        std::mem::take(&mut self.told)
+    }
+
+    /// Where the client stands in the feed once it has applied what was sent; none before its first pull.
+    pub fn position(&self) -> Option<Seq> {
+        let State::Open(open) = &self.state else {
+            return None;
+        };
+        open.pull.as_ref().and_then(Pulling::position)
     }
 
     /// Whether nothing can happen any more.
@@ -399,6 +418,13 @@ impl Session {
             .push(Effect::Send(encode_server(&message.into())));
     }
 
+    fn tells(&mut self, code: &'static str) {
+        // Whoever drives this may not want to know.
+        if self.told.len() < TOLD {
+            self.told.push(code);
+        }
+    }
+
     /// Answers a request with an error; the connection goes on.
     fn refuse(&mut self, id: u32, code: &'static str, message: &str) {
         self.refuse_for(id, code, message, self.config.retry_after);
@@ -406,6 +432,7 @@ impl Session {
 
     /// Answers a request with an error, and with how long to wait if the same may succeed then.
     fn refuse_for(&mut self, id: u32, code: &'static str, message: &str, wait: Duration) {
+        self.tells(code);
         let retryable = codes::retryable(code);
         self.send(ErrorMessage {
             id: Some(id),
@@ -420,6 +447,7 @@ impl Session {
     /// Tells what is wrong and ends the connection.
     fn fail(&mut self, code: &'static str, message: String) {
         let wait = (code == codes::RATE_LIMITED).then_some(self.config.retry_after);
+        self.tells(code);
         let info = codes::info(code);
         let retryable = codes::retryable(code);
         self.send(ErrorMessage {

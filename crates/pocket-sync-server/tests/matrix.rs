@@ -80,7 +80,22 @@ const OPERATIONS: &[(&str, &[Operation])] = &[
 ];
 
 /// What each route says to who has no token. `/sync` is what the matrix is about.
-const ROUTES: &[(&str, u16)] = &[("/sync", 426), ("/health", 200)];
+const ROUTES: &[(&str, u16)] = &[
+    ("/sync", 426),
+    ("/health", 200),
+    ("/health/ready", 200),
+    ("/health/live", 200),
+    ("/metrics", 401),
+    // The page itself is the same for everybody; what it shows it asks for.
+    ("/", 200),
+    ("/admin/page.css", 200),
+    ("/admin/page.js", 200),
+    ("/admin/state", 401),
+    ("/admin/clients", 401),
+    ("/admin/feed", 401),
+    ("/admin/document", 401),
+    ("/admin/search", 401),
+];
 
 /// What comes of it, in a word. Ann's document is the one that is asked for.
 fn expected(user: &str, namespace: &str, operation: Operation) -> &'static str {
@@ -208,11 +223,14 @@ fn kind(message: &ClientMessage) -> &'static str {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_route_has_a_row_and_says_nothing_to_strangers() {
     let tokens = TokenTable::open().access("ann", Access::all("ann"));
+    let mut config = Config::default();
+    config.admin.page = true;
     let server = SyncServer::builder(Arc::new(MemoryStorage::new()))
         .tokens(tokens)
+        .config(config)
         .build();
     // The router tells its paths only in its debug form.
-    let told = format!("{:?}", server.router());
+    let told = format!("{:?}", server.router().merge(server.admin_router()));
     let (own, _) = told.split_once("fallback_router").unwrap();
     let paths: BTreeSet<&str> = own
         .split('"')

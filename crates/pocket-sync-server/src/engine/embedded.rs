@@ -25,7 +25,7 @@ use super::{
 use crate::decide::{self, Current, DocumentKey, Overlay, PushRequest, WriteSet};
 use crate::rules::Authority;
 use crate::stored::{self, ClientRecord};
-use crate::{Limits, Namespace};
+use crate::{Limits, Namespace, keys};
 
 /// Records read at once when a namespace is counted, and their bytes.
 const COUNTED: usize = 1_024;
@@ -486,6 +486,24 @@ impl Engine for EmbeddedEngine {
                 logs.closed.clear();
             }
             logs.closed.insert(namespace.clone());
+        }
+    }
+
+    async fn namespaces(&self) -> EngineResult<Vec<Namespace>> {
+        let mut found = Vec::new();
+        let mut range = keys::namespaces();
+        loop {
+            let first = self
+                .inner
+                .storage
+                .scan(range, ScanLimit::entries(1), Direction::Forward)
+                .await;
+            let first = first.map_err(|error| EngineError::NotApplied(error.to_string()))?;
+            let Some(namespace) = first.first().and_then(|(key, _)| keys::namespace_of(key)) else {
+                return Ok(found);
+            };
+            range = keys::namespaces_behind(&namespace);
+            found.push(namespace);
         }
     }
 

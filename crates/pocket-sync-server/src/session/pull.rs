@@ -249,6 +249,11 @@ impl Pulling {
         self.until.is_none() && self.credits > 0 && self.sent < place
     }
 
+    /// Where the client stands once it has applied what was sent, unless it reads a collection from the start.
+    pub(super) fn position(&self) -> Option<Seq> {
+        self.joining.is_none().then_some(self.sent)
+    }
+
     fn has_more(&self, head: Seq) -> bool {
         !self.answered || self.cursor < self.until.unwrap_or(head).min(head)
     }
