@@ -4,12 +4,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::failure::Failure;
 use crate::held::Held;
 use crate::output::Ends;
 use crate::rights::RightsArgs;
+use crate::settings;
 
 /// Pocket, the local-first document database: its reference client and server in one program.
 #[derive(Debug, Parser)]
@@ -131,6 +132,12 @@ pub(crate) enum Command {
     /// It needs a stopped database: end the `serve`, `sync --watch` or `watch` on the directory first. For a while it takes
     /// as much room again as is used.
     Compact,
+    /// Print who is connected to a server
+    Clients(ClientsArgs),
+    /// Let many light clients write and read at once, to try a server; prints rates and latencies
+    ///
+    /// The documents go into a collection of their own, and are deleted at the end. Use a namespace made for trying.
+    BenchLoad(BenchLoadArgs),
     /// Print a script by which a shell completes commands and options
     Completions(CompletionsArgs),
     /// Print the manual page, or write one for each command
@@ -162,6 +169,34 @@ pub(crate) struct ServeArgs {
     pub(crate) token_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) rights: RightsArgs,
+    /// The certificate for wss:// and https://: a PEM file, with those between it and a known authority. Read again when it
+    /// changes, or at SIGHUP
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The key of the certificate: a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Show the page at / and the figures at /metrics to who has this token; without one, only from this machine
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) admin_token: Option<String>,
+    /// Have no page at /
+    #[arg(long)]
+    pub(crate) no_admin: bool,
+    /// How lines on stderr look
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+    /// Read settings from this file (TOML): a key for each option, with its name
+    ///
+    /// What stands on the command line comes first, then the environment (POCKET_ and the option's name in capitals), then the
+    /// file. Paths in it begin where it lies.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print the settings in force, and where each comes from, instead of serving
+    #[arg(long)]
+    pub(crate) print_config: bool,
+    /// What `--print-config` prints.
+    #[arg(skip)]
+    pub(crate) printed: String,
     /// End when stdin ends, for a program that starts a server and must not leave it behind
     #[arg(long, hide = true)]
     pub(crate) until_stdin_ends: bool,
@@ -172,6 +207,48 @@ pub(crate) struct WipeArgs {
     /// Do not ask
     #[arg(long)]
     pub(crate) yes: bool,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// An object a line
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClientsArgs {
+    /// The server: ws(s):// or http(s)://
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: String,
+    /// The server's admin token; a server on this machine needs none
+    #[arg(
+        long,
+        env = "POCKET_ADMIN_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    pub(crate) admin_token: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchLoadArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Clients at once
+    #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) clients: u64,
+    /// Documents that each inserts, one after the other
+    #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
+    pub(crate) documents: u64,
+    /// Bytes of a document, about
+    #[arg(long, value_name = "BYTES", default_value = "200", value_parser = clap::value_parser!(u32).range(0..=500_000))]
+    pub(crate) size: u32,
+    /// Fail when not everything has arrived everywhere after so many seconds
+    #[arg(long, value_name = "S", default_value = "120", value_parser = seconds)]
+    pub(crate) timeout: std::time::Duration,
 }
 
 #[derive(Debug, Args)]
@@ -444,8 +521,12 @@ pub(crate) struct DemoArgs {
 /// Reads the command line. Help and versions are printed here; the answer is then the exit status.
 pub(crate) fn read() -> Result<Arguments, u8> {
     let words: Vec<OsString> = std::env::args_os().collect();
-    let error = match Arguments::try_parse_from(&words) {
-        Ok(arguments) => return Ok(arguments),
+    let error = match try_read(&words) {
+        Ok(Ok(arguments)) => return Ok(arguments),
+        Ok(Err(failure)) => {
+            failure.tell(&Ends::Process, words.iter().any(|word| word == "--json"));
+            return Err(failure.status());
+        }
         Err(error) => error,
     };
     let asked = matches!(
@@ -471,6 +552,31 @@ pub(crate) fn read() -> Result<Arguments, u8> {
     Err(failure.status())
 }
 
+/// The command line as it is defined, with a variable for each option of `serve`.
+pub(crate) fn command() -> clap::Command {
+    settings::with_variables(Arguments::command())
+}
+
+/// Reads the command line and, of `serve`, the file it names.
+fn try_read(words: &[OsString]) -> Result<Result<Arguments, Failure>, clap::Error> {
+    let mut matches = command().try_get_matches_from(words)?;
+    let mut built = command();
+    built.build();
+    let from_file = match settings::words(&built, &matches) {
+        Ok(from_file) => from_file,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    if !from_file.is_empty() {
+        let all = words.iter().chain(&from_file);
+        matches = command().try_get_matches_from(all)?;
+    }
+    let mut arguments = Arguments::from_arg_matches(&matches)?;
+    if let Command::Serve(serve) = &mut arguments.command {
+        serve.printed = settings::printed(&built, &matches, &from_file);
+    }
+    Ok(Ok(arguments))
+}
+
 /// Reads a command line that another process has read before and passed on.
 pub(crate) fn parse(words: &[OsString]) -> Result<Arguments, Failure> {
     Arguments::try_parse_from(words).map_err(|error| usage(&error))
@@ -484,11 +590,10 @@ fn usage(error: &clap::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_definition_of_the_command_line_holds_together() {
-        Arguments::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Link {
 }
 
 /// The options of the file, if there is one, with those of the command line before them.
-fn config(global: &Global, args: &ServerArgs) -> Result<SyncConfig> {
+pub(crate) fn config(global: &Global, args: &ServerArgs) -> Result<SyncConfig> {
     let mut config = match &args.config {
         Some(path) => read(path)?,
         None => SyncConfig::new(args.url()?).max_retry_attempts(u32::MAX),

@@ -16,6 +16,7 @@ mod open;
 mod output;
 mod progress;
 mod rights;
+mod settings;
 mod signals;
 
 use std::io::IsTerminal;
@@ -30,7 +31,8 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(status) => return ExitCode::from(status),
     };
-    log(arguments.global.verbose);
+    let as_json = matches!(&arguments.command, Command::Serve(serve) if serve.log_format == args::LogFormat::Json);
+    log(arguments.global.verbose, as_json);
     let json = arguments.global.json;
     let status = match run(arguments) {
         Ok(()) => 0,
@@ -69,7 +71,8 @@ fn run(arguments: Arguments) -> Result {
     }
 }
 
-fn log(verbose: u8) {
+fn log(verbose: u8, as_json: bool) {
+    use tracing_subscriber::Layer;
     use tracing_subscriber::filter::{LevelFilter, Targets};
     use tracing_subscriber::layer::SubscriberExt;
     use tracing_subscriber::util::SubscriberInitExt;
@@ -83,12 +86,16 @@ fn log(verbose: u8) {
     } else {
         LevelFilter::WARN
     };
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    let lines = if as_json {
+        lines.json().flatten_event(true).boxed()
+    } else {
+        lines.boxed()
+    };
     tracing_subscriber::registry()
-        .with(
-            tracing_subscriber::fmt::layer()
-                .with_writer(std::io::stderr)
-                .with_ansi(std::io::stderr().is_terminal()),
-        )
+        .with(lines)
         .with(
             Targets::new()
                 .with_target("pocket", level)

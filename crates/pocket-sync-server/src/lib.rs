@@ -23,6 +23,8 @@ pub mod rules;
 mod server;
 pub mod session;
 mod stored;
+#[cfg(feature = "tls")]
+mod tls;
 mod websocket;
 
 pub use admin::{Admin, Peer};
@@ -37,6 +39,8 @@ pub use namespace::{MAX_NAMESPACE_BYTES, Namespace};
 pub use perform::perform;
 pub use rules::{Authorizer, Rules, RulesFile, Validator};
 pub use server::{ClientInfo, Health, SyncServer, SyncServerBuilder};
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsError};
 
 /// The guides are compiled, so that they stay true.
 #[cfg(doctest)]

@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use pocket_core::{ClientId, Env, Seq, SystemEnv};
 use pocket_storage::Storage;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -51,6 +52,8 @@ pub(crate) struct Inner {
     pub(crate) writers: Writers,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) counts: Counts,
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<crate::Tls>>,
     pub(crate) hook: Option<Arc<dyn EventHook>>,
     /// The connections over HTTP.
     pub(crate) polls: Table,
@@ -110,6 +113,8 @@ pub struct SyncServerBuilder {
     authenticator: Arc<dyn Authenticator>,
     env: Arc<dyn Env>,
     config: Config,
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<crate::Tls>>,
 }
 
 impl SyncServerBuilder {
@@ -182,6 +187,14 @@ impl SyncServerBuilder {
         self
     }
 
+    /// Speaks TLS on what [`serve`](SyncServer::serve) accepts. Keep the [`Arc`] to read certificates again later.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: Arc<crate::Tls>) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// The server.
     pub fn build(self) -> SyncServer {
         let engine = match self.source {
@@ -202,6 +215,8 @@ impl SyncServerBuilder {
                 writers: Writers::default(),
                 metrics: Arc::default(),
                 counts: Counts::default(),
+                #[cfg(feature = "tls")]
+                tls: self.tls,
                 hook: self.hook,
                 polls: Table::default(),
                 last_connection: AtomicU64::new(0),
@@ -230,6 +245,8 @@ impl SyncServer {
             authenticator: Arc::new(TokenTable::open()),
             env: Arc::new(SystemEnv),
             config: Config::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 
@@ -324,6 +341,24 @@ impl SyncServer {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps its delays");
         }
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.inner.tls {
+            let shaking = tls.acceptor().accept(stream);
+            let shaken = tokio::time::timeout(self.inner.config.handshake_timeout, shaking).await;
+            match shaken {
+                Ok(Ok(stream)) => self.http(stream, peer, held).await,
+                Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
+                Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
+            }
+            return;
+        }
+        self.http(stream, peer, held).await;
+    }
+
+    async fn http<S>(&self, stream: S, peer: SocketAddr, held: Held)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let mut stop = self.inner.stop.subscribe();
         let service = TowerToHyperService::new(
             self.router()

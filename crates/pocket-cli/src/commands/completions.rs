@@ -3,26 +3,29 @@
 use std::fs;
 use std::path::Path;
 
-use clap::CommandFactory;
-
-use crate::args::{Arguments, CompletionsArgs, ManArgs};
+use crate::args::{CompletionsArgs, ManArgs};
 use crate::failure::{Failure, Result};
 use crate::output::Output;
 
 /// Prints a script that lets a shell complete commands and options.
 pub(super) fn run(args: &CompletionsArgs, out: &mut Output) -> Result {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Arguments::command(), "pocket", &mut script);
+    clap_complete::generate(
+        args.shell,
+        &mut crate::args::command(),
+        "pocket",
+        &mut script,
+    );
     out.bytes(&script)
 }
 
 /// Prints the manual page of the program, or writes those of all commands into a directory.
 pub(super) fn man(args: &ManArgs, out: &mut Output) -> Result {
     let Some(directory) = &args.directory else {
-        return out.bytes(&page(&Arguments::command())?);
+        return out.bytes(&page(&crate::args::command())?);
     };
     fs::create_dir_all(directory).map_err(|error| cannot_write(directory, &error))?;
-    let mut all = Arguments::command();
+    let mut all = crate::args::command();
     all.build();
     write(directory, "pocket", &all)?;
     for command in all

@@ -1,6 +1,8 @@
 //! The commands, one file each.
 
 mod backup;
+mod bench_load;
+mod clients;
 mod compact;
 mod completions;
 mod conflicts;
@@ -104,6 +106,8 @@ async fn finish(global: &Global, command: Command, out: &mut Output) -> Result {
         Command::Backup(args) => backup::run(global, args, out).await?,
         Command::Restore(args) => restore::run(global, args, out).await?,
         Command::Compact => compact::run(global, out).await?,
+        Command::Clients(args) => clients::run(global, args, out).await?,
+        Command::BenchLoad(args) => bench_load::run(global, args, out).await?,
         Command::Completions(args) => completions::run(&args, out)?,
         Command::Man(args) => completions::man(&args, out)?,
         Command::Detach => leave::detach(global, out).await?,

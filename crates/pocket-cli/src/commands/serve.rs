@@ -5,12 +5,13 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pocket_core::storage::Storage as _;
 use pocket_core::{Value, codes as core_codes};
 use pocket_storage_memory::MemoryStorage;
-use pocket_sync_server::auth::Namespaces;
-use pocket_sync_server::{Config, Namespace, SyncServer, TokenTable};
+use pocket_sync_server::auth::{Namespaces, Secret};
+use pocket_sync_server::{Config, Namespace, SyncServer, Tls, TokenTable};
 use tokio::net::TcpListener;
 
 use crate::args::{Global, ServeArgs, StorageKind};
@@ -22,9 +23,19 @@ use crate::open;
 use crate::output::{Output, object};
 use crate::signals::Stop;
 
+/// How often it is looked whether certificates have changed.
+const RENEWAL: Duration = Duration::from_secs(10);
+
 pub(super) async fn run(global: &Global, args: ServeArgs, out: &mut Output, stop: &Stop) -> Result {
+    if args.print_config {
+        out.bytes(args.printed.as_bytes())?;
+        return out.flush();
+    }
     let rights = args.rights.read(tokens(&args)?)?;
+    let tls = tls(&args)?;
     let mut config = Config::default();
+    config.admin.page = !args.no_admin;
+    config.admin.token = args.admin_token.as_deref().map(Secret::from);
     args.rights.configure(&mut config)?;
     let addresses = addresses(&args.listen).await?;
     let exposed = addresses
@@ -46,24 +57,33 @@ pub(super) async fn run(global: &Global, args: ServeArgs, out: &mut Output, stop
         .map_err(|error| Failure::io("cannot tell the address", &error))?;
     if rights.is_open() {
         out.note("no token is configured: everybody on this machine may connect, as the user `anonymous`");
-    } else if exposed {
-        out.note("this address speaks plain text; put a proxy with TLS in front of it");
+    } else if exposed && tls.is_none() {
+        out.note(
+            "this address speaks plain text; give a certificate with --tls-cert and --tls-key, or put a proxy with TLS \
+             in front of it",
+        );
     }
     let holding = held_in.map(|directory| {
         let content = Content::Server(storage.clone());
         Holding::begin(directory.path(), directory.storage(), content, out)
     });
-    let url = format!("ws://{address}/sync");
+    let scheme = if tls.is_some() { "wss" } else { "ws" };
+    let url = format!("{scheme}://{address}/sync");
     let listening = object([("listening", Value::from(url.as_str()))]);
     out.either(&listening, format_args!("listening on {url}"))?;
     out.flush()?;
     let builder = SyncServer::builder(storage.clone()).config(config);
-    let server = rights.apply(builder).build();
+    let mut builder = rights.apply(builder);
+    if let Some(tls) = &tls {
+        builder = builder.tls(tls.clone());
+    }
+    let server = builder.build();
     let until_stdin_ends = args.until_stdin_ends;
     let shutdown = async {
         tokio::select! {
             () = stop.requested() => {}
             () = stdin_ended(), if until_stdin_ends => {}
+            () = renew(tls) => {}
         }
     };
     server.serve(listener, shutdown).await;
@@ -83,6 +103,71 @@ async fn storage(global: &Global, out: &Output) -> Result<(Arc<Gate>, Option<Dir
     let directory = Directory::at(&path, Role::Server, global.storage)?;
     let storage = open::store(directory.clone(), global.json).await?;
     Ok((Gate::new(storage), Some(directory)))
+}
+
+/// The certificate, if one is named.
+fn tls(args: &ServeArgs) -> Result<Option<Arc<Tls>>> {
+    let (Some(certificates), Some(key)) = (&args.tls_cert, &args.tls_key) else {
+        return Ok(None);
+    };
+    let tls = Tls::load(certificates, key);
+    let tls = tls.map_err(|error| Failure::new(core_codes::CONFIG, error))?;
+    Ok(Some(Arc::new(tls)))
+}
+
+/// Reads certificates again, when their files have changed and at each SIGHUP. Never ends.
+async fn renew(tls: Option<Arc<Tls>>) {
+    let Some(tls) = tls else {
+        return std::future::pending().await;
+    };
+    let mut hangup = Hangup::new();
+    loop {
+        let read = tokio::select! {
+            () = hangup.next() => tls.reload().map(|()| true),
+            () = tokio::time::sleep(RENEWAL) => tls.reload_if_changed(),
+        };
+        match read {
+            Ok(true) => tracing::info!(target: "pocket::serve", "the certificate was read again"),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::error!(target: "pocket::serve", %error, "the old certificate stays in use");
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+struct Hangup(Option<tokio::signal::unix::Signal>);
+
+#[cfg(unix)]
+impl Hangup {
+    fn new() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        Self(signal(SignalKind::hangup()).ok())
+    }
+
+    async fn next(&mut self) {
+        if let Some(signal) = &mut self.0
+            && signal.recv().await.is_some()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+}
+
+#[cfg(not(unix))]
+struct Hangup;
+
+#[cfg(not(unix))]
+impl Hangup {
+    fn new() -> Self {
+        Self
+    }
+
+    async fn next(&mut self) {
+        std::future::pending().await
+    }
 }
 
 /// What `--listen` names.

@@ -120,6 +120,8 @@ pub(crate) fn is_passed_on(command: &Command) -> bool {
         | Command::Sync(_)
         | Command::Restore(_)
         | Command::Compact
+        | Command::Clients(_)
+        | Command::BenchLoad(_)
         | Command::Completions(_)
         | Command::Man(_)
         | Command::Detach

@@ -1,0 +1,193 @@
+//! Running a server: settings, certificates, the page and figures, who is connected, load.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use common::Place;
+
+/// The answer to a GET of a server on this machine.
+fn get(url: &str, path: &str, head: &str) -> String {
+    let address = url
+        .strip_prefix("ws://")
+        .and_then(|rest| rest.strip_suffix("/sync"))
+        .unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n{head}\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn settings_come_from_the_command_line_then_the_environment_then_the_file() {
+    let place = Place::new();
+    let file = "listen = \"127.0.0.1:1111\"\nlog-format = \"json\"\nadmin-token = \"sesame\"\nno-admin = true\n\
+        token = [\"a=ann\", \"b=bob:x,y\"]\ntoken-file = \"tokens\"\n";
+    std::fs::create_dir(place.path("etc")).unwrap();
+    place.file("etc/pocket.toml", file);
+    let printed = |words: &[&str], environment: &[(&str, &str)]| {
+        let words = [
+            &["serve", "--config", "etc/pocket.toml", "--print-config"],
+            words,
+        ]
+        .concat();
+        let mut command = place.command("server", &words);
+        let output = command.envs(environment.iter().copied()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let plain = printed(&[], &[]);
+    for line in [
+        "listen = \"127.0.0.1:1111\"  # the file",
+        "log-format = \"json\"  # the file",
+        "no-admin = true  # the file",
+        "admin-token = \"…\"  # the file",
+        "token = [\"…\", \"…\"]  # the file",
+        "token-file = \"etc/tokens\"  # the file",
+    ] {
+        assert!(plain.lines().any(|one| one == line), "{line}\n{plain}");
+    }
+    assert!(!plain.contains("sesame"), "{plain}");
+    let environment = [("POCKET_LISTEN", "127.0.0.1:2222")];
+    let line = "listen = \"127.0.0.1:2222\"  # the environment";
+    assert!(printed(&[], &environment).contains(line));
+    let line = "listen = \"127.0.0.1:3333\"  # the command line";
+    assert!(printed(&["--listen", "127.0.0.1:3333"], &environment).contains(line));
+}
+
+#[test]
+fn a_file_with_a_wrong_setting_is_refused_by_name() {
+    let place = Place::new();
+    for (text, named) in [
+        ("listem = \"x\"", "listem"),
+        ("listen = [\"a\", \"b\"]", "listen"),
+        ("no-admin = 7", "no-admin"),
+        ("until-stdin-ends = true", "until-stdin-ends"),
+        ("listen = ", "line 1"),
+    ] {
+        place.file("pocket.toml", text);
+        let outcome = place.run_on("server", &["serve", "--config", "pocket.toml"]);
+        let outcome = outcome.failed(1, "config");
+        assert!(outcome.err.contains(named), "{text}: {outcome:?}");
+    }
+    place
+        .run_on("server", &["serve", "--config", "none.toml"])
+        .failed(1, "io");
+}
+
+#[test]
+fn a_server_with_settings_in_a_file_serves_by_them() {
+    let place = Place::new();
+    place.file("pocket.toml", "token = [\"secret=ann\"]\n");
+    let (_server, url) = place.serve("server", &["--config", "pocket.toml"]);
+    place.ok(&["insert", "things", "{}"]);
+    place
+        .run(&["sync", "--server", &url, "--once"])
+        .failed(1, "unauthorized");
+    place.ok(&["sync", "--server", &url, "--once", "--token", "secret"]);
+}
+
+#[test]
+fn who_looks_after_a_server_sees_clients_figures_and_the_page() {
+    let place = Place::new();
+    let (_server, url) = place.serve("server", &["--admin-token", "sesame"]);
+    place.ok(&["insert", "things", r#"{"_id":"a"}"#]);
+    let mut sync = place.start("db", &["sync", "--server", &url]);
+    sync.line_with("idle");
+    let clients = place.ok(&["clients", "--server", &url, "--json"]);
+    assert!(clients.contains("\"namespace\":\"default\""), "{clients}");
+    assert!(clients.contains("\"lag\":0"), "{clients}");
+    let line = place.ok(&["clients", "--server", &url]);
+    assert!(
+        line.contains("anonymous") && line.contains("0 behind"),
+        "{line}"
+    );
+    place
+        .run(&["clients", "--server", &url, "--admin-token", "other"])
+        .failed(1, "unauthorized");
+    let metrics = get(&url, "/metrics", "");
+    assert!(
+        metrics.contains("pocket_outcomes_total{kind=\"applied\"} 1"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("\npocket_clients 1\n"), "{metrics}");
+    assert!(get(&url, "/", "").contains("<title>Pocket server</title>"));
+    let (_plain, url) = place.serve("plain", &["--no-admin"]);
+    assert!(get(&url, "/", "").starts_with("HTTP/1.0 404"));
+    assert!(get(&url, "/health/ready", "").contains("ok"));
+}
+
+#[test]
+fn a_log_of_objects_names_the_session_of_each_line() {
+    let place = Place::new();
+    let words = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--log-format",
+        "json",
+        "-v",
+    ];
+    let mut server = place.start("server", &words);
+    let line = server.line();
+    let url = line.strip_prefix("listening on ").unwrap();
+    place.ok(&["insert", "things", "{}"]);
+    place.ok(&["sync", "--server", url, "--once", "--namespace", "mine"]);
+    let line = server.note_with("a client has come in");
+    assert!(
+        line.starts_with('{') && line.contains("\"namespace\":\"mine\""),
+        "{line}"
+    );
+    assert!(line.contains("\"session\":"), "{line}");
+}
+
+#[test]
+fn many_light_clients_write_read_and_leave_nothing() {
+    let place = Place::new();
+    let (_server, url) = place.serve("server", &["--storage", "memory"]);
+    let words = [
+        "bench-load",
+        "--server",
+        &url,
+        "--clients",
+        "8",
+        "--documents",
+        "3",
+        "--json",
+    ];
+    let report = place.ok(&words);
+    for part in [
+        "\"documents\":24",
+        "\"deliveries\":168",
+        "\"received_ms\":{\"p50\":",
+    ] {
+        assert!(report.contains(part), "{report}");
+    }
+    place.ok(&["sync", "--server", &url, "--once"]);
+    assert!(!place.ok(&["status"]).contains("1 document"));
+}
+
+#[test]
+fn a_certificate_that_is_none_is_refused_by_name() {
+    let place = Place::new();
+    place.file("cert.pem", "nothing");
+    let words = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--tls-cert",
+        "cert.pem",
+        "--tls-key",
+        "none",
+    ];
+    let outcome = place.run_on("server", &words).failed(1, "config");
+    assert!(outcome.err.contains("cert.pem"), "{outcome:?}");
+    place
+        .run_on("server", &["serve", "--tls-cert", "cert.pem"])
+        .failed(2, "usage");
+}
