@@ -173,6 +173,59 @@ fn many_light_clients_write_read_and_leave_nothing() {
 }
 
 #[test]
+fn a_server_speaks_tls_and_takes_a_new_certificate_at_a_hangup() {
+    let place = Place::new();
+    let made = |number: u32, kind: &str| match (number, kind) {
+        (1, "cert") => include_str!("fixtures/tls/cert1.pem"),
+        (1, _) => include_str!("fixtures/tls/key1.pem"),
+        (_, "cert") => include_str!("fixtures/tls/cert2.pem"),
+        _ => include_str!("fixtures/tls/key2.pem"),
+    };
+    let put = |number| {
+        place.file("cert.pem", made(number, "cert"));
+        place.file("key.pem", made(number, "key"));
+    };
+    put(1);
+    let words = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "-v",
+        "--tls-cert",
+        "cert.pem",
+        "--tls-key",
+        "key.pem",
+    ];
+    let mut server = place.start("server", &words);
+    let line = server.line();
+    let url = line.strip_prefix("listening on ").unwrap();
+    assert!(url.starts_with("wss://127.0.0.1:"), "{url}");
+    let url = url.replace("127.0.0.1", "localhost");
+    place.ok(&["insert", "things", "{}"]);
+    let clients = |trusted: u32| {
+        let trusted = place.file("trusted.pem", made(trusted, "cert"));
+        let mut command = place.command("db", &["clients", "--server", &url]);
+        command.env("SSL_CERT_FILE", trusted).output().unwrap()
+    };
+    let trusted = place.file("trusted.pem", made(1, "cert"));
+    let mut sync = place.command("db", &["sync", "--server", &url, "--once"]);
+    let synced = sync.env("SSL_CERT_FILE", trusted).output().unwrap();
+    assert!(synced.status.success(), "{synced:?}");
+    assert!(clients(1).status.success());
+    put(2);
+    server.signal("HUP");
+    server.note_with("the certificate was read again");
+    assert!(!clients(1).status.success());
+    let answer = clients(2);
+    assert!(answer.status.success(), "{answer:?}");
+    // One that is broken changes nothing.
+    place.file("cert.pem", "nothing");
+    server.signal("HUP");
+    server.note_with("the old certificate stays in use");
+    assert!(clients(2).status.success());
+}
+
+#[test]
 fn a_certificate_that_is_none_is_refused_by_name() {
     let place = Place::new();
     place.file("cert.pem", "nothing");
