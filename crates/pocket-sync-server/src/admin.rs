@@ -423,7 +423,7 @@ impl crate::server::Inner {
         if let Some(counts) = self.counts.get(namespace, head) {
             return Ok(counts);
         }
-        let mut counts: std::collections::BTreeMap<CollectionName, u64> = Default::default();
+        let mut counts = std::collections::BTreeMap::<CollectionName, u64>::new();
         let mut after = Seq::ZERO;
         let mut looked_at = 0;
         let is_whole = loop {

@@ -56,7 +56,7 @@ pub(super) async fn run(global: &Global, args: ClientsArgs, out: &mut Output) ->
             text("namespace"),
             text("user"),
             text("since"),
-            grouped(lag.and_then(|lag| lag.as_u64()).unwrap_or(0))
+            grouped(lag.and_then(pocket_core::Integer::as_u64).unwrap_or(0))
         ))?;
     }
     if clients.is_empty() && !out.is_json() {
