@@ -55,7 +55,7 @@ pub use journal::{
     JournalState, JournalVersion, Winner,
 };
 pub use keys::Target;
-pub use numbering::PushLimit;
+pub use numbering::{Pinned, PushLimit};
 pub use pocket_storage as storage;
 pub use query::{Order, Query};
 pub use revision::{Hlc, Revision};

@@ -1,6 +1,6 @@
 //! Numbers: how mutations of the outbox are chosen for a push, and found again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use pocket_storage::ScanLimit;
@@ -34,26 +34,41 @@ impl PushLimit {
     }
 }
 
+/// What got its number, and what did not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Pinned {
+    /// The mutations that have a number now, in its order.
+    pub mutations: Vec<Mutation>,
+    /// Mutations passed over because the scope leaves a collection of theirs out, or because they stand on such a
+    /// one. Of the whole outbox, unless the limit was reached before its end.
+    pub left_out: u64,
+}
+
 /// Rows read from the outbox at once.
 const CHUNK: usize = 256;
 
-/// Gives the next unsent mutations their numbers.
+/// Gives the next unsent mutations their numbers, but for those that touch a collection of `left_out`.
 pub(crate) async fn pin(
     tx: &mut Tx,
     target: Target,
     last_number: &mut MutationNumber,
+    left_out: BTreeSet<CollectionId>,
     mut limit: PushLimit,
-) -> Result<Vec<Mutation>> {
-    let mut mutations = Vec::new();
+) -> Result<Pinned> {
+    let mut pinned = Pinned::default();
+    let mut beyond = Beyond::new(left_out);
     let mut held = waiting(tx, target).await?;
     let mut range = keys::outbox_from(target, Place::ZERO);
     loop {
         let rows = tx.scan(range.clone(), ScanLimit::entries(CHUNK)).await?;
         let Some((last, _)) = rows.last() else {
-            return Ok(mutations);
+            return Ok(pinned);
         };
         range = range.after(last.clone());
-        let unsent = unsent(&rows)?;
+        let mut unsent = unsent(&rows)?;
+        unsent.retain(|(place, row)| !beyond.takes(*place, row));
+        pinned.left_out = beyond.count;
         read_bodies_ahead(tx, target, &unsent, limit).await?;
         for (place, row) in unsent {
             if must_wait(tx, place, &row, &held).await? {
@@ -61,8 +76,8 @@ pub(crate) async fn pin(
                 continue;
             }
             let mut entry = outbox::from_row(tx, target, place, row).await?;
-            if !limit.take(&entry, mutations.is_empty()) {
-                return Ok(mutations);
+            if !limit.take(&entry, pinned.mutations.is_empty()) {
+                return Ok(pinned);
             }
             *last_number = last_number.next();
             entry.progress = Progress::Pinned(*last_number);
@@ -71,14 +86,71 @@ pub(crate) async fn pin(
                 keys::number(target, *last_number),
                 &[&stored::encode(&place)],
             );
-            mutations.push(entry.to_mutation(tx, *last_number)?);
+            pinned.mutations.push(entry.to_mutation(tx, *last_number)?);
             if crate::mutants::active("pocket-mutant:outbox-dropped-when-sent") {
                 outbox::drop_sent(tx, target, &entry).await?;
             }
         }
         if limit.changes == 0 || limit.bytes == 0 {
-            return Ok(mutations);
+            return Ok(pinned);
         }
+    }
+}
+
+/// Unsent mutations that touch a collection of `left_out`, or stand on one that does.
+pub(crate) async fn count_left_out(
+    tx: &mut Tx,
+    target: Target,
+    left_out: BTreeSet<CollectionId>,
+) -> Result<u64> {
+    let mut beyond = Beyond::new(left_out);
+    if beyond.collections.is_empty() {
+        return Ok(0);
+    }
+    let mut range = keys::outbox_from(target, Place::ZERO);
+    loop {
+        let rows = tx.scan(range.clone(), ScanLimit::entries(CHUNK)).await?;
+        let Some((last, _)) = rows.last() else {
+            return Ok(beyond.count);
+        };
+        range = range.after(last.clone());
+        for (place, row) in unsent(&rows)? {
+            beyond.takes(place, &row);
+        }
+    }
+}
+
+/// The part of the outbox that the scope leaves out.
+struct Beyond {
+    collections: BTreeSet<CollectionId>,
+    held: Held,
+    count: u64,
+}
+
+impl Beyond {
+    fn new(collections: BTreeSet<CollectionId>) -> Self {
+        Self {
+            collections,
+            held: Held::new(),
+            count: 0,
+        }
+    }
+
+    /// Whether an unsent mutation belongs to it; they are asked about in the order of their places.
+    ///
+    /// What stands on one of them does too: its base is a version that the server will not have.
+    fn takes(&mut self, place: Place, row: &MutationRow) -> bool {
+        if self.collections.is_empty() {
+            return false;
+        }
+        let touches = documents(row).any(|document| {
+            self.collections.contains(&document.0) || self.held.contains_key(&document)
+        });
+        if touches {
+            hold(&mut self.held, place, row);
+            self.count += 1;
+        }
+        touches
     }
 }
 

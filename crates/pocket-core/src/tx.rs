@@ -206,6 +206,11 @@ impl Tx {
 
     /// How many keys a range of few keys holds, with what the running job wrote.
     pub(crate) async fn count(&mut self, range: KeyRange) -> Result<usize> {
+        Ok(self.keys(range).await?.len())
+    }
+
+    /// The keys of a range of few keys, with what the running job wrote.
+    pub(crate) async fn keys(&mut self, range: KeyRange) -> Result<BTreeSet<Vec<u8>>> {
         let stored = self
             .scan(
                 range.clone(),
@@ -220,7 +225,7 @@ impl Tx {
                 keys.remove(key);
             }
         }
-        Ok(keys.len())
+        Ok(keys)
     }
 
     /// Writes a value made of `parts`.

@@ -63,7 +63,7 @@ impl Device {
             changes: 100,
             bytes: 1 << 20,
         };
-        self.replica.pin(limit).await.unwrap()
+        self.replica.pin(limit).await.unwrap().mutations
     }
 
     async fn page(&self, start: u64, records: Vec<Record>) -> Applied {

@@ -131,7 +131,7 @@ async fn written() -> MemoryStorage {
         changes: 100,
         bytes: 1 << 20,
     };
-    assert_eq!(replica.pin(limit).await.unwrap().len(), 4);
+    assert_eq!(replica.pin(limit).await.unwrap().mutations.len(), 4);
     let refused = Outcome::Rejected {
         code: "validation".into(),
         reason: "no".into(),
@@ -289,5 +289,5 @@ async fn a_database_of_the_first_format_opens_and_goes_on() {
         1
     );
     // The decided conflict, the transaction and the erase are still to be sent.
-    assert_eq!(replica.pin(limit).await.unwrap().len(), 3);
+    assert_eq!(replica.pin(limit).await.unwrap().mutations.len(), 3);
 }

@@ -99,7 +99,7 @@ impl World {
 
     /// Sends what is there, and the server refuses it.
     async fn refused(&self) {
-        let sent = self.replica.pin(ALL).await.unwrap();
+        let sent = self.replica.pin(ALL).await.unwrap().mutations;
         let no = Outcome::Rejected {
             code: "forbidden".into(),
             reason: "not yours".into(),
@@ -173,7 +173,7 @@ async fn restoring_the_local_loser_is_a_new_edit_on_the_servers_version() {
     assert_eq!(written.len(), 1);
     assert_eq!(world.json("a").await.unwrap(), r#"{"_id":"a","n":1}"#);
     assert_eq!(world.counts().await, (1, 0, 0, 0));
-    let sent = world.replica.pin(ALL).await.unwrap();
+    let sent = world.replica.pin(ALL).await.unwrap().mutations;
     let change = &sent[0].changes()[0];
     assert_eq!(change.base.unwrap().client, ClientId::from_bytes([9; 16]));
     assert_eq!(change.rev, written[0].rev);
@@ -231,7 +231,7 @@ async fn a_transaction_that_lost_is_restored_as_one() {
     world.arrives("b", Some(r#"{"n":7}"#)).await;
     assert_eq!(world.json("a").await, None, "one loses, all lose");
     world.db.journal().restore(1).await.unwrap();
-    let sent = world.replica.pin(ALL).await.unwrap();
+    let sent = world.replica.pin(ALL).await.unwrap().mutations;
     assert_eq!(sent.len(), 1);
     assert_eq!(sent[0].changes().len(), 2);
 }
@@ -343,7 +343,7 @@ async fn a_conflict_for_the_application_waits_for_its_answer_while_others_go_on(
     let applied = world.arrives("a", Some(r#"{"n":7}"#)).await;
     assert_eq!((applied.state.waiting, applied.state.undecided), (1, 1));
     assert_eq!(world.json("a").await.unwrap(), r#"{"_id":"a","n":1}"#);
-    let sent = world.replica.pin(ALL).await.unwrap();
+    let sent = world.replica.pin(ALL).await.unwrap().mutations;
     assert_eq!(sent.len(), 1, "the other document is sent");
     assert_eq!(sent[0].changes()[0].id.as_str(), "b");
 
@@ -361,7 +361,7 @@ async fn a_conflict_for_the_application_waits_for_its_answer_while_others_go_on(
         (Winner::Merged, "custom")
     );
     assert_eq!(entry.reason.as_deref(), Some("told so"));
-    let sent = world.replica.pin(ALL).await.unwrap();
+    let sent = world.replica.pin(ALL).await.unwrap().mutations;
     assert_eq!(sent[0].number, MutationNumber::new(2));
     assert_eq!(sent[0].changes()[0].base, Some(questions[0].remote.rev));
 }
@@ -464,7 +464,7 @@ async fn a_transaction_asks_for_each_of_its_conflicts_and_goes_on_as_one() {
     answers.extend(stands(&questions[1], Decision::Write(None)));
     assert!(world.resolve(answers).await.is_empty());
     assert_eq!(world.json("b").await, None);
-    let sent = world.replica.pin(ALL).await.unwrap();
+    let sent = world.replica.pin(ALL).await.unwrap().mutations;
     assert_eq!((sent.len(), sent[0].changes().len()), (1, 3));
 }
 

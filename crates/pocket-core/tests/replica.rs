@@ -79,7 +79,7 @@ impl World {
     }
 
     async fn pin(&self) -> Vec<Mutation> {
-        self.replica.pin(ALL).await.unwrap()
+        self.replica.pin(ALL).await.unwrap().mutations
     }
 
     async fn settle(&self, first: u64, outcomes: Vec<Outcome>) -> pocket_core::replica::Settled {

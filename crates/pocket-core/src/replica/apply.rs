@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::conflict::Resolver;
 use super::resolve::{self, Resolution};
 use super::revoke;
-use super::state::{ReplicaState, snapshot};
+use super::state::{ReplicaState, left_out, snapshot};
 use super::{load_target, store_target};
 use crate::commit::Job;
 use crate::erase::{self, Erased, Forget};
@@ -122,12 +122,14 @@ impl Job for ApplyJob {
         erase::forget_content(tx, self.target, &erased, Forget::Everything, &[]).await?;
         let revoked = self.revoke(tx).await?;
         met.extend(waiting(tx, self.target, row.checkpoint.seq, &self.page.kind).await?);
+        let left_out = left_out(tx, &row);
         let mut resolution = Resolution {
+            left_out,
             tx,
             target: self.target,
             resolver: self.resolver.clone(),
             read_to: if self.page.kind == PageKind::Fetched {
-                Seq::new(u64::MAX)
+                resolve::ALL_READ
             } else {
                 row.checkpoint.seq
             },

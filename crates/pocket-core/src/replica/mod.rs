@@ -3,6 +3,7 @@
 //! Each method is one atomic commit. Whoever drives a session calls them one at a time, in the session's order.
 
 mod apply;
+mod census;
 mod conflict;
 mod detach;
 mod poison;
@@ -13,16 +14,17 @@ mod revoke;
 mod settle;
 mod state;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use crate::commit::Job;
 use crate::keys::{self, Target};
-use crate::numbering::{self, PushLimit};
+use crate::numbering::{self, Pinned, PushLimit};
 use crate::stored::{self, TargetRow};
 use crate::tx::Tx;
-use crate::{CollectionName, Database, DocumentId, Mutation, MutationNumber, Outcome, Result};
+use crate::{CollectionName, Database, DocumentId, MutationNumber, Outcome, Result};
 
 pub use apply::{Applied, IncomingPage, PageKind};
 pub use conflict::{Answer, Conflict, Decision, Resolver, Ruling, Version};
@@ -96,9 +98,11 @@ impl Replica {
 
     /// Gives the next unsent mutations their numbers and returns them. From now on they never change.
     ///
+    /// Those that touch a collection outside the scope of the last [`load`](Self::load) stay as they are, and whole.
+    ///
     /// # Errors
     /// What the store says.
-    pub async fn pin(&self, limit: PushLimit) -> Result<Vec<Mutation>> {
+    pub async fn pin(&self, limit: PushLimit) -> Result<Pinned> {
         let job = PinJob {
             target: self.target,
             limit,
@@ -107,6 +111,33 @@ impl Replica {
             return self.database.submit(job).await;
         }
         self.database.submit_durably(job).await
+    }
+
+    /// Unsent mutations that stay here because of the scope of the last [`load`](Self::load). Reads the whole outbox.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn left_out(&self) -> Result<u64> {
+        let target = self.target;
+        self.database.submit(census::LeftOutJob { target }).await
+    }
+
+    /// How many mutations of the outbox touch each collection. Reads the whole outbox.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn pending_by_collection(&self) -> Result<BTreeMap<CollectionName, u64>> {
+        let target = self.target;
+        self.database.submit(census::PendingJob { target }).await
+    }
+
+    /// Keeps the moment as the end of a complete pass; see [`ReplicaState::last_sync_at`].
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn passed(&self) -> Result<()> {
+        let target = self.target;
+        self.database.submit(census::PassedJob { target }).await
     }
 
     /// The numbered mutations from `from` on whose outcome is unknown, as they were first sent.
@@ -258,19 +289,21 @@ struct PinJob {
 #[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
 #[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
 impl Job for PinJob {
-    type Output = Vec<Mutation>;
+    type Output = Pinned;
 
     fn runs_alone(&self) -> bool {
         true
     }
 
-    async fn run(&mut self, tx: &mut Tx) -> Result<Vec<Mutation>> {
+    async fn run(&mut self, tx: &mut Tx) -> Result<Pinned> {
         let mut row = load_target(tx, self.target).await?;
-        let mutations = numbering::pin(tx, self.target, &mut row.last_number, self.limit).await?;
-        if !mutations.is_empty() {
+        let left_out = state::left_out(tx, &row);
+        let last = &mut row.last_number;
+        let pinned = numbering::pin(tx, self.target, last, left_out, self.limit).await?;
+        if !pinned.mutations.is_empty() {
             store_target(tx, self.target, &row);
         }
-        Ok(mutations)
+        Ok(pinned)
     }
 }
 

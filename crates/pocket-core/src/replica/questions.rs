@@ -7,7 +7,7 @@ use pocket_storage::ScanLimit;
 use super::conflict::{Answer, Conflict, Resolver};
 use super::load_target;
 use super::resolve::Resolution;
-use super::state::{ReplicaState, snapshot};
+use super::state::{ReplicaState, left_out, snapshot};
 use crate::commit::Job;
 use crate::keys::{self, Target};
 use crate::stored::{self, Progress};
@@ -46,7 +46,9 @@ impl Job for ResolveJob {
     async fn run(&mut self, tx: &mut Tx) -> Result<Resolved> {
         let row = load_target(tx, self.target).await?;
         let open = open(tx, self.target).await?;
+        let left_out = left_out(tx, &row);
         let mut resolution = Resolution {
+            left_out,
             tx,
             target: self.target,
             resolver: self.resolver.clone(),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::conflict::{self, Answer, CUSTOM, Conflict, Decision, Resolver, Ruling, Version};
 use super::rebase;
 use crate::journal::{self, JournalKind, Note, RemoteVersion, Winner};
-use crate::keys::{self, Target};
+use crate::keys::{self, CollectionId, Target};
 use crate::outbox::{self, Entry, PendingChange, Slot};
 use crate::stored::{
     self, DocumentHead, Later, Presence, Progress, ServerVersion, Shadow, StoredDocument,
@@ -20,6 +20,9 @@ use crate::tx::Tx;
 use crate::{
     Body, ChangeEvent, ChangeKind, Document, Place, Result, Revision, Seq, check_body, codes,
 };
+
+/// As far as records that were asked for by their ids speak.
+pub(super) const ALL_READ: Seq = Seq::new(u64::MAX);
 
 /// Why a mutation leaves the outbox without effect.
 pub(super) struct Loss<'a> {
@@ -84,8 +87,10 @@ pub(super) struct Resolution<'a> {
     pub(super) tx: &'a mut Tx,
     pub(super) target: Target,
     pub(super) resolver: Arc<dyn Resolver>,
-    /// How far the feed was read.
+    /// How far the feed was read; the last place there can be when the records were asked for one by one.
     pub(super) read_to: Seq,
+    /// Collections that the feed does not bring.
+    pub(super) left_out: BTreeSet<CollectionId>,
     /// Entries that were written into the journal.
     pub(super) journaled: Vec<u64>,
     /// What the application said to conflicts that waited for it.
@@ -118,7 +123,7 @@ impl Resolution<'_> {
         let waits = !crate::mutants::active("pocket-mutant:conflict-resolved-before-outcome");
         match entry.progress {
             Progress::Pinned(_) if waits => return Ok(Vec::new()),
-            Progress::Conflicted(until) if self.read_to < until => {
+            Progress::Conflicted(until) if self.read_to < until || self.is_unread(&entry) => {
                 // One that waits for the application has its records, however they came.
                 let question = keys::question(self.target, place);
                 if self.tx.get(&question).await?.is_none() {
@@ -152,6 +157,12 @@ impl Resolution<'_> {
         };
         self.fold(&mut entry, &mut slots).await?;
         self.decide(entry, slots, waited).await
+    }
+
+    /// Whether the feed, however far it was read, says nothing of a document of this mutation.
+    fn is_unread(&self, entry: &Entry) -> bool {
+        let mut changes = entry.changes.iter();
+        self.read_to != ALL_READ && changes.any(|change| self.left_out.contains(&change.collection))
     }
 
     /// The chain of pending changes to one document becomes one: base of the first, body and revision of the last.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::conflict::Resolver;
 use super::resolve::{Loss, Resolution};
-use super::state::{ReplicaState, snapshot};
+use super::state::{ReplicaState, left_out, snapshot};
 use super::{load_target, store_target};
 use crate::commit::Job;
 use crate::config::MAX_CLOCK_AHEAD_MS;
@@ -70,7 +70,9 @@ impl Job for SettleJob {
         };
         let mut free: Vec<Place> = Vec::new();
         let (mut erased, mut unerased) = (Erased::new(), Erased::new());
+        let left_out = left_out(tx, &row);
         let mut resolution = Resolution {
+            left_out,
             tx,
             target: self.target,
             resolver: self.resolver.clone(),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{load_target, store_target};
 use crate::commit::Job;
-use crate::keys::{self, Target};
+use crate::keys::{self, CollectionId, Target};
 use crate::stored::{self, Binding, CheckpointRow, CollectionRow, TargetRow};
 use crate::tx::Tx;
 use crate::{
@@ -73,6 +73,8 @@ pub struct ReplicaState {
     pub waiting: u64,
     /// Those of them whose records are here, and that only the application can decide.
     pub undecided: u64,
+    /// Those of them whose records the feed will not bring, since the scope leaves a collection of theirs out.
+    pub unread: u64,
     /// Open entries of the journal.
     pub open_conflicts: u64,
     /// When the last complete pass ended.
@@ -123,10 +125,47 @@ pub(super) async fn snapshot(tx: &mut Tx, target: Target, row: &TargetRow) -> Re
         0 => 0,
         _ => tx.count(keys::all_questions(target)).await?,
     };
+    let unread = match waiting {
+        0 => 0,
+        _ => unread(tx, target, row).await?,
+    };
     Ok(ReplicaState {
         undecided: undecided as u64,
+        unread,
         ..snapshot_with(tx, row, waiting as u64)
     })
+}
+
+/// The synced collections outside the scope.
+pub(super) fn left_out(tx: &Tx, row: &TargetRow) -> BTreeSet<CollectionId> {
+    let Some(scope) = &row.checkpoint.scope else {
+        return BTreeSet::new();
+    };
+    let all = tx.registry().iter_even_dropped();
+    all.filter(|(name, row)| row.sync && !scope.contains(name))
+        .map(|(_, row)| row.id())
+        .collect()
+}
+
+/// Waiting mutations of collections that the feed does not bring, but for those that have their records.
+async fn unread(tx: &mut Tx, target: Target, row: &TargetRow) -> Result<u64> {
+    let left_out = left_out(tx, row);
+    if left_out.is_empty() {
+        return Ok(0);
+    }
+    let mut unread = 0;
+    for key in tx.keys(keys::all_waiting(target)).await? {
+        let place = keys::trailing_number(&key)
+            .ok_or_else(|| stored::damaged("a waiting key is too short"))?;
+        let place = Place::new(place);
+        if tx.get(&keys::question(target, place)).await?.is_some() {
+            continue;
+        }
+        let row = outbox::load_row(tx, target, place).await?;
+        let mut changes = row.changes.iter();
+        unread += u64::from(changes.any(|change| left_out.contains(&change.collection())));
+    }
+    Ok(unread)
 }
 
 pub(super) fn snapshot_with(tx: &mut Tx, row: &TargetRow, waiting: u64) -> ReplicaState {
@@ -140,6 +179,7 @@ pub(super) fn snapshot_with(tx: &mut Tx, row: &TargetRow, waiting: u64) -> Repli
         pending: tx.state().pending,
         waiting,
         undecided: 0,
+        unread: 0,
         open_conflicts: tx.state().open_journal,
         last_sync_at: row.last_sync_at.map(Timestamp::from_millis),
     }
@@ -301,19 +341,20 @@ impl Binding {
     /// # Errors
     /// `other-lineage`, `other-namespace` or `other-user`.
     pub fn check(&self, other: &Self) -> Result<()> {
-        let (code, what, bound, met) = if self.lineage != other.lineage {
-            (
-                codes::OTHER_LINEAGE,
-                "server",
-                self.lineage.to_string(),
-                other.lineage.to_string(),
-            )
-        } else if self.namespace != other.namespace {
+        // Each namespace has a lineage of its own, so another one says nothing while the names differ.
+        let (code, what, bound, met) = if self.namespace != other.namespace {
             (
                 codes::OTHER_NAMESPACE,
                 "namespace",
                 self.namespace.clone(),
                 other.namespace.clone(),
+            )
+        } else if self.lineage != other.lineage {
+            (
+                codes::OTHER_LINEAGE,
+                "server",
+                self.lineage.to_string(),
+                other.lineage.to_string(),
             )
         } else if self.user != other.user {
             (
