@@ -36,6 +36,9 @@ pub const QUESTIONS_AT_ONCE: usize = 16;
 /// Open entries of the journal beyond which the statistics call it overfull. None is ever dropped.
 pub const MAX_OPEN_CONFLICTS: u64 = 1_000;
 
+/// The longest name of a namespace, in bytes; servers take no longer one.
+pub const MAX_NAMESPACE_BYTES: usize = 128;
+
 /// How long opening a connection may take, and then the handshake, in milliseconds.
 pub const HANDSHAKE_MILLIS: u64 = 10_000;
 
@@ -152,7 +155,8 @@ impl SyncConfig {
         self
     }
 
-    /// Only these collections.
+    /// Only these collections, both ways: changes of others stay in the outbox, unsent. A transaction is sent when all
+    /// its synced collections are among these.
     #[must_use]
     pub fn collections<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.collections = names.into_iter().map(Into::into).collect();
@@ -288,12 +292,10 @@ impl SyncConfig {
                  `auto_retry` off",
             ));
         }
-        if self.namespace.is_empty()
-            || self.namespace.len() > pocket_sync_protocol::limits::MAX_TEXT_BYTES
-        {
-            return Err(SyncError::config(
-                "a namespace has 1 to 4096 bytes; `default` is the usual one",
-            ));
+        if self.namespace.is_empty() || self.namespace.len() > MAX_NAMESPACE_BYTES {
+            return Err(SyncError::config(format!(
+                "a namespace has 1 to {MAX_NAMESPACE_BYTES} bytes; `default` is the usual one"
+            )));
         }
         self.auth_token.as_deref().map_or(Ok(()), check_token)
     }
@@ -523,7 +525,10 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_refused_at_once() {
-        assert_eq!(refused(&SyncConfig::new("ws://h").namespace("")), "config");
+        for namespace in [String::new(), "n".repeat(129)] {
+            let config = SyncConfig::new("ws://h").namespace(namespace);
+            assert_eq!(refused(&config), "config");
+        }
         assert_eq!(
             refused(&SyncConfig::new("ws://h").collections(["_mine"])),
             "bad-collection-name"

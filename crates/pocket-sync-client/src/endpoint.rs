@@ -21,9 +21,7 @@ impl Endpoint {
     pub fn parse(url: &str) -> Result<Self, SyncError> {
         let bad =
             |why: &str| SyncError::config(format!("`{}` is no server URL: {why}", shown(url)));
-        let (scheme, rest) = url
-            .split_once("://")
-            .ok_or_else(|| bad("write it like `wss://sync.example.com`"))?;
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| bad(&unschemed(url)))?;
         let (http, secure) = match scheme.to_ascii_lowercase().as_str() {
             "ws" => (false, false),
             "wss" => (false, true),
@@ -135,6 +133,21 @@ impl Endpoint {
     }
 }
 
+/// What to write instead of an address without a scheme.
+fn unschemed(url: &str) -> String {
+    let meant = Endpoint::parse(&format!("ws://{url}"));
+    match meant {
+        Ok(meant) if !url.is_empty() && meant.is_loopback() => {
+            format!("its scheme is missing; did you mean `ws://{}`?", shown(url))
+        }
+        Ok(_) if !url.is_empty() => format!(
+            "its scheme is missing; did you mean `wss://{0}`, or `ws://{0}` without TLS?",
+            shown(url)
+        ),
+        _ => "write it like `wss://sync.example.com`".to_owned(),
+    }
+}
+
 /// The URL without what may be a secret in it, for messages.
 fn shown(url: &str) -> String {
     let cut: String = url.chars().take(120).collect();
@@ -207,6 +220,14 @@ mod tests {
         ] {
             assert!(!Endpoint::parse(far).expect(far).is_loopback(), "{far}");
         }
+    }
+
+    #[test]
+    fn an_address_without_a_scheme_is_told_with_one() {
+        let told = |text: &str| Endpoint::parse(text).expect_err(text).message().to_owned();
+        assert!(told("127.0.0.1:7700").contains("`ws://127.0.0.1:7700`"));
+        assert!(told("localhost:7700/x").contains("`ws://localhost:7700/x`"));
+        assert!(told("example.com").contains("`wss://example.com`"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use pocket_core::{Database, JournalEntry, Subscription, Target};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::config::{SyncConfig, check_token};
+use crate::config::{Direction, SyncConfig, check_token};
 use crate::driver::{Control, Driver, Parts, WAITING_CALLS, Watched};
 use crate::session::{Pass, Session};
 use crate::{Progress, Snapshot, Stats, Status, SyncError};
@@ -129,7 +129,8 @@ impl SyncEngine {
         Ok(self.inner.replica.wipe().await?)
     }
 
-    /// Makes a complete pass: returns when all that was in the outbox is settled and all that the server had is here.
+    /// Makes a complete pass: returns when all that was in the outbox is settled and all that the server had is here, and
+    /// the checkpoint is behind what was pushed.
     ///
     /// What conflicts put into the outbox meanwhile belongs to the pass. Refused changes do not fail it: they are in
     /// the journal.
@@ -196,7 +197,8 @@ impl SyncEngine {
         snapshot
     }
 
-    /// Mutations in the outbox: written here and not settled by the server.
+    /// Mutations in the outbox: written here and not settled by the server. Those that the option `collections` leaves
+    /// out count as well; [`Stats::left_out`] tells how many they are.
     ///
     /// # Errors
     /// What the store says.
@@ -301,7 +303,17 @@ impl SyncEngine {
             .map_err(|_| SyncError::destroyed())?;
         // Whoever waits here must not keep the driver alive: `destroy` ends the call.
         drop(controls);
-        done.await.unwrap_or_else(|_| Err(SyncError::destroyed()))
+        done.await.unwrap_or_else(|_| Err(SyncError::destroyed()))?;
+        let direction = self.config().direction;
+        let complete = match pass {
+            Pass::Both => true,
+            Pass::Push => direction == Direction::Push,
+            Pass::Pull => direction == Direction::Pull,
+        };
+        if complete {
+            self.inner.replica.passed().await?;
+        }
+        Ok(())
     }
 
     /// The way to the driver, which is started if there is none yet.

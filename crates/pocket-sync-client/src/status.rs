@@ -63,6 +63,8 @@ pub struct Stats {
     /// Whether so many entries are open that somebody should look: more than
     /// [`MAX_OPEN_CONFLICTS`](crate::config::MAX_OPEN_CONFLICTS). None is ever dropped.
     pub journal_overfull: bool,
+    /// Mutations that stay in the outbox since the option `collections` leaves out a collection they touch.
+    pub left_out: u64,
     /// The last moment everything was in step, by the server's clock.
     pub last_sync_at: Option<Timestamp>,
     /// What went wrong last; nothing once everything is in step again.

@@ -68,6 +68,6 @@ impl Session {
                 conflicts: resolved.questions,
             });
         }
-        self.store_may_hold_more();
+        self.store_may_hold_more(true);
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Waiting {
     number: Option<MutationNumber>,
     /// Mutations turned back when the number was set: later ones may be in the outbox again.
     turned_back: u64,
+    /// The head once everything is pushed: what this side pushed is read back, so that a complete pass ends in step.
+    own: Option<Seq>,
     /// Connections lost meanwhile.
     closures: u32,
 }
@@ -52,6 +54,7 @@ impl Session {
         }
         // Whatever is being loaded now may have begun before the last write.
         self.store.want_load();
+        self.doubt_left_out();
         let ping = self.ping();
         self.commands.push(Waiting {
             id,
@@ -63,6 +66,7 @@ impl Session {
             load: self.store.loads + 1,
             number: None,
             turned_back: 0,
+            own: None,
             closures: 0,
         });
         if self.retry_at.is_some() || (!self.config.auto_retry && self.link.connection().is_none())
@@ -118,6 +122,7 @@ impl Session {
             command.ping = None;
             command.greeted = false;
             command.head = None;
+            command.own = None;
         }
         let (over, borne) = std::mem::take(&mut self.commands)
             .into_iter()
@@ -140,9 +145,15 @@ impl Session {
             return;
         };
         let turned_back = self.store.turned_back;
+        let Some(live) = self.link.live() else {
+            return;
+        };
+        let drained = live.push.is_quiet() && self.store.is_quiet() && self.store.pending() == 0;
+        // One that asks for nothing by itself would wait for somebody else's reason to ask.
+        let told = Some(live.head).filter(|_| self.config.poll_millis != Some(0));
         let mut finished = Vec::new();
         for mut command in std::mem::take(&mut self.commands) {
-            let done = command.is_done(&replica, turned_back);
+            let done = command.is_done(&replica, turned_back, drained, told);
             if done {
                 &mut finished
             } else {
@@ -165,13 +176,30 @@ impl Session {
 }
 
 impl Waiting {
-    fn is_done(&mut self, replica: &ReplicaState, turned_back: u64) -> bool {
+    /// `told`: the newest place that the server told of, as far as it is to be reached.
+    fn is_done(
+        &mut self,
+        replica: &ReplicaState,
+        turned_back: u64,
+        drained: bool,
+        told: Option<Seq>,
+    ) -> bool {
         let Some(head) = self.head else { return false };
-        let pulled = replica.checkpoint.seq >= head && replica.checkpoint.joining.is_empty();
-        (!self.pull || pulled) && (!self.push || self.is_pushed(replica, turned_back))
+        if self.push && !self.is_pushed(replica, turned_back, drained) {
+            self.own = None;
+            return false;
+        }
+        if !self.pull {
+            return true;
+        }
+        let own = match told {
+            Some(told) if self.push => *self.own.get_or_insert(told),
+            _ => head,
+        };
+        replica.checkpoint.seq >= head.max(own) && replica.checkpoint.joining.is_empty()
     }
 
-    fn is_pushed(&mut self, replica: &ReplicaState, turned_back: u64) -> bool {
+    fn is_pushed(&mut self, replica: &ReplicaState, turned_back: u64, drained: bool) -> bool {
         let Some(number) = self.number else {
             return false;
         };
@@ -179,7 +207,7 @@ impl Waiting {
         if replica.waiting > 0 {
             return false;
         }
-        if replica.pending == 0 {
+        if replica.pending == 0 || drained {
             return true;
         }
         if replica.confirmed < number {
@@ -195,7 +223,8 @@ impl Waiting {
     }
 }
 
-/// The number that the last mutation of the outbox has or will get, at the most.
+/// The number that the last mutation of the outbox has or will get, at the most: those that the scope leaves out get
+/// none, and then the pass is over when there is nothing more to send.
 fn last_queued(state: &ReplicaState) -> MutationNumber {
     let unsent = state
         .pending

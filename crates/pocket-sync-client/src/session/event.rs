@@ -7,7 +7,7 @@ use pocket_core::replica::{
     Answer, Applied, Attachment, Blamed, Conflict, IncomingPage, ReplicaState, Resent, Resolved,
     Scope, Settled,
 };
-use pocket_core::{CollectionName, DocumentId, Mutation, MutationNumber, Outcome, PushLimit};
+use pocket_core::{CollectionName, DocumentId, MutationNumber, Outcome, Pinned, PushLimit};
 use pocket_sync_protocol::{Direction, WireLimits};
 
 use crate::{AuthReason, Moment, Snapshot, SyncError};
@@ -294,7 +294,7 @@ pub enum StoreAnswer {
     /// To an attach.
     Attached(ReplicaState),
     /// To a pin: what was numbered.
-    Pinned(Vec<Mutation>),
+    Pinned(Pinned),
     /// To a resend.
     Resent(Resent),
     /// To a blame.

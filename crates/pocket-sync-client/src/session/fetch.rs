@@ -1,4 +1,5 @@
-//! A session that only pushes does not read the feed: it asks for just the records that its conflicts wait for.
+//! A session that only pushes does not read the feed, and one with a scope not all of it: they ask for just the records
+//! that their conflicts wait for.
 
 use pocket_core::replica::{IncomingPage, PageKind, ReplicaState};
 use pocket_core::{CollectionName, DocumentId, MutationNumber, Record, Seq};
@@ -59,6 +60,11 @@ impl Fetching {
     pub(super) fn is_due(&self, replica: &ReplicaState) -> bool {
         let unread = unread(replica);
         unread > 0 && self.tried != Some((replica.confirmed, unread))
+    }
+
+    /// Whether one has begun and its records are not stored yet.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.stage != Stage::None
     }
 
     pub(super) fn waiting_since(&self) -> Option<Moment> {

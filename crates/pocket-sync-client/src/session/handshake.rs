@@ -157,7 +157,7 @@ fn check(welcome: &Welcome, namespace: &str, replica: &ReplicaState) -> Result<(
             codes::RESTORED_SERVER,
             format!(
                 "the server knows this client's changes up to number {}, but had answered up to {}: it was restored \
-                 from an older state; nothing was sent or dropped",
+                 from an older state; nothing was sent or dropped. Bring the newer state back, or sync a new database",
                 welcome.last_number, replica.confirmed
             ),
         ));
@@ -167,7 +167,7 @@ fn check(welcome: &Welcome, namespace: &str, replica: &ReplicaState) -> Result<(
             wire::CLIENT_COPIED,
             format!(
                 "the server knows this client's changes up to number {}, but this database has given none behind {}: \
-                 it is a copy, or was restored; nothing was sent or dropped",
+                 it is a copy, or was restored; nothing was sent or dropped. Use the original, or a new database",
                 welcome.last_number, replica.last_number
             ),
         ));

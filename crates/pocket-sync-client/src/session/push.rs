@@ -457,7 +457,8 @@ impl Session {
                     codes::RESTORED_SERVER,
                     format!(
                         "the server expects number {expected}, but had answered up to {confirmed}: it was restored \
-                         from an older state; nothing was dropped"
+                         from an older state; nothing was dropped. Bring the newer state back, or sync a new \
+                         database"
                     ),
                 ),
                 Return::Never,

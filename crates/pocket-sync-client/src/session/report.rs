@@ -51,6 +51,7 @@ impl Session {
                     self.stats.open_conflicts = replica.open_conflicts;
                     self.stats.journal_overfull = replica.open_conflicts > MAX_OPEN_CONFLICTS;
                 }
+                self.stats.left_out = self.store.left_out();
                 self.stats.clone()
             },
         };

@@ -1,6 +1,6 @@
 //! Asking the store, one request at a time, and what its answers mean.
 
-use pocket_core::replica::ReplicaState;
+use pocket_core::replica::{ReplicaState, Scope};
 use pocket_core::{Mutation, MutationNumber};
 use pocket_sync_protocol::codes::close;
 
@@ -21,6 +21,9 @@ pub(super) struct Store {
     grew: bool,
     /// Mutations that were on their way when a connection ended, and may be why: to be noted before they are sent again.
     blamed: Option<(MutationNumber, MutationNumber)>,
+    /// Mutations that the scope keeps in the outbox, as the last pin found them. When it may be another number now, a
+    /// pin is due.
+    left_out: u64,
     /// Loads asked for so far.
     pub(super) loads: u64,
     /// Mutations that did not take effect as they were, so far: something may be in the outbox again.
@@ -89,10 +92,18 @@ impl Store {
         self.asked.is_none() && !self.wants_load && !self.grew
     }
 
-    /// What the outbox holds, at the least.
+    /// What the outbox holds for this session to send, at the least.
     pub(super) fn pending(&self) -> u64 {
-        self.replica()
-            .map_or(0, |replica| replica.pending.max(unsettled(replica)))
+        self.replica().map_or(0, |replica| {
+            let wanted = replica.pending.saturating_sub(self.left_out);
+            wanted.max(unsettled(replica))
+        })
+    }
+
+    /// What the scope keeps in the outbox.
+    pub(super) fn left_out(&self) -> u64 {
+        let pending = self.replica().map_or(0, |replica| replica.pending);
+        self.left_out.min(pending)
     }
 }
 
@@ -155,13 +166,13 @@ impl Session {
             return Some(settle);
         }
         let reads = self.config.pulls();
-        if pushes
-            && !reads
-            && let Some(request) = live.fetch.next_request(replica, live.push.is_at_rest())
-        {
+        // Records that the feed does not bring are asked for one by one.
+        let unread = reads && (replica.unread > 0 || live.fetch.is_under_way());
+        let fetches = unread || (pushes && !reads);
+        if fetches && let Some(request) = live.fetch.next_request(replica, live.push.is_at_rest()) {
             return Some(request);
         }
-        let hold = !reads && live.fetch.is_due(replica);
+        let hold = fetches && live.fetch.is_due(replica);
         // Neither a long catch-up nor a long outbox may keep the other waiting.
         let mut apply = || live.pull.next_request();
         let mut push = || live.push.next_request(replica, hold).filter(|_| pushes);
@@ -191,7 +202,9 @@ impl Session {
                     self.attached();
                 }
             }
-            StoreAnswer::Pinned(mutations) => {
+            StoreAnswer::Pinned(pinned) => {
+                let mutations = pinned.mutations;
+                self.store.left_out = pinned.left_out;
                 self.numbered(&mutations);
                 if let Some(live) = self
                     .link
@@ -230,14 +243,16 @@ impl Session {
                 self.stats.rejected_count += refused;
                 self.progressed(settled.state);
                 // A conflict that was decided for the local version is in the outbox again.
-                self.store_may_hold_more();
+                self.store_may_hold_more(told > settled.applied as u64);
             }
             StoreAnswer::Applied(applied) => {
                 self.stats.pull_count += applied.changes as u64;
                 self.stats.conflict_count += applied.journaled.len() as u64;
                 self.store.turned_back += applied.journaled.len() as u64;
+                let waiting = self.store.replica().map_or(0, |replica| replica.waiting);
+                let moved = !applied.journaled.is_empty() || waiting != applied.state.waiting;
                 self.progressed(applied.state);
-                self.store_may_hold_more();
+                self.store_may_hold_more(moved);
                 if current {
                     self.page_stored();
                 }
@@ -260,7 +275,7 @@ impl Session {
         if let Some(live) = self.link.live_mut().filter(|_| joins) {
             live.pull.make_way(self.now);
         }
-        self.store_may_hold_more();
+        self.store_may_hold_more(false);
     }
 
     /// Mutations have got their numbers, whoever asked for them.
@@ -281,13 +296,26 @@ impl Session {
         }
     }
 
-    /// The last answer may have put something into the outbox.
-    pub(super) fn store_may_hold_more(&mut self) {
-        let more = self
-            .store
-            .replica()
-            .is_some_and(|replica| replica.pending > unsettled(replica) + replica.waiting);
+    /// The last answer may have put something into the outbox; `moved`: although as much waits there as before.
+    pub(super) fn store_may_hold_more(&mut self, moved: bool) {
+        let left_out = self.store.left_out;
+        let more = self.store.replica().is_some_and(|replica| {
+            let unsent = replica
+                .pending
+                .saturating_sub(unsettled(replica) + replica.waiting);
+            unsent > 0 && (unsent != left_out || moved)
+        });
         if let Some(live) = self.link.live_mut().filter(|_| more) {
+            live.push.want_pin();
+        }
+    }
+
+    /// What the scope keeps in the outbox may be another number than the last pin found.
+    pub(super) fn doubt_left_out(&mut self) {
+        if self.config.scope == Scope::All {
+            return;
+        }
+        if let Some(live) = self.link.live_mut() {
             live.push.want_pin();
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use crate::{Endpoint, SyncError};
+use crate::{Endpoint, SyncError, codes};
 
 /// Opens a connection to `endpoint`, in the way its scheme says.
 ///
@@ -28,6 +28,48 @@ pub(crate) async fn connect(
     } else {
         websocket::connect(endpoint, token).await
     }
+}
+
+/// Whether an answer of this status says that no sync server is at this path, so that asking again brings the same.
+fn is_no_server(status: u16) -> bool {
+    matches!(status, 404 | 405 | 410 | 426)
+}
+
+fn no_server(status: u16, url: &str) -> SyncError {
+    SyncError::new(
+        codes::CONNECT,
+        format!(
+            "there is no sync server at `{url}` (HTTP {status}); check the path of the URL: `/sync`, unless the server \
+             is mounted elsewhere"
+        ),
+    )
+}
+
+/// Whether what answered does not speak TLS at all.
+fn is_no_tls(error: &std::io::Error) -> bool {
+    #[cfg(feature = "tls")]
+    let is_no_tls = tls::is_no_tls(error);
+    #[cfg(not(feature = "tls"))]
+    let is_no_tls = {
+        let _ = error;
+        false
+    };
+    is_no_tls
+}
+
+fn no_tls(endpoint: &Endpoint) -> SyncError {
+    let (url, secure, plain) = if endpoint.is_http() {
+        (endpoint.http_url(), "https", "http")
+    } else {
+        (endpoint.websocket_url(), "wss", "ws")
+    };
+    SyncError::new(
+        codes::CONNECT,
+        format!(
+            "what answers at `{url}` does not speak TLS; does the server speak {secure}://? Try {plain}://, or check the \
+             port"
+        ),
+    )
 }
 
 /// What comes out of a connection.

@@ -39,3 +39,9 @@ fn read() -> io::Result<ClientConfig> {
         .map_err(io::Error::other)?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
+
+/// Whether the other side's first bytes were no TLS.
+pub(super) fn is_no_tls(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(inner, Some(rustls::Error::InvalidMessage(_)))
+}

@@ -67,7 +67,7 @@ pub(super) async fn connect(
         .max_message_size(Some(MAX_MESSAGE_BYTES))
         .max_frame_size(Some(MAX_MESSAGE_BYTES));
     let opened = open(request, config, endpoint).await;
-    let (stream, _) = opened.map_err(|error| refusal(error, endpoint))?;
+    let (stream, _) = opened.map_err(|error| refusal(error, endpoint, token.is_some()))?;
     Ok(Box::new(WebSocket {
         stream,
         outgoing: VecDeque::new(),
@@ -102,10 +102,13 @@ async fn open(request: Request, config: WebSocketConfig, _: &Endpoint) -> Result
 }
 
 /// What a connection that could not be opened means.
-fn refusal(error: Error, endpoint: &Endpoint) -> SyncError {
+fn refusal(error: Error, endpoint: &Endpoint, with_token: bool) -> SyncError {
     let url = endpoint.websocket_url();
     match error {
-        Error::Http(response) => http_refusal(response.status(), &url),
+        Error::Http(response) => http_refusal(response.status(), &url, with_token),
+        Error::Io(error) if endpoint.is_secure() && super::is_no_tls(&error) => {
+            super::no_tls(endpoint)
+        }
         Error::Io(error) => SyncError::connect(format!("`{url}` cannot be reached: {error}")),
         Error::Url(UrlError::TlsFeatureNotEnabled) => SyncError::config(
             "wss:// needs the feature `tls` of pocket-sync-client, which this build lacks",
@@ -123,19 +126,23 @@ fn refusal(error: Error, endpoint: &Endpoint) -> SyncError {
     }
 }
 
-fn http_refusal(status: StatusCode, url: &str) -> SyncError {
+fn http_refusal(status: StatusCode, url: &str, with_token: bool) -> SyncError {
     match status {
-        StatusCode::UNAUTHORIZED => SyncError::new(
+        StatusCode::UNAUTHORIZED if with_token => SyncError::new(
             wire::UNAUTHORIZED,
             "the server refused the token; set another one",
         ),
+        StatusCode::UNAUTHORIZED => SyncError::new(
+            wire::UNAUTHORIZED,
+            "the server wants to know who this is; set a token",
+        ),
         StatusCode::FORBIDDEN => SyncError::new(
             wire::FORBIDDEN,
-            format!("the server at `{url}` refused this client"),
+            format!(
+                "the server at `{url}` refused this client; ask whoever runs it for the right, or set another token"
+            ),
         ),
-        StatusCode::NOT_FOUND => SyncError::connect(format!(
-            "there is no sync server at `{url}`; check the path"
-        )),
+        status if super::is_no_server(status.as_u16()) => super::no_server(status.as_u16(), url),
         status if status.is_redirection() || status.is_success() => SyncError::connect(format!(
             "`{url}` answered with a web page (HTTP {status}); check the URL, or sign in to this network first"
         )),
@@ -254,18 +261,27 @@ mod tests {
 
     #[test]
     fn what_answers_instead_of_a_server_is_told_apart() {
-        let code = |status| http_refusal(status, "ws://h/sync").code().to_owned();
+        let code = |status| http_refusal(status, "ws://h/sync", true).code().to_owned();
         assert_eq!(code(StatusCode::UNAUTHORIZED), wire::UNAUTHORIZED);
         assert_eq!(code(StatusCode::FORBIDDEN), wire::FORBIDDEN);
-        for status in [
-            StatusCode::OK,
-            StatusCode::FOUND,
-            StatusCode::NOT_FOUND,
-            StatusCode::BAD_GATEWAY,
-        ] {
+        for status in [StatusCode::OK, StatusCode::FOUND, StatusCode::BAD_GATEWAY] {
             assert_eq!(code(status), codes::CONNECT);
-            assert!(http_refusal(status, "ws://h/sync").is_retryable());
+            assert!(http_refusal(status, "ws://h/sync", true).is_retryable());
         }
+        for status in [
+            StatusCode::NOT_FOUND,
+            StatusCode::METHOD_NOT_ALLOWED,
+            StatusCode::UPGRADE_REQUIRED,
+        ] {
+            let error = http_refusal(status, "ws://h/x", true);
+            assert_eq!(
+                (error.code(), error.is_retryable()),
+                (codes::CONNECT, false)
+            );
+            assert!(error.message().contains("path"), "{error}");
+        }
+        let nobody = http_refusal(StatusCode::UNAUTHORIZED, "ws://h/sync", false);
+        assert!(nobody.message().contains("set a token"), "{nobody}");
     }
 
     #[test]

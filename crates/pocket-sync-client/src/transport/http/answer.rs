@@ -13,7 +13,7 @@ use pocket_sync_protocol::codes;
 use pocket_sync_protocol::http as wire;
 use pocket_sync_protocol::limits::MAX_MESSAGE_BYTES;
 
-use crate::SyncError;
+use crate::{SyncError, transport};
 
 /// How long an answer that has begun may bring nothing more.
 const STALL: Duration = Duration::from_secs(60);
@@ -72,7 +72,7 @@ pub(super) async fn read(response: Response<Incoming>, url: &str) -> Result<Answ
     {
         return Err(failure);
     }
-    Err(Failure::Lost(stranger(head.status, url)))
+    Err(stranger(head.status, url))
 }
 
 fn frames(headers: &HeaderMap, body: Bytes) -> Result<Answer, Failure> {
@@ -133,16 +133,17 @@ fn refusal(body: &[u8]) -> Option<Failure> {
 }
 
 /// Something else than a sync server has answered: a portal, a proxy, another program. It says nothing about the token.
-fn stranger(status: StatusCode, url: &str) -> String {
-    if status == StatusCode::NOT_FOUND || status == StatusCode::METHOD_NOT_ALLOWED {
-        return format!("there is no sync server at `{url}` (HTTP {status}); check the path");
+fn stranger(status: StatusCode, url: &str) -> Failure {
+    if transport::is_no_server(status.as_u16()) {
+        return Failure::Refused(transport::no_server(status.as_u16(), url));
     }
-    if status.is_success() || status.is_redirection() {
-        return format!(
+    Failure::Lost(if status.is_success() || status.is_redirection() {
+        format!(
             "`{url}` answered with a web page (HTTP {status}); check the URL, or sign in to this network first"
-        );
-    }
-    format!("`{url}` answered with HTTP {status}")
+        )
+    } else {
+        format!("`{url}` answered with HTTP {status}")
+    })
 }
 
 #[cfg(test)]
@@ -174,10 +175,16 @@ mod tests {
 
     #[test]
     fn what_answers_instead_of_a_server_is_told_apart() {
-        let told = |status| stranger(status, "http://h/sync");
+        let told = |status| match stranger(status, "http://h/sync") {
+            Failure::Lost(reason) => reason,
+            other => panic!("{other:?}"),
+        };
         assert!(told(StatusCode::OK).contains("web page"));
         assert!(told(StatusCode::FOUND).contains("sign in"));
-        assert!(told(StatusCode::NOT_FOUND).contains("check the path"));
         assert!(told(StatusCode::BAD_GATEWAY).contains("502"));
+        assert!(matches!(
+            stranger(StatusCode::NOT_FOUND, "http://h/x"),
+            Failure::Refused(error) if error.message().contains("check the path") && !error.is_retryable()
+        ));
     }
 }

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::answer::{self, Answer, Failure};
-use crate::{Endpoint, SyncError};
+use crate::{Endpoint, SyncError, transport};
 
 /// How long an answer may take to begin, beyond the time it may be held back.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -97,7 +97,13 @@ impl Pool {
             }
         }
         let sender = self.dial().await;
-        let sender = sender.map_err(|error| Failure::Lost(error.message().to_owned()))?;
+        let sender = sender.map_err(|error| {
+            if error.is_retryable() {
+                Failure::Lost(error.message().to_owned())
+            } else {
+                Failure::Refused(error)
+            }
+        })?;
         match self.send(sender, &request).await {
             Err(Unanswered::NotBegun(reason)) => Err(Failure::Lost(reason)),
             Err(Unanswered::Failed(failure)) => Err(failure),
@@ -160,6 +166,9 @@ impl Pool {
             |why: &str| SyncError::connect(format!("`{}` cannot be reached: {why}", self.url));
         match dialled {
             Ok(Ok(sender)) => Ok(sender),
+            Ok(Err(Dial::Io(error))) if transport::is_no_tls(&error) => {
+                Err(transport::no_tls(&self.endpoint))
+            }
             Ok(Err(Dial::Io(error))) => Err(unreachable(&error.to_string())),
             Ok(Err(Dial::Hyper(error))) => Err(unreachable(&error.to_string())),
             #[cfg(not(feature = "tls"))]
