@@ -221,7 +221,7 @@ fn apply(tx: &mut Tx, row: &CollectionRow, mut slot: Slot, write: &Write) -> Res
                 return Err(Error::new(
                     codes::DOCUMENT_EXISTS,
                     format!(
-                        "there is a document {:?} in `{}` already; update or upsert it",
+                        "there is a document {:?} in `{}` already; update it, or take another id",
                         write.id, write.collection
                     ),
                 ));

@@ -407,6 +407,12 @@ async fn find_filters_sorts_and_limits() {
             .code(),
         codes::BAD_QUERY
     );
+    for field in ["_rev", "_updatedAt", "_deleted"] {
+        let asked = cache.find().where_eq(field, true).count().await;
+        assert_eq!(asked.unwrap_err().code(), codes::BAD_QUERY, "{field}");
+        let sorted = cache.find().sort(field, Order::Descending).all().await;
+        assert_eq!(sorted.unwrap_err().code(), codes::BAD_QUERY, "{field}");
+    }
 }
 
 #[tokio::test]

@@ -81,7 +81,7 @@ impl Opener {
         let bytes = file.metadata().map_err(|error| from_io(&error))?.len();
         if bytes == 0 {
             return Err(StorageError::Corrupt(format!(
-                "{} is empty, which a store never is; remove it to begin a new one",
+                "{} is empty, which a store never is; restore it from a backup, or begin a new store at another path",
                 path.display()
             )));
         }

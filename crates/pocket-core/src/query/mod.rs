@@ -8,6 +8,7 @@ use pocket_storage::ScanLimit;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::value::SYSTEM_FIELDS;
 use crate::{Collection, Document, DocumentId, Error, Result, Value, codes};
 use filter::Filter;
 pub use sort::Order;
@@ -41,6 +42,20 @@ impl<T> Clone for Query<T> {
     }
 }
 
+/// Why a query cannot ask for this field.
+fn fault(field: &str) -> Option<Error> {
+    let message = if SYSTEM_FIELDS.contains(&field) {
+        format!(
+            "a query cannot ask for `{field}`; of the system fields it knows `_id`, and deleted documents are never found"
+        )
+    } else if field.is_empty() || field.contains('.') || field.starts_with('$') {
+        format!("a query takes the name of a top-level field, not {field:?}")
+    } else {
+        return None;
+    };
+    Some(Error::new(codes::BAD_QUERY, message))
+}
+
 impl<T: Serialize + DeserializeOwned> Query<T> {
     pub(crate) fn new(collection: Collection<T>) -> Self {
         Self {
@@ -53,23 +68,25 @@ impl<T: Serialize + DeserializeOwned> Query<T> {
     }
 
     /// Requires that a field of the top level equals `value`: the same kind, numbers by value, arrays and maps deeply.
-    /// Null also equals a missing field. `_id` may be asked for.
+    /// Null also equals a missing field. `_id` may be asked for, the other system fields may not.
     pub fn where_eq(mut self, field: impl Into<String>, value: impl Into<Value>) -> Self {
         let field = field.into();
-        if field.is_empty() || field.contains('.') || field.starts_with('$') {
-            self.bad = Some(Error::new(
-                codes::BAD_QUERY,
-                format!("`where_eq` takes the name of a top-level field, not {field:?}"),
-            ));
-        } else {
-            self.filter.add(field, value.into());
+        match fault(&field) {
+            Some(fault) => self.bad = Some(fault),
+            None => self.filter.add(field, value.into()),
         }
         self
     }
 
     /// Sorts by a field of the top level, behind the sorts before; ties are broken by id, rising.
+    ///
+    /// `_id` may be sorted by, the other system fields may not.
     pub fn sort(mut self, field: impl Into<String>, order: Order) -> Self {
-        self.sort.add(field.into(), order);
+        let field = field.into();
+        match fault(&field) {
+            Some(fault) => self.bad = Some(fault),
+            None => self.sort.add(field, order),
+        }
         self
     }
 

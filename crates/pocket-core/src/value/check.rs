@@ -12,7 +12,7 @@ use crate::{Error, Result, codes};
 pub(super) const ID_FIELD: &str = "_id";
 
 /// The fields only the system sets, besides the id.
-const SYSTEM_FIELDS: [&str; 3] = ["_rev", "_updatedAt", "_deleted"];
+pub(crate) const SYSTEM_FIELDS: [&str; 3] = ["_rev", "_updatedAt", "_deleted"];
 
 /// Up to this many keys are compared one by one as they come; more are sorted at the end of their map.
 const COMPARED: usize = 16;

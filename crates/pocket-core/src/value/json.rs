@@ -6,14 +6,14 @@ use crate::{Error, Result};
 impl Value {
     /// Reads JSON text, with `{"$binary": …}` and `{"$date": …}` for bytes and moments.
     ///
-    /// A number with a fraction or an exponent is a float, each other one an integer; `-0` is the float.
+    /// A number with a fraction or an exponent is the nearest float, each other one an integer; `-0` is the float.
     ///
     /// # Errors
     /// `validation` when the text is no JSON, is deeper than 128 levels or has anything behind its value; for
-    /// integers below −2⁶³ or above 2⁶⁴ − 1, numbers beyond floats, keys that occur twice, contain NUL or
+    /// integers below −2⁶³ or above 2⁶⁴ − 1, numbers beyond floats or so small that the nearest float is zero, keys that occur twice, contain NUL or
     /// begin with `$`.
     pub fn from_json_str(text: &str) -> Result<Self> {
-        check_integers(text)?;
+        check_numbers(text)?;
         serde_json::from_str(text).map_err(|error| Error::validation(format!("bad JSON: {error}")))
     }
 
@@ -29,8 +29,9 @@ impl Value {
     }
 }
 
-/// Refuses integers that do not fit: `serde_json` would make floats of them without a word.
-fn check_integers(text: &str) -> Result<()> {
+/// Refuses numbers that `serde_json` would make others of without a word: integers that do not fit, and fractions so
+/// small that nothing of them is left.
+fn check_numbers(text: &str) -> Result<()> {
     let bytes = text.as_bytes();
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
@@ -42,7 +43,7 @@ fn check_integers(text: &str) -> Result<()> {
                     .iter()
                     .take_while(|byte| is_number_part(**byte))
                     .count();
-                check_integer(&text[at..at + len], at)?;
+                check_number(&text[at..at + len], at)?;
                 len
             }
             _ => 1,
@@ -69,7 +70,7 @@ fn is_number_part(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')
 }
 
-fn check_integer(token: &str, at: usize) -> Result<()> {
+fn check_number(token: &str, at: usize) -> Result<()> {
     let digits = token.strip_prefix('-').unwrap_or(token);
     let is_integer = digits.bytes().all(|byte| byte.is_ascii_digit());
     if is_integer
@@ -83,5 +84,18 @@ fn check_integer(token: &str, at: usize) -> Result<()> {
              round it, as a float"
         )));
     }
+    if !is_integer && is_lost(token) {
+        let shown: String = token.chars().take(40).collect();
+        return Err(Error::validation(format!(
+            "bad JSON: the number {shown} at byte {at} is nearer to zero than any float; write it as a string, or 0"
+        )));
+    }
     Ok(())
+}
+
+/// Whether a decimal is not zero, but the float nearest to it is.
+fn is_lost(token: &str) -> bool {
+    let digits = token.split(['e', 'E']).next().unwrap_or(token);
+    let is_zero = !digits.bytes().any(|byte| matches!(byte, b'1'..=b'9'));
+    !is_zero && token.parse().is_ok_and(|float: f64| float == 0.0)
 }

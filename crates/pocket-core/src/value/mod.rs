@@ -16,6 +16,7 @@ mod token;
 use bytes::Bytes;
 
 pub use body::Body;
+pub(crate) use check::SYSTEM_FIELDS;
 pub use check::{check_body, check_frame};
 pub use limits::DocumentLimits;
 pub use map::Map;

@@ -73,6 +73,8 @@ fn what_is_no_json_or_breaks_a_rule_is_refused() {
         "01",
         "1e400",
         "-1e400",
+        "1e-400",
+        "[-0.000e5,-1E-999]",
         "NaN",
         "\"\\ud800\"",
         "\"open",

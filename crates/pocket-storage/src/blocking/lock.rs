@@ -20,10 +20,17 @@ impl LockFile {
     ///
     /// # Errors
     /// [`InUse`](StorageError::InUse) with the path of the store and the process id found in the file if
-    /// another handle holds it; [`Backend`](StorageError::Backend) if the file cannot be made or written.
+    /// another handle holds it; [`Full`](StorageError::Full) or [`Backend`](StorageError::Backend) if the file
+    /// cannot be made or written.
     pub fn acquire(lock: &Path, store: &Path) -> Result<Self> {
         let failed = |error: io::Error| {
-            StorageError::Backend(format!("cannot lock {}: {error}", lock.display()))
+            let what = format!("cannot lock {}: {error}", lock.display());
+            match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    StorageError::Full(what)
+                }
+                _ => StorageError::Backend(what),
+            }
         };
         let mut file = OpenOptions::new()
             .read(true)
