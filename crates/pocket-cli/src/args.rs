@@ -113,6 +113,8 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     /// Print what is pending, how far sync is, and what there is
     Status,
+    /// Print the collections, whether they sync and what of them waits, or switch their sync on or off
+    Collections(CollectionsArgs),
     /// Print the journal of conflicts and refusals, explain an entry, or act on it
     Conflicts(ConflictsArgs),
     /// Write a whole database, of a device or a server, into one file
@@ -300,7 +302,7 @@ pub(crate) struct FindArgs {
     #[arg(long = "where", value_name = "FIELD=JSON")]
     pub(crate) conditions: Vec<String>,
     /// Sort by this field; further ones break ties
-    #[arg(long, value_name = "FIELD[:desc]")]
+    #[arg(long, value_name = "FIELD[:asc|:desc]")]
     pub(crate) sort: Vec<String>,
     /// Print at most so many
     #[arg(long, value_name = "N")]
@@ -364,10 +366,10 @@ pub(crate) struct ServerArgs {
     /// Over HTTP: milliseconds between two looks at the server, 0 for none; 30000 unless set
     #[arg(long, value_name = "MS")]
     pub(crate) pull_interval: Option<u64>,
-    /// Sync only this collection, and others named so
+    /// Sync only this collection, and others named so, both ways
     #[arg(long, value_name = "C")]
     pub(crate) collection: Vec<String>,
-    /// Record a collection as local before anything is sent
+    /// Record a collection that is not there yet as local before anything is sent
     #[arg(long, value_name = "C")]
     pub(crate) local_only: Vec<String>,
     /// Who wins a conflict, in collections that have no strategy of their own [default: last-write-wins]
@@ -444,6 +446,39 @@ pub(crate) struct WatchArgs {
     pub(crate) watched: String,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CollectionsArgs {
+    #[command(subcommand)]
+    pub(crate) action: Option<CollectionsAction>,
+}
+
+/// What to do with the collections; `list` unless named.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CollectionsAction {
+    /// Print each collection, with its documents and the changes of it that the server has not settled
+    List,
+    /// Say whether a collection syncs; one that is not there yet is made
+    Set(CollectionsSetArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CollectionsSetArgs {
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) way: CollectionWay,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct CollectionWay {
+    /// It syncs from now on; what is there is sent
+    #[arg(long)]
+    pub(crate) sync: bool,
+    /// It stays on this device from now on; changes not sent yet never are
+    #[arg(long)]
+    pub(crate) local_only: bool,
 }
 
 #[derive(Debug, Args)]

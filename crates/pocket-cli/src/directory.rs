@@ -19,6 +19,12 @@ const FORMAT: u64 = 1;
 /// What says what a directory is.
 const DESCRIPTION: &str = "pocket.json";
 
+/// What it is called while the store is being made.
+const UNFINISHED: &str = "pocket.json.new";
+
+/// What the stores of the backends are called.
+const STORES: [&str; 2] = ["store.redb", "store.sled"];
+
 /// Whose database it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -75,6 +81,20 @@ impl Directory {
             }
         };
         let Some(text) = text else {
+            if has_lost_description(path) {
+                if description.exists() {
+                    // It was made meanwhile.
+                    return Self::at(path, role, storage);
+                }
+                return Err(Failure::new(
+                    core_codes::CORRUPT,
+                    format!(
+                        "{} is missing, and a store lies beside it: whose it is, nobody can tell; restore that file \
+                         or the whole directory from a backup, or name another directory with --db",
+                        description.display()
+                    ),
+                ));
+            }
             return Ok(Self {
                 path: path.to_owned(),
                 role,
@@ -178,39 +198,82 @@ impl Directory {
                 ),
             ));
         }
-        fs::create_dir_all(&self.path)
-            .map_err(|error| Failure::io(format!("cannot make {}", self.path.display()), &error))
+        let failed = |error| unwritable(&self.path, &error);
+        fs::create_dir_all(&self.path).map_err(failed)?;
+        self.write(&self.path.join(UNFINISHED)).map_err(failed)
+    }
+
+    /// Refuses a directory that cannot be written, before anything else stumbles over it.
+    pub(crate) fn check_writable(&self) -> Result {
+        let opened = fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.lock_file());
+        match opened {
+            Err(error) if is_unwritable(&error) => Err(unwritable(&self.path, &error)),
+            // Whatever else there is, the store finds it and says so.
+            _ => Ok(()),
+        }
     }
 
     /// Writes the description; called with the lock held, once the store is there.
     ///
-    /// It comes last: a description without its store is damage, a store without a description is a creation that
-    /// was cut short and goes on at the next try.
+    /// It gets its name last: a description without its store is damage, and so is a store without one, unless an
+    /// unfinished description says that its creation was cut short and goes on at the next try.
     pub(crate) fn describe(&mut self) -> Result {
         if self.described {
             return Ok(());
         }
         let description = self.path.join(DESCRIPTION);
-        self.write(&description).map_err(|error| {
-            Failure::io(format!("cannot write {}", description.display()), &error)
-        })?;
+        let unfinished = self.path.join(UNFINISHED);
+        self.write(&unfinished)
+            .and_then(|()| fs::rename(&unfinished, &description))
+            .and_then(|()| sync_directory(&self.path))
+            .map_err(|error| {
+                Failure::io(format!("cannot write {}", description.display()), &error)
+            })?;
         self.described = true;
         Ok(())
     }
 
-    fn write(&self, description: &Path) -> io::Result<()> {
+    fn write(&self, unfinished: &Path) -> io::Result<()> {
         let text = json(&object([
             ("format", Value::from(FORMAT)),
             ("role", Value::from(self.role.name())),
             ("storage", Value::from(self.storage.name())),
         ]));
-        let unfinished = self.path.join("pocket.json.new");
-        let mut file = fs::File::create(&unfinished)?;
+        let mut file = fs::File::create(unfinished)?;
         writeln!(file, "{text}")?;
         file.sync_all()?;
-        fs::rename(&unfinished, description)?;
         sync_directory(&self.path)
     }
+}
+
+/// Whether there is a store that was described once: one that is being made has an unfinished description.
+fn has_lost_description(path: &Path) -> bool {
+    let has_store = STORES.iter().any(|store| path.join(store).exists());
+    has_store && !path.join(UNFINISHED).exists()
+}
+
+fn is_unwritable(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
+    )
+}
+
+/// What is said where a directory cannot be made or written.
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    if !is_unwritable(error) {
+        return Failure::io(format!("cannot make {}", path.display()), error);
+    }
+    let what = format!(
+        "{} cannot be written, and a database must be, also to read from it: it is locked and repaired there; copy the \
+         directory to where it can be written, or name another one with --db",
+        path.display()
+    );
+    Failure::io(what, error)
 }
 
 fn other_role(path: &Path, needed: Role, found: Role) -> Failure {
@@ -264,6 +327,18 @@ mod tests {
     fn code(text: &str) -> String {
         let failure = read_description(text, Path::new("pocket.json")).expect_err(text);
         failure.code().to_owned()
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_told_from_other_failures() {
+        let told = |kind: io::ErrorKind| {
+            unwritable(Path::new("x"), &kind.into())
+                .message()
+                .to_owned()
+        };
+        assert!(told(io::ErrorKind::ReadOnlyFilesystem).contains("a database must be"));
+        assert!(told(io::ErrorKind::PermissionDenied).contains("a database must be"));
+        assert!(told(io::ErrorKind::StorageFull).contains("cannot make x"));
     }
 
     #[test]

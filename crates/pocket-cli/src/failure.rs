@@ -64,6 +64,18 @@ impl Failure {
         &self.code
     }
 
+    /// What happened and what to do.
+    #[cfg(test)]
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The same failure, about a text of one line whose number is told otherwise.
+    pub(crate) fn of_one_line(mut self) -> Self {
+        self.message = self.message.replace(" at line 1 column ", " at column ");
+        self
+    }
+
     /// What the process exits with.
     pub(crate) fn status(&self) -> u8 {
         self.status

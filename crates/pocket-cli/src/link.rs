@@ -4,14 +4,15 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
-use pocket_core::{ConflictStrategy, codes as core_codes};
+use pocket_core::{CollectionName, ConflictStrategy, codes as core_codes};
 use pocket_sync_client::{Direction, SyncConfig, SyncEngine, SyncError, codes as sync_codes};
 
 use crate::args::{Global, ServerArgs, Strategy, Way};
+use crate::commands::collections::pending;
 use crate::failure::{Failure, Result};
 use crate::held::Holding;
 use crate::open::{self, Opened};
-use crate::output::Output;
+use crate::output::{Output, counted};
 
 /// How long the end of a connection may take before it is cut.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -44,10 +45,16 @@ impl Link {
         let config = config(global, args)?;
         let database = open::database(global).await?;
         for name in &args.local_only {
-            let mut settings = open::settings(&database, name)
-                .unwrap_or_else(|| pocket_core::CollectionConfig::new(name));
-            settings.sync = false;
-            database.create_collection(settings).await?;
+            match open::settings(&database, name) {
+                None => {
+                    let settings = pocket_core::CollectionConfig::new(name);
+                    database.create_collection(settings).await?;
+                }
+                Some(settings) if settings.sync => {
+                    return Err(cuts_off(&database, name).await?);
+                }
+                Some(_) => {}
+            }
         }
         for name in &config.collections {
             if open::settings(&database, name).is_some_and(|settings| !settings.sync) {
@@ -86,6 +93,19 @@ impl Link {
         let _ = tokio::time::timeout(GOODBYE, self.engine.destroy()).await;
         Ok(self.database.close().await?)
     }
+}
+
+/// Why a collection that syncs is not made local in passing.
+async fn cuts_off(database: &Opened, name: &str) -> Result<Failure> {
+    let pending = pending(database, &CollectionName::new(name)?).await?;
+    Ok(Failure::new(
+        core_codes::CONFIG,
+        format!(
+            "`{name}` syncs, and {} of it would never be sent; `pocket collections set {name} --local-only` cuts it \
+             off all the same, or leave `--local-only {name}` out",
+            counted(pending, "change")
+        ),
+    ))
 }
 
 /// The options of the file, if there is one, with those of the command line before them.

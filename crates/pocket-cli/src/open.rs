@@ -169,6 +169,7 @@ pub(crate) async fn store(mut directory: Directory, json: bool) -> Result<Arc<dy
     // Opening may repair for a while, and blocks.
     let opening = tokio::task::spawn_blocking(move || {
         directory.prepare()?;
+        directory.check_writable()?;
         let new = !directory.exists();
         let storage = open(&directory, json)?;
         if new {
@@ -243,7 +244,7 @@ pub(crate) async fn writable(
                 core_codes::CONFIG,
                 format!(
                     "`{name}` is there and syncs, so --local-only cannot hold; leave it out, use another collection, \
-                     or make this one local with `pocket sync --local-only {name}`"
+                     or make this one local with `pocket collections set {name} --local-only`"
                 ),
             ));
         }

@@ -134,3 +134,38 @@ fn a_directory_of_a_newer_program_is_left_alone() {
     std::fs::write(place.path("db").join("pocket.json"), newer).unwrap();
     place.run(&["count", "things"]).failed(1, "newer-format");
 }
+
+/// The store was taken for a new one: of another backend it was made anew beside it, and of a server it became a device's.
+#[test]
+fn a_lost_description_is_damage_and_not_a_new_database() {
+    let place = Place::new();
+    place.ok(&["insert", "things", "{}"]);
+    std::fs::remove_file(place.path("db").join("pocket.json")).unwrap();
+    for command in [
+        &["count", "things"][..],
+        &["insert", "things", "{}", "--storage", "sled"],
+        &["serve", "--listen", "127.0.0.1:0"],
+    ] {
+        let outcome = place.run(command).failed(1, "corrupt");
+        assert!(
+            outcome.err.contains("pocket.json is missing"),
+            "{outcome:?}"
+        );
+    }
+    assert!(!exists(&place.path("db").join("store.sled")));
+    // A creation that was cut short says so, and goes on.
+    let unfinished = place.path("db").join("pocket.json.new");
+    std::fs::write(unfinished, "").unwrap();
+    place.ok(&["insert", "things", "{}"]);
+    assert_eq!(place.ok(&["count", "things"]), "2\n");
+}
+
+#[test]
+fn a_server_that_cannot_listen_leaves_no_database_behind() {
+    let place = Place::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let outcome = place.run_on("new", &["serve", "--listen", &address]);
+    outcome.failed(1, "io");
+    assert!(!exists(&place.path("new")));
+}

@@ -343,7 +343,29 @@ fn collections_and_directions_can_be_chosen() {
     place.ok(&["insert", "one", "{}"]);
     place.ok(&["insert", "two", "{}"]);
     place.ok(&["insert", "three", "{}"]);
-    place.ok(&[&once[..], &["--local-only", "three"]].concat());
+    // What syncs is not cut off in passing.
+    let outcome = place.run(&[&once[..], &["--local-only", "three"]].concat());
+    let told = outcome.failed(1, "config");
+    let told = told.err;
+    assert!(
+        told.contains("1 change") && told.contains("pocket collections set three --local-only"),
+        "{told}"
+    );
+    let out = place.ok(&["collections", "set", "three", "--local-only"]);
+    assert!(out.contains("1 change will not be sent"), "{out}");
+    place.ok(&[
+        &once[..],
+        &["--local-only", "three", "--local-only", "four"],
+    ]
+    .concat());
+    let all = place.ok(&["collections", "--json"]);
+    for line in [
+        r#"{"name":"three","sync":false,"documents":1,"pending":0}"#,
+        r#"{"name":"two","sync":true,"documents":1,"pending":0}"#,
+        r#"{"name":"four","sync":false,"documents":0,"pending":0}"#,
+    ] {
+        assert!(all.lines().any(|found| found == line), "{line} in {all}");
+    }
     // A collection that joins later is read from the start.
     place.ok_on("other", &[&once[..], &["--collection", "one"]].concat());
     assert_eq!(place.ok_on("other", &["count", "one"]), "1\n");
@@ -357,7 +379,11 @@ fn collections_and_directions_can_be_chosen() {
     outcome.failed(1, "config");
     // Only one way.
     place.ok_on("other", &["insert", "one", r#"{"_id":"theirs"}"#]);
-    place.ok_on("other", &[&once[..], &["--direction", "pull"]].concat());
+    let out = place.ok_on("other", &[&once[..], &["--direction", "pull"]].concat());
+    assert!(
+        out.contains("1 change here is not sent (direction pull)"),
+        "{out}"
+    );
     assert!(
         place
             .ok_on("other", &["status", "--json"])
@@ -453,4 +479,80 @@ fn options_come_from_a_file_and_the_command_line_goes_before_it() {
     }
     let odd = place.file("sync.yaml", "");
     assert_eq!(place.run(&["sync", "--config", &odd, "--once"]).status, 2);
+}
+
+#[test]
+fn what_a_choice_of_collections_leaves_out_stays_here_and_is_told() {
+    let place = Place::new();
+    let (_server, url) = place.serve("server", &[]);
+    let public = ["sync", "--once", "--server", &url, "--collection", "public"];
+    place.ok(&["insert", "private", r#"{"_id":"p"}"#]);
+    place.ok(&["insert", "public", r#"{"_id":"a"}"#]);
+    let out = place.ok(&public);
+    assert!(
+        out.contains("1 change of other collections that stays here") && out.contains("1 sent"),
+        "{out}"
+    );
+    place.ok_on("other", &["sync", "--once", "--server", &url]);
+    assert_eq!(place.ok_on("other", &["count", "public"]), "1\n");
+    assert_eq!(place.ok_on("other", &["count", "private"]), "0\n");
+    let status = place.ok(&["status", "--json"]);
+    assert!(status.contains(r#""pending":1,"left_out":1,"#), "{status}");
+    assert!(
+        place
+            .ok(&["status"])
+            .contains("1 change, 1 of them in collections")
+    );
+    place.ok(&["sync", "--once", "--server", &url]);
+    place.ok_on("other", &["sync", "--once", "--server", &url]);
+    assert_eq!(place.ok_on("other", &["count", "private"]), "1\n");
+}
+
+/// The last line said `syncing` and one place left to read, right after a pass that was complete.
+#[test]
+fn the_last_word_of_a_pass_is_that_it_is_complete_on_both_transports() {
+    let place = Place::new();
+    let (_server, url) = place.serve("server", &[]);
+    for (number, url) in [url.clone(), url.replace("ws://", "http://")]
+        .iter()
+        .enumerate()
+    {
+        place.ok(&["insert", "things", "{}"]);
+        let out = place.ok(&["sync", "--server", url, "--once", "--json"]);
+        assert!(out.starts_with(r#"{"status":"idle""#), "{out}");
+        let place_read = format!(r#""push_left":0,"pull_left":0,"checkpoint":{}"#, number + 1);
+        assert!(out.contains(&place_read), "{out}");
+        assert!(!place.ok(&["status"]).contains("never"));
+    }
+}
+
+#[test]
+fn another_namespace_is_told_from_another_server() {
+    let place = Place::new();
+    let (_server, url) = place.serve("server", &[]);
+    let once = ["sync", "--once", "--server", &url];
+    place.ok(&once);
+    let outcome = place.run(&[&once[..], &["--namespace", "elsewhere"]].concat());
+    outcome.failed(1, "other-namespace");
+}
+
+#[test]
+fn what_no_waiting_mends_ends_a_pass_at_once() {
+    let place = Place::new();
+    let (_server, url) = place.serve("server", &[]);
+    let wrong = url.replace("/sync", "/elsewhere");
+    let tls = url.replace("ws://", "wss://");
+    for (url, hint) in [
+        (wrong.clone(), "check the path"),
+        (wrong.replace("ws://", "http://"), "check the path"),
+        (tls.clone(), "Try ws://"),
+        (tls.replace("wss://", "https://"), "Try http://"),
+    ] {
+        let outcome = place.run(&["sync", "--once", "--timeout", "600", "--server", &url]);
+        let told = outcome.failed(1, "connect").err;
+        assert!(told.contains(hint), "{url}: {told}");
+    }
+    let outcome = place.run(&["sync", "--once", "--server", "127.0.0.1:7700"]);
+    let told = outcome.failed(1, "config").err;
+    assert!(told.contains("`ws://127.0.0.1:7700`"), "{told}");
 }

@@ -13,6 +13,11 @@ pub(super) async fn run(global: &Global, args: FindArgs, out: &mut Output) -> Re
         .iter()
         .map(|text| condition(text))
         .collect::<Result<_>>()?;
+    let sorts: Vec<_> = args
+        .sort
+        .iter()
+        .map(|text| sort(text))
+        .collect::<Result<_>>()?;
     let database = open::existing(global).await?;
     let Some(collection) = open::collection(&database, &args.collection)? else {
         return Ok(());
@@ -21,8 +26,7 @@ pub(super) async fn run(global: &Global, args: FindArgs, out: &mut Output) -> Re
     for (field, value) in conditions {
         query = query.where_eq(field, value);
     }
-    for text in &args.sort {
-        let (field, order) = sort(text);
+    for (field, order) in sorts {
         query = query.sort(field, order);
     }
     if let Some(limit) = args.limit {
@@ -53,11 +57,15 @@ fn condition(text: &str) -> Result<(&str, Value)> {
 }
 
 /// Reads `FIELD` with `:desc` or `:asc` behind it.
-fn sort(text: &str) -> (&str, Order) {
+fn sort(text: &str) -> Result<(&str, Order)> {
     match text.rsplit_once(':') {
-        Some((field, "desc")) => (field, Order::Descending),
-        Some((field, "asc")) => (field, Order::Ascending),
-        _ => (text, Order::Ascending),
+        None => Ok((text, Order::Ascending)),
+        Some((field, "desc")) => Ok((field, Order::Descending)),
+        Some((field, "asc")) => Ok((field, Order::Ascending)),
+        Some((_, other)) => Err(Failure::usage(format!(
+            "--sort {text:?}: `{other}` is no direction; write FIELD:desc or FIELD:asc, and one of them behind a field \
+             with a colon in its name"
+        ))),
     }
 }
 
@@ -75,10 +83,12 @@ mod tests {
     }
 
     #[test]
-    fn a_colon_that_names_no_order_belongs_to_the_field() {
-        assert_eq!(sort("a"), ("a", Order::Ascending));
-        assert_eq!(sort("a:asc"), ("a", Order::Ascending));
-        assert_eq!(sort("a:b:desc"), ("a:b", Order::Descending));
-        assert_eq!(sort("a:b"), ("a:b", Order::Ascending));
+    fn what_stands_behind_a_colon_is_a_direction_or_an_error_that_names_them() {
+        assert_eq!(sort("a").unwrap(), ("a", Order::Ascending));
+        assert_eq!(sort("a:asc").unwrap(), ("a", Order::Ascending));
+        assert_eq!(sort("a:b:desc").unwrap(), ("a:b", Order::Descending));
+        for bad in ["a:DESC", "a:b", "a:"] {
+            assert_eq!(sort(bad).unwrap_err().status(), 2, "{bad}");
+        }
     }
 }

@@ -129,7 +129,7 @@ impl Job {
                 let text = documents::utf8(&content)?;
                 documents::checked(text, self.without_meta, &self.limits)
             });
-            let parsed = parsed.map_err(|failure| failure.at(format!("line {line}")));
+            let parsed = parsed.map_err(|failure| failure.of_one_line().at(format!("line {line}")));
             return Ok(Some(Item {
                 line,
                 bytes,

@@ -54,7 +54,7 @@ async fn from_stdin(global: &Global, collection: &Collection<Value>, out: &mut O
             match document(&line) {
                 Ok(document) => documents.extend(document),
                 Err(failure) => {
-                    bad = Some(failure.at(format!("line {number}")));
+                    bad = Some(failure.of_one_line().at(format!("line {number}")));
                     break;
                 }
             }

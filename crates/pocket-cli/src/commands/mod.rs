@@ -3,6 +3,7 @@
 mod backup;
 mod bench_load;
 mod clients;
+pub(crate) mod collections;
 mod compact;
 mod completions;
 mod conflicts;
@@ -77,7 +78,8 @@ pub(crate) async fn run_here(arguments: Arguments, stop: Stop) -> Result {
     match command {
         // What these do when a signal comes is a part of their work.
         Command::Serve(args) => serve::run(&global, args, &mut out, &stop).await,
-        Command::Sync(args) if !args.once => sync::watch(&global, args, &mut out, &stop).await,
+        Command::Sync(args) if args.once => sync::once(&global, args, &mut out, &stop).await,
+        Command::Sync(args) => sync::watch(&global, args, &mut out, &stop).await,
         Command::Watch(args) => watch::run(&global, args, &mut out, &stop).await,
         command => {
             let left = left_undone(&command);
@@ -100,7 +102,7 @@ async fn finish(global: &Global, command: Command, out: &mut Output) -> Result {
         Command::Count(args) => count::run(global, args, out).await?,
         Command::Import(args) => import::run(global, args, out).await?,
         Command::Export(args) => export::run(global, args, out).await?,
-        Command::Sync(args) => sync::once(global, args, out).await?,
+        Command::Collections(args) => collections::run(global, args, out).await?,
         Command::Status => status::run(global, out).await?,
         Command::Conflicts(args) => conflicts::run(global, args, out).await?,
         Command::Backup(args) => backup::run(global, args, out).await?,
@@ -113,7 +115,7 @@ async fn finish(global: &Global, command: Command, out: &mut Output) -> Result {
         Command::Detach => leave::detach(global, out).await?,
         Command::Wipe(args) => leave::wipe(global, args, out).await?,
         Command::Demo(args) => demo::run(global, args, out).await?,
-        Command::Serve(_) | Command::Watch(_) => {}
+        Command::Serve(_) | Command::Sync(_) | Command::Watch(_) => {}
     }
     out.flush()
 }
@@ -124,7 +126,6 @@ fn left_undone(command: &Command) -> &'static str {
             "a signal came before everything was imported; the same command with --upsert finishes it"
         }
         Command::Insert(_) => "a signal came; documents whose ids were printed are stored",
-        Command::Sync(_) => "a signal came before both sides were in step; run it again to go on",
         Command::Demo(_) => "a signal came before the story was told to its end",
         _ => "a signal came before the work was done",
     }

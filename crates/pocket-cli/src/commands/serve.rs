@@ -48,10 +48,11 @@ pub(super) async fn run(global: &Global, args: ServeArgs, out: &mut Output, stop
             args.listen
         )));
     }
-    let (storage, held_in) = storage(global, out).await?;
+    // Before the store: a server that cannot listen leaves no new database behind.
     let listener = TcpListener::bind(&addresses[..])
         .await
         .map_err(|error| Failure::io(format!("cannot listen on {}", args.listen), &error))?;
+    let (storage, held_in) = storage(global, out).await?;
     let address = listener
         .local_addr()
         .map_err(|error| Failure::io("cannot tell the address", &error))?;

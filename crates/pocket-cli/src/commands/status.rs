@@ -13,12 +13,13 @@ pub(super) async fn run(global: &Global, out: &mut Output) -> Result {
     let directory = open::client_directory(global)?;
     let place = Place::of(&directory);
     let database = open::existing(global).await?;
-    let state = Replica::new(&database, Target::DEFAULT).state().await?;
+    let replica = Replica::new(&database, Target::DEFAULT);
+    let (state, left_out) = (replica.state().await?, replica.left_out().await?);
     let collections = collections(&database).await?;
     if out.is_json() {
-        out.line(json(&report(&place, &state, &collections)))?;
+        out.line(json(&report(&place, &state, left_out, &collections)))?;
     } else {
-        for line in lines(&place, &state, &collections) {
+        for line in lines(&place, &state, left_out, &collections) {
             out.line(line)?;
         }
     }
@@ -58,7 +59,7 @@ async fn collections(database: &Database) -> Result<Vec<Counted>> {
     Ok(all)
 }
 
-fn report(place: &Place, state: &ReplicaState, collections: &[Counted]) -> Map {
+fn report(place: &Place, state: &ReplicaState, left_out: u64, collections: &[Counted]) -> Map {
     let collection = |collection: &Counted| {
         Value::Map(object([
             ("name", Value::from(collection.name.as_str())),
@@ -72,6 +73,7 @@ fn report(place: &Place, state: &ReplicaState, collections: &[Counted]) -> Map {
         ("storage", Value::from(place.storage)),
         ("client", Value::from(state.client.to_string())),
         ("pending", Value::from(state.pending)),
+        ("left_out", Value::from(left_out)),
         ("open_conflicts", Value::from(state.open_conflicts)),
         (
             "last_sync_at",
@@ -107,13 +109,25 @@ fn checkpoint(checkpoint: &Checkpoint) -> Option<Map> {
     ]))
 }
 
-fn lines(place: &Place, state: &ReplicaState, collections: &[Counted]) -> Vec<String> {
+fn lines(
+    place: &Place,
+    state: &ReplicaState,
+    left_out: u64,
+    collections: &[Counted],
+) -> Vec<String> {
+    let waits = match left_out {
+        0 => String::new(),
+        _ => format!(
+            ", {} of them in collections that the last sync left out",
+            grouped(left_out)
+        ),
+    };
     let mut lines = vec![
         format!(
             "database     {} ({}), client {}",
             place.path, place.storage, state.client
         ),
-        format!("pending      {}", counted(state.pending, "change")),
+        format!("pending      {}{waits}", counted(state.pending, "change")),
         format!(
             "conflicts    {} open in the journal",
             grouped(state.open_conflicts)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pocket_core::replica::Checkpoint;
 use pocket_core::{Map, Value};
 use pocket_sync_client::{Direction, Snapshot, Status, SyncEngine, SyncError, codes as sync_codes};
 use tokio::time::Instant;
@@ -16,17 +17,34 @@ use crate::signals::Stop;
 /// The first pause before the server is tried again; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long the end of a pass may take to settle.
+const REST: Duration = Duration::from_secs(2);
+
 /// The longest of these pauses.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// `--once`: returns when everything is sent and everything there was is here.
-pub(super) async fn once(global: &Global, args: SyncArgs, out: &mut Output) -> Result {
-    let link = Link::open(global, &args.server).await?;
+pub(super) async fn once(global: &Global, args: SyncArgs, out: &mut Output, stop: &Stop) -> Result {
+    let link = tokio::select! {
+        link = Link::open(global, &args.server) => link?,
+        () = stop.requested() => return Err(interrupted(None)),
+    };
     let began = Instant::now();
     link.engine.start().await?;
-    let passed = shown(&link.engine, global.json, pass(&link, args.timeout)).await;
+    let work = async {
+        tokio::select! {
+            passed = pass(&link, args.timeout) => passed?,
+            () = stop.requested() => {
+                let error = link.engine.snapshot().stats.last_error;
+                return Err(interrupted(error.as_ref()));
+            }
+        }
+        come_to_rest(&link.engine).await;
+        Ok(())
+    };
+    let passed = shown(&link.engine, global.json, work).await;
     let snapshot = link.engine.snapshot();
-    let server = link.server.clone();
+    let (server, direction) = (link.server.clone(), link.direction);
     let closed = link.close().await;
     passed?;
     closed?;
@@ -35,7 +53,8 @@ pub(super) async fn once(global: &Global, args: SyncArgs, out: &mut Output) -> R
     let mut summary = figures(&snapshot);
     summary.insert("seconds", seconds);
     let text = format!(
-        "in step with {server}: {} sent, {} received, {}, {} refused ({seconds:.2} s)",
+        "{}: {} sent, {} received, {}, {} refused ({seconds:.2} s)",
+        in_step(&server, direction, &snapshot),
         stats.push_count,
         stats.pull_count,
         counted(stats.conflict_count, "conflict"),
@@ -45,7 +64,51 @@ pub(super) async fn once(global: &Global, args: SyncArgs, out: &mut Output) -> R
     if stats.conflict_count + stats.rejected_count > 0 {
         out.note("`pocket conflicts` shows both versions of each conflict, and what was refused");
     }
-    Ok(())
+    out.flush()
+}
+
+/// A signal came first. What kept the pass from its end is not kept from whoever ended it.
+fn interrupted(error: Option<&SyncError>) -> Failure {
+    let why = error.map_or_else(String::new, |error| {
+        format!("; so far: [{}] {}", error.code(), error.message())
+    });
+    Failure::interrupted(format!(
+        "a signal came before both sides were in step; run it again to go on{why}"
+    ))
+}
+
+/// Waits a moment until the engine has looked at what the pass left, so that what is printed is how things stand. Where
+/// others write all the time it never is at rest.
+async fn come_to_rest(engine: &SyncEngine) {
+    let mut status = engine.status();
+    let rest = async { while status.next().await.is_some_and(|now| now != Status::Idle) {} };
+    // How it ends makes no difference to what is stored.
+    let _ = tokio::time::timeout(REST, rest).await;
+}
+
+/// What holds at the end of a pass, and what does not.
+fn in_step(server: &str, direction: Direction, snapshot: &Snapshot) -> String {
+    let (pending, left_out) = (snapshot.stats.pending, snapshot.stats.left_out);
+    let text = match direction {
+        Direction::Pull if pending > 0 => format!(
+            "everything of {server} is here, but {} here {} not sent (direction pull)",
+            counted(pending, "change"),
+            are(pending)
+        ),
+        _ => format!("in step with {server}"),
+    };
+    if left_out > 0 {
+        let stay = if left_out == 1 { "stays" } else { "stay" };
+        let left_out = counted(left_out, "change");
+        return format!(
+            "{text}, but for {left_out} of other collections that {stay} here (--collection)"
+        );
+    }
+    text
+}
+
+fn are(count: u64) -> &'static str {
+    if count == 1 { "is" } else { "are" }
 }
 
 /// Shows the progress of the engine while `work` waits for it.
@@ -107,16 +170,30 @@ async fn pass(link: &Link, timeout: Duration) -> Result {
     ))
 }
 
-/// Returns when nothing was sent or received for so long.
+/// What is stored of a pass. A connection is none of it: a full disk lets one be made as often as it is tried.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Stored {
+    sent: u64,
+    received: u64,
+    /// Where the store stood when it was last read; after a failure it has to be read again.
+    checkpoint: Option<Checkpoint>,
+}
+
+impl Stored {
+    fn after(self, snapshot: Snapshot) -> Self {
+        Self {
+            sent: snapshot.stats.push_count,
+            received: snapshot.stats.pull_count,
+            checkpoint: snapshot.checkpoint.or(self.checkpoint),
+        }
+    }
+}
+
+/// Returns when nothing of what was sent or received was stored for so long.
 async fn stalled(engine: &SyncEngine, timeout: Duration) {
-    let done = |engine: &SyncEngine| {
-        let snapshot = engine.snapshot();
-        let place = snapshot.checkpoint.map(|checkpoint| checkpoint.seq);
-        (snapshot.stats.push_count, snapshot.stats.pull_count, place)
-    };
     let mut stats = engine.stats();
     let mut progress = engine.progress();
-    let mut last = done(engine);
+    let mut last = Stored::default().after(engine.snapshot());
     let mut deadline = Instant::now() + timeout;
     loop {
         tokio::select! {
@@ -124,9 +201,9 @@ async fn stalled(engine: &SyncEngine, timeout: Duration) {
             Some(_) = stats.next() => {}
             Some(_) = progress.next() => {}
         }
-        let now = done(engine);
-        if now != last {
-            last = now;
+        let before = last.clone();
+        last = last.after(engine.snapshot());
+        if last != before {
             deadline = Instant::now() + timeout;
         }
     }
@@ -170,13 +247,14 @@ fn report(link: &Link, snapshot: &Snapshot, out: &mut Output) -> Result {
         object.insert("message", error.map(SyncError::message));
         out.line(json(&object))?;
     } else {
-        out.line(sentence(&link.server, snapshot))?;
+        out.line(sentence(link, snapshot))?;
     }
     out.flush()
 }
 
 /// The status in a sentence.
-pub(super) fn sentence(server: &str, snapshot: &Snapshot) -> String {
+pub(super) fn sentence(link: &Link, snapshot: &Snapshot) -> String {
+    let server = &link.server;
     let (stats, progress) = (&snapshot.stats, &snapshot.progress);
     let error = stats.last_error.as_ref();
     let error = error.map_or_else(String::new, |error| {
@@ -184,7 +262,8 @@ pub(super) fn sentence(server: &str, snapshot: &Snapshot) -> String {
     });
     match snapshot.status {
         Status::Idle => format!(
-            "idle: in step with {server}, {} sent, {} received, {}",
+            "idle: {}, {} sent, {} received, {}",
+            in_step(server, link.direction, snapshot),
             stats.push_count,
             stats.pull_count,
             counted(stats.conflict_count, "conflict")
@@ -228,6 +307,7 @@ fn figures(snapshot: &Snapshot) -> Map {
         ("conflicts", Value::from(stats.conflict_count)),
         ("refused", Value::from(stats.rejected_count)),
         ("resent", Value::from(stats.resent_count)),
+        ("left_out", Value::from(stats.left_out)),
         ("push_left", Value::from(progress.push_left)),
         ("pull_left", Value::from(progress.pull_left)),
         ("checkpoint", place.into()),
@@ -266,5 +346,44 @@ impl Reports {
                 return snapshot;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(checkpoint: Option<Checkpoint>, received: u64) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        snapshot.checkpoint = checkpoint;
+        snapshot.stats.pull_count = received;
+        snapshot
+    }
+
+    /// On a full disk each connection was taken for progress, so that the timeout never came.
+    #[test]
+    fn a_store_that_failed_and_was_read_again_is_no_progress() {
+        let here = Some(Checkpoint::default());
+        let first = Stored::default().after(snapshot(here.clone(), 0));
+        let failed = first.clone().after(snapshot(None, 0));
+        assert_eq!(failed, first);
+        assert_eq!(failed.after(snapshot(here.clone(), 0)), first);
+        assert_ne!(first.clone().after(snapshot(here, 1)), first);
+    }
+
+    #[test]
+    fn a_pass_tells_what_it_left_here() {
+        let mut told = snapshot(None, 0);
+        assert_eq!(in_step("s", Direction::Both, &told), "in step with s");
+        told.stats.pending = 2;
+        assert_eq!(
+            in_step("s", Direction::Pull, &told),
+            "everything of s is here, but 2 changes here are not sent (direction pull)"
+        );
+        told.stats.left_out = 1;
+        assert!(
+            in_step("s", Direction::Both, &told)
+                .contains("1 change of other collections that stays here")
+        );
     }
 }

@@ -25,7 +25,7 @@ pub(super) async fn run(global: &Global, args: WatchArgs, out: &mut Output, stop
             () = stop.requested() => break Ok(()),
             snapshot = next(reports.as_mut()) => {
                 if let Watched::Syncing(link) = &watched {
-                    out.note(sync::sentence(&link.server, &snapshot));
+                    out.note(sync::sentence(link, &snapshot));
                 }
                 sync::check(&snapshot)
             }

@@ -112,6 +112,7 @@ pub(crate) fn is_passed_on(command: &Command) -> bool {
         | Command::Import(_)
         | Command::Export(_)
         | Command::Status
+        | Command::Collections(_)
         | Command::Conflicts(_) => true,
         // To a file it writes by itself what it is sent.
         Command::Backup(backup) => backup.file.as_os_str() == "-",
