@@ -105,7 +105,7 @@ impl Device {
             changes: 100,
             bytes: 1 << 20,
         };
-        self.replica.pin(limit).await.unwrap()
+        self.replica.pin(limit).await.unwrap().mutations
     }
 }
 

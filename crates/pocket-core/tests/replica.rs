@@ -738,6 +738,7 @@ async fn edits_merge_only_into_what_can_still_be_sent() {
         })
         .await
         .unwrap()
+        .mutations
         .iter()
         .map(|mutation| {
             mutation

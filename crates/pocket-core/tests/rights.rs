@@ -187,7 +187,7 @@ async fn of_pending_changes_the_journal_keeps_what_the_user_wrote_himself() {
 async fn what_is_on_its_way_is_answered_first() {
     let device = Device::new().await;
     device.edit("a", "my-words").await;
-    assert_eq!(device.replica.pin(LIMIT).await.unwrap().len(), 1);
+    assert_eq!(device.replica.pin(LIMIT).await.unwrap().mutations.len(), 1);
     let applied = device.apply(page(2, 3, Vec::new(), vec![("a", 3)])).await;
     assert_eq!(applied.state.pending, 1, "it may have to be sent again");
     let refused = Outcome::Rejected {
@@ -213,7 +213,7 @@ async fn what_others_wrote_leaves_the_journal_too() {
         ..record("a", 3)
     };
     device.apply(page(2, 3, vec![newer], Vec::new())).await;
-    assert_eq!(device.replica.pin(LIMIT).await.unwrap().len(), 1);
+    assert_eq!(device.replica.pin(LIMIT).await.unwrap().mutations.len(), 1);
     let first = Seq::new(4);
     device
         .replica

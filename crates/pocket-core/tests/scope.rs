@@ -76,6 +76,7 @@ impl Device {
             end: Seq::new(end),
             head: Seq::new(end),
             records,
+            removals: Vec::new(),
         };
         let applied = self.replica.apply(page, Arc::new(ServerWins)).await;
         applied.unwrap();

@@ -147,7 +147,12 @@ impl Device {
             changes: 100,
             bytes: 1 << 20,
         };
-        let sent = self.replica.pin(all).await.expect("memory takes it");
+        let sent = self
+            .replica
+            .pin(all)
+            .await
+            .expect("memory takes it")
+            .mutations;
         let seqs = vec![Seq::new(self.seq + 1)];
         let outcomes = vec![Outcome::Conflict { seqs }];
         let settled = self

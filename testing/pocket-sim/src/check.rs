@@ -386,9 +386,10 @@ fn describe(answer: &StoreAnswer) -> String {
             let token = state.token.map(|token| token.to_string()[..6].to_owned());
             format!("attached, token {token:?}")
         }
-        StoreAnswer::Pinned(mutations) => format!(
+        StoreAnswer::Pinned(pinned) => format!(
             "pinned {:?}",
-            mutations
+            pinned
+                .mutations
                 .iter()
                 .map(|mutation| mutation.number.get())
                 .collect::<Vec<_>>()
