@@ -248,7 +248,9 @@ impl Device {
     pub(crate) async fn sync(&self) {
         self.engine.start().await.unwrap();
         while let Err(error) = self.engine.force_sync().await {
-            assert!(error.is_retryable(), "{error:?}");
+            // A hello held up by a cut may come behind a newer one and end its session; the next call connects again.
+            let late_hello = error.code() == "replaced";
+            assert!(error.is_retryable() || late_hello, "{error:?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
