@@ -18,15 +18,11 @@ use crate::output::{Output, counted};
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Errors that no waiting and no further try can mend.
-const HOPELESS: [&str; 8] = [
+const HOPELESS: [&str; 4] = [
     sync_codes::OTHER_LINEAGE,
     sync_codes::OTHER_NAMESPACE,
     sync_codes::OTHER_USER,
-    sync_codes::RESTORED_SERVER,
     sync_codes::RESYNC_REQUIRED,
-    "client-copied",
-    "unknown-epoch",
-    "below-horizon",
 ];
 
 /// An open database with an engine that was not started yet.

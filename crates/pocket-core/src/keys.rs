@@ -80,6 +80,17 @@ pub(crate) fn documents(collection: CollectionId) -> KeyRange {
     KeyRange::prefix(prefix)
 }
 
+/// The documents of all collections.
+pub(crate) fn all_documents() -> KeyRange {
+    KeyRange::prefix([DOCUMENT])
+}
+
+/// The collection in a key of [`documents`].
+pub(crate) fn document_collection(key: &[u8]) -> Option<CollectionId> {
+    let number = key.get(1..5)?.first_chunk()?;
+    Some(CollectionId(u32::from_be_bytes(*number)))
+}
+
 /// The id in a key of [`documents`].
 pub(crate) fn document_id(key: &[u8]) -> Option<&str> {
     std::str::from_utf8(key.get(5..)?).ok()

@@ -16,6 +16,7 @@ mod events;
 mod ids;
 mod journal;
 mod keys;
+mod later;
 pub mod merge;
 pub mod mutants;
 mod numbering;

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use crate::config::MAX_TRANSACTION_CHANGES;
 use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::stored::{
-    self, ChangeRow, DocumentHead, Later, MutationRow, Presence, Progress, StoredDocument,
-    StoredKind,
+    self, ChangeRow, DocumentHead, Doubt, Later, MutationLater, MutationRow, Presence, Progress,
+    StoredDocument, StoredKind,
 };
 use crate::tx::Tx;
 use crate::{
@@ -64,6 +64,7 @@ pub(crate) struct Entry {
     pub(crate) progress: Progress,
     pub(crate) withdrawn: bool,
     pub(crate) ended: u32,
+    pub(crate) doubt: Doubt,
     pub(crate) changes: Vec<PendingChange>,
 }
 
@@ -75,6 +76,7 @@ impl Entry {
             progress: Progress::Unsent,
             withdrawn: false,
             ended: 0,
+            doubt: Doubt::None,
             changes: vec![change],
         }
     }
@@ -241,11 +243,29 @@ pub(crate) async fn enqueue(tx: &mut Tx, edits: &mut [Edit]) -> Result<()> {
         progress: Progress::Unsent,
         withdrawn: false,
         ended: 0,
+        doubt: Doubt::None,
         changes,
     };
     store(tx, target, &entry, 0);
     tx.state().pending += 1;
     Ok(())
+}
+
+/// Puts a change into the outbox as a mutation of its own, behind all others of its document, and names it there.
+pub(crate) fn enqueue_change(
+    tx: &mut Tx,
+    target: Target,
+    slot: &mut Slot,
+    change: PendingChange,
+) -> Place {
+    let place = next_place(tx);
+    if let Some(document) = &mut slot.after {
+        document.head.pending.push(place);
+    }
+    store(tx, target, &Entry::unsent(place, change), 0);
+    tx.state().pending += 1;
+    tx.outbox_grew();
+    place
 }
 
 pub(crate) fn next_place(tx: &mut Tx) -> Place {
@@ -411,6 +431,7 @@ pub(crate) async fn from_row(
         progress: row.progress,
         withdrawn,
         ended: row.ended,
+        doubt: row.later.doubt,
         changes,
     })
 }
@@ -456,7 +477,7 @@ pub(crate) fn store_head(tx: &mut Tx, target: Target, entry: &Entry) {
         content: u8::from(entry.withdrawn),
         ended: entry.ended,
         changes: entry.changes.iter().map(PendingChange::row).collect(),
-        later: Later,
+        later: MutationLater { doubt: entry.doubt },
     };
     tx.put(keys::outbox(target, entry.place), &[&stored::encode(&row)]);
 }

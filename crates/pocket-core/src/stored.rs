@@ -248,7 +248,7 @@ pub(crate) struct MutationRow {
     /// Connections that ended while it was in flight.
     pub(crate) ended: u32,
     pub(crate) changes: Vec<ChangeRow>,
-    pub(crate) later: Later,
+    pub(crate) later: MutationLater,
 }
 
 /// What a database is bound to.
@@ -262,6 +262,85 @@ pub struct Binding {
     pub user: String,
 }
 
+crate::later_fields! {
+    /// Later fields of a mutation.
+    pub(crate) struct MutationLater {
+        /// It was made under a client id that is no longer ours, and its outcome may be recorded under that one.
+        doubt: Doubt = "d",
+    }
+}
+
+/// Whether a mutation may have taken effect already, under a client id of before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "u8", from = "u8")]
+pub(crate) enum Doubt {
+    #[default]
+    None,
+    /// It was never sent from here; but a copy of this store may have sent it.
+    Unsent,
+    /// It had a number.
+    Sent,
+}
+
+impl From<Doubt> for u8 {
+    fn from(doubt: Doubt) -> Self {
+        doubt as Self
+    }
+}
+
+impl From<u8> for Doubt {
+    fn from(number: u8) -> Self {
+        match number {
+            0 => Self::None,
+            1 => Self::Unsent,
+            _ => Self::Sent,
+        }
+    }
+}
+
+crate::later_fields! {
+    /// Later fields of a target.
+    pub(crate) struct TargetLater {
+        /// The epochs of the log as the last welcome told them, each with its first place.
+        epochs: Vec<(Epoch, Seq)> = "e",
+        /// The highest place that an outcome told.
+        told: Seq = "p",
+    }
+}
+
+crate::later_fields! {
+    /// Later fields of a checkpoint.
+    pub(crate) struct CheckpointLater {
+        /// The resyncs begun so far; the running or last one has this number.
+        resync: u64 = "r",
+        /// What the running one needs to know.
+        running: Option<Resyncing> = "x",
+        /// The head fixed by the last reading from the start: deletions up to there were left out.
+        blind: Seq = "b",
+        /// During that reading outcomes told of places up to there: what was not shown may be deleted.
+        unsure: bool = "u",
+    }
+}
+
+impl CheckpointRow {
+    /// Whether the feed is being read from the start, and its head was not reached yet.
+    pub(crate) fn reads_from_the_start(&self) -> bool {
+        self.epoch.is_none() || self.fixed_head.is_some() || self.later.running.is_some()
+    }
+}
+
+/// A resync under way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Resyncing {
+    /// The last place that the server's history shares with the one read before, when the two parted.
+    pub(crate) fork: Option<Seq>,
+    /// Documents that no resync from this number on saw have places of the history read before.
+    pub(crate) since: u64,
+    /// The feed was read to its head. What was not seen is removed; this is how far that has come.
+    pub(crate) sweep: Option<serde_bytes::ByteBuf>,
+    pub(crate) later: Later,
+}
+
 /// `t…`
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TargetRow {
@@ -273,7 +352,7 @@ pub(crate) struct TargetRow {
     pub(crate) confirmed: MutationNumber,
     pub(crate) checkpoint: CheckpointRow,
     pub(crate) last_sync_at: Option<i64>,
-    pub(crate) later: Later,
+    pub(crate) later: TargetLater,
 }
 
 /// The checkpoint inside a target's row.
@@ -288,7 +367,7 @@ pub(crate) struct CheckpointRow {
     pub(crate) rights: Option<serde_bytes::ByteBuf>,
     /// The head fixed at the start of a first sync or resync.
     pub(crate) fixed_head: Option<Seq>,
-    pub(crate) later: Later,
+    pub(crate) later: CheckpointLater,
 }
 
 /// `j…`; bodies are values of their own.

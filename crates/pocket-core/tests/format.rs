@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use pocket_core::replica::{
-    Attachment, Conflict, Decision, IncomingPage, PageKind, Replica, Resolver, Scope,
+    Attachment, Conflict, Decision, IncomingPage, PageKind, Replica, Resolver, Scope, ServerLog,
 };
 use pocket_core::storage::{Batch, Direction, Durability, KeyRange, ScanLimit, Storage};
 use pocket_core::{
@@ -93,6 +93,7 @@ async fn written() -> MemoryStorage {
         token: SessionToken::from_bytes([2; 16]),
         server_time: Timestamp::from_millis(1_700_000_000_500),
         rights: None,
+        log: ServerLog::default(),
     };
     replica.attach(&attachment).await.unwrap();
     let page = |start, end, records| IncomingPage {
@@ -172,8 +173,16 @@ async fn written() -> MemoryStorage {
     storage
 }
 
-fn fixture() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/database-1.txt")
+/// The formats there were; the last one is today's.
+const FORMATS: [u32; 2] = [1, 2];
+
+fn fixture(format: u32) -> PathBuf {
+    let name = format!("tests/fixtures/database-{format}.txt");
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn todays() -> PathBuf {
+    fixture(FORMATS[FORMATS.len() - 1])
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -211,7 +220,7 @@ async fn dump(storage: &MemoryStorage) -> String {
 async fn what_is_written_today_is_what_the_fixture_holds() {
     let today = dump(&written().await).await;
     if std::env::var_os("POCKET_BLESS").is_some() {
-        std::fs::write(fixture(), &today).unwrap();
+        std::fs::write(todays(), &today).unwrap();
     }
     let kinds: std::collections::BTreeSet<u8> =
         today.lines().map(|line| unhex(&line[..2])[0]).collect();
@@ -222,16 +231,22 @@ async fn what_is_written_today_is_what_the_fixture_holds() {
     );
     assert_eq!(
         today,
-        std::fs::read_to_string(fixture()).unwrap(),
+        std::fs::read_to_string(todays()).unwrap(),
         "the stored format changed"
     );
 }
 
 #[tokio::test]
-async fn a_database_of_the_first_format_opens_and_goes_on() {
+async fn a_database_of_each_format_opens_and_goes_on() {
+    for format in FORMATS {
+        opens_and_goes_on(format).await;
+    }
+}
+
+async fn opens_and_goes_on(format: u32) {
     let storage = MemoryStorage::new();
     let mut batch = Batch::new();
-    for line in std::fs::read_to_string(fixture()).unwrap().lines() {
+    for line in std::fs::read_to_string(fixture(format)).unwrap().lines() {
         let (key, value) = line.split_once(' ').unwrap();
         batch.put(unhex(key), unhex(value));
     }

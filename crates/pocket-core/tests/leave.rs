@@ -96,6 +96,7 @@ impl Device {
             token: SessionToken::from_bytes([lineage; 16]),
             server_time: Timestamp::from_millis(1_000),
             rights: None,
+            log: pocket_core::replica::ServerLog::default(),
         };
         self.replica.attach(&attachment).await.map(drop)
     }

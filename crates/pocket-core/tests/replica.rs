@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use pocket_core::replica::{
-    Attachment, Conflict, Decision, IncomingPage, PageKind, Replica, Resolver, Scope,
+    Attachment, Conflict, Decision, IncomingPage, PageKind, Replica, Resolver, Scope, ServerLog,
 };
 use pocket_core::{
     Binding, Body, ChangeKind, ClientId, Collection, CollectionConfig, CollectionName,
@@ -597,6 +597,7 @@ async fn a_database_is_bound_to_the_first_server_namespace_and_user() {
         token: SessionToken::from_bytes([1; 16]),
         server_time: Timestamp::from_millis(PAST),
         rights: None,
+        log: ServerLog::default(),
     };
     let state = world.replica.attach(&binding(1, "n", "u")).await.unwrap();
     assert!(state.token.is_some());

@@ -81,6 +81,9 @@ pub struct Progress {
     pub pull_left: u64,
     /// Whether the first sync is complete: everything there was when it began is here.
     pub first_sync_complete: bool,
+    /// Everything is being read again, since the server forgot deletions or was restored. Reads go on meanwhile, and
+    /// nothing is sent before it is done.
+    pub resyncing: bool,
 }
 
 /// Everything that can be watched, at one moment.

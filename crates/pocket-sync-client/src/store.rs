@@ -37,6 +37,12 @@ pub async fn perform(
             .resolve(answers, QUESTIONS_AT_ONCE, resolver.clone())
             .await
             .map(StoreAnswer::Resolved),
+        StoreRequest::Renew => replica.renew().await.map(StoreAnswer::Renewed),
+        StoreRequest::Resync => replica.begin_resync().await.map(StoreAnswer::Resyncing),
+        StoreRequest::Sweep => replica
+            .sweep(resolver.clone())
+            .await
+            .map(StoreAnswer::Swept),
         StoreRequest::Waiting => replica.waiting().await.map(StoreAnswer::Waiting),
         StoreRequest::Apply(page) => replica
             .apply(page, resolver.clone())

@@ -199,7 +199,7 @@ async fn a_server_that_tells_a_head_but_no_page_is_asked_again() {
 }
 
 #[tokio::test]
-async fn a_resync_is_an_error_of_its_own_and_drops_nothing() {
+async fn a_server_that_wants_a_resync_gets_a_reader_from_the_start() {
     let mut bench = Bench::new().await;
     bench.connect().await;
     let pull = bench.the_pull();
@@ -209,11 +209,12 @@ async fn a_resync_is_an_error_of_its_own_and_drops_nothing() {
             ..page(&pull, 0, 5, 5, &[record("a", 5)])
         })
         .await;
-    assert_eq!(
-        (bench.status(), bench.error_code()),
-        (Status::Error, codes::RESYNC_REQUIRED)
-    );
-    assert_eq!((bench.text("a").await, bench.timer), (None, None));
+    assert_eq!(bench.error_code(), codes::RESYNC_REQUIRED);
+    assert_eq!(bench.text("a").await, None);
+    bench.opened().await;
+    bench.say(welcome_at(5, 0)).await;
+    let pull = bench.the_pull();
+    assert_eq!((pull.epoch, pull.after), (None, seq(0)));
 }
 
 #[tokio::test]
@@ -230,18 +231,29 @@ async fn a_refused_pull_is_asked_again_after_a_while() {
 }
 
 #[tokio::test]
-async fn a_pull_below_the_horizon_stops_with_its_own_code() {
+async fn a_reader_below_the_horizon_reads_again_and_drops_what_it_does_not_see() {
     let mut bench = Bench::new().await;
     bench.connect().await;
     let pull = bench.the_pull();
+    let both = [record("gone", 3), record("stays", 4)];
+    bench.say(page(&pull, 0, 4, 4, &both)).await;
     bench
         .say(error(Some(pull.id), wire::BELOW_HORIZON, false, false))
         .await;
-    assert_eq!(
-        (bench.status(), bench.error_code()),
-        (Status::Error, wire::BELOW_HORIZON)
+    assert_eq!(bench.error_code(), wire::BELOW_HORIZON);
+    bench.opened().await;
+    bench.say(welcome_at(9, 0)).await;
+    let pull = bench.the_pull();
+    assert_eq!((pull.epoch, pull.fixed_head), (None, None));
+    bench.say(page(&pull, 0, 5, 9, &[record("stays", 4)])).await;
+    assert!(
+        bench.text("gone").await.is_some(),
+        "not before all was read"
     );
-    assert_eq!(bench.timer, None);
+    bench.say(page(&pull, 5, 9, 9, &[])).await;
+    assert_eq!(bench.text("gone").await, None);
+    assert!(bench.text("stays").await.is_some());
+    assert_eq!(bench.status(), Status::Idle);
 }
 
 #[tokio::test]

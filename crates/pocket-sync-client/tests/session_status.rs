@@ -146,6 +146,7 @@ async fn a_pass_is_complete_with_the_head_and_the_outbox_of_the_call() {
         collections: Vec::new(),
         window: 2,
         batch: 100,
+        fixed_head: None,
     };
     bench.say(page(&pull, 0, 4, 4, &[record("r", 3)])).await;
     assert_eq!(bench.finished, [(7, Ok(()))]);

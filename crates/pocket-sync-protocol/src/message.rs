@@ -170,6 +170,8 @@ pub struct Pull {
     pub window: u32,
     /// How many records a page holds while catching up.
     pub batch: u32,
+    /// The head fixed when a first sync or resync began, while that lasts: deletions up to there are left out.
+    pub fixed_head: Option<Seq>,
 }
 
 /// A page is applied.
@@ -228,6 +230,8 @@ pub struct Welcome {
     pub heartbeat: Duration,
     /// A fingerprint of the user's rights to read; none where everybody reads everything.
     pub rights: Option<Bytes>,
+    /// The server knew nothing of this client, or knows nothing any more.
+    pub is_new: bool,
 }
 
 /// One opening of the log.

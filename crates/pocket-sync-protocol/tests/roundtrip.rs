@@ -134,10 +134,10 @@ fn client_message() -> impl Strategy<Value = ClientMessage> {
         of(sixteen()),
         seq(),
         of(seq()),
-        vec(name(), 0..4),
+        (vec(name(), 0..4), of(seq())),
     )
         .prop_map(
-            |([id, window, batch], epoch, after, until, collections)| Pull {
+            |([id, window, batch], epoch, after, until, (collections, fixed_head))| Pull {
                 id,
                 epoch: epoch.map(Epoch::from_bytes),
                 after,
@@ -145,6 +145,7 @@ fn client_message() -> impl Strategy<Value = ClientMessage> {
                 collections,
                 window,
                 batch,
+                fixed_head,
             },
         );
     let fetch = (any::<u32>(), vec((name(), id()), 0..20))
@@ -243,8 +244,9 @@ fn welcome() -> impl Strategy<Value = Welcome> {
         ids,
         numbers,
         limits,
+        any::<bool>(),
     )
-        .prop_map(|(version, user, epochs, ids, numbers, limits)| {
+        .prop_map(|(version, user, epochs, ids, numbers, limits, is_new)| {
             let (lineage, epoch, session, rights) = ids;
             let (head, horizon, time, last_number, heartbeat) = numbers;
             Welcome {
@@ -261,6 +263,7 @@ fn welcome() -> impl Strategy<Value = Welcome> {
                 limits,
                 heartbeat,
                 rights,
+                is_new,
             }
         })
 }

@@ -407,6 +407,7 @@ impl crate::server::Inner {
         ReadRequest {
             after,
             until: None,
+            live_until: None,
             collections: std::sync::Arc::default(),
             records: self.config.limits.page_records,
             bytes: self.config.limits.wire.message_bytes,

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use pocket_core::mutants::active;
 use pocket_core::{
-    Change, ChangeKind, ClientId, Hlc, Mutation, MutationContent, MutationNumber, Outcome, Seq,
-    SessionToken, Timestamp,
+    Change, ChangeKind, ClientId, Epoch, Hlc, Mutation, MutationContent, MutationNumber, Outcome,
+    Seq, SessionToken, Timestamp,
 };
 use pocket_sync_protocol::PushedMutation;
 use pocket_sync_protocol::codes::rejection;
@@ -127,6 +127,8 @@ pub struct PushAnswer {
     pub refusal: Option<Refusal>,
     /// The places that this push itself took, not an earlier sending of it.
     pub written: Vec<RangeInclusive<u64>>,
+    /// The opening of the log that answered; none when the engine does not tell.
+    pub epoch: Option<Epoch>,
 }
 
 /// Why a mutation has no outcome. Nothing is recorded, and the number is not used up.

@@ -100,6 +100,7 @@ impl NamespaceHandle {
             let request = ReadRequest {
                 after,
                 until: None,
+                live_until: None,
                 collections: Arc::clone(&collections),
                 records: limits.page_records,
                 bytes: limits.wire.message_bytes,

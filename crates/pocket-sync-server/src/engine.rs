@@ -9,6 +9,7 @@ mod embedded;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pocket_core::{
@@ -42,6 +43,8 @@ pub struct Attached {
     pub session: SessionToken,
     /// The last number of the client that has an outcome.
     pub last: MutationNumber,
+    /// Nothing was known of the client.
+    pub is_new: bool,
     /// The server's hybrid clock.
     pub time: Timestamp,
 }
@@ -92,6 +95,8 @@ pub struct ReadRequest {
     pub after: Seq,
     /// Read nothing behind this place.
     pub until: Option<Seq>,
+    /// Leave out deletions at or before this place: the reader never had what they deleted.
+    pub live_until: Option<Seq>,
     /// Read only these collections; none means all.
     pub collections: Arc<BTreeSet<CollectionName>>,
     /// Records at the most.
@@ -113,6 +118,8 @@ pub struct FeedPage {
     pub end: Seq,
     /// The newest place.
     pub head: Seq,
+    /// Deletions at or below this place may be missing.
+    pub horizon: Seq,
     /// The records, by rising place.
     pub records: Vec<EncodedRecord>,
     /// What the reader may no longer see, by rising place.
@@ -126,6 +133,77 @@ pub struct Removed {
     pub key: DocumentKey,
     /// The place of its record.
     pub seq: Seq,
+}
+
+/// How long a server remembers what is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Retention {
+    /// Deletions older than this are forgotten; none keeps them however old they are.
+    pub tombstones: Option<Duration>,
+    /// Deletions so many places behind the newest one are forgotten, however young they are.
+    pub places: Option<u64>,
+    /// Clients not seen for longer than this are forgotten. Longer than `tombstones`: who comes back between the two
+    /// keeps its id.
+    pub clients: Option<Duration>,
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Default for Retention {
+    /// Deletions for 30 days, clients for 60.
+    fn default() -> Self {
+        Self::age(30 * DAY)
+    }
+}
+
+impl Retention {
+    /// Deletions for so long, clients for twice as long.
+    pub fn age(tombstones: Duration) -> Self {
+        Self {
+            tombstones: Some(tombstones),
+            places: None,
+            clients: Some(tombstones.saturating_mul(2).max(DAY)),
+        }
+    }
+
+    /// Everything for ever.
+    pub fn forever() -> Self {
+        Self {
+            tombstones: None,
+            places: None,
+            clients: None,
+        }
+    }
+
+    /// Forgets deletions so many places behind the newest one.
+    #[must_use]
+    pub fn places(mut self, places: u64) -> Self {
+        self.places = Some(places);
+        self
+    }
+
+    /// Whether a deletion is to be forgotten.
+    pub(crate) fn is_over(&self, deleted: Timestamp, now: Timestamp, seq: Seq, head: Seq) -> bool {
+        let age = now.millis().saturating_sub(deleted.millis());
+        let age = u128::try_from(age).unwrap_or(0);
+        let behind = head.get().saturating_sub(seq.get());
+        let is_old = self.tombstones.is_some_and(|most| age >= most.as_millis());
+        is_old || self.places.is_some_and(|places| behind >= places)
+    }
+}
+
+/// What one batch of forgetting did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compacted {
+    /// Deletions forgotten.
+    pub tombstones: usize,
+    /// Clients forgotten.
+    pub clients: usize,
+    /// Deletions at or below this place are forgotten.
+    pub horizon: Seq,
+    /// There is more to do.
+    pub more: bool,
 }
 
 /// The records of documents asked for by id.
@@ -223,6 +301,19 @@ pub trait Engine: Debug + Send + Sync + 'static {
         documents: &[DocumentKey],
         authority: &Authority,
     ) -> EngineResult<Fetched>;
+
+    /// Forgets a small batch of what is older than `retention`; the horizon moves in the same commit.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit). An engine that keeps everything does nothing.
+    async fn compact(
+        &self,
+        namespace: &Namespace,
+        retention: &Retention,
+    ) -> EngineResult<Compacted> {
+        let _ = (namespace, retention);
+        Ok(Compacted::default())
+    }
 
     /// Nobody is connected to the namespace any more: what is only kept for speed may be forgotten.
     fn release(&self, namespace: &Namespace) {

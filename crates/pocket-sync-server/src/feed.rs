@@ -118,6 +118,14 @@ impl Tail {
         }
     }
 
+    /// Forgets a deletion, as the store did.
+    pub(crate) fn forget(&mut self, key: &DocumentKey, seq: Seq) {
+        if self.documents.get(key) == Some(&seq) {
+            self.documents.remove(key);
+            self.remove(seq);
+        }
+    }
+
     /// The version of a document that stands, if it is one of the newest.
     pub(crate) fn current(&self, key: &DocumentKey) -> Option<Current> {
         self.documents
@@ -152,7 +160,8 @@ impl Tail {
         let mut bytes = 0;
         let mut end = request.after;
         for (seq, entry) in self.entries.range(request.after.next()..=last) {
-            if !request.wants(&entry.key.collection) {
+            let left_out = !entry.current.live && request.leaves_out_deletion_at(*seq);
+            if left_out || !request.wants(&entry.key.collection) {
                 end = *seq;
                 continue;
             }
@@ -196,6 +205,11 @@ impl ReadRequest {
     /// Whether records of this collection are read.
     pub(crate) fn wants(&self, collection: &pocket_core::CollectionName) -> bool {
         self.collections.is_empty() || self.collections.contains(collection)
+    }
+
+    /// Whether a deletion at this place does not concern the reader.
+    pub(crate) fn leaves_out_deletion_at(&self, seq: Seq) -> bool {
+        self.live_until.is_some_and(|until| seq <= until)
     }
 
     /// What a record costs in a message, at the most.
@@ -256,6 +270,7 @@ mod tests {
         let request = ReadRequest {
             after: Seq::new(after),
             until: None,
+            live_until: None,
             collections: std::sync::Arc::default(),
             records,
             bytes,

@@ -66,6 +66,19 @@ impl Keys {
         self.key(CLIENT, &[client.as_bytes()])
     }
 
+    /// All clients of the namespace.
+    pub(crate) fn clients(&self) -> KeyRange {
+        KeyRange::prefix(self.key(CLIENT, &[]))
+    }
+
+    /// The client of a key of [`clients`](Self::clients).
+    pub(crate) fn client_id(&self, key: &[u8]) -> Option<ClientId> {
+        let rest = key
+            .strip_prefix(self.prefix.as_slice())?
+            .strip_prefix(&[CLIENT])?;
+        Some(ClientId::from_bytes(rest.try_into().ok()?))
+    }
+
     /// `d` collection 0 id: the current record of a document.
     pub(crate) fn document(&self, collection: &CollectionName, id: &DocumentId) -> Vec<u8> {
         self.key(

@@ -413,6 +413,15 @@ impl Session {
         );
     }
 
+    /// The log was opened anew since the welcome. The client must know the new epoch before it hears of a place in it,
+    /// or it could not tell that place from one that a restored log has lost.
+    fn reopened(&mut self) {
+        self.fail(
+            codes::GOING_AWAY,
+            "the log was opened anew; connect again".to_owned(),
+        );
+    }
+
     fn send(&mut self, message: impl Into<ServerMessage>) {
         self.effects
             .push(Effect::Send(encode_server(&message.into())));

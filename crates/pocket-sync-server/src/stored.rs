@@ -95,12 +95,22 @@ pub(crate) struct HistoryRow {
     pub(crate) later: Later,
 }
 
+pocket_core::later_fields! {
+    /// Later fields of an entry of the feed. One that has neither is older than they are.
+    pub(crate) struct FeedLater {
+        /// When the document was deleted or erased here, in milliseconds since 1970.
+        deleted: Option<i64> = "d",
+        /// It is neither.
+        live: bool = "l",
+    }
+}
+
 /// `f…`: which document changed last at a sequence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FeedRow {
     pub(crate) collection: CollectionName,
     pub(crate) id: DocumentId,
-    pub(crate) later: Later,
+    pub(crate) later: FeedLater,
 }
 
 /// `d…`: the head of a document's record; the body of a live one follows.
@@ -404,11 +414,14 @@ fn unpack(rows: Vec<OutcomeRow>, expected: u64) -> Result<VecDeque<Outcome>> {
 }
 
 /// An entry of the feed as it is stored under `at`.
-pub(crate) fn seal_feed(at: &[u8], key: &DocumentKey) -> Bytes {
+pub(crate) fn seal_feed(at: &[u8], key: &DocumentKey, deleted: Option<Timestamp>) -> Bytes {
     let row = FeedRow {
         collection: key.collection.clone(),
         id: key.id.clone(),
-        later: Later,
+        later: FeedLater {
+            deleted: deleted.map(Timestamp::millis),
+            live: deleted.is_none(),
+        },
     };
     seal(at, &row)
 }

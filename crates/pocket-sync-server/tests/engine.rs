@@ -27,6 +27,7 @@ fn read(engine: &dyn Engine, after: u64, records: usize) -> FeedPage {
     let request = ReadRequest {
         after: Seq::new(after),
         until: None,
+        live_until: None,
         collections: Arc::default(),
         records,
         bytes: 1_000_000,
@@ -139,6 +140,7 @@ fn a_page_stops_before_its_bytes_run_over() {
         let request = ReadRequest {
             after: Seq::ZERO,
             until: None,
+            live_until: None,
             collections: Arc::default(),
             records: 100,
             bytes: 2 * one,
@@ -188,6 +190,7 @@ fn a_filtered_read_covers_what_it_leaves_out() {
         let request = ReadRequest {
             after: Seq::ZERO,
             until: Some(Seq::new(4)),
+            live_until: None,
             collections: Arc::new([pocket_core::CollectionName::new("notes").unwrap()].into()),
             records: 100,
             bytes: 100_000,
@@ -376,6 +379,7 @@ fn a_damaged_record_is_reported_and_never_served() {
     let request = ReadRequest {
         after: Seq::ZERO,
         until: None,
+        live_until: None,
         collections: Arc::default(),
         records: 10,
         bytes: 10_000,

@@ -36,6 +36,7 @@ fn everything(after: Seq) -> ReadRequest {
     ReadRequest {
         after,
         until: None,
+        live_until: None,
         collections: Arc::default(),
         records: 1_000,
         bytes: 1_000_000,

@@ -162,6 +162,7 @@ fn a_store_written_by_the_first_version_opens_and_goes_on() {
     let request = ReadRequest {
         after: Seq::ZERO,
         until: None,
+        live_until: None,
         collections: Arc::default(),
         records: 100,
         bytes: 100_000,

@@ -486,6 +486,7 @@ fn pull(epoch: Option<Epoch>, after: u64, collections: Vec<CollectionName>, wind
         collections,
         window,
         batch: 10,
+        fixed_head: None,
     }
 }
 

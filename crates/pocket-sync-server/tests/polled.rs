@@ -133,6 +133,7 @@ fn pull() -> ClientMessage {
         collections: Vec::new(),
         window: 2,
         batch: 100,
+        fixed_head: None,
     }
     .into()
 }

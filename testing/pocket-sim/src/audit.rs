@@ -114,6 +114,7 @@ struct Pushed {
     /// Of its content; none while only its number was seen.
     hash: Option<u64>,
     outcome: Option<Outcome>,
+    documents: Vec<DocKey>,
 }
 
 #[derive(Debug, Default)]
@@ -260,17 +261,20 @@ impl Audit {
                     Vec::new(),
                 ),
             };
+            let mut documents = Vec::new();
             for change in &changes {
                 let key = doc_key(namespace, &change.collection, &change.id);
                 let ids = change.kind.body().map(ids_of).unwrap_or_default();
                 let live = change.kind.body().is_some();
                 self.sent
                     .extend(self.writes_in(&key, live, &ids, change.rev));
-                self.documents.insert(key);
+                self.documents.insert(key.clone());
+                documents.push(key);
             }
             let fresh = Pushed {
                 hash,
                 outcome: None,
+                documents,
             };
             let known = self
                 .pushed
@@ -430,6 +434,15 @@ impl Audit {
             }
         }
         Ok(())
+    }
+
+    /// Whether the server may have taken a change of a document that nobody was told of yet.
+    pub(crate) fn may_have_moved(&self, key: &DocKey) -> bool {
+        let open = |pushed: &&Pushed| pushed.outcome.is_none();
+        self.pushed
+            .values()
+            .filter(open)
+            .any(|pushed| pushed.documents.contains(key))
     }
 
     /// The version of a document that stands.

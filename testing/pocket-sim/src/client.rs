@@ -64,6 +64,8 @@ pub(crate) struct Client {
     pub(crate) head: u64,
     /// Up to which number it has stored outcomes.
     pub(crate) confirmed: u64,
+    /// It reads everything again, or removes what it did not see: what it shows may be older than its place.
+    pub(crate) resyncing: bool,
     /// The newest place of each document it was seen to show.
     pub(crate) shown: BTreeMap<crate::audit::DocKey, u64>,
     pub(crate) operations_left: u64,
@@ -165,6 +167,7 @@ impl Client {
             checkpoint: 0,
             head: 0,
             confirmed: 0,
+            resyncing: false,
             shown: BTreeMap::new(),
             operations_left: shape.operations,
             connections: 0,

@@ -87,6 +87,7 @@ kinds! {
     StalePage = "stale page refused by a store",
     PageApplied = "page applied",
     JoinPageApplied = "page of a joining collection applied",
+    Resynced = "everything read again from the start",
     Journaled = "journal entry",
     Asked = "conflict put before the application's rule",
     RuleFailed = "fault: the application's rule failed",

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::conflict::Resolver;
 use super::resolve::{self, Resolution};
+use super::resync::{self, Seen};
 use super::revoke;
 use super::state::{ReplicaState, left_out, snapshot};
 use super::{load_target, store_target};
@@ -91,6 +92,10 @@ impl Job for ApplyJob {
         let mut row = load_target(tx, self.target).await?;
         let before = row.clone();
         move_position(&mut row.checkpoint, &self.page)?;
+        // What a reading from the start shows is marked with its number.
+        let marks = before.checkpoint.reads_from_the_start();
+        let mark = marks.then_some(row.checkpoint.later.resync);
+        let checkpoint = row.checkpoint.clone();
         let collections = self.collections(tx);
         let documents =
             self.page
@@ -110,7 +115,10 @@ impl Job for ApplyJob {
             let Some(collection) = collection else {
                 continue;
             };
-            let Some(pending) = self.record(tx, record, &collection).await? else {
+            let Some(pending) = self
+                .record(tx, (&checkpoint, mark), record, &collection)
+                .await?
+            else {
                 continue;
             };
             changes += 1;
@@ -121,7 +129,9 @@ impl Job for ApplyJob {
         }
         erase::forget_content(tx, self.target, &erased, Forget::Everything, &[]).await?;
         let revoked = self.revoke(tx).await?;
-        met.extend(waiting(tx, self.target, row.checkpoint.seq, &self.page.kind).await?);
+        if checkpoint.later.running.is_none() {
+            met.extend(waiting(tx, self.target, row.checkpoint.seq, &self.page.kind).await?);
+        }
         let left_out = left_out(tx, &row);
         let mut resolution = Resolution {
             left_out,
@@ -192,8 +202,10 @@ fn move_position(checkpoint: &mut CheckpointRow, page: &IncomingPage) -> Result<
             .joining
             .retain(|(joining, position)| joining != name || *position < read_to);
     } else {
+        let is_first = checkpoint.epoch.is_none();
         checkpoint.seq = page.end;
         checkpoint.epoch = Some(page.epoch);
+        resync::moved_on(checkpoint, is_first, page.end, page.head);
     }
     Ok(())
 }
@@ -239,16 +251,20 @@ impl ApplyJob {
     async fn record(
         &self,
         tx: &mut Tx,
+        (checkpoint, mark): (&CheckpointRow, Option<u64>),
         record: &Record,
         collection: &CollectionRow,
     ) -> Result<Option<Option<Place>>> {
         let mut slot = Slot::load(tx, collection.id(), &record.id).await?;
+        let seen = resync::see(tx, self.target, (checkpoint, mark), &mut slot, record).await?;
         let server = slot
             .after
             .as_ref()
             .and_then(|document| document.head.server);
         // A lower place never replaces a higher one.
-        if server.is_some_and(|server| server.seq >= record.seq) {
+        if seen == Seen::AsAlways && server.is_some_and(|server| server.seq >= record.seq) {
+            // Only the mark of a resync, if there is one.
+            slot.store(tx);
             return Ok(None);
         }
         if matches!(record.state, RecordState::Deleted)
@@ -285,7 +301,8 @@ impl ApplyJob {
                 document.head.server = Some(version);
             }
             (_, after) => {
-                let resync = after.as_ref().map_or(0, |document| document.head.resync);
+                let marked = after.as_ref().map_or(0, |document| document.head.resync);
+                let resync = mark.unwrap_or(marked);
                 let remote = RemoteVersion { version, body };
                 *after = Some(resolve::server_document(
                     remote.version,

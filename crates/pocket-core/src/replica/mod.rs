@@ -9,7 +9,9 @@ mod detach;
 mod poison;
 mod questions;
 mod rebase;
+mod renew;
 mod resolve;
+mod resync;
 mod revoke;
 mod settle;
 mod state;
@@ -32,7 +34,7 @@ pub use detach::Wiped;
 pub use poison::{Blamed, Resent};
 pub use questions::Resolved;
 pub use settle::Settled;
-pub use state::{Attachment, Checkpoint, Joining, ReplicaState, Scope};
+pub use state::{Attachment, Checkpoint, Joining, ReplicaState, Scope, ServerLog};
 
 /// One database as a client of one server.
 #[derive(Clone, Debug)]
@@ -210,6 +212,49 @@ impl Replica {
         self.database.submit(state::WaitingJob { target }).await
     }
 
+    /// Begins a resync: everything is read again from the start, and then what the server no longer shows is removed.
+    ///
+    /// Reads go on meanwhile. Nothing is numbered until it is done. Whoever calls it while a session runs lets that
+    /// session load the state anew. One that is under way begins anew.
+    ///
+    /// # Errors
+    /// `corrupt`, and what the store says.
+    pub async fn begin_resync(&self) -> Result<ReplicaState> {
+        let target = self.target;
+        self.database
+            .submit_durably(resync::BeginJob { target })
+            .await
+    }
+
+    /// Removes some of what a resync did not see, once it has read everything; the last part ends the resync.
+    ///
+    /// Does nothing when the state is not `sweeping`.
+    ///
+    /// # Errors
+    /// `corrupt`, and what the store says.
+    pub async fn sweep(&self, resolver: Arc<dyn Resolver>) -> Result<Applied> {
+        self.database
+            .submit_durably(resync::SweepJob {
+                target: self.target,
+                resolver,
+            })
+            .await
+    }
+
+    /// Takes another client id, because the server found that this store is a copy or was restored.
+    ///
+    /// All that is pending waits until the feed was read to the head of the next handshake. What took effect under the
+    /// old id is done then; what was made on the version that stands is sent anew.
+    ///
+    /// # Errors
+    /// `corrupt`, and what the store says.
+    pub async fn renew(&self) -> Result<ReplicaState> {
+        let target = self.target;
+        self.database
+            .submit_durably(renew::RenewJob { target })
+            .await
+    }
+
     /// Stores the outcomes of the mutations from `first` on. Those of numbers that are not pending are ignored.
     ///
     /// # Errors
@@ -298,6 +343,13 @@ impl Job for PinJob {
     async fn run(&mut self, tx: &mut Tx) -> Result<Pinned> {
         let mut row = load_target(tx, self.target).await?;
         let left_out = state::left_out(tx, &row);
+        if row.checkpoint.later.running.is_some() {
+            // What is pending stands on versions that may be gone: first comes what the server has.
+            return Ok(Pinned {
+                mutations: Vec::new(),
+                left_out: 0,
+            });
+        }
         let last = &mut row.last_number;
         let pinned = numbering::pin(tx, self.target, last, left_out, self.limit).await?;
         if !pinned.mutations.is_empty() {

@@ -5,7 +5,7 @@ use crate::journal::RemoteVersion;
 use crate::keys;
 use crate::merge::{self, Prefer};
 use crate::outbox::{self, PendingChange, Slot};
-use crate::stored::{Presence, Progress, Shadow};
+use crate::stored::{Doubt, Presence, Progress, Shadow};
 use crate::{Body, ChangeKind, Place, Result, Revision};
 
 impl Resolution<'_> {
@@ -27,8 +27,8 @@ impl Resolution<'_> {
             .collect::<Vec<_>>()
         {
             let mut entry = outbox::load(self.tx, self.target, behind).await?;
-            if entry.is_pinned() {
-                // It never changes again; it meets a conflict of its own.
+            if entry.is_pinned() || entry.doubt != Doubt::None {
+                // It never changes again, or may have taken effect; it meets a conflict of its own.
                 return Ok(());
             }
             let Some(change) = entry

@@ -14,7 +14,7 @@ use crate::journal::{self, JournalKind, Note, RemoteVersion, Winner};
 use crate::keys::{self, CollectionId, Target};
 use crate::outbox::{self, Entry, PendingChange, Slot};
 use crate::stored::{
-    self, DocumentHead, Later, Presence, Progress, ServerVersion, Shadow, StoredDocument,
+    self, DocumentHead, Doubt, Later, Presence, Progress, ServerVersion, Shadow, StoredDocument,
 };
 use crate::tx::Tx;
 use crate::{
@@ -155,6 +155,9 @@ impl Resolution<'_> {
             Progress::Conflicted(until) => Some(until),
             _ => None,
         };
+        if entry.doubt != Doubt::None {
+            return self.end_doubt(entry, slots).await;
+        }
         self.fold(&mut entry, &mut slots).await?;
         self.decide(entry, slots, waited).await
     }
@@ -182,6 +185,7 @@ impl Resolution<'_> {
         }
         let erases = |change: &PendingChange| matches!(change.kind, ChangeKind::Erase);
         let foldable = !erases(change)
+            && chain.iter().all(|entry| entry.doubt == Doubt::None)
             && chain
                 .iter()
                 .all(|entry| matches!(entry.changes.as_slice(), [change] if !erases(change)));
@@ -582,11 +586,17 @@ impl Resolution<'_> {
         if erases.is_empty() || others.is_empty() {
             return false;
         }
+        let client = self.tx.client();
+        let own = |change: PendingChange| PendingChange {
+            rev: Revision::new(change.rev.hlc, client),
+            ..change
+        };
         let rest = Entry {
             progress: Progress::Unsent,
             withdrawn: false,
             ended: 0,
-            changes: erases,
+            doubt: Doubt::None,
+            changes: erases.into_iter().map(own).collect(),
             ..entry.clone()
         };
         outbox::stop_waiting(self.tx, self.target, entry.place);

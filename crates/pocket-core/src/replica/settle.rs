@@ -13,7 +13,8 @@ use crate::journal::JournalKind;
 use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::outbox::{self, Entry, Slot};
 use crate::stored::{
-    self, ChangeRow, MutationRow, Progress, ServerVersion, Shadow, StoredKind, TargetRow,
+    self, ChangeRow, CheckpointRow, MutationRow, Progress, ServerVersion, Shadow, StoredKind,
+    TargetRow,
 };
 use crate::tx::Tx;
 use crate::{
@@ -71,6 +72,7 @@ impl Job for SettleJob {
         let mut free: Vec<Place> = Vec::new();
         let (mut erased, mut unerased) = (Erased::new(), Erased::new());
         let left_out = left_out(tx, &row);
+        let mut told = row.later.told;
         let mut resolution = Resolution {
             left_out,
             tx,
@@ -83,30 +85,41 @@ impl Job for SettleJob {
         };
         for ((number, pinned), outcome) in numbers.into_iter().zip(pinned).zip(&self.outcomes) {
             // Not pending: an answer that was given before.
-            let Some((place, row)) = pinned else {
+            let Some((place, place_row)) = pinned else {
                 continue;
             };
             resolution.tx.delete(keys::number(self.target, number));
             match outcome {
                 // Only its number arrived. With a place, the change itself had arrived before it was taken back.
                 Outcome::Applied { first: Seq::ZERO }
-                    if row.is_withdrawn()
+                    if place_row.is_withdrawn()
                         && !crate::mutants::active("pocket-mutant:withdrawn-counts-as-done") =>
                 {
                     settled.rejected += 1;
-                    unerased.extend(erases(&row.changes));
-                    let entry = outbox::from_row(resolution.tx, self.target, place, row).await?;
+                    unerased.extend(erases(&place_row.changes));
+                    let entry =
+                        outbox::from_row(resolution.tx, self.target, place, place_row).await?;
                     free.extend(withdrawn(&mut resolution, entry).await?);
                 }
                 // The usual outcome, and the only one that needs no bodies.
                 Outcome::Applied { first } => {
                     settled.applied += 1;
-                    erased.extend(erases(&row.changes));
-                    free.extend(applied(&mut resolution, place, &row, *first).await?);
+                    erased.extend(erases(&place_row.changes));
+                    let changes = place_row.changes.len() as u64;
+                    let last = first.plus(changes.saturating_sub(1));
+                    told = told.max(last);
+                    let checkpoint = &mut row.checkpoint;
+                    let reads = checkpoint.reads_from_the_start();
+                    let untold = checkpoint.fixed_head.is_none_or(|fixed| *first <= fixed);
+                    checkpoint.later.unsure |= reads && untold;
+                    free.extend(
+                        applied(&mut resolution, place, &place_row, (*first, checkpoint)).await?,
+                    );
                 }
                 Outcome::Conflict { seqs } => {
                     settled.conflicts += 1;
-                    let entry = outbox::from_row(resolution.tx, self.target, place, row).await?;
+                    let entry =
+                        outbox::from_row(resolution.tx, self.target, place, place_row).await?;
                     // What it was made on may have waited for this very outcome.
                     free.extend(made_on(resolution.tx, &entry).await?);
                     wait(&mut resolution, entry, seqs);
@@ -117,14 +130,16 @@ impl Job for SettleJob {
                     server_time: Some(server_time),
                     ..
                 } if code == CLOCK => {
-                    let entry = outbox::from_row(resolution.tx, self.target, place, row).await?;
+                    let entry =
+                        outbox::from_row(resolution.tx, self.target, place, place_row).await?;
                     free.extend(made_on(resolution.tx, &entry).await?);
                     restamp(&mut resolution, entry, *server_time).await?;
                 }
                 Outcome::Rejected { code, reason, .. } => {
                     settled.rejected += 1;
-                    unerased.extend(erases(&row.changes));
-                    let entry = outbox::from_row(resolution.tx, self.target, place, row).await?;
+                    unerased.extend(erases(&place_row.changes));
+                    let entry =
+                        outbox::from_row(resolution.tx, self.target, place, place_row).await?;
                     free.extend(rejected(&mut resolution, entry, code, reason).await?);
                 }
             }
@@ -136,6 +151,7 @@ impl Job for SettleJob {
         let fresh = &settled.journaled;
         erase::forget_content(tx, self.target, &erased, Forget::Everything, fresh).await?;
         read_again(tx, &mut row, &unerased)?;
+        row.later.told = told;
         self.confirm(tx, &mut row).await?;
         store_target(tx, self.target, &row);
         settled.state = snapshot(tx, self.target, &row).await?;
@@ -224,7 +240,7 @@ async fn applied(
     resolution: &mut Resolution<'_>,
     place: Place,
     row: &MutationRow,
-    first: Seq,
+    (first, checkpoint): (Seq, &CheckpointRow),
 ) -> Result<Vec<Place>> {
     let target = resolution.target;
     let mut free = Vec::new();
@@ -235,6 +251,9 @@ async fn applied(
         free.extend(overtake(resolution, &mut slot, place).await?);
         let seen = resolution.tx.state().seen.max(change.rev.hlc);
         resolution.tx.state().seen = seen;
+        if is_gone(resolution.tx, checkpoint, &slot, seq)? {
+            resolution.bury(&mut slot, checkpoint.seq);
+        }
         let newer = slot
             .after
             .as_ref()
@@ -268,6 +287,27 @@ async fn applied(
     // It never met a conflict, so it waits for nothing.
     outbox::remove_row(resolution.tx, target, place, row);
     Ok(free)
+}
+
+/// Whether a version that took effect at `seq` must have been deleted since: a reading from the start has passed that
+/// place, left out deletions, and shown nothing of the document.
+fn is_gone(tx: &Tx, checkpoint: &CheckpointRow, slot: &Slot, seq: Seq) -> Result<bool> {
+    let passed = seq <= checkpoint.later.blind && seq < checkpoint.seq;
+    if !passed || checkpoint.reads_from_the_start() {
+        return Ok(false);
+    }
+    let name = tx.registry().name(slot.collection)?;
+    let joins = checkpoint
+        .joining
+        .iter()
+        .any(|(joining, _)| *joining == name);
+    let scope = checkpoint.scope.as_ref();
+    let read = !joins && scope.is_none_or(|names| names.contains(&name));
+    let server = slot
+        .after
+        .as_ref()
+        .and_then(|document| document.head.server);
+    Ok(read && server.is_none_or(|server| server.seq < seq))
 }
 
 /// Whether a version that the server has now is what readers see, or the base of the next pending change.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::{load_target, store_target};
+use super::{load_target, renew, resync, store_target};
 use crate::commit::Job;
 use crate::keys::{self, CollectionId, Target};
 use crate::stored::{self, Binding, CheckpointRow, CollectionRow, TargetRow};
@@ -47,8 +47,12 @@ pub struct Checkpoint {
     pub joining: Vec<Joining>,
     /// A fingerprint of the user's rights to read.
     pub rights: Option<Bytes>,
-    /// The head that was fixed at the start of a first sync or resync.
+    /// The head that was fixed at the start of a first sync or resync, while that lasts.
     pub fixed_head: Option<Seq>,
+    /// Everything is being read again from the start; until that is done nothing is sent.
+    pub resyncing: bool,
+    /// Everything was read again, and what the server no longer shows is being removed.
+    pub sweeping: bool,
 }
 
 /// What a client knows before it connects.
@@ -92,6 +96,21 @@ pub struct Attachment {
     pub server_time: Timestamp,
     /// A fingerprint of the user's rights to read; none where everybody reads everything.
     pub rights: Option<Bytes>,
+    /// Where the server's log stands.
+    pub log: ServerLog,
+}
+
+/// Where a server's log stands, as a handshake told it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerLog {
+    /// Its openings, oldest first, each with the first place given in it.
+    pub epochs: Vec<(Epoch, Seq)>,
+    /// The newest place.
+    pub head: Seq,
+    /// Deletions at or below this place are forgotten.
+    pub horizon: Seq,
+    /// The last number of this client that has an outcome.
+    pub last_number: MutationNumber,
 }
 
 impl From<&CheckpointRow> for Checkpoint {
@@ -115,6 +134,12 @@ impl From<&CheckpointRow> for Checkpoint {
                 .as_ref()
                 .map(|rights| Bytes::copy_from_slice(rights)),
             fixed_head: row.fixed_head,
+            resyncing: row.later.running.is_some(),
+            sweeping: row
+                .later
+                .running
+                .as_ref()
+                .is_some_and(|running| running.sweep.is_some()),
         }
     }
 }
@@ -223,7 +248,7 @@ impl Job for LoadJob {
         let mut row = load_target(tx, self.target).await?;
         let before = row.clone();
         if !crate::mutants::active("pocket-mutant:joins-not-read") {
-            note_joining(tx, &mut row.checkpoint, &self.scope);
+            note_joining(tx, self.target, &mut row.checkpoint, &self.scope).await?;
         }
         if row != before {
             store_target(tx, self.target, &row);
@@ -233,7 +258,12 @@ impl Job for LoadJob {
 }
 
 /// A position speaks for its collections only: others are read from the start.
-fn note_joining(tx: &mut Tx, checkpoint: &mut CheckpointRow, scope: &Scope) {
+async fn note_joining(
+    tx: &mut Tx,
+    target: Target,
+    checkpoint: &mut CheckpointRow,
+    scope: &Scope,
+) -> Result<()> {
     // Collections for which sync was switched on since.
     let switched: Vec<(CollectionName, CollectionRow)> = tx
         .registry()
@@ -252,9 +282,9 @@ fn note_joining(tx: &mut Tx, checkpoint: &mut CheckpointRow, scope: &Scope) {
             joining.extend(names.iter().filter(|name| !had.contains(name)).cloned());
         }
         (Some(_), None) if read_before => {
-            // What else there is cannot be named, so the whole feed is read again; known records change nothing.
-            checkpoint.seq = Seq::ZERO;
-            checkpoint.joining.clear();
+            // What else there is cannot be named, so the whole feed is read again; known records change nothing. Until
+            // that is done, deletions may be forgotten of documents that are here.
+            resync::begin(tx, target, checkpoint, None).await?;
         }
         _ => {}
     }
@@ -280,6 +310,7 @@ fn note_joining(tx: &mut Tx, checkpoint: &mut CheckpointRow, scope: &Scope) {
         checkpoint.joining.retain(|(joining, _)| *joining != name);
         checkpoint.joining.push((name, Seq::ZERO));
     }
+    Ok(())
 }
 
 pub(super) struct AttachJob {
@@ -318,21 +349,15 @@ impl Job for AttachJob {
         if row.checkpoint.rights != rights {
             // What was read before speaks for other rights.
             if row.has_read() {
-                read_anew(&mut row.checkpoint);
+                resync::begin(tx, self.target, &mut row.checkpoint, None).await?;
             }
             row.checkpoint.rights = rights;
         }
+        resync::compare(tx, self.target, &mut row, &self.attachment.log).await?;
+        renew::doubts_until(tx, self.target, self.attachment.log.head).await?;
         store_target(tx, self.target, &row);
         snapshot(tx, self.target, &row).await
     }
-}
-
-/// Everything is read from the start; what is known already changes nothing, and what is not shown any more stays.
-fn read_anew(checkpoint: &mut CheckpointRow) {
-    checkpoint.epoch = None;
-    checkpoint.seq = Seq::ZERO;
-    checkpoint.fixed_head = None;
-    checkpoint.joining.clear();
 }
 
 impl Binding {

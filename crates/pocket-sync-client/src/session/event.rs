@@ -244,6 +244,12 @@ pub enum StoreRequest {
     Waiting,
     /// Store what the application answered, and name the conflicts that still wait for an answer.
     Resolve(Vec<Answer>),
+    /// Take another client id: this store is a copy, or was restored.
+    Renew,
+    /// Begin to read everything again.
+    Resync,
+    /// Remove some of what a resync did not see.
+    Sweep,
 }
 
 impl StoreRequest {
@@ -259,6 +265,9 @@ impl StoreRequest {
             Self::Apply(_) => StoreRequestKind::Apply,
             Self::Waiting => StoreRequestKind::Waiting,
             Self::Resolve(_) => StoreRequestKind::Resolve,
+            Self::Renew => StoreRequestKind::Renew,
+            Self::Resync => StoreRequestKind::Resync,
+            Self::Sweep => StoreRequestKind::Sweep,
         }
     }
 }
@@ -284,6 +293,12 @@ pub enum StoreRequestKind {
     Waiting,
     /// [`StoreRequest::Resolve`].
     Resolve,
+    /// [`StoreRequest::Renew`].
+    Renew,
+    /// [`StoreRequest::Resync`].
+    Resync,
+    /// [`StoreRequest::Sweep`].
+    Sweep,
 }
 
 /// What the store answers.
@@ -307,6 +322,12 @@ pub enum StoreAnswer {
     Resolved(Resolved),
     /// To a question for those that wait.
     Waiting(Vec<(CollectionName, DocumentId)>),
+    /// To a renewal.
+    Renewed(ReplicaState),
+    /// To the beginning of a resync.
+    Resyncing(ReplicaState),
+    /// To a sweep.
+    Swept(Applied),
     /// To any: nothing of it is stored, or nothing is known.
     Failed {
         /// What was asked.

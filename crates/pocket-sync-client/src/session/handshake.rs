@@ -1,14 +1,14 @@
 //! Hello and welcome: whether this server is the one the database belongs to.
 
 use pocket_core::Binding;
-use pocket_core::replica::{Attachment, ReplicaState, Scope};
+use pocket_core::replica::{Attachment, ReplicaState, Scope, ServerLog};
 use pocket_sync_protocol::codes::{self as wire, close};
 use pocket_sync_protocol::{Hello, HelloCheckpoint, Pong, VersionRange, Welcome};
 
 use super::link::{Link, Live};
 use super::{Attention, Return, Session};
+use crate::SyncError;
 use crate::config::HANDSHAKE_MILLIS;
-use crate::{SyncError, codes};
 
 impl Session {
     /// The transport is open: says who is calling.
@@ -77,6 +77,9 @@ impl Session {
             };
             return self.lose(error, back, close::NORMAL);
         }
+        if let Some(error) = is_copy(&welcome, replica) {
+            return self.renew(error);
+        }
         self.server_clock = Some(
             welcome
                 .time
@@ -104,6 +107,16 @@ impl Session {
             token: welcome.session,
             server_time: welcome.time,
             rights: welcome.rights.clone(),
+            log: ServerLog {
+                epochs: welcome
+                    .epochs
+                    .iter()
+                    .map(|start| (start.epoch, start.first))
+                    .collect(),
+                head: welcome.head,
+                horizon: welcome.horizon,
+                last_number: welcome.last_number,
+            },
         }
     }
 
@@ -111,6 +124,7 @@ impl Session {
     pub(super) fn attached(&mut self) {
         self.attention = Attention::None;
         self.token_taken();
+        self.renewals = 0;
         let pushes = self.config.pushes();
         let (Some(live), Some(replica)) = (self.link.live_mut(), self.store.replica()) else {
             return;
@@ -152,27 +166,29 @@ fn check(welcome: &Welcome, namespace: &str, replica: &ReplicaState) -> Result<(
     if let Some(bound) = &replica.binding {
         bound.check(&binding(welcome, namespace))?;
     }
-    if welcome.last_number < replica.confirmed {
-        return Err(SyncError::new(
-            codes::RESTORED_SERVER,
-            format!(
-                "the server knows this client's changes up to number {}, but had answered up to {}: it was restored \
-                 from an older state; nothing was sent or dropped. Bring the newer state back, or sync a new database",
-                welcome.last_number, replica.confirmed
-            ),
-        ));
+    Ok(())
+}
+
+/// Why this store must take another client id, if it must: somebody else used its id, or the server forgot it.
+fn is_copy(welcome: &Welcome, replica: &ReplicaState) -> Option<SyncError> {
+    if pocket_core::mutants::active("pocket-mutant:copies-unnoticed") {
+        return None;
     }
-    if welcome.last_number > replica.last_number {
-        return Err(SyncError::new(
-            wire::CLIENT_COPIED,
-            format!(
-                "the server knows this client's changes up to number {}, but this database has given none behind {}: \
-                 it is a copy, or was restored; nothing was sent or dropped. Use the original, or a new database",
-                welcome.last_number, replica.last_number
-            ),
-        ));
-    }
-    check_epoch(welcome, replica)
+    let what = if welcome.last_number > replica.last_number {
+        format!(
+            "the server knows this client's changes up to number {}, but this database has given none behind {}: it \
+             is a copy, or was restored",
+            welcome.last_number, replica.last_number
+        )
+    } else if welcome.is_new && replica.token.is_some() {
+        "the server forgot this client, which was away for too long".to_owned()
+    } else {
+        return None;
+    };
+    Some(SyncError::retryable(
+        wire::CLIENT_COPIED,
+        format!("{what}; it takes a client id of its own"),
+    ))
 }
 
 fn binding(welcome: &Welcome, namespace: &str) -> Binding {
@@ -181,31 +197,4 @@ fn binding(welcome: &Welcome, namespace: &str) -> Binding {
         namespace: namespace.to_owned(),
         user: welcome.user.clone(),
     }
-}
-
-/// A checkpoint is known if its epoch is in the list and the next epoch began behind it.
-fn check_epoch(welcome: &Welcome, replica: &ReplicaState) -> Result<(), SyncError> {
-    let checkpoint = &replica.checkpoint;
-    let Some(epoch) = checkpoint.epoch else {
-        return Ok(());
-    };
-    let mut later = welcome
-        .epochs
-        .iter()
-        .skip_while(|start| start.epoch != epoch);
-    let known = later.next().is_some();
-    let contained = later.next().map_or(checkpoint.seq <= welcome.head, |next| {
-        checkpoint.seq < next.first
-    });
-    if known && contained {
-        return Ok(());
-    }
-    Err(SyncError::new(
-        wire::UNKNOWN_EPOCH,
-        format!(
-            "the server's log does not contain place {} of epoch {epoch}: it was restored from an older state; \
-             nothing was sent or dropped",
-            checkpoint.seq
-        ),
-    ))
 }

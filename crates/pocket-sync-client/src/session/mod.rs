@@ -54,6 +54,8 @@ pub struct Session {
     store: Store,
     asking: Asking,
     renewal: Renewal,
+    /// Client ids taken since the last handshake that went well.
+    renewals: u32,
     commands: Vec<Waiting>,
     stats: Stats,
     first_sync_complete: bool,
@@ -104,6 +106,7 @@ impl Session {
             store: Store::default(),
             asking: Asking::default(),
             renewal: Renewal::default(),
+            renewals: 0,
             commands: Vec::new(),
             stats: Stats::default(),
             first_sync_complete: false,
@@ -191,7 +194,7 @@ impl Session {
 
     fn open_if_due(&mut self) {
         let due = self.retry_at.is_some_and(|at| at <= self.now);
-        if !self.running || !matches!(self.link, Link::Down) || !due || self.store.is_attaching() {
+        if !self.running || !matches!(self.link, Link::Down) || !due || self.store.is_changing() {
             return;
         }
         if self.store.replica().is_none() {
@@ -245,8 +248,43 @@ impl Session {
         self.lose(error, back, close::BAD_FRAME);
     }
 
+    /// This store is a copy, or was restored: it takes another client id and comes back at once.
+    fn renew(&mut self, error: SyncError) {
+        self.hang_up(close::NORMAL, error.code().to_owned());
+        self.store.want_renewal();
+        self.come_back_at_once(error);
+    }
+
+    /// What was read does not fit the server's log any more: everything is read again.
+    fn resync(&mut self, error: SyncError) {
+        self.hang_up(close::NORMAL, error.code().to_owned());
+        self.store.want_resync();
+        self.come_back_at_once(error);
+    }
+
+    fn come_back_at_once(&mut self, error: SyncError) {
+        // A server that is never content must not be asked without a pause.
+        let wait = if self.renewals == 0 {
+            0
+        } else {
+            self.backoff.next()
+        };
+        self.renewals = self.renewals.saturating_add(1);
+        self.retry_at = self.running.then(|| self.now.plus(wait));
+        self.stats.last_error = Some(error);
+    }
+
     /// The server refused something.
     fn refusal(&mut self, mut error: ErrorMessage) {
+        match error.code.as_str() {
+            wire::CLIENT_COPIED if !self.link.is_attached() => {
+                return self.renew(SyncError::from_server(error.code, error.message, true));
+            }
+            wire::UNKNOWN_EPOCH | wire::BELOW_HORIZON | wire::RIGHTS_CHANGED => {
+                return self.resync(SyncError::from_server(error.code, error.message, true));
+            }
+            _ => {}
+        }
         // An earlier hello of our own, lost on its way through the network, may have come behind a newer one. A
         // WebSocket would have died before.
         error.retryable |= error.code == wire::REPLACED && self.config.poll_millis.is_some();
@@ -300,6 +338,10 @@ impl Session {
 
     fn closed(&mut self, code: Option<u16>, reason: &str) {
         let (error, back) = closing(code, reason);
+        if error.code() == wire::UNKNOWN_EPOCH {
+            self.link = Link::Down;
+            return self.resync(error);
+        }
         if code.is_none_or(|code| !is_explained(code)) {
             self.blame();
         }
@@ -478,13 +520,8 @@ fn is_explained(code: u16) -> bool {
 fn comeback(code: &str, retryable: bool, wait: Option<u64>) -> Return {
     match code {
         wire::OTHER_USER
-        | wire::UNKNOWN_EPOCH
-        | wire::BELOW_HORIZON
-        | wire::RIGHTS_CHANGED
-        | wire::CLIENT_COPIED
         | codes::OTHER_LINEAGE
         | codes::OTHER_NAMESPACE
-        | codes::RESTORED_SERVER
         | codes::RESYNC_REQUIRED => Return::Never,
         // A defect of one side: a new connection may do better, and the delay grows while it does not.
         wire::BAD_FRAME | wire::UNEXPECTED_MESSAGE | wire::TOO_LARGE => Return::Soon,

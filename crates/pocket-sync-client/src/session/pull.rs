@@ -7,7 +7,7 @@ use pocket_core::{CollectionName, Seq};
 use pocket_sync_protocol::codes as wire;
 use pocket_sync_protocol::{More, Page, Pull};
 
-use super::{Return, Session, StoreRequest};
+use super::{Session, StoreRequest};
 use crate::config::PAGES_IN_FLIGHT;
 use crate::{Moment, SyncError, codes};
 
@@ -140,6 +140,7 @@ impl Pulling {
                 .collect(),
             window: PAGES_IN_FLIGHT,
             batch: self.batch,
+            fixed_head: checkpoint.fixed_head,
         }
     }
 
@@ -216,7 +217,9 @@ impl Pulling {
 impl Session {
     /// Asks for pages from the stored position on, unless that is under way.
     pub(super) fn begin_reading(&mut self) {
-        if !self.link.is_attached() || !self.config.pulls() || self.store.is_loading() {
+        // Also a client that only pushes must know what a restored server still has.
+        let reads = self.config.pulls() || self.store.is_resyncing();
+        if !self.link.is_attached() || !reads || self.store.is_loading() {
             return;
         }
         let (Some(live), Some(replica)) = (self.link.live_mut(), self.store.replica()) else {
@@ -240,11 +243,10 @@ impl Session {
             return;
         };
         if page.resync {
-            let error = SyncError::new(
+            return self.resync(SyncError::retryable(
                 codes::RESYNC_REQUIRED,
-                "the server wants everything to be read again, which this version cannot do; nothing was dropped",
-            );
-            return self.lose(error, Return::Never, wire::close::NORMAL);
+                "the server wants everything to be read again",
+            ));
         }
         let (records, removals) = match (page.records(), page.removals()) {
             (Ok(records), Ok(removals)) => (records, removals),
@@ -257,7 +259,9 @@ impl Session {
             && page.joining.is_none();
         let known = known
             && self.store.replica().is_some_and(|replica| {
-                replica.waiting == 0 && replica.checkpoint.epoch == Some(page.epoch)
+                let checkpoint = &replica.checkpoint;
+                let settled = !checkpoint.resyncing && checkpoint.fixed_head.is_none();
+                settled && replica.waiting == 0 && checkpoint.epoch == Some(page.epoch)
             });
         let incoming = IncomingPage {
             removals,

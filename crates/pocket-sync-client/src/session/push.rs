@@ -412,7 +412,7 @@ impl Session {
 
     /// Sends as many pushes as the window lets through.
     pub(super) fn send_pushes(&mut self) {
-        if !self.link.is_attached() || !self.config.pushes() {
+        if !self.link.is_attached() || !self.config.pushes() || self.store.is_resyncing() {
             return;
         }
         while let (Some(live), Some(replica)) = (self.link.live_mut(), self.store.replica()) {
@@ -452,16 +452,16 @@ impl Session {
             Err(error) => return self.broken(error.into()),
         }
         match gap {
+            // The next handshake compares the histories.
             Some(expected) if expected <= confirmed => self.lose(
-                SyncError::new(
+                SyncError::retryable(
                     codes::RESTORED_SERVER,
                     format!(
                         "the server expects number {expected}, but had answered up to {confirmed}: it was restored \
-                         from an older state; nothing was dropped. Bring the newer state back, or sync a new \
-                         database"
+                         from an older state"
                     ),
                 ),
-                Return::Never,
+                Return::Soon,
                 close::NORMAL,
             ),
             Some(_) => live.push.send_again_at(again_at),

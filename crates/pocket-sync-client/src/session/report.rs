@@ -88,7 +88,10 @@ impl Session {
         let beyond_first = checkpoint
             .fixed_head
             .is_none_or(|fixed| checkpoint.seq >= fixed);
-        let complete = checkpoint.epoch.is_some() && checkpoint.joining.is_empty() && beyond_first;
+        let complete = checkpoint.epoch.is_some()
+            && checkpoint.joining.is_empty()
+            && beyond_first
+            && !checkpoint.resyncing;
         let joining = checkpoint
             .joining
             .iter()
@@ -101,6 +104,7 @@ impl Session {
             push_left: self.store.pending(),
             pull_left: joining.max().unwrap_or(0).saturating_add(ahead),
             first_sync_complete: self.first_sync_complete,
+            resyncing: checkpoint.resyncing,
         }
     }
 }

@@ -15,6 +15,8 @@ pub(super) struct Store {
     asked: Option<Ticket>,
     /// Where the replica stood at the last answer; none before the first one and after a failure.
     replica: Option<ReplicaState>,
+    /// What has to change in it before anything else.
+    due: Option<Due>,
     /// It has to be read again before anything relies on it.
     wants_load: bool,
     /// The outbox grew, or a collection began to sync, and it was not read since what that means.
@@ -30,6 +32,15 @@ pub(super) struct Store {
     pub(super) turned_back: u64,
     /// Whether a push request had its turn last.
     pushed_last: bool,
+}
+
+/// A change of what a hello says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    /// It takes another client id.
+    Renewal,
+    /// Everything is read again.
+    Resync,
 }
 
 /// For whom a request was made: answers to somebody who is gone only tell where the replica stands.
@@ -53,6 +64,14 @@ impl Store {
 
     pub(super) fn want_load(&mut self) {
         self.wants_load = true;
+    }
+
+    pub(super) fn want_renewal(&mut self) {
+        self.due = Some(Due::Renewal);
+    }
+
+    pub(super) fn want_resync(&mut self) {
+        self.due = Some(Due::Resync);
     }
 
     pub(super) fn grew(&mut self) {
@@ -82,14 +101,31 @@ impl Store {
             .is_some_and(|ticket| ticket.kind == StoreRequestKind::Attach)
     }
 
+    /// Whether the store is about to change what a hello says.
+    pub(super) fn is_changing(&self) -> bool {
+        let asked = self.asked.is_some_and(|ticket| {
+            matches!(
+                ticket.kind,
+                StoreRequestKind::Renew | StoreRequestKind::Resync
+            )
+        });
+        asked || self.due.is_some() || self.is_attaching()
+    }
+
     /// Whether what is known suffices for a hello.
     pub(super) fn is_ready(&self) -> bool {
-        self.replica.is_some() && !self.is_attaching()
+        self.replica.is_some() && !self.is_changing()
+    }
+
+    /// Whether everything is being read again, and nothing is sent until that is done.
+    pub(super) fn is_resyncing(&self) -> bool {
+        self.replica()
+            .is_some_and(|replica| replica.checkpoint.resyncing)
     }
 
     /// Whether nothing is under way and the outbox was looked at since it grew.
     pub(super) fn is_quiet(&self) -> bool {
-        self.asked.is_none() && !self.wants_load && !self.grew
+        self.asked.is_none() && !self.wants_load && !self.grew && !self.is_resyncing()
     }
 
     /// What the outbox holds for this session to send, at the least.
@@ -140,6 +176,11 @@ impl Session {
     }
 
     fn next_request(&mut self) -> Option<StoreRequest> {
+        match self.store.due.take() {
+            Some(Due::Renewal) => return Some(StoreRequest::Renew),
+            Some(Due::Resync) => return Some(StoreRequest::Resync),
+            None => {}
+        }
         if self.store.wants_load {
             return Some(StoreRequest::Load);
         }
@@ -165,7 +206,11 @@ impl Session {
         if let Some(settle) = live.push.take_done() {
             return Some(settle);
         }
+        if replica.checkpoint.sweeping {
+            return Some(StoreRequest::Sweep);
+        }
         let reads = self.config.pulls();
+        let pushes = pushes && !replica.checkpoint.resyncing;
         // Records that the feed does not bring are asked for one by one.
         let unread = reads && (replica.unread > 0 || live.fetch.is_under_way());
         let fetches = unread || (pushes && !reads);
@@ -258,6 +303,15 @@ impl Session {
                 }
             }
             StoreAnswer::Resolved(resolved) => self.resolved(resolved),
+            StoreAnswer::Renewed(state) | StoreAnswer::Resyncing(state) => {
+                self.store.replica = Some(state);
+            }
+            StoreAnswer::Swept(applied) => {
+                self.stats.conflict_count += applied.journaled.len() as u64;
+                self.store.turned_back += applied.journaled.len() as u64;
+                self.progressed(applied.state);
+                self.store_may_hold_more(true);
+            }
             StoreAnswer::Waiting(documents) => {
                 if let Some(live) = self.link.live_mut().filter(|_| current) {
                     live.fetch.found(documents);
@@ -343,6 +397,11 @@ impl Session {
                 live.pull.refused(self.now);
             }
             return;
+        }
+        match request {
+            StoreRequestKind::Renew => self.store.want_renewal(),
+            StoreRequestKind::Resync => self.store.want_resync(),
+            _ => {}
         }
         self.store.forget();
         let told = SyncError::from(error.clone());

@@ -412,6 +412,7 @@ pub(crate) fn welcome() -> Welcome {
         limits: ServerLimits::default(),
         heartbeat: Duration::from_millis(HEARTBEAT),
         rights: None,
+        is_new: false,
     }
 }
 

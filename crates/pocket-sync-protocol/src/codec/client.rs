@@ -156,7 +156,12 @@ fn decode_checkpoint(reader: &mut Reader<'_>) -> Result<HelloCheckpoint> {
 }
 
 fn encode_pull(pull: &Pull) -> Bytes {
-    let optional = usize::from(pull.epoch.is_some()) + usize::from(pull.until.is_some());
+    let given = [
+        pull.epoch.is_some(),
+        pull.until.is_some(),
+        pull.fixed_head.is_some(),
+    ];
+    let optional: usize = given.into_iter().map(usize::from).sum();
     let mut w = Writer::message(96, "pull", 5 + optional);
     w.field("i").u32(pull.id);
     w.optional("e", pull.epoch, |w, epoch| w.bin(epoch.as_bytes()));
@@ -166,12 +171,13 @@ fn encode_pull(pull: &Pull) -> Bytes {
         .list(&pull.collections, |w, name| w.text(name.as_str()));
     w.field("w").u32(pull.window);
     w.field("b").u32(pull.batch);
+    w.optional("x", pull.fixed_head, |w, head| w.u64(head.get()));
     w.finish()
 }
 
 fn decode_pull(reader: &mut Reader<'_>) -> Result<Pull> {
     let (mut id, mut epoch, mut after, mut until) = (None, None, None, None);
-    let (mut collections, mut window, mut batch) = (None, None, None);
+    let (mut collections, mut window, mut batch, mut fixed_head) = (None, None, None, None);
     reader.fields("pull", |name, r| {
         match name {
             "i" => id = Some(r.u32("the id")?),
@@ -185,6 +191,7 @@ fn decode_pull(reader: &mut Reader<'_>) -> Result<Pull> {
             "c" => collections = Some(r.list("the collections", collection_name)?),
             "w" => window = Some(r.u32("the window")?),
             "b" => batch = Some(r.u32("the batch size")?),
+            "x" => fixed_head = r.optional(|r| r.u64("the fixed head"))?.map(Seq::new),
             _ => return Ok(false),
         }
         Ok(true)
@@ -197,6 +204,7 @@ fn decode_pull(reader: &mut Reader<'_>) -> Result<Pull> {
         collections: required(collections, "pull", "c")?,
         window: required(window, "pull", "w")?,
         batch: required(batch, "pull", "b")?,
+        fixed_head,
     })
 }
 

@@ -49,7 +49,7 @@ pub(super) fn decode(name: &str, reader: &mut Reader<'_>) -> Result<Option<Serve
 }
 
 fn encode_welcome(welcome: &Welcome) -> Bytes {
-    let fields = 12 + usize::from(welcome.rights.is_some());
+    let fields = 12 + usize::from(welcome.rights.is_some()) + usize::from(welcome.is_new);
     let mut w = Writer::message(256 + 32 * welcome.epochs.len(), "welcome", fields);
     w.field("v").u32(u32::from(welcome.version));
     w.field("l").bin(welcome.lineage.as_bytes());
@@ -77,6 +77,7 @@ fn encode_welcome(welcome: &Welcome) -> Bytes {
     if let Some(rights) = &welcome.rights {
         w.field("f").bin(rights);
     }
+    w.optional("n", welcome.is_new.then_some(true), Writer::bool);
     w.finish()
 }
 
@@ -85,6 +86,7 @@ fn decode_welcome(reader: &mut Reader<'_>) -> Result<Welcome> {
     let (mut epoch, mut head, mut horizon, mut time) = (None, None, None, None);
     let (mut session, mut last_number, mut limits, mut heartbeat) = (None, None, None, None);
     let mut rights = None;
+    let mut is_new = None;
     reader.fields("welcome", |name, r| {
         match name {
             "v" => version = Some(r.u16("the version")?),
@@ -110,6 +112,7 @@ fn decode_welcome(reader: &mut Reader<'_>) -> Result<Welcome> {
             "m" => limits = Some(decode_limits(r)?),
             "b" => heartbeat = Some(Duration::from_millis(r.u64("the heartbeat")?)),
             "f" => rights = r.optional(|r| r.bin("the rights"))?,
+            "n" => is_new = r.optional(|r| r.bool("whether the client is new"))?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -128,6 +131,7 @@ fn decode_welcome(reader: &mut Reader<'_>) -> Result<Welcome> {
         limits: required(limits, "welcome", "m")?,
         heartbeat: required(heartbeat, "welcome", "b")?,
         rights,
+        is_new: is_new.unwrap_or(false),
     })
 }
 

@@ -222,6 +222,13 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
         collections: Vec::new(),
         window: 2,
         batch: 100,
+        fixed_head: None,
+    };
+    let first_read_goes_on = Pull {
+        epoch: Some(epoch(0xe1)),
+        after: Seq::new(7),
+        fixed_head: Some(Seq::new(1_000)),
+        ..first_read.clone()
     };
     let joining = Pull {
         id: 4,
@@ -231,6 +238,7 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
         collections: vec![collection("notes")],
         window: 2,
         batch: 100,
+        fixed_head: None,
     };
     let fetch = Fetch {
         id: 5,
@@ -265,6 +273,7 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
             .into(),
         ),
         ("ping-bare", Ping { id: 6, time: None }.into()),
+        ("pull-first-goes-on", first_read_goes_on.into()),
     ]
 }
 
@@ -292,6 +301,12 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
         limits: ServerLimits::default(),
         heartbeat: Duration::from_secs(30),
         rights: None,
+        is_new: false,
+    };
+    let welcome_new = Welcome {
+        last_number: MutationNumber::ZERO,
+        is_new: true,
+        ..welcome.clone()
     };
     let outcomes = Outcomes {
         id: 8,
@@ -389,6 +404,7 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
             }
             .into(),
         ),
+        ("welcome-new", welcome_new.into()),
     ]
 }
 

@@ -4,6 +4,7 @@
 //! wrote there, so two engines on one store are safe. After a commit of unknown result nothing is served before the
 //! log was opened anew, under a new epoch.
 
+mod compact;
 mod log;
 mod read;
 
@@ -19,8 +20,8 @@ use pocket_sync_protocol::EncodedRecord;
 
 use self::log::{Log, Open};
 use super::{
-    AttachRequest, Attached, Committed, Engine, EngineError, EngineResult, FeedPage, Fetched,
-    ReadRequest,
+    AttachRequest, Attached, Committed, Compacted, Engine, EngineError, EngineResult, FeedPage,
+    Fetched, ReadRequest, Retention,
 };
 use crate::decide::{self, Current, DocumentKey, Overlay, PushRequest, WriteSet};
 use crate::rules::Authority;
@@ -182,6 +183,7 @@ impl EmbeddedEngine {
             .map_err(|error| StorageError::Backend(error.to_string()))?;
         let mut batch = Batch::new();
         let log_key = log.keys.log();
+        let now = self.inner.env.now();
         let row = stored::LogRow {
             head: writes.head,
             clock: writes.clock,
@@ -207,7 +209,8 @@ impl EmbeddedEngine {
                 batch.delete(log.keys.feed(*replaced));
             }
             let at = log.keys.feed(record.seq);
-            let value = stored::seal_feed(&at, &key);
+            let deleted = record.state.body().is_none().then_some(now);
+            let value = stored::seal_feed(&at, &key, deleted);
             batch.put(at, value);
             let current = Current::of(record);
             let encoded = EncodedRecord::encode(record);
@@ -352,6 +355,7 @@ impl EmbeddedEngine {
             .as_ref()
             .map(|value| ClientRecord::open(&key, value))
             .transpose()?;
+        let is_new = known.is_none();
         let token = SessionToken::from_bytes(random_bytes(&*self.inner.env));
         let now = self.inner.env.now();
         let record = decide::attach(now, known, &request.user, request.presented, token)
@@ -387,6 +391,7 @@ impl EmbeddedEngine {
                 log: open.state.clone(),
                 session: token,
                 last: record.last,
+                is_new,
                 time: open.row.clock.time(),
             };
             open.remember([(request.client, record)], self.inner.limits.cached_clients);
@@ -430,10 +435,12 @@ impl Engine for EmbeddedEngine {
             let mut overlay = self.load(&log, pushes).await?;
             let now = self.inner.env.now();
             let limits = &self.inner.limits.decide;
-            let answers = pushes
-                .iter()
-                .map(|push| decide::decide(now, limits, &mut overlay, push))
-                .collect();
+            let epoch = Some(log.with_open(|open| open.row.epoch)?);
+            let answer = |push| decide::PushAnswer {
+                epoch,
+                ..decide::decide(now, limits, &mut overlay, push)
+            };
+            let answers = pushes.iter().map(answer).collect();
             let writes = overlay.into_writes();
             let head = writes.head;
             if writes.is_empty() {
@@ -468,6 +475,22 @@ impl Engine for EmbeddedEngine {
     ) -> EngineResult<Fetched> {
         let log = self.log(namespace)?;
         self.read_documents(&log, documents, authority).await
+    }
+
+    async fn compact(
+        &self,
+        namespace: &Namespace,
+        retention: &Retention,
+    ) -> EngineResult<Compacted> {
+        let log = self.log(namespace)?;
+        let _writer = log.writer.lock().await;
+        for _ in 0..ATTEMPTS {
+            self.ensure_open(&log).await?;
+            if let Some(compacted) = self.forget(&log, retention).await? {
+                return Ok(compacted);
+            }
+        }
+        Err(busy())
     }
 
     fn release(&self, namespace: &Namespace) {

@@ -170,6 +170,7 @@ impl Session {
             limits: self.config.limits.wire,
             heartbeat: self.config.heartbeat,
             rights,
+            is_new: attached.is_new,
         });
         self.state = State::Open(Box::new(Open {
             greeting: *greeting,

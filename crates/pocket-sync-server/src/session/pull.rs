@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use pocket_core::mutants::active;
 use pocket_core::{ClientId, CollectionName, Epoch, Seq};
-use pocket_sync_protocol::{EncodedRecord, EpochStart, More, Page, PageBuilder, Pull, codes};
+use pocket_sync_protocol::{EncodedRecord, More, Page, PageBuilder, Pull, codes};
 
 use super::echo::Echo;
 use super::{Effect, Open, Session, State};
@@ -24,8 +24,14 @@ pub(super) struct Pulling {
     collections: Arc<BTreeSet<CollectionName>>,
     joining: Option<CollectionName>,
     until: Option<Seq>,
-    /// While reading up to here, nothing is withheld: a first sync must see every document.
+    /// While reading up to here, own records are not withheld: a first sync must see every document.
     first_sync: Option<Seq>,
+    /// Deletions up to here are left out: they were there before the reader began.
+    fixed_head: Option<Seq>,
+    /// It reads from the start; the head that its first page sees is fixed.
+    fixes: bool,
+    /// It reads from the start, and no page was acknowledged yet: to the client, each may be the first one.
+    unacknowledged: bool,
     window: u32,
     credits: u32,
     batch: usize,
@@ -71,11 +77,6 @@ impl Session {
             let message = "the place to read from is not part of this log's history; resync";
             return self.refuse(pull.id, codes::UNKNOWN_EPOCH, message);
         }
-        if pull.after > Seq::ZERO && pull.after < open.log.horizon {
-            let message =
-                "the place to read from is older than what is remembered of deletions; resync";
-            return self.refuse(pull.id, codes::BELOW_HORIZON, message);
-        }
         let joins = !pull.collections.is_empty();
         if open.rights_changed && pull.after > Seq::ZERO {
             let message = "your rights to read have changed since this place was read; resync";
@@ -86,16 +87,16 @@ impl Session {
             open.rights_changed = false;
         }
         let limits = &self.config.limits;
-        let fixed_head = open
-            .greeting
-            .checkpoint
-            .as_ref()
-            .and_then(|checkpoint| checkpoint.fixed_head);
-        let first_sync = if pull.epoch.is_none() {
-            Some(open.log.head)
-        } else {
-            fixed_head
+        let fresh = pull.epoch.is_none() && !joins;
+        if fresh {
+            // The client reads everything again: what it had read elsewhere counts no longer.
+            open.greeting.checkpoint = None;
+        }
+        let told = || {
+            let checkpoint = open.greeting.checkpoint.as_ref();
+            checkpoint.and_then(|checkpoint| checkpoint.fixed_head)
         };
+        let fixed_head = pull.fixed_head.or_else(told).filter(|_| !joins);
         let window = pull.window.clamp(1, self.carriage.window);
         open.pull = Some(Pulling {
             id: pull.id,
@@ -109,8 +110,11 @@ impl Session {
             first_sync: if joins {
                 Some(Seq::new(u64::MAX))
             } else {
-                first_sync
+                fixed_head
             },
+            fixed_head,
+            fixes: fresh,
+            unacknowledged: fresh,
             window,
             credits: window,
             batch: usize::try_from(pull.batch)
@@ -122,6 +126,9 @@ impl Session {
             reading: None,
             ahead: None,
         });
+        if self.is_below_horizon() {
+            return self.refuse_below_horizon();
+        }
         self.pump();
     }
 
@@ -131,6 +138,7 @@ impl Session {
         };
         let Some(pull) = &mut open.pull else { return };
         if pull.id == more.id && more.applied <= pull.sent {
+            pull.unacknowledged = false;
             pull.credits = (pull.credits + 1).min(pull.window);
             self.pump();
         }
@@ -165,6 +173,24 @@ impl Session {
                 return self.refuse(id, codes::RETRY_LATER, &error.to_string());
             }
         };
+        if page.epoch != open.log.epoch {
+            return self.reopened();
+        }
+        if std::mem::take(&mut pull.fixes) {
+            // What this snapshot does not show is of no concern; what is deleted behind it is.
+            pull.fixed_head = Some(page.head);
+        }
+        if pull.unacknowledged {
+            pull.first_sync = pull.first_sync.max(Some(page.head));
+        }
+        open.log.horizon = open.log.horizon.max(page.horizon);
+        if self.is_below_horizon() {
+            return self.refuse_below_horizon();
+        }
+        let State::Open(open) = &mut self.state else {
+            return;
+        };
+        let Some(pull) = &mut open.pull else { return };
         let complete = page.end >= reading.until.unwrap_or(page.head).min(page.head);
         pull.ahead = Some(Ahead {
             epoch: page.epoch,
@@ -174,8 +200,27 @@ impl Session {
             removals: page.removals.into(),
             complete,
         });
-        open.follow(page.epoch, page.head);
+        open.follow(page.head);
         self.pump();
+    }
+
+    /// Whether deletions that concern the reader may be forgotten.
+    fn is_below_horizon(&self) -> bool {
+        let State::Open(open) = &self.state else {
+            return false;
+        };
+        let below = |pull: &Pulling| !pull.fixes && pull.knows_deletions_to() < open.log.horizon;
+        open.pull.as_ref().is_some_and(below) && !active("pocket-mutant:horizon-ignored")
+    }
+
+    fn refuse_below_horizon(&mut self) {
+        let State::Open(open) = &mut self.state else {
+            return;
+        };
+        let Some(pull) = open.pull.take() else { return };
+        let message =
+            "the place to read from is older than what is remembered of deletions; resync";
+        self.refuse(pull.id, codes::BELOW_HORIZON, message);
     }
 
     /// Sends what may be sent, and reads on when there is room for it.
@@ -215,6 +260,7 @@ impl Session {
                 let request = ReadRequest {
                     after: pull.cursor,
                     until,
+                    live_until: pull.live_until(),
                     collections: Arc::clone(&pull.collections),
                     records: self.config.limits.page_records,
                     bytes: message_bytes - PageBuilder::FIXED_BYTES,
@@ -252,6 +298,25 @@ impl Pulling {
     /// Where the client stands once it has applied what was sent, unless it reads a collection from the start.
     pub(super) fn position(&self) -> Option<Seq> {
         self.joining.is_none().then_some(self.sent)
+    }
+
+    /// Deletions behind this place must not be missing in what is read next.
+    fn knows_deletions_to(&self) -> Seq {
+        match (&self.joining, self.until) {
+            // What is read here was never read before; behind its end the reader stands already.
+            (Some(_), Some(until)) => until,
+            _ => self.cursor.max(self.fixed_head.unwrap_or(Seq::ZERO)),
+        }
+    }
+
+    /// Up to where deletions are left out of the next read.
+    fn live_until(&self) -> Option<Seq> {
+        let late = active("pocket-mutant:tombstones-left-out-to-the-head");
+        if self.fixes || (late && self.fixed_head.is_some()) {
+            Some(Seq::new(u64::MAX))
+        } else {
+            self.fixed_head
+        }
     }
 
     fn has_more(&self, head: Seq) -> bool {
@@ -341,19 +406,8 @@ impl Open {
             .is_some_and(|pull| pull.credits < pull.window)
     }
 
-    /// Takes note of an epoch that began during this session, because the store had to be opened again.
-    fn follow(&mut self, epoch: Epoch, head: Seq) {
-        if self.log.epoch != epoch {
-            let first = self.log.head.next();
-            let epochs = self
-                .log
-                .epochs
-                .iter()
-                .copied()
-                .chain([EpochStart { epoch, first }]);
-            self.log.epochs = epochs.collect();
-            self.log.epoch = epoch;
-        }
+    /// Takes note of where the head was when the feed was read.
+    fn follow(&mut self, head: Seq) {
         if self.pushes.is_empty() {
             self.log.head = self.log.head.max(head);
         }

@@ -57,7 +57,11 @@ impl Session {
             return;
         };
         open.push_bytes -= bytes;
+        let welcomed = open.log.epoch;
         match result {
+            Ok(answer) if answer.epoch.is_some_and(|epoch| epoch != welcomed) => {
+                return self.reopened();
+            }
             Ok(answer) => self.answered(id, answer),
             Err(EngineError::Fatal(message)) => return self.fail(codes::INTERNAL, message),
             Err(error) => self.refuse(id, codes::RETRY_LATER, &error.to_string()),
@@ -160,6 +164,9 @@ impl Session {
             Err(EngineError::Fatal(message)) => return self.fail(codes::INTERNAL, message),
             Err(error) => return self.refuse(id, codes::RETRY_LATER, &error.to_string()),
         };
+        if fetched.epoch != open.log.epoch {
+            return self.reopened();
+        }
         let mut builder = PageBuilder::new(self.config.limits.wire.message_bytes);
         if !fetched.records.iter().all(|record| builder.push(record)) {
             return self.refuse(

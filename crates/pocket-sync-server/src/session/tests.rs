@@ -81,6 +81,7 @@ impl Harness {
             collections: Vec::new(),
             window,
             batch,
+            fixed_head: None,
         })
     }
 
@@ -98,6 +99,7 @@ impl Harness {
             start: request.after,
             end: Seq::new(end),
             head: Seq::new(head),
+            horizon: Seq::ZERO,
             records: places
                 .iter()
                 .map(|(seq, client)| record(*seq, *client))
@@ -129,6 +131,7 @@ impl Harness {
                 first: Seq::new(seq),
             }],
             refusal: None,
+            epoch: None,
             written: vec![seq..=seq],
         };
         self.event(Event::Committed {
@@ -168,6 +171,7 @@ fn attached(head: u64) -> Attached {
         log,
         session: SessionToken::from_bytes([4; 16]),
         last: MutationNumber::ZERO,
+        is_new: false,
         time: Timestamp::from_millis(5),
     }
 }

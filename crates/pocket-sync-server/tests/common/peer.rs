@@ -218,6 +218,7 @@ impl Peer {
             collections: Vec::new(),
             window: 2,
             batch: 100,
+            fixed_head: None,
         })
         .await;
     }

@@ -32,6 +32,8 @@ struct Shared {
     /// Counts commits that began.
     begun: u64,
     in_flight: bool,
+    /// Up to here there was nothing left to forget.
+    compacted_to: Seq,
 }
 
 /// A log that is open.
@@ -51,6 +53,7 @@ pub(super) struct Sight {
     pub(super) begun: u64,
     pub(super) in_flight: bool,
     pub(super) head: Seq,
+    pub(super) horizon: Seq,
     pub(super) epoch: Epoch,
 }
 
@@ -109,9 +112,20 @@ impl Log {
             begun: shared.begun,
             in_flight: shared.in_flight,
             head: open.state.head,
+            horizon: open.state.horizon,
             epoch: open.state.epoch,
         };
         Some((sight, look(open)))
+    }
+
+    /// Up to where a look for old deletions found nothing left to forget.
+    pub(super) fn compacted_to(&self) -> Seq {
+        self.shared().compacted_to
+    }
+
+    /// Nothing up to `seq` is left to forget; whatever changes gets a later place.
+    pub(super) fn looked_to(&self, seq: Seq) {
+        self.shared().compacted_to = seq;
     }
 
     /// Marks that a commit is on its way, until its end is known.

@@ -167,6 +167,14 @@ impl EmbeddedEngine {
                 .map_err(read_error)?;
             for (((seq, key), at), value) in now.iter().zip(&keys).zip(values) {
                 let Some(value) = value else {
+                    if log
+                        .sight(|_| ())
+                        .is_some_and(|(now, ())| *seq <= now.horizon)
+                    {
+                        // A deletion that was forgotten while we read; the page tells the horizon.
+                        stretch.end = *seq;
+                        continue;
+                    }
                     return Err(EngineError::Fatal(format!(
                         "the feed names document {} of {} at {seq}, but there is no record; restore the store",
                         key.id, key.collection
@@ -177,6 +185,11 @@ impl EmbeddedEngine {
                 if record.seq != *seq {
                     // Superseded while we read: it stands further on in the feed.
                     newest = newest.max(record.seq);
+                    stretch.end = *seq;
+                    continue;
+                }
+                let live = record.state.body().is_some();
+                if !live && request.leaves_out_deletion_at(*seq) {
                     stretch.end = *seq;
                     continue;
                 }
@@ -236,7 +249,8 @@ impl EmbeddedEngine {
                     .feed_seq(&at)
                     .ok_or_else(|| stored::damaged("a key of the feed"))?;
                 let row: FeedRow = stored::open(&at, &value)?;
-                if request.wants(&row.collection) {
+                let left_out = row.later.deleted.is_some() && request.leaves_out_deletion_at(seq);
+                if !left_out && request.wants(&row.collection) {
                     if wanted.len() >= request.records {
                         return Ok((wanted, end));
                     }
@@ -264,6 +278,7 @@ fn page(request: &ReadRequest, sight: Sight, stretch: Stretch) -> FeedPage {
         start: request.after,
         end: stretch.end,
         head: sight.head,
+        horizon: sight.horizon,
         records: stretch.records,
         removals: stretch.removals,
     }

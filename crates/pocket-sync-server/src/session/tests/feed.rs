@@ -171,6 +171,7 @@ fn a_joining_read_ends_at_its_end_and_names_its_collection() {
         collections,
         window: 2,
         batch: 10,
+        fixed_head: None,
     };
     let effects = harness.say(pull);
     let asked_for = asked(&effects).1.collections;

@@ -1,0 +1,253 @@
+//! Another client id: what a copied or restored store takes, and what becomes of its pending changes.
+//!
+//! A copy of this store may have sent what is pending here, under the old id. So each pending mutation is in doubt: it
+//! keeps its old revisions and waits until the feed was read to the head of the next handshake. If the server shows one
+//! of its versions by then, it took effect. If it stands on what the server shows, it is sent anew, under revisions of
+//! the new id that keep their time. Else somebody wrote later, maybe after it took effect: the server's version stands,
+//! and the journal keeps the local one. Only what was never sent from here, and met nothing of the old id, is resolved
+//! by the collection's strategy.
+
+use pocket_storage::ScanLimit;
+
+use super::resolve::{Loss, Resolution};
+use super::state::{ReplicaState, snapshot};
+use super::{load_target, store_target};
+use crate::commit::Job;
+use crate::journal::{JournalKind, RemoteVersion};
+use crate::keys::{self, Target};
+use crate::mutants::active;
+use crate::outbox::{self, Entry, PendingChange, Slot};
+use crate::stored::{self, DatabaseHead, Doubt, Presence, Progress};
+use crate::tx::Tx;
+use crate::{ChangeKind, ClientId, MutationNumber, Place, Result, Revision, Seq, random_bytes};
+
+/// Until the next handshake tells the head, doubts last for ever.
+const NOT_YET: Seq = Seq::new(u64::MAX);
+
+/// Mutations read at once.
+const CHUNK: usize = 256;
+
+pub(super) struct RenewJob {
+    pub(super) target: Target,
+}
+
+#[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
+impl Job for RenewJob {
+    type Output = ReplicaState;
+
+    fn runs_alone(&self) -> bool {
+        true
+    }
+
+    async fn run(&mut self, tx: &mut Tx) -> Result<ReplicaState> {
+        let mut row = load_target(tx, self.target).await?;
+        let payload = tx.get(keys::DATABASE).await?;
+        let payload = payload.ok_or_else(|| stored::damaged("the database has no head"))?;
+        let head: DatabaseHead = stored::decode(&payload)?;
+        let client = ClientId::from_bytes(random_bytes(&*tx.core().env));
+        tx.become_client(client);
+        let head = DatabaseHead { client, ..head };
+        tx.put(keys::DATABASE.to_vec(), &[&stored::encode(&head)]);
+        row.token = None;
+        row.confirmed = MutationNumber::ZERO;
+        row.last_number = MutationNumber::ZERO;
+        store_target(tx, self.target, &row);
+        self.doubt_all(tx).await?;
+        snapshot(tx, self.target, &row).await
+    }
+}
+
+impl RenewJob {
+    async fn doubt_all(&self, tx: &mut Tx) -> Result<()> {
+        let target = self.target;
+        let mut range = keys::outbox_from(target, Place::ZERO);
+        loop {
+            let rows = tx.scan(range.clone(), ScanLimit::entries(CHUNK)).await?;
+            let Some((last, _)) = rows.last() else {
+                return Ok(());
+            };
+            range = range.after(last.clone());
+            for (key, payload) in &rows {
+                let place = keys::trailing_number(key)
+                    .ok_or_else(|| stored::damaged("a key of the outbox is too short"))?;
+                let place = Place::new(place);
+                let mut row: stored::MutationRow = stored::decode(payload)?;
+                let doubt = match row.progress {
+                    Progress::Pinned(number) => {
+                        tx.delete(keys::number(target, number));
+                        Doubt::Sent
+                    }
+                    Progress::Unsent | Progress::Conflicted(_) => Doubt::Unsent,
+                };
+                row.later.doubt = row.later.doubt.max(doubt);
+                row.progress = Progress::Conflicted(NOT_YET);
+                tx.put(keys::outbox(target, place), &[&stored::encode(&row)]);
+                tx.delete(keys::question(target, place));
+                tx.put(keys::waiting(target, place), &[&stored::encode(&NOT_YET)]);
+            }
+        }
+    }
+}
+
+/// A handshake under the new id told the head: what took effect under the old one stands at or before it.
+pub(super) async fn doubts_until(tx: &mut Tx, target: Target, head: Seq) -> Result<()> {
+    let limit = ScanLimit::entries(usize::MAX);
+    for (key, payload) in tx.scan(keys::all_waiting(target), limit).await? {
+        let until: Seq = stored::decode(&payload)?;
+        if until != NOT_YET {
+            continue;
+        }
+        let place = keys::trailing_number(&key)
+            .ok_or_else(|| stored::damaged("a waiting key is too short"))?;
+        let mut entry = outbox::load(tx, target, Place::new(place)).await?;
+        entry.progress = Progress::Conflicted(head);
+        outbox::store_head(tx, target, &entry);
+        tx.put(key, &[&stored::encode(&head)]);
+    }
+    Ok(())
+}
+
+/// What is known about a mutation in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Finding {
+    /// It took effect.
+    Done,
+    /// What it was made on stands.
+    Stands,
+    /// Somebody wrote later.
+    Overtaken,
+}
+
+impl Resolution<'_> {
+    /// Ends the doubt about a mutation. Returns the mutations to look at next.
+    pub(super) async fn end_doubt(
+        &mut self,
+        mut entry: Entry,
+        mut slots: Vec<Slot>,
+    ) -> Result<Vec<Place>> {
+        if slots
+            .iter()
+            .any(|slot| slot.pending().first() != Some(&entry.place))
+        {
+            // What it was made on comes first, and takes this along.
+            return Ok(Vec::new());
+        }
+        let mut remotes = Vec::with_capacity(slots.len());
+        for slot in &slots {
+            remotes.push(self.remote_of(slot).await?);
+        }
+        let pairs = || entry.changes.iter().zip(&remotes);
+        let finding = if active("pocket-mutant:doubt-is-done") || pairs().any(is_this) {
+            Finding::Done
+        } else if pairs().all(stands) {
+            Finding::Stands
+        } else if pairs().all(says_the_same) {
+            Finding::Done
+        } else {
+            Finding::Overtaken
+        };
+        let of_the_old_id = |(change, remote): (&PendingChange, &Option<RemoteVersion>)| {
+            let client = remote.as_ref().map(|remote| remote.version.rev.client);
+            client == Some(change.rev.client)
+        };
+        let may_be_done = entry.doubt == Doubt::Sent || pairs().any(of_the_old_id);
+        match finding {
+            Finding::Done => {
+                self.drop_entry(&entry);
+                let mut next = Vec::new();
+                let changes = entry.changes.iter();
+                for ((slot, remote), change) in slots.iter_mut().zip(remotes).zip(changes) {
+                    slot.forget_place(entry.place);
+                    match slot.pending().first() {
+                        Some(first) => next.push(*first),
+                        None => self.adopt(slot, change.rev, remote),
+                    }
+                    self.store_slot(slot)?;
+                }
+                Ok(next)
+            }
+            Finding::Overtaken if may_be_done && !entry.withdrawn => {
+                let loss = Loss {
+                    kind: JournalKind::Conflict,
+                    rule: "outcome-unknown",
+                    code: None,
+                    reason: Some(
+                        "whether the change took effect before the client got another id cannot be known".to_owned(),
+                    ),
+                };
+                self.lose(entry, slots, remotes, loss).await
+            }
+            Finding::Stands | Finding::Overtaken => {
+                self.make_own(&mut entry).await?;
+                Ok(vec![entry.place])
+            }
+        }
+    }
+
+    /// The mutation is unsent, and of this client: its revisions keep their time.
+    async fn make_own(&mut self, entry: &mut Entry) -> Result<()> {
+        let client = self.tx.client();
+        for change in &mut entry.changes {
+            let old = change.rev;
+            change.rev = Revision::new(old.hlc, client);
+            let mut slot = Slot::load(self.tx, change.collection, &change.id).await?;
+            let behind: Vec<Place> = slot.pending().to_vec();
+            for place in behind.into_iter().filter(|place| *place > entry.place) {
+                let mut later = outbox::load(self.tx, self.target, place).await?;
+                if later.is_pinned() {
+                    continue;
+                }
+                for follower in &mut later.changes {
+                    if follower.document() == change.document() && follower.base == Some(old) {
+                        follower.base = Some(change.rev);
+                    }
+                }
+                outbox::store_head(self.tx, self.target, &later);
+            }
+            if let Some(document) = &mut slot.after
+                && document.head.rev == old
+            {
+                document.head.rev = change.rev;
+            }
+            slot.store(self.tx);
+        }
+        entry.progress = Progress::Unsent;
+        entry.doubt = Doubt::None;
+        outbox::stop_waiting(self.tx, self.target, entry.place);
+        outbox::store_head(self.tx, self.target, entry);
+        self.tx.outbox_grew();
+        Ok(())
+    }
+}
+
+/// Whether the server shows the very version that a change made.
+fn is_this((change, remote): (&PendingChange, &Option<RemoteVersion>)) -> bool {
+    remote
+        .as_ref()
+        .is_some_and(|remote| remote.version.rev == change.rev)
+}
+
+/// Whether what the server shows is what a change was made on.
+fn stands((change, remote): (&PendingChange, &Option<RemoteVersion>)) -> bool {
+    let Some(version) = remote.as_ref().map(|remote| remote.version) else {
+        return change.base.is_none();
+    };
+    let live = version.presence == Presence::Live;
+    match (&change.kind, change.base) {
+        // Whoever wrote after it, or deleted what it made, had seen it; so his clock was ahead of it.
+        (ChangeKind::Erase, _) => version.rev.hlc < change.rev.hlc,
+        (_, None) => !live && version.rev.hlc < change.rev.hlc,
+        (_, Some(base)) => live && version.rev == base,
+    }
+}
+
+/// Whether the server shows the same content.
+fn says_the_same((change, remote): (&PendingChange, &Option<RemoteVersion>)) -> bool {
+    let remote = remote.as_ref().and_then(|remote| remote.body.as_ref());
+    match (change.kind.body(), remote) {
+        (Some(local), Some(remote)) => local.same_value(remote),
+        (None, None) => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,611 @@
+//! Resync: everything is read again from the start, then what the server no longer shows is removed.
+//!
+//! It is due when deletions were forgotten behind the checkpoint, when the server's history is another one than that
+//! which was read, and whenever somebody asks for it. Each document that a page shows is marked with the resync's
+//! number. Once a page has reached the head, everything the server has was shown; what it had shown before and did not
+//! show now is swept away, some documents at a time. The head that the first page saw is fixed: the server leaves out
+//! deletions up to there, and tells all later ones.
+//!
+//! A restored server has another history from some place on. What was read behind that place and is missing or older
+//! on the server is sent to it as new edits.
+
+use std::sync::Arc;
+
+use pocket_storage::ScanLimit;
+
+use super::apply::Applied;
+use super::conflict::Resolver;
+use super::resolve::{self, Resolution};
+use super::state::{ReplicaState, ServerLog, snapshot};
+use super::{load_target, store_target};
+use crate::commit::Job;
+use crate::keys::{self, CollectionId, Target};
+use crate::mutants::active;
+use crate::outbox::{self, PendingChange, Slot};
+use crate::stored::{
+    self, CheckpointRow, Later, Presence, Progress, Resyncing, ServerVersion, Shadow,
+    StoredDocument, TargetRow,
+};
+use crate::tx::Tx;
+use crate::{
+    Body, ChangeKind, DocumentId, Epoch, MutationNumber, Place, Record, RecordState, Result,
+    Revision, Seq,
+};
+
+/// Documents looked at in one commit of a sweep.
+const SWEPT: usize = 500;
+
+/// How a checkpoint relates to a server's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// The feed can be read on from it.
+    Contained,
+    /// Deletions behind it are forgotten.
+    BelowHorizon,
+    /// The histories share places up to this one and no further.
+    Parted(Seq),
+}
+
+/// Compares what was read with what the server has; begins a resync where they do not fit together.
+pub(super) async fn compare(
+    tx: &mut Tx,
+    target: Target,
+    row: &mut TargetRow,
+    log: &ServerLog,
+) -> Result<()> {
+    match standing(row, log) {
+        Standing::Contained => {}
+        Standing::BelowHorizon => begin(tx, target, &mut row.checkpoint, None).await?,
+        Standing::Parted(shared) => {
+            if row.checkpoint.epoch.is_some() || row.checkpoint.later.running.is_none() {
+                renumber(tx, target, row, log.last_number).await?;
+            }
+            begin(tx, target, &mut row.checkpoint, Some(shared)).await?;
+            row.later.told = Seq::ZERO;
+        }
+    }
+    if log.last_number < row.confirmed {
+        // The server forgot outcomes that are stored here: it was restored, though nothing was read since.
+        renumber(tx, target, row, log.last_number).await?;
+    }
+    row.later.epochs.clone_from(&log.epochs);
+    Ok(())
+}
+
+fn standing(row: &TargetRow, log: &ServerLog) -> Standing {
+    let checkpoint = &row.checkpoint;
+    let known = row.later.epochs.as_slice();
+    let Some(epoch) = checkpoint.epoch else {
+        // Read again from the start, as far as nothing. What is here has places of the openings that were known.
+        return match &checkpoint.later.running {
+            Some(_) if known != log.epochs => Standing::Parted(shared(known, log)),
+            // What was written from here may be lost, too.
+            None if row.later.told > shared(known, log) => Standing::Parted(shared(known, log)),
+            _ => Standing::Contained,
+        };
+    };
+    let by_name_only = active("pocket-mutant:epoch-by-name-only");
+    let mut later = log.epochs.iter().skip_while(|(name, _)| *name != epoch);
+    let is_known = later.next().is_some();
+    let place = checkpoint.seq.max(row.later.told);
+    // A store that never kept the list knows one epoch by name, and not where it began.
+    let last = match later.next() {
+        _ if !is_known && known.is_empty() => Seq::ZERO,
+        Some((_, next)) if known.is_empty() => before(*next),
+        None if known.is_empty() => log.head,
+        _ => shared(known, log),
+    };
+    if !is_known || (place > last && !by_name_only) {
+        return Standing::Parted(last);
+    }
+    let place = checkpoint
+        .seq
+        .max(checkpoint.fixed_head.unwrap_or(Seq::ZERO));
+    if place < log.horizon && !active("pocket-mutant:horizon-ignored") {
+        return Standing::BelowHorizon;
+    }
+    Standing::Contained
+}
+
+/// The last place that both histories have: that before the first opening in which they differ. Names of openings are
+/// random, so whoever knows one of them has the history of that log up to it.
+fn shared(known: &[(Epoch, Seq)], log: &ServerLog) -> Seq {
+    let theirs = |name: Epoch| log.epochs.iter().position(|(epoch, _)| *epoch == name);
+    let common = known
+        .iter()
+        .enumerate()
+        .rev()
+        .find_map(|(at, (name, _))| Some((at, theirs(*name)?)));
+    let Some((ours, theirs)) = common else {
+        return Seq::ZERO;
+    };
+    let ends = [
+        known.get(ours + 1).map(|(_, first)| before(*first)),
+        log.epochs.get(theirs + 1).map(|(_, first)| before(*first)),
+        Some(log.head),
+    ];
+    ends.into_iter().flatten().min().unwrap_or(Seq::ZERO)
+}
+
+fn before(first: Seq) -> Seq {
+    Seq::new(first.get().saturating_sub(1))
+}
+
+/// Numbers behind the server's last one were never given there: what has one and no outcome gets another one later.
+async fn renumber(
+    tx: &mut Tx,
+    target: Target,
+    row: &mut TargetRow,
+    last: MutationNumber,
+) -> Result<()> {
+    let numbers = keys::numbers_from(target, last.next());
+    let rows = tx.scan(numbers, ScanLimit::entries(usize::MAX)).await?;
+    for (key, payload) in rows {
+        let mut entry = outbox::load(tx, target, stored::decode(&payload)?).await?;
+        tx.delete(key);
+        if entry.is_pinned() {
+            entry.progress = Progress::Unsent;
+            outbox::store_head(tx, target, &entry);
+        }
+    }
+    row.last_number = row.last_number.min(last);
+    row.confirmed = row.confirmed.min(last);
+    tx.outbox_grew();
+    Ok(())
+}
+
+/// Begins a resync, or begins it anew.
+pub(super) async fn begin(
+    tx: &mut Tx,
+    target: Target,
+    checkpoint: &mut CheckpointRow,
+    fork: Option<Seq>,
+) -> Result<()> {
+    let later = &mut checkpoint.later;
+    later.resync += 1;
+    later.unsure = false;
+    let before = later.running.take().unwrap_or_default();
+    let fork = match (before.fork, fork) {
+        (Some(before), Some(now)) => Some((before.min(now), later.resync)),
+        (None, Some(now)) => Some((now, later.resync)),
+        (Some(before_fork), None) => Some((before_fork, before.since)),
+        (None, None) => None,
+    };
+    later.running = Some(Resyncing {
+        fork: fork.map(|(shared, _)| shared),
+        since: fork.map_or(0, |(_, since)| since),
+        sweep: None,
+        later: Later,
+    });
+    checkpoint.epoch = None;
+    checkpoint.seq = Seq::ZERO;
+    checkpoint.fixed_head = None;
+    checkpoint.joining.clear();
+    release_waiting(tx, target).await
+}
+
+/// What met a conflict waits for places of the reading that ended: it is unsent again, and meets what is read now.
+async fn release_waiting(tx: &mut Tx, target: Target) -> Result<()> {
+    let limit = ScanLimit::entries(usize::MAX);
+    for (key, _) in tx.scan(keys::all_waiting(target), limit).await? {
+        let place = keys::trailing_number(&key)
+            .ok_or_else(|| stored::damaged("a waiting key is too short"))?;
+        tx.delete(keys::question(target, Place::new(place)));
+        let mut entry = outbox::load(tx, target, Place::new(place)).await?;
+        let doubted = entry.doubt != stored::Doubt::None;
+        if doubted || is_before_pinned(tx, target, &entry).await? {
+            continue;
+        }
+        entry.progress = Progress::Unsent;
+        tx.delete(key);
+        outbox::store_head(tx, target, &entry);
+    }
+    tx.outbox_grew();
+    Ok(())
+}
+
+/// Whether a later mutation of one of its documents is still on its way: that must not be overtaken.
+async fn is_before_pinned(tx: &mut Tx, target: Target, entry: &outbox::Entry) -> Result<bool> {
+    for change in &entry.changes {
+        let slot = Slot::load(tx, change.collection, &change.id).await?;
+        for later in slot.pending().iter().filter(|later| **later > entry.place) {
+            let row = outbox::load_row(tx, target, *later).await?;
+            if matches!(row.progress, Progress::Pinned(_)) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+pub(super) struct BeginJob {
+    pub(super) target: Target,
+}
+
+#[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
+impl Job for BeginJob {
+    type Output = ReplicaState;
+
+    fn runs_alone(&self) -> bool {
+        true
+    }
+
+    async fn run(&mut self, tx: &mut Tx) -> Result<ReplicaState> {
+        let mut row = load_target(tx, self.target).await?;
+        begin(tx, self.target, &mut row.checkpoint, None).await?;
+        store_target(tx, self.target, &row);
+        snapshot(tx, self.target, &row).await
+    }
+}
+
+/// What a page does to a document beyond what every page does, while a resync runs.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Places compare as always.
+    AsAlways,
+    /// The document was read in a history that is lost: the record's place is the one that counts.
+    Anew,
+    /// It holds what the server lost; this mutation brings it back.
+    Kept(Place),
+}
+
+/// Marks the document as shown, and keeps what a restored server has lost of it.
+pub(super) async fn see(
+    tx: &mut Tx,
+    target: Target,
+    (checkpoint, number): (&CheckpointRow, Option<u64>),
+    slot: &mut Slot,
+    record: &Record,
+) -> Result<Seen> {
+    let (Some(number), Some(document)) = (number, &mut slot.after) else {
+        return Ok(Seen::AsAlways);
+    };
+    let mark = std::mem::replace(&mut document.head.resync, number);
+    let Some(running) = &checkpoint.later.running else {
+        return Ok(Seen::AsAlways);
+    };
+    let Some(lost) = lost_version(running, mark, document) else {
+        return Ok(Seen::AsAlways);
+    };
+    if active("pocket-mutant:places-compared-across-histories") {
+        return Ok(Seen::AsAlways);
+    }
+    let older = running.fork.is_some_and(|shared| record.seq <= shared);
+    let live = matches!(record.state, RecordState::Live(_));
+    if record.rev == lost.rev {
+        return Ok(Seen::Anew);
+    }
+    if let Some(first) = slot.pending().first().copied() {
+        if older {
+            let base = live.then_some(record.rev);
+            stand_on(tx, target, slot, first, base, record.state.body().cloned()).await?;
+        }
+        return Ok(Seen::Anew);
+    }
+    let Some(ours) = kept_change(tx, slot, lost) else {
+        return Ok(Seen::Anew);
+    };
+    let same = match (ours.kind.body(), record.state.body()) {
+        (Some(ours), Some(theirs)) => ours.same_value(theirs),
+        (None, None) => {
+            !matches!(ours.kind, ChangeKind::Erase) || record.state == RecordState::Erased
+        }
+        _ => false,
+    };
+    if same {
+        return Ok(Seen::Anew);
+    }
+    let change = based(ours, older, record, lost.rev);
+    let rev = change.rev;
+    let place = outbox::enqueue_change(tx, target, slot, change);
+    if let Some(document) = &mut slot.after {
+        document.head.rev = rev;
+    }
+    Ok(Seen::Kept(place))
+}
+
+/// The change stands on an older version, or meets what was written since the histories parted.
+fn based(ours: PendingChange, older: bool, record: &Record, lost: Revision) -> PendingChange {
+    let body = record.state.body();
+    let (base, base_body) = match (&ours.kind, older) {
+        (ChangeKind::Erase, _) => (None, None),
+        (_, true) => (body.map(|_| record.rev), body.cloned()),
+        (_, false) => (Some(lost), None),
+    };
+    PendingChange {
+        base,
+        base_body,
+        ..ours
+    }
+}
+
+/// The version of a document that was read in a history which the server lost.
+fn lost_version(
+    running: &Resyncing,
+    mark: u64,
+    document: &StoredDocument,
+) -> Option<ServerVersion> {
+    let shared = running.fork?;
+    let version = document.head.server?;
+    (mark < running.since && version.seq > shared).then_some(version)
+}
+
+/// What is shown of a document, as a change of this client; it keeps its time, so the order of versions stays.
+fn kept_change(tx: &Tx, slot: &Slot, lost: ServerVersion) -> Option<PendingChange> {
+    let document = slot.after.as_ref()?;
+    let kind = match (document.head.presence, &document.body) {
+        (Presence::Live, Some(body)) => ChangeKind::Put(body.clone()),
+        (Presence::Erased, _) => ChangeKind::Erase,
+        _ => ChangeKind::Delete,
+    };
+    Some(PendingChange {
+        collection: slot.collection,
+        id: slot.id.clone(),
+        kind,
+        rev: Revision::new(lost.rev.hlc, tx.client()),
+        base: None,
+        base_body: None,
+    })
+}
+
+/// The first pending change of a document stands on an older version now, unless it was sent.
+async fn stand_on(
+    tx: &mut Tx,
+    target: Target,
+    slot: &Slot,
+    place: Place,
+    base: Option<Revision>,
+    base_body: Option<Body>,
+) -> Result<()> {
+    let mut entry = outbox::load(tx, target, place).await?;
+    if entry.is_pinned() {
+        return Ok(());
+    }
+    let count = entry.changes.len();
+    for change in &mut entry.changes {
+        let is_same = change.collection == slot.collection && change.id == slot.id;
+        if is_same && !matches!(change.kind, ChangeKind::Erase) {
+            change.base = base;
+            change.base_body.clone_from(&base_body);
+        }
+    }
+    outbox::store(tx, target, &entry, count);
+    Ok(())
+}
+
+/// The page was applied: whether it was the first one, or has reached the head.
+pub(super) fn moved_on(checkpoint: &mut CheckpointRow, was_first: bool, end: Seq, head: Seq) {
+    if was_first {
+        checkpoint.fixed_head = Some(head);
+        checkpoint.later.blind = head;
+        if checkpoint.later.running.is_none() {
+            // A first sync: its number is only for marks.
+            checkpoint.later.resync += 1;
+        }
+    }
+    if end < head {
+        return;
+    }
+    checkpoint.fixed_head = None;
+    if std::mem::take(&mut checkpoint.later.unsure) && checkpoint.later.running.is_none() {
+        checkpoint.later.running = Some(Resyncing::default());
+    }
+    if let Some(running) = &mut checkpoint.later.running
+        && running.sweep.is_none()
+    {
+        running.sweep = Some(serde_bytes::ByteBuf::new());
+    }
+}
+
+pub(super) struct SweepJob {
+    pub(super) target: Target,
+    pub(super) resolver: Arc<dyn Resolver>,
+}
+
+#[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
+impl Job for SweepJob {
+    type Output = Applied;
+
+    fn runs_alone(&self) -> bool {
+        true
+    }
+
+    async fn run(&mut self, tx: &mut Tx) -> Result<Applied> {
+        let mut row = load_target(tx, self.target).await?;
+        let resync = row.checkpoint.later.resync;
+        let Some(running) = row.checkpoint.later.running.clone() else {
+            return self.done(tx, &row, 0, Vec::new()).await;
+        };
+        let Some(cursor) = &running.sweep else {
+            return self.done(tx, &row, 0, Vec::new()).await;
+        };
+        let swept = collections(tx, &row.checkpoint);
+        let mut range = keys::all_documents();
+        if !cursor.is_empty() {
+            range = range.after(cursor.to_vec());
+        }
+        let entries = tx.scan(range, ScanLimit::entries(SWEPT)).await?;
+        let is_last = entries.len() < SWEPT;
+        let (mut changes, mut met) = (0, Vec::new());
+        for (key, payload) in &entries {
+            let collection = keys::document_collection(key)
+                .ok_or_else(|| stored::damaged("a document's key is too short"))?;
+            let stored = StoredDocument::decode(payload)?;
+            let lost = lost_version(&running, stored.head.resync, &stored).is_some();
+            // Deletions behind the fixed head are always told.
+            let behind = |version: ServerVersion| version.seq > row.checkpoint.later.blind;
+            let seen = stored.head.resync == resync || stored.head.server.is_none_or(behind);
+            let seen = seen && !lost;
+            if seen || !swept.contains(&collection) {
+                continue;
+            }
+            let id = keys::document_id(key)
+                .ok_or_else(|| stored::damaged("a document's key is too short"))?;
+            let slot = Slot {
+                collection,
+                id: DocumentId::new(id)?,
+                before: Some(stored.clone()),
+                after: Some(stored),
+            };
+            met.extend(self.unseen(tx, &row, &running, slot).await?);
+            changes += 1;
+        }
+        if let Some(running) = &mut row.checkpoint.later.running {
+            running.sweep = entries
+                .last()
+                .map(|(key, _)| serde_bytes::ByteBuf::from(key.clone()));
+        }
+        if is_last {
+            row.checkpoint.later.running = None;
+            met.extend(self.waiting(tx, row.checkpoint.seq).await?);
+        }
+        let read_to = Seq::new(u64::MAX);
+        let left_out = super::state::left_out(tx, &row);
+        let mut resolution = Resolution {
+            left_out,
+            tx,
+            target: self.target,
+            resolver: self.resolver.clone(),
+            read_to,
+            journaled: Vec::new(),
+            answers: Vec::new(),
+            questions: Vec::new(),
+        };
+        for place in met {
+            resolution.try_resolve(place).await?;
+        }
+        let journaled = std::mem::take(&mut resolution.journaled);
+        store_target(tx, self.target, &row);
+        tx.outbox_grew();
+        self.done(tx, &row, changes, journaled).await
+    }
+}
+
+impl SweepJob {
+    async fn done(
+        &self,
+        tx: &mut Tx,
+        row: &TargetRow,
+        changes: usize,
+        journaled: Vec<u64>,
+    ) -> Result<Applied> {
+        Ok(Applied {
+            state: snapshot(tx, self.target, row).await?,
+            changes,
+            journaled,
+        })
+    }
+
+    /// The server no longer shows a document that it once had. Returns the mutations that this stands in the way of.
+    async fn unseen(
+        &self,
+        tx: &mut Tx,
+        row: &TargetRow,
+        running: &Resyncing,
+        mut slot: Slot,
+    ) -> Result<Option<Place>> {
+        let Some(document) = &slot.after else {
+            return Ok(None);
+        };
+        let shadow = keys::shadow(self.target, slot.collection, &slot.id);
+        let first = slot.pending().first().copied();
+        if let Some(lost) = lost_version(running, document.head.resync, document) {
+            // It came after the place where the histories part: the server has lost it.
+            let live = document.is_live();
+            match (first, kept_change(tx, &slot, lost).filter(|_| live)) {
+                (Some(first), _) => {
+                    stand_on(tx, self.target, &slot, first, None, None).await?;
+                    tx.delete(shadow);
+                    forget_server(&mut slot);
+                }
+                (None, Some(change)) => {
+                    forget_server(&mut slot);
+                    let rev = change.rev;
+                    outbox::enqueue_change(tx, self.target, &mut slot, change);
+                    if let Some(document) = &mut slot.after {
+                        document.head.rev = rev;
+                    }
+                }
+                (None, None) => slot.after = None,
+            }
+            slot.store(tx);
+            return Ok(None);
+        }
+        if first.is_none() {
+            slot.after = None;
+            resolve::store_slot(tx, &slot)?;
+            return Ok(None);
+        }
+        bury(tx, self.target, &mut slot, row.checkpoint.seq);
+        if let Some(document) = &mut slot.after {
+            document.head.resync = row.checkpoint.later.resync;
+        }
+        slot.store(tx);
+        Ok(first)
+    }
+
+    /// Everything was read: what waits for a place, maybe of a lost history, waits no longer.
+    async fn waiting(&self, tx: &mut Tx, read_to: Seq) -> Result<Vec<Place>> {
+        let limit = ScanLimit::entries(usize::MAX);
+        let mut places = Vec::new();
+        for (key, _) in tx.scan(keys::all_waiting(self.target), limit).await? {
+            let place = keys::trailing_number(&key)
+                .ok_or_else(|| stored::damaged("a waiting key is too short"))?;
+            let place = Place::new(place);
+            places.push(place);
+            let mut entry = outbox::load(tx, self.target, place).await?;
+            if matches!(entry.progress, Progress::Conflicted(until) if until > read_to) {
+                entry.progress = Progress::Conflicted(read_to);
+                outbox::store_head(tx, self.target, &entry);
+                tx.put(key, &[&stored::encode(&read_to)]);
+            }
+        }
+        Ok(places)
+    }
+}
+
+/// The server deleted the document, later than any change that is pending here.
+fn bury(tx: &mut Tx, target: Target, slot: &mut Slot, seq: Seq) {
+    let version = ServerVersion {
+        rev: tx.next_revision(),
+        seq,
+        presence: Presence::Deleted,
+    };
+    if let Some(document) = &mut slot.after {
+        document.head.server = Some(version);
+        let shadow = keys::shadow(target, slot.collection, &slot.id);
+        tx.put(shadow, &[&Shadow { body: None }.encode()]);
+    }
+}
+
+impl Resolution<'_> {
+    /// The server deleted the document at `seq` at the latest, without telling.
+    pub(super) fn bury(&mut self, slot: &mut Slot, seq: Seq) {
+        bury(self.tx, self.target, slot, seq);
+    }
+}
+
+fn forget_server(slot: &mut Slot) {
+    if let Some(document) = &mut slot.after {
+        document.head.server = None;
+    }
+}
+
+/// The collections of which everything was read.
+fn collections(tx: &Tx, checkpoint: &CheckpointRow) -> Vec<CollectionId> {
+    let read = |name: &crate::CollectionName| {
+        let joins = checkpoint
+            .joining
+            .iter()
+            .any(|(joining, _)| joining == name);
+        let scope = checkpoint.scope.as_ref();
+        !joins && scope.is_none_or(|names| names.contains(name))
+    };
+    tx.registry()
+        .iter_even_dropped()
+        .filter(|(name, row)| row.sync && read(name))
+        .map(|(_, row)| row.id())
+        .collect()
+}

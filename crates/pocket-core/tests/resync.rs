@@ -1,0 +1,487 @@
+//! Resync, restored servers and copied stores, against a server that is played by the test.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::sync::Arc;
+
+use pocket_core::replica::{
+    Applied, Attachment, Conflict, Decision, IncomingPage, PageKind, Replica, ReplicaState,
+    Resolver, Scope, ServerLog,
+};
+use pocket_core::{
+    Binding, Body, ChangeKind, ClientId, Collection, CollectionConfig, CollectionName,
+    ConflictStrategy, Database, DocumentId, DocumentLimits, Epoch, Hlc, Lineage, Mutation,
+    MutationNumber, Outcome, PushLimit, Record, RecordState, Revision, Seq, SessionToken, Target,
+    Timestamp, Value, Winner,
+};
+use pocket_storage_memory::MemoryStorage;
+use serde_json::json;
+
+/// The greater revision wins.
+struct Later;
+
+impl Resolver for Later {
+    fn resolve(
+        &self,
+        conflict: &Conflict,
+        _: Option<ConflictStrategy>,
+    ) -> (Decision, &'static str) {
+        let local = conflict.local.rev > conflict.remote.rev;
+        let decision = if local {
+            Decision::KeepLocal
+        } else {
+            Decision::KeepRemote
+        };
+        (decision, "last-write-wins")
+    }
+}
+
+struct World {
+    db: Database,
+    docs: Collection<Value>,
+    replica: Replica,
+    storage: MemoryStorage,
+}
+
+const ALL: PushLimit = PushLimit {
+    changes: 1_000,
+    bytes: 1 << 20,
+};
+const PAST: i64 = 1_000;
+const FUTURE: i64 = 4_000_000_000_000;
+
+fn epoch(number: u8) -> Epoch {
+    Epoch::from_bytes([number; 16])
+}
+
+/// A log of these openings.
+fn log(epochs: &[(u8, u64)], head: u64, horizon: u64, last: u64) -> ServerLog {
+    ServerLog {
+        epochs: epochs
+            .iter()
+            .map(|(name, first)| (epoch(*name), Seq::new(*first)))
+            .collect(),
+        head: Seq::new(head),
+        horizon: Seq::new(horizon),
+        last_number: MutationNumber::new(last),
+    }
+}
+
+fn value(json: &str) -> Value {
+    Value::from_json_str(json).unwrap()
+}
+
+fn record(id: &str, seq: u64, millis: i64, json: Option<&str>) -> Record {
+    let state = match json {
+        Some(json) => {
+            let limits = DocumentLimits::default();
+            RecordState::Live(Body::from_serialize(&value(json), &limits).unwrap().1)
+        }
+        None => RecordState::Deleted,
+    };
+    Record {
+        collection: CollectionName::new("docs").unwrap(),
+        id: DocumentId::new(id).unwrap(),
+        rev: Revision::new(
+            Hlc::from_time(Timestamp::from_millis(millis)),
+            ClientId::from_bytes([9; 16]),
+        ),
+        seq: Seq::new(seq),
+        state,
+    }
+}
+
+impl World {
+    async fn new() -> Self {
+        Self::on(MemoryStorage::new()).await
+    }
+
+    async fn on(storage: MemoryStorage) -> Self {
+        let db = Database::builder("test")
+            .collection(CollectionConfig::new("docs").sync(true))
+            .open(storage.clone())
+            .await
+            .unwrap();
+        let docs = db.collection("docs").unwrap();
+        let replica = Replica::new(&db, Target::DEFAULT);
+        replica.load(&Scope::All).await.unwrap();
+        Self {
+            db,
+            docs,
+            replica,
+            storage,
+        }
+    }
+
+    async fn attach(&self, log: ServerLog) -> ReplicaState {
+        let attachment = Attachment {
+            binding: Binding {
+                lineage: Lineage::from_bytes([1; 16]),
+                namespace: "n".into(),
+                user: "u".into(),
+            },
+            token: SessionToken::from_bytes([2; 16]),
+            server_time: Timestamp::from_millis(PAST),
+            rights: None,
+            log,
+        };
+        self.replica.attach(&attachment).await.unwrap()
+    }
+
+    async fn page(&self, in_epoch: u8, places: (u64, u64, u64), records: Vec<Record>) -> Applied {
+        let (start, end, head) = places;
+        let page = IncomingPage {
+            kind: PageKind::Feed,
+            epoch: epoch(in_epoch),
+            start: Seq::new(start),
+            end: Seq::new(end),
+            head: Seq::new(head),
+            records,
+            removals: Vec::new(),
+        };
+        self.replica.apply(page, Arc::new(Later)).await.unwrap()
+    }
+
+    async fn sweep(&self) -> ReplicaState {
+        loop {
+            let swept = self.replica.sweep(Arc::new(Later)).await.unwrap();
+            if !swept.state.checkpoint.resyncing {
+                return swept.state;
+            }
+        }
+    }
+
+    async fn insert(&self, id: &str, n: i64) {
+        let document = value(&format!(r#"{{"_id":"{id}","n":{n}}}"#));
+        self.docs.insert(&document).await.unwrap();
+    }
+
+    async fn update(&self, id: &str, n: i64) {
+        self.docs.update(id, &json!({ "n": n })).await.unwrap();
+    }
+
+    async fn n(&self, id: &str) -> Option<i64> {
+        let document = self.docs.get(id).await.unwrap()?;
+        match document.as_map()?.get("n")? {
+            Value::Integer(n) => n.as_i64(),
+            _ => None,
+        }
+    }
+
+    async fn pin(&self) -> Vec<Mutation> {
+        self.replica.pin(ALL).await.unwrap().mutations
+    }
+
+    async fn settle(&self, first: u64, seqs: &[u64]) {
+        let outcomes = seqs.iter().map(|seq| Outcome::Applied {
+            first: Seq::new(*seq),
+        });
+        self.replica
+            .settle(
+                MutationNumber::new(first),
+                outcomes.collect(),
+                Arc::new(Later),
+            )
+            .await
+            .unwrap();
+    }
+
+    async fn journal(&self) -> Vec<(Winner, String)> {
+        let entries = self.db.journal().list(None, 100).await.unwrap();
+        entries
+            .into_iter()
+            .map(|entry| (entry.winner, entry.rule))
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn below_the_horizon_everything_is_read_again_and_what_is_gone_is_removed() {
+    let world = World::new().await;
+    world.attach(log(&[(1, 1)], 0, 0, 0)).await;
+    let doc = |id, seq| record(id, seq, PAST, Some(r#"{"n":1}"#));
+    world
+        .page(
+            1,
+            (0, 4, 4),
+            vec![
+                doc("stays", 1),
+                doc("gone", 2),
+                doc("edited", 3),
+                doc("changed", 4),
+            ],
+        )
+        .await;
+    world.update("edited", 2).await;
+    world.insert("never-left", 7).await;
+
+    let state = world.attach(log(&[(1, 1)], 30, 20, 0)).await;
+    assert!(state.checkpoint.resyncing && state.checkpoint.epoch.is_none());
+    assert_eq!(world.n("gone").await, Some(1), "reads are served meanwhile");
+    assert!(
+        world.pin().await.is_empty(),
+        "nothing is numbered meanwhile"
+    );
+
+    let applied = world.page(1, (0, 10, 30), vec![doc("stays", 1)]).await;
+    assert_eq!(applied.state.checkpoint.fixed_head, Some(Seq::new(30)));
+    assert!(!applied.state.checkpoint.sweeping);
+    let changed = record("changed", 29, PAST + 1, Some(r#"{"n":9}"#));
+    let applied = world.page(1, (10, 31, 31), vec![changed]).await;
+    assert!(applied.state.checkpoint.sweeping && applied.state.checkpoint.fixed_head.is_none());
+
+    world.sweep().await;
+    assert_eq!(world.n("stays").await, Some(1));
+    assert_eq!(world.n("changed").await, Some(9));
+    assert_eq!(world.n("gone").await, None);
+    assert_eq!(
+        world.n("edited").await,
+        None,
+        "deleted later than any pending change"
+    );
+    assert_eq!(world.n("never-left").await, Some(7));
+    assert_eq!(
+        world.journal().await,
+        [(Winner::Remote, "last-write-wins".to_owned())]
+    );
+    let pushed = world.pin().await;
+    assert_eq!(pushed.len(), 1);
+    assert_eq!(pushed[0].changes()[0].id.as_str(), "never-left");
+}
+
+#[tokio::test]
+async fn a_resync_goes_on_where_a_crash_left_it() {
+    let world = World::new().await;
+    world.attach(log(&[(1, 1)], 0, 0, 0)).await;
+    let doc = |id: &str, seq| record(id, seq, PAST, Some(r#"{"n":1}"#));
+    let many: Vec<Record> = (1..=1_200).map(|n| doc(&format!("d{n}"), n)).collect();
+    world.page(1, (0, 1_200, 1_200), many).await;
+    world.replica.begin_resync().await.unwrap();
+    world.page(1, (0, 600, 1_300), vec![doc("d600", 600)]).await;
+
+    let world = World::on(world.storage.clone()).await;
+    let state = world
+        .attach(log(&[(1, 1), (2, 1_301)], 1_300, 600, 0))
+        .await;
+    assert_eq!(
+        (state.checkpoint.seq, state.checkpoint.fixed_head),
+        (Seq::new(600), Some(Seq::new(1_300))),
+        "the horizon is before the fixed head, so the reading goes on"
+    );
+    world
+        .page(2, (600, 1_300, 1_300), vec![doc("d700", 700)])
+        .await;
+    let first = world.replica.sweep(Arc::new(Later)).await.unwrap();
+    assert!(first.state.checkpoint.resyncing, "one commit is not enough");
+
+    let world = World::on(world.storage.clone()).await;
+    let state = world.sweep().await;
+    assert_eq!(state.checkpoint.seq, Seq::new(1_300));
+    assert_eq!(world.docs.count().await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn what_a_restored_server_lost_is_sent_to_it_as_new_edits() {
+    let world = World::new().await;
+    world.attach(log(&[(1, 1)], 0, 0, 0)).await;
+    let doc =
+        |id, seq, millis, n: i64| record(id, seq, millis, Some(format!(r#"{{"n":{n}}}"#).as_str()));
+    world
+        .page(
+            1,
+            (0, 20, 20),
+            vec![
+                doc("deleted-before", 5, PAST, 1),
+                doc("newer-here", 12, PAST + 12, 2),
+                doc("only-here", 13, PAST + 13, 3),
+                record("deleted-here", 14, PAST + 14, None),
+                doc("edited", 15, PAST + 15, 5),
+            ],
+        )
+        .await;
+    world.insert("own", 6).await;
+    world.pin().await;
+    world.settle(1, &[21]).await;
+    world.update("edited", 7).await;
+
+    // The backup was made at place 10, and the client had no number yet.
+    let state = world.attach(log(&[(1, 1), (3, 11)], 11, 0, 0)).await;
+    assert!(state.checkpoint.resyncing);
+    assert_eq!(state.confirmed, MutationNumber::ZERO);
+    let older = [
+        doc("newer-here", 2, PAST, 0),
+        doc("deleted-here", 3, PAST, 0),
+        doc("edited", 4, PAST, 0),
+    ];
+    let bases: Vec<_> = older.iter().map(|record| record.rev).collect();
+    world.page(3, (0, 11, 11), older.to_vec()).await;
+    world.sweep().await;
+
+    assert_eq!(world.n("deleted-before").await, None);
+    assert_eq!(world.n("newer-here").await, Some(2));
+    assert_eq!(world.n("only-here").await, Some(3));
+    assert_eq!(world.n("deleted-here").await, None);
+    assert_eq!(world.n("edited").await, Some(7));
+    assert_eq!(world.n("own").await, Some(6));
+    assert!(world.journal().await.is_empty(), "nothing disagrees");
+    let pushed = world.pin().await;
+    assert_eq!(pushed[0].number, MutationNumber::new(1));
+    let change = |id: &str| {
+        let mut changes = pushed.iter().flat_map(Mutation::changes);
+        changes.find(|change| change.id.as_str() == id).unwrap()
+    };
+    assert_eq!(pushed.len(), 5);
+    assert_eq!(change("newer-here").base, Some(bases[0]));
+    assert_eq!(change("deleted-here").base, Some(bases[1]));
+    assert!(matches!(change("deleted-here").kind, ChangeKind::Delete));
+    assert_eq!(change("edited").base, Some(bases[2]));
+    assert_eq!(change("only-here").base, None);
+    assert_eq!(change("own").base, None);
+    assert!(
+        pushed
+            .iter()
+            .flat_map(Mutation::changes)
+            .all(|change| change.rev.client == world.db.client_id())
+    );
+}
+
+#[tokio::test]
+async fn what_was_written_since_a_restore_meets_what_was_lost_as_a_conflict() {
+    let world = World::new().await;
+    world.attach(log(&[(1, 1)], 0, 0, 0)).await;
+    let doc =
+        |id, seq, millis, n: i64| record(id, seq, millis, Some(format!(r#"{{"n":{n}}}"#).as_str()));
+    let read = vec![
+        doc("lost", 15, PAST + 15, 1),
+        doc("beaten", 16, PAST + 16, 2),
+        doc("same", 17, PAST + 17, 3),
+    ];
+    world.page(1, (0, 20, 20), read).await;
+    world.attach(log(&[(1, 1), (3, 11)], 13, 0, 0)).await;
+    // Places of the new history are lower than those that were read: they count all the same.
+    let written = vec![
+        doc("lost", 11, PAST, 8),
+        doc("beaten", 12, FUTURE, 9),
+        doc("same", 13, FUTURE, 3),
+    ];
+    world.page(3, (0, 13, 13), written).await;
+    world.sweep().await;
+    assert_eq!(world.n("lost").await, Some(1));
+    assert_eq!(world.n("beaten").await, Some(9));
+    assert_eq!(world.n("same").await, Some(3));
+    let winners: Vec<_> = world
+        .journal()
+        .await
+        .into_iter()
+        .map(|(winner, _)| winner)
+        .collect();
+    assert_eq!(winners, [Winner::Local, Winner::Remote]);
+    assert_eq!(world.pin().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_copied_store_takes_another_id_and_sends_anew_only_what_never_took_effect() {
+    let world = World::new().await;
+    world.attach(log(&[(1, 1)], 0, 0, 0)).await;
+    let doc =
+        |id, seq, millis, n: i64| record(id, seq, millis, Some(format!(r#"{{"n":{n}}}"#).as_str()));
+    world
+        .page(
+            1,
+            (0, 2, 2),
+            vec![doc("edited", 1, PAST, 1), doc("beaten", 2, PAST, 1)],
+        )
+        .await;
+    world.insert("applied", 1).await;
+    world.update("beaten", 2).await;
+    let pinned = world.pin().await;
+    world.update("edited", 2).await;
+    world.update("applied", 3).await;
+    let before = world.db.client_id();
+
+    let state = world.replica.renew().await.unwrap();
+    assert_ne!(state.client, before);
+    assert_eq!(world.db.client_id(), state.client);
+    assert_eq!(
+        (state.token, state.last_number),
+        (None, MutationNumber::ZERO)
+    );
+    assert!(
+        world.pin().await.is_empty(),
+        "first comes what took effect already"
+    );
+
+    world.attach(log(&[(1, 1)], 4, 0, 0)).await;
+    let applied = &pinned[0].changes()[0];
+    let mut echo = doc("applied", 3, PAST, 1);
+    echo.rev = applied.rev;
+    let records = vec![echo, doc("beaten", 4, FUTURE, 9)];
+    let state = world.page(1, (2, 4, 4), records).await.state;
+    assert_eq!(state.waiting, 0);
+    assert_eq!(world.n("beaten").await, Some(9));
+    assert_eq!(
+        world.journal().await,
+        [(Winner::Remote, "outcome-unknown".to_owned())]
+    );
+
+    let pushed = world.pin().await;
+    let changes: Vec<_> = pushed.iter().flat_map(Mutation::changes).collect();
+    let ids: Vec<_> = changes.iter().map(|change| change.id.as_str()).collect();
+    assert_eq!(ids, ["edited", "applied"]);
+    assert!(
+        changes
+            .iter()
+            .all(|change| change.rev.client == state.client)
+    );
+    assert_eq!(changes[1].base, Some(applied.rev));
+    assert_eq!(pushed[0].number, MutationNumber::new(1));
+
+    let world = World::on(world.storage.clone()).await;
+    assert_eq!(world.db.client_id(), state.client);
+}
+
+#[tokio::test]
+async fn a_create_in_doubt_that_was_deleted_meanwhile_does_not_come_back() {
+    let world = World::new().await;
+    world.attach(log(&[(1, 1)], 0, 0, 0)).await;
+    world.insert("made", 1).await;
+    world.pin().await;
+    world.replica.renew().await.unwrap();
+    world.attach(log(&[(1, 1)], 2, 0, 0)).await;
+    world
+        .page(1, (0, 2, 2), vec![record("made", 2, FUTURE, None)])
+        .await;
+    assert_eq!(world.n("made").await, None);
+    assert_eq!(world.journal().await.len(), 1);
+    assert!(world.pin().await.is_empty());
+}
+
+#[tokio::test]
+async fn numbers_that_a_restored_server_never_gave_are_given_again() {
+    let world = World::new().await;
+    world.attach(log(&[(1, 1)], 0, 0, 0)).await;
+    for n in 0..4 {
+        world.insert(&format!("d{n}"), n).await;
+    }
+    world.pin().await;
+    world.settle(1, &[1, 2]).await;
+    let state = world.attach(log(&[(1, 1), (2, 2)], 1, 0, 1)).await;
+    assert_eq!(
+        (state.confirmed, state.last_number),
+        (MutationNumber::new(1), MutationNumber::new(1))
+    );
+    assert!(state.checkpoint.resyncing);
+    let pushed = &record("d0", 1, PAST, Some(r#"{"n":0}"#));
+    world.page(2, (0, 1, 1), vec![pushed.clone()]).await;
+    world.sweep().await;
+    let pushed = world.pin().await;
+    let numbers: Vec<_> = pushed
+        .iter()
+        .map(|mutation| mutation.number.get())
+        .collect();
+    assert_eq!(
+        numbers,
+        [2, 3, 4],
+        "what it lost comes behind what it never had"
+    );
+    assert_eq!(pushed[2].changes()[0].id.as_str(), "d1");
+}
