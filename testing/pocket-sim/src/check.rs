@@ -313,7 +313,7 @@ impl World {
         let client = &self.clients[index];
         let Some(up) = client.up() else { return Ok(()) };
         let unheard = up.working.is_some() || up.news_due || up.storing;
-        if view.pending > 0 && !unheard {
+        if view.pending > up.snapshot.stats.left_out && !unheard {
             return broken(
                 "P4",
                 format!(

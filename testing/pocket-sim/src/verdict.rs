@@ -26,7 +26,11 @@ impl World {
             Ok(view) => view,
             Err(error) => return Some(format!("client {index}'s store cannot be read: {error:?}")),
         };
-        if view.pending > 0 {
+        // What lies outside the client's scope stays.
+        let left_out = self.clients[index]
+            .up()
+            .map_or(0, |up| up.snapshot.stats.left_out);
+        if view.pending > left_out {
             return Some(format!(
                 "client {index} has {} mutations in its outbox",
                 view.pending
