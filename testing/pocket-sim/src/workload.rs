@@ -171,6 +171,8 @@ impl World {
                 self.swarm.document_bytes + 100
             } else if kind.puts()
                 && self.swarm.killers > 0.0
+                // To find one takes several connections, too long when all are to be at rest soon.
+                && !self.calm
                 && self.work_dice.chance(self.swarm.killers)
             {
                 self.counts.add(Kind::Killer);
