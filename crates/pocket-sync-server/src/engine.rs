@@ -118,6 +118,8 @@ pub struct FeedPage {
     pub end: Seq,
     /// The newest place.
     pub head: Seq,
+    /// The newest place when the reading began: what was deleted behind it may be shown as it was before.
+    pub began: Seq,
     /// Deletions at or below this place may be missing.
     pub horizon: Seq,
     /// The records, by rising place.

@@ -201,7 +201,16 @@ impl World {
             .ids
             .iter()
             .any(|id| self.created(*id, *author, &known));
-        if decided || created {
+        // A resync that does not see a document any more counts it as deleted, by a tombstone of the device's own.
+        let missed = journals[*author].kept.iter().any(|(kept, rev)| {
+            let unseen = rev.filter(|rev| rev.client == client);
+            kept == key
+                && unseen.is_some_and(|rev| {
+                    let tombstone = (key.clone(), rev);
+                    journals[*author].remote_tombstones.contains(&tombstone)
+                })
+        });
+        if decided || missed || created {
             return Ok(());
         }
         broken(

@@ -176,9 +176,12 @@ impl Session {
         if page.epoch != open.log.epoch {
             return self.reopened();
         }
+        let mut head = page.head;
         if std::mem::take(&mut pull.fixes) {
-            // What this snapshot does not show is of no concern; what is deleted behind it is.
-            pull.fixed_head = Some(page.head);
+            // What had been deleted when the reading began is of no concern. What is deleted behind that is, and the
+            // page tells the same: a commit that ended meanwhile may have deleted what was read as live before.
+            head = page.began;
+            pull.fixed_head = Some(head);
         }
         if pull.unacknowledged {
             pull.first_sync = pull.first_sync.max(Some(page.head));
@@ -191,10 +194,10 @@ impl Session {
             return;
         };
         let Some(pull) = &mut open.pull else { return };
-        let complete = page.end >= reading.until.unwrap_or(page.head).min(page.head);
+        let complete = page.end >= reading.until.unwrap_or(head).min(head);
         pull.ahead = Some(Ahead {
             epoch: page.epoch,
-            head: page.head,
+            head,
             end: page.end,
             records: page.records.into(),
             removals: page.removals.into(),

@@ -99,6 +99,7 @@ impl Harness {
             start: request.after,
             end: Seq::new(end),
             head: Seq::new(head),
+            began: Seq::new(head),
             horizon: Seq::ZERO,
             records: places
                 .iter()

@@ -35,12 +35,12 @@ impl EmbeddedEngine {
                 continue;
             };
             if let Some(stretch) = stretch {
-                return Ok(page(request, before, stretch));
+                return Ok(page(request, before.head, before, stretch));
             }
             let (stretch, newest) = self.scan(log, request, limit(before.head)).await?;
             match self.settled(log, before).await {
                 Some(after) if newest > after.head => self.rejoin(log).await,
-                Some(after) => return Ok(page(request, after, stretch)),
+                Some(after) => return Ok(page(request, before.head, after, stretch)),
                 None => {}
             }
         }
@@ -272,12 +272,13 @@ impl EmbeddedEngine {
     }
 }
 
-fn page(request: &ReadRequest, sight: Sight, stretch: Stretch) -> FeedPage {
+fn page(request: &ReadRequest, began: Seq, sight: Sight, stretch: Stretch) -> FeedPage {
     FeedPage {
         epoch: sight.epoch,
         start: request.after,
         end: stretch.end,
         head: sight.head,
+        began,
         horizon: sight.horizon,
         records: stretch.records,
         removals: stretch.removals,
