@@ -137,7 +137,7 @@ pub struct Removed {
     pub seq: Seq,
 }
 
-/// How long a server remembers what is gone.
+/// How long a server remembers what is gone. For whoever calls [`Engine::compact`]: no server does by itself yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retention {
