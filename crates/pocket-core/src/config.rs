@@ -20,6 +20,10 @@ pub const ENDED_ALONE: u32 = 3;
 /// had nothing else on their way: one may be chance, and a mutation that is withdrawn is a change that is refused.
 pub const ENDED_WITHDRAWN: u32 = 5;
 
+/// Time after a resync for a difference of digests in which another difference is told, and not repaired: what a resync
+/// did not mend it will not mend at once.
+pub(crate) const REPAIR_PAUSE_MS: i64 = 60 * 60 * 1_000;
+
 /// Local writes that are joined into one commit at the most.
 pub(crate) const MAX_JOINED_WRITES: usize = 512;
 

@@ -6,7 +6,8 @@ use crate::commit::Job;
 use crate::keys::{self, Target};
 use crate::outbox::{self, Edit, Slot};
 use crate::stored::{
-    self, CollectionRow, DocumentHead, Later, Presence, Progress, StoredDocument, TargetRow,
+    self, CollectionLater, CollectionRow, DocumentHead, Presence, Progress, StoredDocument,
+    TargetRow,
 };
 use crate::tx::Tx;
 use crate::{ChangeKind, CollectionName, ConflictStrategy, DocumentId, Place, Result};
@@ -19,11 +20,11 @@ pub(crate) fn put_collection(tx: &mut Tx, name: &CollectionName, row: Collection
 
 /// Makes a collection with these settings, whether it was there or not.
 pub(crate) fn new_collection(tx: &mut Tx, name: &CollectionName, sync: bool) -> CollectionRow {
-    let number = if let Some(row) = tx.registry().get_even_dropped(name) {
-        row.number
+    let (number, later) = if let Some(row) = tx.registry().get_even_dropped(name) {
+        (row.number, row.later.clone())
     } else {
         tx.state().last_collection += 1;
-        tx.state().last_collection
+        (tx.state().last_collection, CollectionLater::default())
     };
     let row = CollectionRow {
         number,
@@ -31,7 +32,7 @@ pub(crate) fn new_collection(tx: &mut Tx, name: &CollectionName, sync: bool) -> 
         strategy: None,
         dropped: false,
         joins: false,
-        later: Later,
+        later,
     };
     put_collection(tx, name, row.clone());
     row
@@ -113,12 +114,8 @@ async fn enqueue_all(tx: &mut Tx, row: &CollectionRow) -> Result<()> {
                 None => continue,
             };
             let rev = stored.head.rev;
-            let slot = Slot {
-                collection: row.id(),
-                id,
-                before: Some(before).filter(StoredDocument::is_live),
-                after: Some(stored),
-            };
+            let mut slot = Slot::of(row.id(), id, Some(stored));
+            slot.before = Some(before).filter(StoredDocument::is_live);
             let mut edit = Edit { slot, kind, rev };
             outbox::enqueue(tx, std::slice::from_mut(&mut edit)).await?;
             edit.slot.store(tx);

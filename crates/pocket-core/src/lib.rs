@@ -7,6 +7,7 @@ mod commit;
 mod config;
 mod configure;
 mod database;
+mod digest;
 mod document;
 mod env;
 pub mod envelope;
@@ -41,6 +42,7 @@ pub use config::{
     MAX_TRANSACTION_CHANGES, SUBSCRIBER_COMMITS,
 };
 pub use database::{Database, DatabaseBuilder, DatabaseStats};
+pub use digest::Digest;
 pub use document::Document;
 #[cfg(feature = "system-env")]
 pub use env::SystemEnv;

@@ -9,7 +9,7 @@ use crate::config::MAX_TRANSACTION_CHANGES;
 use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::stored::{
     self, ChangeRow, DocumentHead, Doubt, Later, MutationLater, MutationRow, Presence, Progress,
-    StoredDocument, StoredKind,
+    ServerVersion, StoredDocument, StoredKind,
 };
 use crate::tx::Tx;
 use crate::{
@@ -126,21 +126,33 @@ pub(crate) struct Slot {
     pub(crate) id: DocumentId,
     pub(crate) before: Option<StoredDocument>,
     pub(crate) after: Option<StoredDocument>,
+    /// The server's version that is stored with it now.
+    known: Option<ServerVersion>,
 }
 
 impl Slot {
+    /// A document as it is stored.
+    pub(crate) fn of(
+        collection: CollectionId,
+        id: DocumentId,
+        stored: Option<StoredDocument>,
+    ) -> Self {
+        Self {
+            collection,
+            id,
+            known: stored.as_ref().and_then(|stored| stored.head.server),
+            before: stored.clone(),
+            after: stored,
+        }
+    }
+
     pub(crate) async fn load(
         tx: &mut Tx,
         collection: CollectionId,
         id: &DocumentId,
     ) -> Result<Self> {
-        let before = load_document(tx, collection, id).await?;
-        Ok(Self {
-            collection,
-            id: id.clone(),
-            after: before.clone(),
-            before,
-        })
+        let stored = load_document(tx, collection, id).await?;
+        Ok(Self::of(collection, id.clone(), stored))
     }
 
     /// Writes what will be, unless nothing changed.
@@ -148,6 +160,8 @@ impl Slot {
         if self.before == self.after {
             return;
         }
+        let server = self.after.as_ref().and_then(|after| after.head.server);
+        tx.server_version_moved(self.collection, &self.id, self.known, server);
         let key = keys::document(self.collection, &self.id);
         match &self.after {
             Some(document) => document.with_parts(|parts| tx.put(key, parts)),

@@ -67,6 +67,12 @@ impl Registry {
             .ok_or_else(|| stored::damaged("a change names an unknown collection"))
     }
 
+    /// The collection that has this number, and its name.
+    pub(crate) fn row(&self, id: CollectionId) -> Option<(CollectionName, CollectionRow)> {
+        let name = self.0.names.get(&id)?;
+        Some((name.clone(), self.0.by_name.get(name)?.clone()))
+    }
+
     /// Whether a collection syncs. One that was deleted does until the server has heard of it.
     pub(crate) fn syncs(&self, id: CollectionId) -> bool {
         let name = self.0.names.get(&id);

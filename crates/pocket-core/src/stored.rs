@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use crate::envelope::{Later, damaged, decode, decode_prefix, encode};
 use crate::keys::CollectionId;
 use crate::{
-    Body, ClientId, CommitSequence, ConflictStrategy, DocumentId, Epoch, Hlc, Lineage,
+    Body, ClientId, CommitSequence, ConflictStrategy, Digest, DocumentId, Epoch, Hlc, Lineage,
     MutationNumber, Place, Result, Revision, Seq, SessionToken,
 };
 
@@ -55,7 +55,15 @@ pub(crate) struct CollectionRow {
     pub(crate) dropped: bool,
     /// Its documents on the server must be read from the start, since sync was switched on for it.
     pub(crate) joins: bool,
-    pub(crate) later: Later,
+    pub(crate) later: CollectionLater,
+}
+
+crate::later_fields! {
+    /// Later fields of a collection.
+    pub(crate) struct CollectionLater {
+        /// The server's versions of its documents that are known here, as far as they are live.
+        held: Digest = "g",
+    }
 }
 
 impl CollectionRow {
@@ -98,6 +106,13 @@ pub(crate) struct ServerVersion {
     pub(crate) rev: Revision,
     pub(crate) seq: Seq,
     pub(crate) presence: Presence,
+}
+
+impl ServerVersion {
+    /// The revision that a digest counts; none of what is not live.
+    pub(crate) fn counted(&self) -> Option<Revision> {
+        (self.presence == Presence::Live).then_some(self.rev)
+    }
 }
 
 /// `d…`: a head, then the body.
@@ -303,8 +318,10 @@ crate::later_fields! {
     pub(crate) struct TargetLater {
         /// The epochs of the log as the last welcome told them, each with its first place.
         epochs: Vec<(Epoch, Seq)> = "e",
-        /// The highest place that an outcome told.
+        /// The highest place that an outcome, or a record asked for by id, told.
         told: Seq = "p",
+        /// When everything was last read again because digests differed, in milliseconds since 1970.
+        repaired: Option<i64> = "d",
     }
 }
 

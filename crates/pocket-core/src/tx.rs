@@ -7,10 +7,12 @@ use bytes::Bytes;
 use pocket_storage::{Batch, Direction, Entry, KeyRange, ScanLimit};
 
 use crate::commit::CommitCore;
+use crate::configure;
 use crate::events::{ChangeEvent, CommitEvents};
+use crate::keys::CollectionId;
 use crate::registry::Registry;
-use crate::stored::{self, State};
-use crate::{ClientId, Result, Revision, Timestamp, envelope, keys};
+use crate::stored::{self, ServerVersion, State};
+use crate::{ClientId, Digest, DocumentId, Result, Revision, Timestamp, envelope, keys};
 
 /// Writes that are not committed yet, over the store.
 #[derive(Clone, Debug)]
@@ -35,6 +37,8 @@ pub(crate) struct Tx {
     own_client: ClientId,
     own_events: Vec<ChangeEvent>,
     own_outbox_grew: bool,
+    /// By how much the digests of server versions move, by collection.
+    own_moved: BTreeMap<CollectionId, Digest>,
     /// Sealed values read ahead.
     ahead: BTreeMap<Vec<u8>, Option<Bytes>>,
 }
@@ -54,6 +58,7 @@ impl Tx {
             own_client: client,
             own_events: Vec::new(),
             own_outbox_grew: false,
+            own_moved: BTreeMap::new(),
             ahead: BTreeMap::new(),
             kept: Kept {
                 values: BTreeMap::new(),
@@ -72,6 +77,7 @@ impl Tx {
         if self.own.is_empty() {
             return self.discard();
         }
+        self.move_digests();
         self.own_state.sequence = self.kept.state.sequence.next();
         self.kept.state = self.own_state.clone();
         self.kept.registry = self.own_registry.clone();
@@ -93,6 +99,7 @@ impl Tx {
         self.own.clear();
         self.own_events.clear();
         self.own_outbox_grew = false;
+        self.own_moved.clear();
         self.own_state = self.kept.state.clone();
         self.own_registry = self.kept.registry.clone();
         self.own_client = self.kept.client;
@@ -226,6 +233,35 @@ impl Tx {
             }
         }
         Ok(keys)
+    }
+
+    /// The server's version of a document that is known here becomes another one.
+    pub(crate) fn server_version_moved(
+        &mut self,
+        collection: CollectionId,
+        id: &DocumentId,
+        before: Option<ServerVersion>,
+        after: Option<ServerVersion>,
+    ) {
+        let counted = |version: Option<ServerVersion>| version.and_then(|it| it.counted());
+        let (before, after) = (counted(before), counted(after));
+        if before != after {
+            let digest =
+                |rev: Option<Revision>| rev.map_or(Digest::EMPTY, |rev| Digest::of(id, rev));
+            let moved = self.own_moved.entry(collection).or_default();
+            *moved = moved.plus(digest(after)).minus(digest(before));
+        }
+    }
+
+    /// Stores the digests that moved with the rows of their collections.
+    fn move_digests(&mut self) {
+        for (collection, moved) in std::mem::take(&mut self.own_moved) {
+            let row = self.own_registry.row(collection);
+            if let Some((name, mut row)) = row.filter(|_| moved != Digest::EMPTY) {
+                row.later.held = row.later.held.plus(moved);
+                configure::put_collection(self, &name, row);
+            }
+        }
     }
 
     /// Writes a value made of `parts`.

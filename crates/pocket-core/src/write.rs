@@ -361,12 +361,7 @@ impl Job for ClearJob {
                     id: DocumentId::new(id)?,
                     operation: Operation::Delete,
                 };
-                let slot = Slot {
-                    collection: row.id(),
-                    id: write.id.clone(),
-                    before: Some(stored.clone()),
-                    after: Some(stored),
-                };
+                let slot = Slot::of(row.id(), write.id.clone(), Some(stored));
                 let edit = apply(tx, &row, slot, &write)?;
                 finish(tx, &self.collection, &row, edit).await?;
                 count += 1;

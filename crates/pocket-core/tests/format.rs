@@ -174,7 +174,7 @@ async fn written() -> MemoryStorage {
 }
 
 /// The formats there were; the last one is today's.
-const FORMATS: [u32; 2] = [1, 2];
+const FORMATS: [u32; 3] = [1, 2, 3];
 
 fn fixture(format: u32) -> PathBuf {
     let name = format!("tests/fixtures/database-{format}.txt");

@@ -155,7 +155,11 @@ impl Job for ApplyJob {
             resolution.try_resolve(place).await?;
         }
         let journaled = std::mem::take(&mut resolution.journaled);
-        if self.page.end >= self.page.head {
+        if self.page.kind == PageKind::Fetched {
+            // These are places that were told, too: nothing is complete before the feed was read up to them.
+            let told = self.page.records.iter().map(|record| record.seq).max();
+            row.later.told = row.later.told.max(told.unwrap_or_default());
+        } else if self.page.end >= self.page.head {
             row.last_sync_at = Some(tx.now().millis());
         }
         if row != before && !crate::mutants::active("pocket-mutant:checkpoint-not-stored") {

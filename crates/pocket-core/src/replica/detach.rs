@@ -287,10 +287,5 @@ fn slot(collection: CollectionId, key: &[u8], payload: &bytes::Bytes) -> Result<
     let stored = StoredDocument::decode(payload)?;
     let id =
         keys::document_id(key).ok_or_else(|| stored::damaged("a document's key is too short"))?;
-    Ok(Slot {
-        collection,
-        id: DocumentId::new(id)?,
-        before: Some(stored.clone()),
-        after: Some(stored),
-    })
+    Ok(Slot::of(collection, DocumentId::new(id)?, Some(stored)))
 }

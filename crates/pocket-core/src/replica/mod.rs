@@ -15,6 +15,7 @@ mod resync;
 mod revoke;
 mod settle;
 mod state;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub use poison::{Blamed, Resent};
 pub use questions::Resolved;
 pub use settle::Settled;
 pub use state::{Attachment, Checkpoint, Joining, ReplicaState, Scope, ServerLog};
+pub use verify::{Claim, Verdict, Verified};
 
 /// One database as a client of one server.
 #[derive(Clone, Debug)]
@@ -294,6 +296,23 @@ impl Replica {
                 answers,
                 limit,
                 resolver,
+            })
+            .await
+    }
+
+    /// Compares what is here with what the server says it should be; where they differ, a resync begins.
+    ///
+    /// A document that is known to be the server's by now counts as that version, whatever is pending on top of it. While
+    /// something is on its way, or is read from the start, nothing can be said. Reads a collection whose digest differs
+    /// as a whole.
+    ///
+    /// # Errors
+    /// `corrupt`, and what the store says.
+    pub async fn verify(&self, claim: Claim) -> Result<Verified> {
+        self.database
+            .submit_durably(verify::VerifyJob {
+                target: self.target,
+                claim,
             })
             .await
     }

@@ -447,12 +447,7 @@ impl Job for SweepJob {
             }
             let id = keys::document_id(key)
                 .ok_or_else(|| stored::damaged("a document's key is too short"))?;
-            let slot = Slot {
-                collection,
-                id: DocumentId::new(id)?,
-                before: Some(stored.clone()),
-                after: Some(stored),
-            };
+            let slot = Slot::of(collection, DocumentId::new(id)?, Some(stored));
             met.extend(self.unseen(tx, &row, &running, slot).await?);
             changes += 1;
         }
