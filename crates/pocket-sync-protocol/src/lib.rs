@@ -20,9 +20,9 @@ pub use message::{
 };
 pub use page::{EncodedRecord, PageBuilder};
 pub use pocket_core::{
-    Body, Change, ChangeKind, ClientId, CollectionName, DocumentId, DocumentLimits, Epoch, Hlc,
-    Lineage, Mutation, MutationContent, MutationNumber, Outcome, Record, RecordState, Revision,
-    Seq, SessionToken, Timestamp,
+    Body, Change, ChangeKind, ClientId, CollectionName, Digest, DocumentId, DocumentLimits, Epoch,
+    Hlc, Lineage, Mutation, MutationContent, MutationNumber, Outcome, Record, RecordState,
+    Revision, Seq, SessionToken, Timestamp,
 };
 pub use push::{BadMutation, PushedMutation};
 pub use version::{PROTOCOL_VERSION, SUBPROTOCOL, VersionRange};

@@ -277,7 +277,7 @@ pub struct Page {
     pub set: RecordSet,
     /// What the reader may no longer see.
     pub removals: Vec<Removal>,
-    /// The digest of what the reader should now hold. None in version 1.
+    /// What the reader should now hold, encoded; see [`Page::digests`].
     pub digest: Option<Bytes>,
 }
 

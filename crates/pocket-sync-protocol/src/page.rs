@@ -1,7 +1,9 @@
 //! Records that many readers share, and the pages made of them.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use pocket_core::{ClientId, CollectionName, DocumentId, Record, Revision, Seq};
+use pocket_core::{ClientId, CollectionName, Digest, DocumentId, Record, Revision, Seq};
 
 use crate::limits::MAX_FRAME_CHANGES;
 use crate::push::{Table, at};
@@ -207,6 +209,23 @@ impl Page {
             last = record.seq;
         }
         Ok(records)
+    }
+
+    /// The bytes of [`digest`](Self::digest), which say what the reader holds once the page is applied.
+    pub fn encode_digests(digests: &BTreeMap<CollectionName, Digest>) -> Bytes {
+        codec::encode_digests(digests)
+    }
+
+    /// The digest of the live documents of each collection that the reader may see, as of the page's end; collections
+    /// that are left out have none. No digests at all where the page tells none, or of a kind that is not known here.
+    ///
+    /// # Errors
+    /// `bad-frame` when the bytes are none of the kind they claim to be.
+    pub fn digests(&self) -> Result<Option<BTreeMap<CollectionName, Digest>>, ProtocolError> {
+        match &self.digest {
+            Some(bytes) => codec::decode_digests(bytes),
+            None => Ok(None),
+        }
     }
 
     /// The documents the reader may no longer see, with the place at which each was removed.

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use common::{body, body_of, change, client, collection, id, mutation, rev};
@@ -294,4 +296,32 @@ fn the_wire_costs_at_most_fifteen_percent_beside_documents_of_200_bytes() {
     let ratio = overhead(&frame, records.len());
     println!("page of 100: {ratio:.3}");
     assert!(ratio <= 1.15, "{ratio}");
+}
+
+#[test]
+fn digests_come_back_and_those_of_an_unknown_kind_say_nothing() {
+    let digest = Digest::from_bytes([7; Digest::BYTES]);
+    let digests = BTreeMap::from([(collection("notes"), digest)]);
+    let with = |bytes: &[u8]| Page {
+        digest: Some(Bytes::copy_from_slice(bytes)),
+        ..page(4, 5, &[])
+    };
+    let bytes = Page::encode_digests(&digests);
+    assert_eq!(with(&bytes).digests().unwrap(), Some(digests));
+    assert_eq!(page(4, 5, &[]).digests().unwrap(), None);
+    // Another kind, with whatever it holds, and none at all.
+    assert_eq!(with(&[0x92, 2, 0xa1, b'x']).digests().unwrap(), None);
+    assert_eq!(with(&[0x90]).digests().unwrap(), None);
+    for cut in 2..bytes.len() {
+        assert!(with(&bytes[..cut]).digests().is_err(), "{cut}");
+    }
+    // A digest of another length, and two of one collection.
+    assert!(
+        with(b"\x93\x01\x91\x92\xa1n\xc4\x01\x07\xc0")
+            .digests()
+            .is_err()
+    );
+    let one = &bytes[3..bytes.len() - 1];
+    let twice = [&[0x93, 1, 0x92], one, one, &[0xc0]].concat();
+    assert!(with(&twice).digests().is_err());
 }

@@ -4,6 +4,7 @@
 //! an unknown field must be told from a critical one.
 
 mod client;
+mod digests;
 mod page;
 mod push;
 mod reader;
@@ -17,6 +18,7 @@ use pocket_core::{CollectionName, check_frame};
 use crate::limits::MAX_FRAME_CHANGES;
 use crate::{ClientMessage, ProtocolError, Push, PushContent, ServerMessage, WireLimits};
 
+pub(crate) use digests::{decode_digests, encode_digests};
 use reader::{Reader, shown};
 pub(crate) use record::{RecordParts, decode_record, encode_record};
 

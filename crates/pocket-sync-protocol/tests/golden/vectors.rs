@@ -1,14 +1,15 @@
 //! The vectors themselves.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use pocket_sync_protocol::{
-    ChangeKind, ClientMessage, Direction, EncodedRecord, Epoch, EpochStart, ErrorMessage, Fetch,
-    Hello, HelloCheckpoint, Lineage, More, Mutation, MutationContent, MutationNumber, Outcome,
-    Outcomes, Page, PageBuilder, Ping, Pong, Pull, Push, Record, RecordSet, RecordState, Records,
-    Removal, Seq, ServerLimits, ServerMessage, SessionToken, Timestamp, VersionRange, Welcome,
-    codes, encode_client, encode_server,
+    ChangeKind, ClientMessage, Digest, Direction, EncodedRecord, Epoch, EpochStart, ErrorMessage,
+    Fetch, Hello, HelloCheckpoint, Lineage, More, Mutation, MutationContent, MutationNumber,
+    Outcome, Outcomes, Page, PageBuilder, Ping, Pong, Pull, Push, Record, RecordSet, RecordState,
+    Records, Removal, Seq, ServerLimits, ServerMessage, SessionToken, Timestamp, VersionRange,
+    Welcome, codes, encode_client, encode_server,
 };
 
 use crate::common::{body, change, client, collection, id, mutation, rev};
@@ -342,6 +343,16 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
         end: Seq::new(70_001),
         ..page(&[])
     };
+    // What a reader holds that has applied the vector `page` and nothing else.
+    let milk = &records()[0];
+    let digests = BTreeMap::from([
+        (collection("notes"), Digest::EMPTY),
+        (milk.collection.clone(), Digest::of(&milk.id, milk.rev)),
+    ]);
+    let digests = Page {
+        digest: Some(Page::encode_digests(&digests)),
+        ..empty.clone()
+    };
     let joining = Page {
         id: 4,
         resync: true,
@@ -405,6 +416,7 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
             .into(),
         ),
         ("welcome-new", welcome_new.into()),
+        ("page-digests", digests.into()),
     ]
 }
 
