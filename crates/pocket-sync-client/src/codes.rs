@@ -13,6 +13,8 @@ pub const PLAINTEXT_REFUSED: &str = "plaintext-refused";
 pub const RESTORED_SERVER: &str = "restored-server";
 /// The server wants the client to read everything again, which this version cannot do.
 pub const RESYNC_REQUIRED: &str = "resync-required";
+/// What is here is not what the server says it should be: everything is read again.
+pub const DIFFERS: &str = "differs";
 /// The engine was not started, or was stopped meanwhile.
 pub const STOPPED: &str = "stopped";
 /// The engine was destroyed.

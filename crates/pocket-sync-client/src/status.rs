@@ -54,6 +54,8 @@ pub struct Stats {
     pub rejected_count: u64,
     /// Mutations sent a second time after a lost connection.
     pub resent_count: u64,
+    /// Times the server said that this device should hold something else than it does. Everything is read again then.
+    pub difference_count: u64,
     /// Mutations that wait for their outcome, as the engine last saw them.
     pub pending: u64,
     /// Conflicts that wait for the application's rule, as the engine last saw them.

@@ -43,6 +43,7 @@ pub async fn perform(
             .sweep(resolver.clone())
             .await
             .map(StoreAnswer::Swept),
+        StoreRequest::Verify(claim) => replica.verify(claim).await.map(StoreAnswer::Verified),
         StoreRequest::Waiting => replica.waiting().await.map(StoreAnswer::Waiting),
         StoreRequest::Apply(page) => replica
             .apply(page, resolver.clone())

@@ -201,6 +201,8 @@ async fn a_server_that_lost_what_it_confirmed_is_read_again_and_gets_it_back() {
     let push = bench.the_push();
     assert_eq!((push.first, push.mutations.len()), (number(1), 2));
     assert!(!bench.last().progress.resyncing);
+    // What is read on begins with the server's word on what the device should hold by now.
+    let pull = bench.the_pull();
     bench.say(applied(&push, 1)).await;
     bench.say(page(&pull, 0, 2, 2, &[])).await;
     assert_eq!(bench.status(), Status::Idle);

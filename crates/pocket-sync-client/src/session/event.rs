@@ -4,8 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 use pocket_core::replica::{
-    Answer, Applied, Attachment, Blamed, Conflict, IncomingPage, ReplicaState, Resent, Resolved,
-    Scope, Settled,
+    Answer, Applied, Attachment, Blamed, Claim, Conflict, IncomingPage, ReplicaState, Resent,
+    Resolved, Scope, Settled, Verified,
 };
 use pocket_core::{CollectionName, DocumentId, MutationNumber, Outcome, Pinned, PushLimit};
 use pocket_sync_protocol::{Direction, WireLimits};
@@ -250,6 +250,8 @@ pub enum StoreRequest {
     Resync,
     /// Remove some of what a resync did not see.
     Sweep,
+    /// Compare what is here with what the server says it should be.
+    Verify(Claim),
 }
 
 impl StoreRequest {
@@ -268,6 +270,7 @@ impl StoreRequest {
             Self::Renew => StoreRequestKind::Renew,
             Self::Resync => StoreRequestKind::Resync,
             Self::Sweep => StoreRequestKind::Sweep,
+            Self::Verify(_) => StoreRequestKind::Verify,
         }
     }
 }
@@ -299,6 +302,8 @@ pub enum StoreRequestKind {
     Resync,
     /// [`StoreRequest::Sweep`].
     Sweep,
+    /// [`StoreRequest::Verify`].
+    Verify,
 }
 
 /// What the store answers.
@@ -328,6 +333,8 @@ pub enum StoreAnswer {
     Resyncing(ReplicaState),
     /// To a sweep.
     Swept(Applied),
+    /// To a comparison.
+    Verified(Verified),
     /// To any: nothing of it is stored, or nothing is known.
     Failed {
         /// What was asked.

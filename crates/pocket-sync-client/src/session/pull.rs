@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 
-use pocket_core::replica::{IncomingPage, PageKind, ReplicaState};
+use pocket_core::replica::{Claim, IncomingPage, PageKind, ReplicaState};
 use pocket_core::{CollectionName, Seq};
 use pocket_sync_protocol::codes as wire;
 use pocket_sync_protocol::{More, Page, Pull};
 
+use super::storing::unsettled;
 use super::{Session, StoreRequest};
 use crate::config::PAGES_IN_FLIGHT;
 use crate::{Moment, SyncError, codes};
@@ -20,6 +21,8 @@ pub(super) struct Pulling {
     inbox: VecDeque<IncomingPage>,
     /// The end of the page in the store.
     applying: Option<Seq>,
+    /// What the newest page says the store should hold once it is applied.
+    claim: Option<Claim>,
     paused_until: Option<Moment>,
     /// When a page came last.
     moved_at: Moment,
@@ -55,6 +58,7 @@ impl Pulling {
             reading: None,
             inbox: VecDeque::new(),
             applying: None,
+            claim: None,
             paused_until: None,
             moved_at: now,
         }
@@ -89,6 +93,7 @@ impl Pulling {
     pub(super) fn read_again_at(&mut self, moment: Moment) {
         self.reading = None;
         self.inbox.clear();
+        self.claim = None;
         self.paused_until = Some(moment);
     }
 
@@ -186,6 +191,17 @@ impl Pulling {
         Some(StoreRequest::Apply(page))
     }
 
+    /// What to compare the store with, once it holds all that came and nothing is on its way to the server.
+    pub(super) fn next_claim(&mut self, replica: &ReplicaState) -> Option<StoreRequest> {
+        let checkpoint = &replica.checkpoint;
+        self.claim.take_if(|claim| claim.at < checkpoint.seq);
+        let is_here = self.inbox.is_empty() && self.applying.is_none();
+        let claim = self
+            .claim
+            .take_if(|claim| claim.at == checkpoint.seq && is_here && unsettled(replica) == 0)?;
+        Some(StoreRequest::Verify(claim))
+    }
+
     /// The store has answered: what to tell the server, so that it sends one more.
     pub(super) fn applied(&mut self, replica: &ReplicaState) -> Option<More> {
         let applied = self.applying.take()?;
@@ -248,9 +264,13 @@ impl Session {
                 "the server wants everything to be read again",
             ));
         }
-        let (records, removals) = match (page.records(), page.removals()) {
-            (Ok(records), Ok(removals)) => (records, removals),
-            (Err(error), _) | (_, Err(error)) => return self.broken(error.into()),
+        let content = page.records().and_then(|records| {
+            let removals = page.removals()?;
+            Ok((records, removals, page.digests()?))
+        });
+        let (records, removals, digests) = match content {
+            Ok(content) => content,
+            Err(error) => return self.broken(error.into()),
         };
         live.told_head(page.head, now);
         let known = records.is_empty()
@@ -267,10 +287,17 @@ impl Session {
             removals,
             ..incoming(page, records)
         };
-        match live
+        let arrival = live
             .pull
-            .arrive(page.id, incoming, page.joining.as_ref(), known, now)
-        {
+            .arrive(page.id, incoming, page.joining.as_ref(), known, now);
+        if matches!(arrival, Arrival::Taken | Arrival::Nothing) {
+            live.pull.claim = digests.map(|digests| Claim {
+                epoch: page.epoch,
+                at: page.end,
+                digests,
+            });
+        }
+        match arrival {
             Arrival::Taken | Arrival::Ignored => {}
             Arrival::Nothing => self.send(
                 &More {

@@ -1,12 +1,12 @@
 //! Asking the store, one request at a time, and what its answers mean.
 
-use pocket_core::replica::{ReplicaState, Scope};
+use pocket_core::replica::{ReplicaState, Scope, Verdict, Verified};
 use pocket_core::{Mutation, MutationNumber};
 use pocket_sync_protocol::codes::close;
 
 use super::link::Link;
 use super::{Effect, Return, Session, StoreAnswer, StoreRequest, StoreRequestKind};
-use crate::SyncError;
+use crate::{SyncError, codes};
 
 /// What the session knows of its store.
 #[derive(Debug, Default)]
@@ -230,7 +230,8 @@ impl Session {
             self.store.pushed_last = request.kind() != StoreRequestKind::Apply;
         }
         // Behind the push that the news was most likely of: how much waits, and whether a collection joins.
-        request.or_else(|| self.store.grew.then_some(StoreRequest::Load))
+        let request = request.or_else(|| self.store.grew.then_some(StoreRequest::Load));
+        request.or_else(|| live.pull.next_claim(replica))
     }
 
     /// The store has answered.
@@ -309,9 +310,15 @@ impl Session {
             StoreAnswer::Swept(applied) => {
                 self.stats.conflict_count += applied.journaled.len() as u64;
                 self.store.turned_back += applied.journaled.len() as u64;
+                let is_over = !applied.state.checkpoint.resyncing;
                 self.progressed(applied.state);
                 self.store_may_hold_more(true);
+                if let Some(live) = self.link.live_mut().filter(|_| is_over) {
+                    // The first page of a pull says whether it has brought everything.
+                    live.pull.read_again_at(self.now);
+                }
             }
+            StoreAnswer::Verified(verified) => self.verified(verified, current),
             StoreAnswer::Waiting(documents) => {
                 if let Some(live) = self.link.live_mut().filter(|_| current) {
                     live.fetch.found(documents);
@@ -372,6 +379,33 @@ impl Session {
         if let Some(live) = self.link.live_mut() {
             live.push.want_pin();
         }
+    }
+
+    fn verified(&mut self, verified: Verified, current: bool) {
+        if let Verdict::Differs {
+            collections,
+            resyncs,
+        } = verified.verdict
+        {
+            self.stats.difference_count += 1;
+            let names: Vec<_> = collections.iter().map(ToString::to_string).collect();
+            let then = if resyncs {
+                "everything is read again"
+            } else {
+                "reading everything again did not help; report it"
+            };
+            self.stats.last_error = Some(SyncError::retryable(
+                codes::DIFFERS,
+                format!(
+                    "this device does not hold what the server has of {}; {then}",
+                    names.join(", ")
+                ),
+            ));
+            if let Some(live) = self.link.live_mut().filter(|_| current && resyncs) {
+                live.pull.read_again_at(self.now);
+            }
+        }
+        self.store.replica = Some(verified.state);
     }
 
     fn page_stored(&mut self) {
