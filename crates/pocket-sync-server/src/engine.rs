@@ -137,7 +137,7 @@ pub struct Removed {
     pub seq: Seq,
 }
 
-/// How long a server remembers what is gone. For whoever calls [`Engine::compact`]: no server does by itself yet.
+/// How long a server remembers what is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retention {
@@ -182,6 +182,18 @@ impl Retention {
     #[must_use]
     pub fn places(mut self, places: u64) -> Self {
         self.places = Some(places);
+        self
+    }
+
+    /// Whether any deletion is ever forgotten.
+    pub(crate) fn forgets_deletions(&self) -> bool {
+        self.tombstones.is_some() || self.places.is_some()
+    }
+
+    /// Forgets clients not seen for so long; none keeps all.
+    #[must_use]
+    pub fn clients(mut self, unseen: Option<Duration>) -> Self {
+        self.clients = unseen;
         self
     }
 
@@ -304,7 +316,11 @@ pub trait Engine: Debug + Send + Sync + 'static {
         authority: &Authority,
     ) -> EngineResult<Fetched>;
 
-    /// Forgets a small batch of what is older than `retention`; the horizon moves in the same commit.
+    /// Forgets a small batch of what is older than `retention`; the horizon moves in the same commit. Whoever wants all of it
+    /// forgotten calls again while there is [more](Compacted::more); commits go on in between.
+    ///
+    /// A namespace that nobody uses gets no epoch by it and stays closed; one that does not exist is not made. Clients that are
+    /// connected have to be [seen](Self::note_seen) first.
     ///
     /// # Errors
     /// As [`commit`](Self::commit). An engine that keeps everything does nothing.
@@ -315,6 +331,21 @@ pub trait Engine: Debug + Send + Sync + 'static {
     ) -> EngineResult<Compacted> {
         let _ = (namespace, retention);
         Ok(Compacted::default())
+    }
+
+    /// These clients are connected, and count as seen now: who only reads leaves no other trace. Those that were seen within
+    /// `unless_within` are left as they are.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit). An engine that forgets no clients does nothing.
+    async fn note_seen(
+        &self,
+        namespace: &Namespace,
+        clients: &[ClientId],
+        unless_within: Duration,
+    ) -> EngineResult<()> {
+        let _ = (namespace, clients, unless_within);
+        Ok(())
     }
 
     /// Nobody is connected to the namespace any more: what is only kept for speed may be forgotten.

@@ -83,6 +83,7 @@ pub struct Overlay {
     pub(super) head: Seq,
     pub(super) clock: Hlc,
     pub(super) usage: Option<Usage>,
+    horizon: Seq,
     documents: HashMap<DocumentKey, usize>,
     /// In the order in which they were named, which is nearly that of their places.
     slots: Vec<Slot>,
@@ -118,6 +119,7 @@ impl Overlay {
             head,
             clock,
             usage: None,
+            horizon: Seq::ZERO,
             documents: HashMap::new(),
             slots: Vec::new(),
             clients: BTreeMap::new(),
@@ -127,6 +129,11 @@ impl Overlay {
     /// Tells what the namespace holds, so that it is counted on.
     pub fn set_usage(&mut self, usage: Usage) {
         self.usage = Some(usage);
+    }
+
+    /// Tells up to where deletions are forgotten: labels that left before are of no concern to any reader.
+    pub fn set_horizon(&mut self, horizon: Seq) {
+        self.horizon = horizon;
     }
 
     /// What the namespace would hold after these changes.
@@ -244,7 +251,7 @@ impl Overlay {
             ChangeKind::Delete => RecordState::Deleted,
             ChangeKind::Erase => RecordState::Erased,
         };
-        let marks = admitted.marks(self.head);
+        let marks = admitted.marks(self.head, self.horizon);
         slot.standing = Standing {
             exists: true,
             marks: marks.clone(),

@@ -4,21 +4,25 @@
 //! wrote there, so two engines on one store are safe. After a commit of unknown result nothing is served before the
 //! log was opened anew, under a new epoch.
 
+mod attach;
 mod compact;
 mod log;
+mod open;
 mod read;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pocket_core::mutants::active;
-use pocket_core::{Env, Mutation, Seq, SessionToken, random_bytes};
+use pocket_core::{ClientId, Env, Mutation, Seq};
 use pocket_storage::{Batch, Direction, Durability, ScanLimit, Storage, StorageError};
 use pocket_sync_protocol::EncodedRecord;
 
-use self::log::{Log, Open};
+use self::compact::Looked;
+use self::log::Log;
 use super::{
     AttachRequest, Attached, Committed, Compacted, Engine, EngineError, EngineResult, FeedPage,
     Fetched, ReadRequest, Retention,
@@ -27,10 +31,6 @@ use crate::decide::{self, Current, DocumentKey, Overlay, PushRequest, WriteSet};
 use crate::rules::Authority;
 use crate::stored::{self, ClientRecord};
 use crate::{Limits, Namespace, keys};
-
-/// Records read at once when a namespace is counted, and their bytes.
-const COUNTED: usize = 1_024;
-const COUNTED_BYTES: usize = 4 * 1024 * 1024;
 
 /// How often a commit is tried again when another engine moved the log.
 const ATTEMPTS: usize = 8;
@@ -49,6 +49,7 @@ struct Inner {
     env: Arc<dyn Env>,
     limits: Limits,
     logs: Mutex<Logs>,
+    looked: Mutex<HashMap<Namespace, Looked>>,
 }
 
 #[derive(Default)]
@@ -56,6 +57,21 @@ struct Logs {
     open: HashMap<Namespace, Arc<Log>>,
     /// Closed in good order since this engine began: they go on in the epoch they had.
     closed: HashSet<Namespace>,
+}
+
+impl Logs {
+    /// Closes a log in good order; nobody else holds it.
+    fn close(&mut self, namespace: &Namespace) {
+        let Some(log) = self.open.remove(namespace) else {
+            return;
+        };
+        if log.is_open() || log.joins() {
+            if self.closed.len() >= CLOSED {
+                self.closed.clear();
+            }
+            self.closed.insert(namespace.clone());
+        }
+    }
 }
 
 impl EmbeddedEngine {
@@ -67,6 +83,7 @@ impl EmbeddedEngine {
                 env,
                 limits,
                 logs: Mutex::default(),
+                looked: Mutex::default(),
             }),
         }
     }
@@ -83,18 +100,23 @@ impl EmbeddedEngine {
         }
         let log = Arc::new(Log::new(namespace));
         if logs.closed.remove(namespace) {
-            log.rejoin();
+            log.join_first();
         }
         logs.open.insert(namespace.clone(), Arc::clone(&log));
         Ok(log)
     }
 
-    // Nothing panics between two writes under this lock that belong together, so a poisoned one is taken as it is.
     fn logs(&self) -> MutexGuard<'_, Logs> {
-        self.inner
-            .logs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner.logs)
+    }
+
+    /// Leaves no trace of a log that was looked at and is not open.
+    fn close_unused(&self, namespace: &Namespace) {
+        let mut logs = self.logs();
+        let unused = |log: &Arc<Log>| Arc::strong_count(log) == 1 && !log.is_open();
+        if logs.open.get(namespace).is_some_and(unused) {
+            logs.close(namespace);
+        }
     }
 
     /// Loads what `pushes` name: from memory what is there, from the store the rest, in one read.
@@ -104,6 +126,7 @@ impl EmbeddedEngine {
         let mut missing_clients = Vec::new();
         let mut overlay = log.with_open(|open| {
             let mut overlay = Overlay::new(open.row.head, open.row.clock);
+            overlay.set_horizon(open.row.horizon);
             overlay.reserve(pushes.iter().map(PushRequest::changes).sum());
             if let Some(usage) = open.row.later.usage {
                 overlay.set_usage(usage);
@@ -239,170 +262,6 @@ impl EmbeddedEngine {
         })?;
         Ok(writes.head)
     }
-
-    /// Opens the log unless it is open. The caller holds the log's writer lock.
-    async fn ensure_open(&self, log: &Log) -> EngineResult<()> {
-        if log.is_open() {
-            return Ok(());
-        }
-        for _ in 0..ATTEMPTS {
-            match self.open(log).await {
-                Ok(open) => {
-                    log.set_open(open);
-                    return Ok(());
-                }
-                Err(StorageError::Conflict) => {}
-                Err(StorageError::Backend(reason)) => return Err(EngineError::NotApplied(reason)),
-                Err(other) => return Err(write_error(other)),
-            }
-        }
-        Err(busy())
-    }
-
-    async fn open(&self, log: &Log) -> Result<Open, StorageError> {
-        let (log_key, history_key) = (log.keys.log(), log.keys.history());
-        let values = self
-            .inner
-            .storage
-            .get_many(&[log_key.clone(), history_key.clone()])
-            .await?;
-        let corrupt = |error: pocket_core::Error| StorageError::Corrupt(error.to_string());
-        let mut batch = Batch::new();
-        let (mut row, mut history) = match values.as_slice() {
-            [None, None] => {
-                batch
-                    .check_absent(log_key.clone())
-                    .check_absent(history_key.clone());
-                log::create(&*self.inner.env)
-            }
-            [Some(stored), Some(history)] => {
-                batch.check_equals(log_key.clone(), stored.clone());
-                let row = stored::open(&log_key, stored).map_err(corrupt)?;
-                let history = stored::open(&history_key, history).map_err(corrupt)?;
-                if log.joins() {
-                    return Ok(Open::new(
-                        row,
-                        history,
-                        stored.clone(),
-                        self.inner.limits.tail_bytes,
-                    ));
-                }
-                (row, history)
-            }
-            _ => {
-                let reason = "a namespace has a log without its history or the other way round";
-                return Err(StorageError::Corrupt(reason.to_owned()));
-            }
-        };
-        let is_counted = self.inner.limits.decide.quota.is_set();
-        row.later.usage = match row.later.usage {
-            // Counted only where there is a bound, for each commit stores it.
-            _ if !is_counted => None,
-            Some(usage) => Some(usage),
-            None => Some(self.count(log).await?),
-        };
-        log::begin_epoch(&mut row, &mut history, &*self.inner.env);
-        let stored = stored::seal(&log_key, &row);
-        batch.put(log_key, stored.clone());
-        let value = stored::seal(&history_key, &history);
-        batch.put(history_key, value);
-        self.inner
-            .storage
-            .commit(batch, Durability::PowerLoss)
-            .await?;
-        Ok(Open::new(
-            row,
-            history,
-            stored,
-            self.inner.limits.tail_bytes,
-        ))
-    }
-
-    /// Counts what a namespace holds, which nobody did before. The caller holds the log's writer lock.
-    async fn count(&self, log: &Log) -> Result<stored::Usage, StorageError> {
-        let mut usage = stored::Usage::default();
-        let mut range = log.keys.documents();
-        loop {
-            let limit = ScanLimit::entries(COUNTED).bytes(COUNTED_BYTES);
-            let found = self
-                .inner
-                .storage
-                .scan(range.clone(), limit, Direction::Forward)
-                .await?;
-            let Some((last, _)) = found.last() else {
-                return Ok(usage);
-            };
-            range = range.after(last.clone());
-            for (at, value) in &found {
-                let corrupt = |error: pocket_core::Error| StorageError::Corrupt(error.to_string());
-                let (_, body) = stored::open_record_row(at, value).map_err(corrupt)?;
-                if let (Some(body), Some(id)) = (body, log.keys.document_id(at)) {
-                    usage.documents += 1;
-                    usage.bytes += (id.len() + body.len()) as u64;
-                }
-            }
-        }
-    }
-
-    async fn attach_once(
-        &self,
-        log: &Log,
-        request: &AttachRequest,
-    ) -> EngineResult<Option<Attached>> {
-        let key = log.keys.client(request.client);
-        let before = self.inner.storage.get(&key).await.map_err(read_error)?;
-        let known = before
-            .as_ref()
-            .map(|value| ClientRecord::open(&key, value))
-            .transpose()?;
-        let is_new = known.is_none();
-        let token = SessionToken::from_bytes(random_bytes(&*self.inner.env));
-        let now = self.inner.env.now();
-        let record = decide::attach(now, known, &request.user, request.presented, token)
-            .map_err(EngineError::Refused)?;
-        let (stored, row) = log.with_open(|open| (open.stored.clone(), open.row.clone()))?;
-        let log_key = log.keys.log();
-        let row = stored::LogRow {
-            clock: row.clock.max(pocket_core::Hlc::from_time(now)),
-            ..row
-        };
-        let after = stored::seal(&log_key, &row);
-        let mut batch = Batch::new();
-        // The clock told in the welcome is persisted before it is told.
-        batch
-            .check_equals(log_key.clone(), stored)
-            .put(log_key, after.clone());
-        match before {
-            Some(before) => batch.check_equals(key.clone(), before),
-            None => batch.check_absent(key.clone()),
-        };
-        let value = record.seal(&key);
-        batch.put(key, value);
-        let commit = log.begin();
-        let result = self
-            .inner
-            .storage
-            .commit(batch, Durability::PowerLoss)
-            .await;
-        let attached = commit.end(result, |open| {
-            open.row = row;
-            open.stored = after;
-            let attached = Attached {
-                log: open.state.clone(),
-                session: token,
-                last: record.last,
-                is_new,
-                time: open.row.clock.time(),
-            };
-            open.remember([(request.client, record)], self.inner.limits.cached_clients);
-            attached
-        });
-        match attached {
-            Ok(attached) => Ok(Some(attached)),
-            Err(StorageError::Conflict) => Ok(None),
-            Err(error) => Err(write_error(error)),
-        }
-    }
 }
 
 #[async_trait]
@@ -482,33 +341,25 @@ impl Engine for EmbeddedEngine {
         namespace: &Namespace,
         retention: &Retention,
     ) -> EngineResult<Compacted> {
-        let log = self.log(namespace)?;
-        let _writer = log.writer.lock().await;
-        for _ in 0..ATTEMPTS {
-            self.ensure_open(&log).await?;
-            if let Some(compacted) = self.forget(&log, retention).await? {
-                return Ok(compacted);
-            }
-        }
-        Err(busy())
+        self.forget(namespace, retention).await
+    }
+
+    async fn note_seen(
+        &self,
+        namespace: &Namespace,
+        clients: &[ClientId],
+        unless_within: Duration,
+    ) -> EngineResult<()> {
+        self.see(namespace, clients, unless_within).await
     }
 
     fn release(&self, namespace: &Namespace) {
         let mut logs = self.logs();
-        let Some(log) = logs.open.get(namespace) else {
-            return;
-        };
-        // Whoever else holds it is at work in it.
-        if Arc::strong_count(log) > 1 {
-            return log.release(self.inner.limits.tail_bytes);
-        }
-        let joins = log.is_open() || log.joins();
-        logs.open.remove(namespace);
-        if joins {
-            if logs.closed.len() >= CLOSED {
-                logs.closed.clear();
-            }
-            logs.closed.insert(namespace.clone());
+        match logs.open.get(namespace) {
+            // Whoever else holds it is at work in it.
+            Some(log) if Arc::strong_count(log) > 1 => log.release(self.inner.limits.tail_bytes),
+            Some(_) => logs.close(namespace),
+            None => {}
         }
     }
 
@@ -544,6 +395,11 @@ impl fmt::Debug for EmbeddedEngine {
             .field("storage", &self.inner.storage)
             .finish_non_exhaustive()
     }
+}
+
+// Nothing panics between two writes under such a lock that belong together, so a poisoned one is taken as it is.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn busy() -> EngineError {

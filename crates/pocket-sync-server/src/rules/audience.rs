@@ -106,6 +106,22 @@ impl Marks {
         Self::with(audience, left, rules)
     }
 
+    /// The same without labels that left at or before `horizon`: whoever stood before that reads everything again, and lets go
+    /// of what is not shown to it.
+    pub(crate) fn without_left(&self, horizon: Seq) -> Self {
+        match &self.0 {
+            Some(before) if before.left.iter().any(|(_, seq)| *seq <= horizon) => {
+                let left = before.left.iter().filter(|(_, seq)| *seq > horizon);
+                Self::with(
+                    before.audience.clone(),
+                    left.cloned().collect(),
+                    before.rules,
+                )
+            }
+            _ => self.clone(),
+        }
+    }
+
     /// Who may read it, if these rules said so.
     pub(super) fn audience(&self, rules: RulesId) -> Option<&Audience> {
         let marked = self.0.as_deref()?;

@@ -55,10 +55,12 @@ pub(crate) struct Standing {
 pub(crate) struct Admitted(Option<(Marks, Audience, RulesId)>);
 
 impl Admitted {
-    /// What the record remembers, written at `seq`.
-    pub(crate) fn marks(self, seq: Seq) -> Marks {
+    /// What the record remembers, written at `seq`. Nobody reads on from before `horizon`.
+    pub(crate) fn marks(self, seq: Seq, horizon: Seq) -> Marks {
         match self.0 {
-            Some((before, audience, rules)) => before.next(audience, rules, seq),
+            Some((before, audience, rules)) => {
+                before.without_left(horizon).next(audience, rules, seq)
+            }
             None => Marks::default(),
         }
     }

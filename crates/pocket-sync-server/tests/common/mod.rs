@@ -9,7 +9,8 @@ pub mod peer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use pocket_core::{
@@ -21,19 +22,28 @@ use pocket_sync_server::decide::{DocumentKey, PushRequest};
 use pocket_sync_server::engine::{AttachRequest, Attached};
 use pocket_sync_server::{EmbeddedEngine, Engine, Limits, Namespace};
 
-/// A clock that stands, and random bytes that are none.
+/// A clock that stands until it is moved, and random bytes that are none.
 #[derive(Debug)]
-pub struct TestEnv(AtomicU64);
+pub struct TestEnv(AtomicU64, AtomicI64);
 
 impl TestEnv {
     pub fn new(seed: u64) -> Arc<Self> {
-        Arc::new(Self(AtomicU64::new(seed << 32)))
+        Arc::new(Self(
+            AtomicU64::new(seed << 32),
+            AtomicI64::new(1_700_000_000_000),
+        ))
+    }
+
+    /// Time passes.
+    pub fn pass(&self, time: Duration) {
+        let millis = i64::try_from(time.as_millis()).unwrap();
+        self.1.fetch_add(millis, Ordering::Relaxed);
     }
 }
 
 impl Env for TestEnv {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(1_700_000_000_000)
+        Timestamp::from_millis(self.1.load(Ordering::Relaxed))
     }
 
     fn random(&self, bytes: &mut [u8]) {
@@ -97,7 +107,12 @@ pub struct Writer {
 
 impl Writer {
     pub fn attach(engine: &dyn Engine, number: u8) -> Self {
-        let attached = attach(engine, number, None);
+        Self::join(engine, number).now_or_never().unwrap()
+    }
+
+    /// As [`attach`](Self::attach), on a store that takes its time.
+    pub async fn join(engine: &dyn Engine, number: u8) -> Self {
+        let attached = attach(engine, number, None).await;
         let session = attached.session;
         Self {
             number,
@@ -110,7 +125,8 @@ impl Writer {
     }
 
     pub fn attach_again(&mut self, engine: &dyn Engine) -> SessionToken {
-        self.attached = attach(engine, self.number, Some(self.session));
+        let attached = attach(engine, self.number, Some(self.session));
+        self.attached = attached.now_or_never().unwrap();
         self.session = self.attached.session;
         self.session
     }
@@ -137,6 +153,23 @@ impl Writer {
 
     /// A push of one mutation for each document and base.
     pub fn push(&mut self, documents: &[(&str, Option<Revision>)]) -> PushRequest {
+        self.push_each(documents, |name| ChangeKind::Put(body(name)))
+    }
+
+    /// A push that deletes each of these documents.
+    pub fn push_deletions(&mut self, documents: &[&str]) -> PushRequest {
+        let bases: Vec<_> = documents
+            .iter()
+            .map(|name| (*name, self.rev_of(name)))
+            .collect();
+        self.push_each(&bases, |_| ChangeKind::Delete)
+    }
+
+    fn push_each(
+        &mut self,
+        documents: &[(&str, Option<Revision>)],
+        kind: impl Fn(&str) -> ChangeKind,
+    ) -> PushRequest {
         let first = MutationNumber::new(self.next);
         let mutations = documents
             .iter()
@@ -152,7 +185,7 @@ impl Writer {
                     id,
                     rev,
                     base: *base,
-                    kind: ChangeKind::Put(body(name)),
+                    kind: kind(name),
                 };
                 Ok(Mutation {
                     number,
@@ -189,15 +222,11 @@ impl Writer {
     }
 }
 
-fn attach(engine: &dyn Engine, number: u8, presented: Option<SessionToken>) -> Attached {
+async fn attach(engine: &dyn Engine, number: u8, presented: Option<SessionToken>) -> Attached {
     let request = AttachRequest {
         user: "ann".into(),
         client: client(number),
         presented,
     };
-    engine
-        .attach(&ns(), &request)
-        .now_or_never()
-        .unwrap()
-        .unwrap()
+    engine.attach(&ns(), &request).await.unwrap()
 }

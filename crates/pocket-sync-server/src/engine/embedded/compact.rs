@@ -1,74 +1,304 @@
 //! Forgetting: old deletions leave the feed, and clients that never came back leave the store.
 //!
-//! A small batch at a time, each under the log's writer lock and atomic: the horizon moves in the same commit in which
-//! deletions behind it go. A reader that stood before it learns of it with the page it reads, and resyncs.
+//! A small batch at a time. What is old is looked for beside everything else; only to take it away is the log's writer
+//! lock held, and it is looked at again then. Each batch is atomic: the horizon moves in the commit in which deletions
+//! behind it go. A reader that stood before it learns of it with the page it reads, and resyncs.
+//!
+//! A namespace that nobody uses is not opened for this: no place is given, so no epoch is needed.
 
-use pocket_core::{Hlc, Seq, Timestamp};
+use std::time::Duration;
+
+use bytes::Bytes;
+use pocket_core::{ClientId, Hlc, Seq, Timestamp};
 use pocket_storage::{Batch, Direction, Durability, ScanLimit, StorageError};
 
 use super::log::Log;
-use super::{EmbeddedEngine, read_error, write_error};
+use super::{ATTEMPTS, CLOSED, EmbeddedEngine, busy, lock, read_error, write_error};
+use crate::Namespace;
 use crate::decide::DocumentKey;
-use crate::engine::{Compacted, EngineError, EngineResult, Retention};
+use crate::engine::{Compacted, EngineResult, Retention};
+use crate::keys::Keys;
 use crate::stored::{self, ClientRecord, FeedRow, LogRow};
 
 /// Deletions, or clients, forgotten by one commit.
 const BATCH: usize = 256;
-/// Entries of the feed, or clients, looked at between two commits.
+/// Entries of the feed, or clients, looked at by one call.
 const SCANNED: usize = 4_096;
 
-/// What one look at the feed found.
+/// Up to where a namespace was looked through. Only to save work: whoever knows nothing begins anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Looked {
+    /// Nothing in the feed up to here is left to forget; whatever changes gets a later place.
+    feed: Seq,
+    /// The key of the last client of this round.
+    client: Option<Vec<u8>>,
+}
+
+/// A deletion that is old enough, as the feed has it.
+struct Deletion {
+    seq: Seq,
+    key: DocumentKey,
+    /// The entry of the feed.
+    entry: Bytes,
+}
+
+/// What one look found.
+#[derive(Default)]
 struct Found {
-    /// Deletions that are old enough, by rising place.
-    old: Vec<(Seq, DocumentKey)>,
-    /// Nothing up to here is left to forget, once those are forgotten.
-    looked_to: Seq,
+    /// By rising place.
+    deletions: Vec<Deletion>,
+    clients: Vec<ClientId>,
+    looked: Looked,
     more: bool,
 }
 
+impl Found {
+    fn is_empty(&self) -> bool {
+        self.deletions.is_empty() && self.clients.is_empty()
+    }
+}
+
 impl EmbeddedEngine {
-    /// Forgets a batch of what is old enough. The caller holds the log's writer lock, and the log is open.
+    /// Forgets a batch of what is old enough.
     pub(super) async fn forget(
         &self,
-        log: &Log,
+        namespace: &Namespace,
         retention: &Retention,
-    ) -> EngineResult<Option<Compacted>> {
-        let now = self.inner.env.now();
-        let row = log.with_open(|open| open.row.clone())?;
-        let found = self.find_old(log, retention, now, &row).await?;
-        let clients = if found.old.is_empty() && !found.more {
-            self.find_gone(log, retention, now).await?
-        } else {
-            Vec::new()
-        };
-        let mut compacted = Compacted {
-            tombstones: found.old.len(),
-            clients: clients.len(),
-            horizon: row.horizon,
-            more: found.more || clients.len() == BATCH,
-        };
-        log.looked_to(found.looked_to);
-        if found.old.is_empty() && clients.is_empty() {
-            return Ok(Some(compacted));
+    ) -> EngineResult<Compacted> {
+        let keys = Keys::new(namespace);
+        for _ in 0..ATTEMPTS {
+            let Some(row) = self.stored_row(&keys).await? else {
+                return Ok(Compacted::default());
+            };
+            let now = self.inner.env.now();
+            let looked = lock(&self.inner.looked).get(namespace).cloned();
+            let looked = looked.unwrap_or_default();
+            let found = self.look(&keys, retention, now, &row, looked).await?;
+            let mut compacted = Compacted {
+                horizon: row.horizon,
+                more: found.more,
+                ..Compacted::default()
+            };
+            if !found.is_empty() {
+                let log = self.log(namespace)?;
+                let taken = {
+                    let _writer = log.writer.lock().await;
+                    let is_visit = !log.is_open();
+                    let there = !is_visit || self.visit(&log).await?;
+                    let taken = if there {
+                        self.take_away(&log, &found, retention, now).await
+                    } else {
+                        Ok(Some(compacted))
+                    };
+                    log.leave();
+                    taken
+                };
+                drop(log);
+                self.close_unused(namespace);
+                match taken? {
+                    Some(taken) => compacted = taken,
+                    None => continue,
+                }
+            }
+            self.note_looked(namespace, found.looked);
+            return Ok(compacted);
         }
-        compacted.horizon = found.old.last().map_or(row.horizon, |(seq, _)| *seq);
+        Err(busy())
+    }
+
+    fn note_looked(&self, namespace: &Namespace, looked: Looked) {
+        let mut all = lock(&self.inner.looked);
+        if all.len() >= CLOSED && !all.contains_key(namespace) {
+            all.clear();
+        }
+        all.insert(namespace.clone(), looked);
+    }
+
+    /// The log's row as it is stored; none when there is no such namespace.
+    pub(super) async fn stored_row(&self, keys: &Keys) -> EngineResult<Option<LogRow>> {
+        let at = keys.log();
+        let value = self.inner.storage.get(&at).await.map_err(read_error)?;
+        Ok(value.map(|value| stored::open(&at, &value)).transpose()?)
+    }
+
+    /// Looks at a part of the feed for old deletions; when there is none any more, at a part of the clients.
+    async fn look(
+        &self,
+        keys: &Keys,
+        retention: &Retention,
+        now: Timestamp,
+        row: &LogRow,
+        looked: Looked,
+    ) -> EngineResult<Found> {
+        let mut found = Found {
+            looked,
+            ..Found::default()
+        };
+        found.looked.feed = found.looked.feed.max(row.horizon).min(row.head);
+        self.find_old(keys, retention, now, row, &mut found).await?;
+        if found.deletions.is_empty() && !found.more {
+            self.find_gone(keys, retention, now, &mut found).await?;
+        } else {
+            // The clients come last.
+            found.more = true;
+        }
+        Ok(found)
+    }
+
+    async fn find_old(
+        &self,
+        keys: &Keys,
+        retention: &Retention,
+        now: Timestamp,
+        row: &LogRow,
+        found: &mut Found,
+    ) -> EngineResult<()> {
+        if found.looked.feed >= row.head || !retention.forgets_deletions() {
+            return Ok(());
+        }
+        let range = keys.feed_range(found.looked.feed, row.head);
+        let limit = ScanLimit::entries(SCANNED).bytes(usize::MAX);
+        let entries = self
+            .inner
+            .storage
+            .scan(range, limit, Direction::Forward)
+            .await
+            .map_err(read_error)?;
+        found.more = entries.len() == SCANNED;
+        for (at, entry) in entries {
+            let seq = keys
+                .feed_seq(&at)
+                .ok_or_else(|| stored::damaged("a key of the feed"))?;
+            let feed: FeedRow = stored::open(&at, &entry)?;
+            let key = DocumentKey {
+                collection: feed.collection,
+                id: feed.id,
+            };
+            let deleted = match feed.later.deleted {
+                Some(time) => Some(Timestamp::from_millis(time)),
+                None if feed.later.live => None,
+                None => self.deleted_before_it_was_noted(keys, seq, &key).await?,
+            };
+            if let Some(deleted) = deleted {
+                if !retention.is_over(deleted, now, seq, row.head) {
+                    found.more = false;
+                    return Ok(());
+                }
+                if found.deletions.len() == BATCH {
+                    found.more = true;
+                    return Ok(());
+                }
+                found.deletions.push(Deletion { seq, key, entry });
+            }
+            found.looked.feed = seq;
+        }
+        Ok(())
+    }
+
+    /// Feed entries of earlier versions do not say whether they are deletions: the record does.
+    async fn deleted_before_it_was_noted(
+        &self,
+        keys: &Keys,
+        seq: Seq,
+        key: &DocumentKey,
+    ) -> EngineResult<Option<Timestamp>> {
+        let at = keys.document(&key.collection, &key.id);
+        let value = self.inner.storage.get(&at).await.map_err(read_error)?;
+        let Some(value) = value else { return Ok(None) };
+        let (row, _) = stored::open_record_row(&at, &value)?;
+        let dead = row.seq == seq && !row.is_live();
+        let hlc: Hlc = row.rev.hlc;
+        Ok(dead.then(|| hlc.time()))
+    }
+
+    /// Clients that were not seen for longer than deletions are remembered.
+    async fn find_gone(
+        &self,
+        keys: &Keys,
+        retention: &Retention,
+        now: Timestamp,
+        found: &mut Found,
+    ) -> EngineResult<()> {
+        let Some(expiry) = retention.clients else {
+            return Ok(());
+        };
+        let mut range = keys.clients();
+        if let Some(last) = found.looked.client.take() {
+            range = range.after(last);
+        }
+        let mut seen = 0;
+        while seen < SCANNED {
+            let limit = ScanLimit::entries(BATCH);
+            let entries = self
+                .inner
+                .storage
+                .scan(range.clone(), limit, Direction::Forward)
+                .await
+                .map_err(read_error)?;
+            let Some((last, _)) = entries.last() else {
+                found.looked.client = None;
+                return Ok(());
+            };
+            range = range.after(last.clone());
+            seen += entries.len();
+            for (at, value) in entries {
+                let record = ClientRecord::open(&at, &value)?;
+                if is_over(record.last_seen, now, expiry) {
+                    let client = keys
+                        .client_id(&at)
+                        .ok_or_else(|| stored::damaged("a key of a client is too short"))?;
+                    found.clients.push(client);
+                }
+                found.looked.client = Some(at);
+                if found.clients.len() == BATCH {
+                    found.more = true;
+                    return Ok(());
+                }
+            }
+        }
+        found.more = true;
+        Ok(())
+    }
+
+    /// Takes away what was found, as far as it is still so. None when another engine moved the log meanwhile. The caller holds
+    /// the log's writer lock, and the log is open.
+    async fn take_away(
+        &self,
+        log: &Log,
+        found: &Found,
+        retention: &Retention,
+        now: Timestamp,
+    ) -> EngineResult<Option<Compacted>> {
+        let (stored, row) = log.with_open(|open| (open.stored.clone(), open.row.clone()))?;
         let mut batch = Batch::new();
-        for (seq, key) in &found.old {
-            batch.delete(log.keys.feed(*seq));
+        let log_key = log.keys.log();
+        let deletions = self.still_deleted(log, &found.deletions).await?;
+        for deletion in &deletions {
+            let key = &deletion.key;
+            batch.delete(log.keys.feed(deletion.seq));
             batch.delete(log.keys.document(&key.collection, &key.id));
         }
+        let clients = self.still_gone(log, &found.clients, retention, now).await?;
         for client in &clients {
             batch.delete(log.keys.client(*client));
         }
-        let log_key = log.keys.log();
-        let before = log.with_open(|open| open.stored.clone())?;
+        let horizon = deletions.last().map_or(Seq::ZERO, |last| last.seq);
         let row = LogRow {
-            horizon: compacted.horizon,
+            horizon: row.horizon.max(horizon),
             ..row
         };
+        let compacted = Compacted {
+            tombstones: deletions.len(),
+            clients: clients.len(),
+            horizon: row.horizon,
+            more: found.more,
+        };
+        if batch.is_empty() {
+            return Ok(Some(compacted));
+        }
         let after = stored::seal(&log_key, &row);
         batch
-            .check_equals(log_key.clone(), before)
+            .check_equals(log_key.clone(), stored)
             .put(log_key, after.clone());
         let commit = log.begin();
         let result = self
@@ -80,8 +310,8 @@ impl EmbeddedEngine {
             open.state.horizon = row.horizon;
             open.row = row;
             open.stored = after;
-            for (seq, key) in &found.old {
-                open.tail.forget(key, *seq);
+            for deletion in &deletions {
+                open.tail.forget(&deletion.key, deletion.seq);
             }
             for client in &clients {
                 open.clients.remove(client);
@@ -94,117 +324,129 @@ impl EmbeddedEngine {
         }
     }
 
-    async fn find_old(
+    /// Those that nobody wrote anew since they were found.
+    async fn still_deleted<'a>(
         &self,
         log: &Log,
+        found: &'a [Deletion],
+    ) -> EngineResult<Vec<&'a Deletion>> {
+        let keys: Vec<_> = found
+            .iter()
+            .map(|deletion| log.keys.feed(deletion.seq))
+            .collect();
+        let entries = self.inner.storage.get_many(&keys).await;
+        let entries = entries.map_err(read_error)?;
+        let pairs = found.iter().zip(entries);
+        let still = pairs.filter(|(deletion, entry)| entry.as_ref() == Some(&deletion.entry));
+        Ok(still.map(|(deletion, _)| deletion).collect())
+    }
+
+    /// Those that did not come back since they were found.
+    async fn still_gone(
+        &self,
+        log: &Log,
+        found: &[ClientId],
         retention: &Retention,
         now: Timestamp,
-        row: &LogRow,
-    ) -> EngineResult<Found> {
-        let mut found = Found {
-            old: Vec::new(),
-            looked_to: log.compacted_to().max(row.horizon),
-            more: false,
-        };
-        if found.looked_to >= row.head {
-            return Ok(found);
+    ) -> EngineResult<Vec<ClientId>> {
+        let mut gone = Vec::with_capacity(found.len());
+        for (client, record) in self.clients(log, found).await? {
+            let is_gone = |expiry| is_over(record.last_seen, now, expiry);
+            if retention.clients.is_some_and(is_gone) {
+                gone.push(client);
+            }
         }
-        let range = log.keys.feed_range(found.looked_to, row.head);
-        let limit = ScanLimit::entries(SCANNED).bytes(usize::MAX);
-        let entries = self
+        Ok(gone)
+    }
+
+    /// What is stored of clients.
+    async fn clients(
+        &self,
+        log: &Log,
+        clients: &[ClientId],
+    ) -> EngineResult<Vec<(ClientId, ClientRecord)>> {
+        let keys: Vec<_> = clients
+            .iter()
+            .map(|client| log.keys.client(*client))
+            .collect();
+        let values = self.inner.storage.get_many(&keys).await;
+        let values = values.map_err(read_error)?;
+        let mut records = Vec::with_capacity(clients.len());
+        for ((client, at), value) in clients.iter().zip(&keys).zip(values) {
+            if let Some(value) = value {
+                records.push((*client, ClientRecord::open(at, &value)?));
+            }
+        }
+        Ok(records)
+    }
+
+    /// Takes note that clients are connected, a batch at a time.
+    pub(super) async fn see(
+        &self,
+        namespace: &Namespace,
+        clients: &[ClientId],
+        unless_within: Duration,
+    ) -> EngineResult<()> {
+        let log = self.log(namespace)?;
+        for clients in clients.chunks(BATCH) {
+            let mut attempts = 0..ATTEMPTS;
+            loop {
+                attempts.next().ok_or_else(busy)?;
+                let _writer = log.writer.lock().await;
+                self.ensure_open(&log).await?;
+                if self.see_once(&log, clients, unless_within).await? {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// False when another engine moved the log meanwhile.
+    async fn see_once(
+        &self,
+        log: &Log,
+        clients: &[ClientId],
+        unless_within: Duration,
+    ) -> EngineResult<bool> {
+        let now = self.inner.env.now();
+        let mut seen = self.clients(log, clients).await?;
+        seen.retain(|(_, record)| is_over(record.last_seen, now, unless_within));
+        if seen.is_empty() {
+            return Ok(true);
+        }
+        let stored = log.with_open(|open| open.stored.clone())?;
+        let mut batch = Batch::new();
+        batch.check_equals(log.keys.log(), stored);
+        for (client, record) in &mut seen {
+            record.last_seen = now;
+            let at = log.keys.client(*client);
+            let value = record.seal(&at);
+            batch.put(at, value);
+        }
+        let commit = log.begin();
+        let result = self
             .inner
             .storage
-            .scan(range, limit, Direction::Forward)
-            .await
-            .map_err(read_error)?;
-        let is_last = entries.len() < SCANNED;
-        for (at, value) in entries {
-            let seq = log
-                .keys
-                .feed_seq(&at)
-                .ok_or_else(|| stored::damaged("a key of the feed"))?;
-            let entry: FeedRow = stored::open(&at, &value)?;
-            let key = DocumentKey {
-                collection: entry.collection,
-                id: entry.id,
-            };
-            let deleted = match entry.later.deleted {
-                Some(time) => Some(Timestamp::from_millis(time)),
-                None if entry.later.live => None,
-                None => self.deleted_before_it_was_noted(log, seq, &key).await?,
-            };
-            let Some(deleted) = deleted else {
-                found.looked_to = seq;
-                continue;
-            };
-            if !retention.is_over(deleted, now, seq, row.head) {
-                return Ok(found);
-            }
-            if found.old.len() == BATCH {
-                found.more = true;
-                return Ok(found);
-            }
-            found.old.push((seq, key));
-            found.looked_to = seq;
-        }
-        found.more = !is_last;
-        Ok(found)
-    }
-
-    /// Feed entries of earlier versions do not say whether they are deletions: the record does.
-    async fn deleted_before_it_was_noted(
-        &self,
-        log: &Log,
-        seq: Seq,
-        key: &DocumentKey,
-    ) -> EngineResult<Option<Timestamp>> {
-        let at = log.keys.document(&key.collection, &key.id);
-        let value = self.inner.storage.get(&at).await.map_err(read_error)?;
-        let Some(value) = value else { return Ok(None) };
-        let (row, _) = stored::open_record_row(&at, &value)?;
-        let dead = row.seq == seq && !row.is_live();
-        let hlc: Hlc = row.rev.hlc;
-        Ok(dead.then(|| hlc.time()))
-    }
-
-    /// Clients that were not seen for longer than deletions are remembered.
-    async fn find_gone(
-        &self,
-        log: &Log,
-        retention: &Retention,
-        now: Timestamp,
-    ) -> EngineResult<Vec<pocket_core::ClientId>> {
-        let Some(expiry) = retention.clients else {
-            return Ok(Vec::new());
-        };
-        let mut gone = Vec::new();
-        let mut range = log.keys.clients();
-        loop {
-            let limit = ScanLimit::entries(BATCH);
-            let entries = self
-                .inner
-                .storage
-                .scan(range.clone(), limit, Direction::Forward)
-                .await
-                .map_err(read_error)?;
-            let Some((last, _)) = entries.last() else {
-                return Ok(gone);
-            };
-            range = range.after(last.clone());
-            for (at, value) in &entries {
-                let record = ClientRecord::open(at, value)?;
-                let age = now.millis().saturating_sub(record.last_seen.millis());
-                if u128::try_from(age).unwrap_or(0) < expiry.as_millis() {
-                    continue;
-                }
-                let client = log.keys.client_id(at).ok_or_else(|| {
-                    EngineError::from(stored::damaged("a key of a client is too short"))
-                })?;
-                gone.push(client);
-                if gone.len() == BATCH {
-                    return Ok(gone);
+            .commit(batch, Durability::PowerLoss)
+            .await;
+        let ended = commit.end(result, |open| {
+            for (client, record) in seen {
+                // Those that are not in memory are read when they push.
+                if let Some(known) = open.clients.get_mut(&client) {
+                    *known = record;
                 }
             }
+        });
+        match ended {
+            Ok(()) => Ok(true),
+            Err(StorageError::Conflict) => Ok(false),
+            Err(error) => Err(write_error(error)),
         }
     }
+}
+
+fn is_over(seen: Timestamp, now: Timestamp, most: Duration) -> bool {
+    let age = now.millis().saturating_sub(seen.millis());
+    u128::try_from(age).is_ok_and(|age| age >= most.as_millis())
 }

@@ -32,8 +32,15 @@ struct Shared {
     /// Counts commits that began.
     begun: u64,
     in_flight: bool,
-    /// Up to here there was nothing left to forget.
-    compacted_to: Seq,
+    /// What is open was taken up for a moment, under the epoch of an opening that has ended: to all others it is closed.
+    is_visit: bool,
+}
+
+impl Shared {
+    /// What is open for reading and writing.
+    fn opened(&self) -> Option<&Open> {
+        self.open.as_ref().filter(|_| !self.is_visit)
+    }
 }
 
 /// A log that is open.
@@ -67,7 +74,7 @@ impl Log {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.shared().open.is_some()
+        self.shared().opened().is_some()
     }
 
     pub(super) fn joins(&self) -> bool {
@@ -77,8 +84,25 @@ impl Log {
     pub(super) fn set_open(&self, open: Open) {
         let mut shared = self.shared();
         shared.open = Some(open);
+        shared.is_visit = false;
         shared.joins = false;
         shared.opened += 1;
+    }
+
+    /// Has the log open for whoever holds the writer lock, and for nobody else.
+    pub(super) fn set_visited(&self, open: Open) {
+        let mut shared = self.shared();
+        shared.open = Some(open);
+        shared.is_visit = true;
+        shared.opened += 1;
+    }
+
+    /// Ends a visit; a log that is open for all stays so.
+    pub(super) fn leave(&self) {
+        let mut shared = self.shared();
+        if std::mem::take(&mut shared.is_visit) {
+            shared.open = None;
+        }
     }
 
     /// Forgets what is kept in memory for speed.
@@ -89,11 +113,19 @@ impl Log {
         }
     }
 
-    /// Forgets what is in memory: another engine has written, so it is read again.
+    /// The first opening takes up what this engine left when it closed the log.
+    pub(super) fn join_first(&self) {
+        self.shared().joins = true;
+    }
+
+    /// Forgets what is in memory: another engine has written, so it is read again. A log that was closed meanwhile, maybe by
+    /// a commit of unknown result, stays as that left it.
     pub(super) fn rejoin(&self) {
         let mut shared = self.shared();
-        shared.open = None;
-        shared.joins = true;
+        if shared.opened().is_some() {
+            shared.open = None;
+            shared.joins = true;
+        }
     }
 
     /// Looks at the open log, for a moment.
@@ -106,7 +138,7 @@ impl Log {
     /// What a reader sees now, with whatever `look` takes from the open log; none when it is not open.
     pub(super) fn sight<T>(&self, look: impl FnOnce(&Open) -> T) -> Option<(Sight, T)> {
         let shared = self.shared();
-        let open = shared.open.as_ref()?;
+        let open = shared.opened()?;
         let sight = Sight {
             opened: shared.opened,
             begun: shared.begun,
@@ -116,16 +148,6 @@ impl Log {
             epoch: open.state.epoch,
         };
         Some((sight, look(open)))
-    }
-
-    /// Up to where a look for old deletions found nothing left to forget.
-    pub(super) fn compacted_to(&self) -> Seq {
-        self.shared().compacted_to
-    }
-
-    /// Nothing up to `seq` is left to forget; whatever changes gets a later place.
-    pub(super) fn looked_to(&self, seq: Seq) {
-        self.shared().compacted_to = seq;
     }
 
     /// Marks that a commit is on its way, until its end is known.
@@ -170,7 +192,8 @@ impl Commit<'_> {
             },
             Err(StorageError::Conflict) => {
                 shared.open = None;
-                shared.joins = true;
+                // Whoever visits joins nothing: the next opening is one of its own, unless it was to join already.
+                shared.joins |= !std::mem::take(&mut shared.is_visit);
                 Err(StorageError::Conflict)
             }
             // Nothing was written, and what is in memory still stands.

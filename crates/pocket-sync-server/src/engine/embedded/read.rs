@@ -40,6 +40,7 @@ impl EmbeddedEngine {
             let (stretch, newest) = self.scan(log, request, limit(before.head)).await?;
             match self.settled(log, before).await {
                 Some(after) if newest > after.head => self.rejoin(log).await,
+                Some(after) if self.has_forgotten_more(log, after).await? => {}
                 Some(after) => return Ok(page(request, before.head, after, stretch)),
                 None => {}
             }
@@ -125,6 +126,21 @@ impl EmbeddedEngine {
         log.rejoin();
     }
 
+    /// Whether deletions were forgotten that `sight` does not tell of: what was read may lack them, and is read again.
+    async fn has_forgotten_more(&self, log: &Log, sight: Sight) -> EngineResult<bool> {
+        let row = self.stored_row(&log.keys).await?;
+        let Some(row) = row.filter(|row| row.horizon > sight.horizon) else {
+            return Ok(false);
+        };
+        let is_ours = log
+            .sight(|_| ())
+            .is_none_or(|(now, ())| row.horizon <= now.horizon);
+        if !is_ours {
+            self.rejoin(log).await;
+        }
+        Ok(true)
+    }
+
     /// Waits until every commit that may have been seen has ended; none when the log was opened anew meanwhile.
     async fn settled(&self, log: &Log, before: Sight) -> Option<Sight> {
         let (now, ()) = log.sight(|_| ())?;
@@ -167,10 +183,8 @@ impl EmbeddedEngine {
                 .map_err(read_error)?;
             for (((seq, key), at), value) in now.iter().zip(&keys).zip(values) {
                 let Some(value) = value else {
-                    if log
-                        .sight(|_| ())
-                        .is_some_and(|(now, ())| *seq <= now.horizon)
-                    {
+                    let row = self.stored_row(&log.keys).await?;
+                    if row.is_some_and(|row| *seq <= row.horizon) {
                         // A deletion that was forgotten while we read; the page tells the horizon.
                         stretch.end = *seq;
                         continue;
