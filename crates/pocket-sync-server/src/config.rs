@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::engine::Retention;
 use crate::rules::Rules;
 use crate::{Admin, Limits};
 
@@ -19,6 +20,12 @@ pub struct Config {
     pub origins: BTreeSet<String>,
     /// Who may look after the server, and whether there is a page for that.
     pub admin: Admin,
+    /// How long deletions are remembered, and clients that do not come back. By default 30 and 60 days; whoever was away
+    /// longer reads everything again, and loses nothing. Clients that are connected are never forgotten.
+    pub retention: Retention,
+    /// How often the server looks for what is to be forgotten, in all namespaces, also those that nobody is connected to.
+    /// The first time comes a minute after it began at the latest. Zero: never.
+    pub forget_every: Duration,
     /// How often clients send a ping when nothing else is sent.
     pub heartbeat: Duration,
     /// A client that was silent for so long is gone.
@@ -56,6 +63,8 @@ impl Default for Config {
             rules: Rules::default(),
             origins: BTreeSet::new(),
             admin: Admin::default(),
+            retention: Retention::default(),
+            forget_every: Duration::from_secs(60 * 60),
             heartbeat: Duration::from_secs(30),
             client_timeout: Duration::from_secs(60),
             recheck: Duration::from_secs(60),

@@ -86,6 +86,13 @@ impl Connected {
         list
     }
 
+    /// The clients that are connected to a namespace.
+    pub(crate) fn of(&self, namespace: &Namespace) -> Vec<ClientId> {
+        let clients = lock(&self.clients);
+        let of = clients.keys().filter(|(its, _)| its == namespace);
+        of.map(|(_, client)| *client).collect()
+    }
+
     pub(crate) fn count(&self) -> usize {
         lock(&self.clients).len()
     }

@@ -12,6 +12,7 @@ mod driver;
 pub mod engine;
 mod event;
 mod feed;
+mod forgetting;
 mod http;
 mod keys;
 mod limits;

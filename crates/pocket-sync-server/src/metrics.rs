@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pocket_core::{Outcome, Timestamp};
+use pocket_core::{Outcome, Seq, Timestamp};
 
 use crate::Namespace;
 use crate::decide::{PushAnswer, PushRequest};
+use crate::engine::Compacted;
 
 /// Refusals and conflicts that are remembered for people.
 const RECENT: usize = 100;
@@ -21,6 +22,9 @@ const REASON: usize = 200;
 
 /// Codes that are counted apart; a server has a few dozen.
 const CODES: usize = 200;
+
+/// Namespaces whose horizon is told.
+const HORIZONS: usize = 200;
 
 /// Upper bounds, in seconds.
 const SECONDS: [f64; 10] = [
@@ -45,6 +49,11 @@ pub(crate) struct Metrics {
     failed_commits: Counter,
     commit_seconds: Histogram<{ SECONDS.len() }>,
     commit_changes: Histogram<{ CHANGES.len() }>,
+    forgotten_deletions: Counter,
+    forgotten_clients: Counter,
+    forgetting_rounds: Counter,
+    failed_forgetting: Counter,
+    horizons: Mutex<BTreeMap<Namespace, Seq>>,
     recent: Mutex<VecDeque<Recent>>,
 }
 
@@ -144,6 +153,56 @@ impl Metrics {
     /// A client was told an error of this code.
     pub(crate) fn error(&self, code: &str) {
         self.errors.add(code);
+    }
+
+    /// A batch was forgotten.
+    pub(crate) fn forgot(&self, namespace: &Namespace, batch: &Compacted) {
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        self.forgotten_deletions.add(count(batch.tombstones));
+        self.forgotten_clients.add(count(batch.clients));
+        let mut horizons = lock(&self.horizons);
+        if batch.horizon > Seq::ZERO
+            && (horizons.len() < HORIZONS || horizons.contains_key(namespace))
+        {
+            horizons.insert(namespace.clone(), batch.horizon);
+        }
+    }
+
+    /// All namespaces were looked through.
+    pub(crate) fn forgetting_round(&self) {
+        self.forgetting_rounds.add(1);
+    }
+
+    /// What is old in a namespace could not be forgotten.
+    pub(crate) fn forgetting_failed(&self) {
+        self.failed_forgetting.add(1);
+    }
+
+    fn forgetting_text(&self, text: &mut Text) {
+        let name = "pocket_forgotten_total";
+        text.head(name, "Old deletions and clients forgotten.", "counter");
+        for (kind, counter) in [
+            ("deletion", &self.forgotten_deletions),
+            ("client", &self.forgotten_clients),
+        ] {
+            text.labelled(name, "kind", kind, counter.get());
+        }
+        text.counter(
+            "pocket_forgetting_rounds_total",
+            "Times that all namespaces were looked through for what is old.",
+            &self.forgetting_rounds,
+        );
+        text.counter(
+            "pocket_forgetting_failures_total",
+            "Namespaces in which forgetting failed; it is tried again.",
+            &self.failed_forgetting,
+        );
+        let name = "pocket_horizon";
+        let help = "Deletions at or below this place are forgotten; of the first 200 namespaces in which any are.";
+        text.head(name, help, "gauge");
+        for (namespace, horizon) in &*lock(&self.horizons) {
+            text.labelled(name, "namespace", namespace.as_str(), horizon.get());
+        }
     }
 
     /// The newest conflicts and refusals, the newest first.
@@ -252,6 +311,7 @@ impl Metrics {
             &CHANGES,
             &self.commit_changes,
         );
+        self.forgetting_text(&mut text);
         text.0
     }
 }

@@ -26,6 +26,7 @@ use crate::direct::{NamespaceHandle, Writers};
 use crate::doorbell::Doorbell;
 use crate::engine::{EmbeddedEngine, Engine};
 use crate::event::EventHook;
+use crate::forgetting::Forgetting;
 use crate::metrics::Metrics;
 use crate::polled::Table;
 use crate::rules::{Authorizer, Validator};
@@ -58,6 +59,7 @@ pub(crate) struct Inner {
     /// The connections over HTTP.
     pub(crate) polls: Table,
     last_connection: AtomicU64,
+    forgetting: Forgetting,
     stop: watch::Sender<bool>,
     /// Connections that are being served.
     served: watch::Sender<usize>,
@@ -220,6 +222,7 @@ impl SyncServerBuilder {
                 hook: self.hook,
                 polls: Table::default(),
                 last_connection: AtomicU64::new(0),
+                forgetting: Forgetting::default(),
                 stop: watch::Sender::new(false),
                 served: watch::Sender::new(0),
             }),
@@ -252,6 +255,7 @@ impl SyncServer {
 
     /// Serves `/sync`, `/health`, `/metrics` and the page for people, if it is on, on `listener` until `shutdown` is done, then stops as [`stop`](Self::stop) does.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        self.inner.forgetting.begin(&self.inner);
         let places = Arc::new(Semaphore::new(self.inner.config.connections));
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
@@ -291,10 +295,13 @@ impl SyncServer {
         self.inner.stop.send_replace(true);
         let mut served = self.inner.served.subscribe();
         let ended = served.wait_for(|served| *served == 0);
-        let in_time = tokio::time::timeout(self.inner.config.shutdown_timeout, ended).await;
-        if in_time.is_err() {
+        let in_time = tokio::time::timeout(self.inner.config.shutdown_timeout, ended)
+            .await
+            .is_ok();
+        if !in_time {
             tracing::warn!("some connections did not end in time");
         }
+        self.inner.forgetting.ended().await;
     }
 
     /// The clients that are connected.
@@ -442,6 +449,8 @@ impl Inner {
 
     /// Counts a connection for as long as the answer lives.
     pub(crate) fn serving(self: &Arc<Self>) -> Serving {
+        // Mounted into a router of somebody else, a server learns only here that it runs.
+        self.forgetting.begin(self);
         self.served.send_modify(|served| *served += 1);
         Serving {
             server: Arc::clone(self),

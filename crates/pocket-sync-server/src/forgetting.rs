@@ -1,0 +1,150 @@
+//! The task of a server that forgets: old deletions and clients that never came back, in every namespace there is.
+//!
+//! It works a batch at a time and rests after each for as long as that took, so it never has more than half of the store.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::Namespace;
+use crate::engine::EngineError;
+use crate::server::Inner;
+
+/// The first look comes this soon at the latest, for servers that never run for a whole interval.
+const FIRST: Duration = Duration::from_secs(60);
+
+/// The longest rest between two batches.
+const REST: Duration = Duration::from_secs(1);
+
+/// A client that is connected is noted anew this many times within the time after which it would be forgotten.
+const NOTED: u32 = 4;
+
+/// The task, once it runs.
+#[derive(Debug, Default)]
+pub(crate) struct Forgetting(Mutex<Task>);
+
+#[derive(Debug, Default)]
+enum Task {
+    #[default]
+    NotYet,
+    Runs(JoinHandle<()>),
+    Ended,
+}
+
+impl Forgetting {
+    fn task(&self) -> std::sync::MutexGuard<'_, Task> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the task unless it was started before. Called where a runtime is.
+    pub(crate) fn begin(&self, server: &Arc<Inner>) {
+        let every = server.config.forget_every;
+        let mut task = self.task();
+        if every.is_zero() || !matches!(*task, Task::NotYet) {
+            return;
+        }
+        *task = Task::Runs(tokio::spawn(run(
+            Arc::downgrade(server),
+            server.stopping(),
+            every,
+        )));
+    }
+
+    /// Waits until the task has ended, which it does when the server stops.
+    pub(crate) async fn ended(&self) {
+        let task = std::mem::replace(&mut *self.task(), Task::Ended);
+        if let Task::Runs(task) = task {
+            // It contains panics, and nobody cancels it.
+            let _ = task.await;
+        }
+    }
+}
+
+async fn run(server: Weak<Inner>, mut stop: watch::Receiver<bool>, every: Duration) {
+    let mut wait = every.min(FIRST);
+    while pause(&mut stop, wait).await {
+        // The server is not kept alive by this.
+        let Some(server) = server.upgrade() else {
+            return;
+        };
+        round(&server, &mut stop).await;
+        wait = every;
+    }
+}
+
+/// Waits; false when the server has stopped or is gone.
+async fn pause(stop: &mut watch::Receiver<bool>, time: Duration) -> bool {
+    tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => false,
+        () = tokio::time::sleep(time) => true,
+    }
+}
+
+/// Looks through all namespaces once.
+async fn round(server: &Arc<Inner>, stop: &mut watch::Receiver<bool>) {
+    let namespaces = match server.engine.namespaces().await {
+        Ok(namespaces) => namespaces,
+        Err(error) => {
+            server.metrics.forgetting_failed();
+            return tracing::warn!(%error, "the namespaces could not be listed; nothing is forgotten now");
+        }
+    };
+    for namespace in namespaces {
+        let work = AssertUnwindSafe(forget(server, &namespace, stop)).catch_unwind();
+        let failed = |error: &dyn std::fmt::Display| {
+            server.metrics.forgetting_failed();
+            tracing::warn!(%namespace, %error, "what is old could not be forgotten; it is tried again later");
+        };
+        match work.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => failed(&error),
+            Err(_) => failed(&"it panicked"),
+        }
+        if server.heard(&namespace).is_none() {
+            server.engine.release(&namespace);
+        }
+        if *stop.borrow() {
+            return;
+        }
+    }
+    server.metrics.forgetting_round();
+}
+
+/// Forgets what is old in one namespace.
+async fn forget(
+    server: &Arc<Inner>,
+    namespace: &Namespace,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<(), EngineError> {
+    let (engine, retention) = (&server.engine, &server.config.retention);
+    let connected = server.connected.of(namespace);
+    if let Some(unseen) = retention.clients
+        && !connected.is_empty()
+    {
+        let within = unseen / NOTED;
+        engine.note_seen(namespace, &connected, within).await?;
+    }
+    loop {
+        let began = Instant::now();
+        let batch = engine.compact(namespace, retention).await?;
+        server.metrics.forgot(namespace, &batch);
+        if batch.tombstones + batch.clients > 0 {
+            tracing::debug!(
+                %namespace,
+                deletions = batch.tombstones,
+                clients = batch.clients,
+                horizon = %batch.horizon,
+                "forgotten"
+            );
+        }
+        if !batch.more || !pause(stop, began.elapsed().min(REST)).await {
+            return Ok(());
+        }
+    }
+}
