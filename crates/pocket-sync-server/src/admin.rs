@@ -412,6 +412,7 @@ impl crate::server::Inner {
             records: self.config.limits.page_records,
             bytes: self.config.limits.wire.message_bytes,
             authority: Authority::open(),
+            digests: false,
         }
     }
 

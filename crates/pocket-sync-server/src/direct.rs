@@ -105,6 +105,7 @@ impl NamespaceHandle {
                 records: limits.page_records,
                 bytes: limits.wire.message_bytes,
                 authority: Authority::open(),
+                digests: false,
             };
             let page = self
                 .server

@@ -6,14 +6,14 @@
 
 mod embedded;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use pocket_core::{
-    ClientId, CollectionName, Epoch, Lineage, MutationNumber, Seq, SessionToken, Timestamp,
+    ClientId, CollectionName, Digest, Epoch, Lineage, MutationNumber, Seq, SessionToken, Timestamp,
 };
 use pocket_sync_protocol::{EncodedRecord, EpochStart};
 
@@ -105,6 +105,8 @@ pub struct ReadRequest {
     pub bytes: usize,
     /// Read what this one may see.
     pub authority: Authority,
+    /// Tell also what a reader should hold that has read up to the head, if the stretch reaches it.
+    pub digests: bool,
 }
 
 /// A stretch of the feed, read in one snapshot.
@@ -126,6 +128,8 @@ pub struct FeedPage {
     pub records: Vec<EncodedRecord>,
     /// What the reader may no longer see, by rising place.
     pub removals: Vec<Removed>,
+    /// The digest of each collection that the reader should hold documents of, if he was to be told and the engine knows.
+    pub digests: Option<BTreeMap<CollectionName, Digest>>,
 }
 
 /// A document that the reader saw once and may not see any more.

@@ -126,12 +126,10 @@ impl Tail {
         }
     }
 
-    /// The version of a document that stands, if it is one of the newest.
-    pub(crate) fn current(&self, key: &DocumentKey) -> Option<Current> {
-        self.documents
-            .get(key)
-            .and_then(|seq| self.entries.get(seq))
-            .map(|entry| entry.current)
+    /// The version of a document that stands and who may read it, if it is one of the newest.
+    pub(crate) fn current(&self, key: &DocumentKey) -> Option<(Current, Marks)> {
+        let entry = self.entries.get(self.documents.get(key)?)?;
+        Some((entry.current, entry.marks.clone()))
     }
 
     /// The record of a document and its marks, if it is one of the newest.
@@ -140,12 +138,11 @@ impl Tail {
         Some((entry.record.clone(), entry.marks.clone()))
     }
 
-    /// What rules want to know of a document, if it is one of the newest.
-    pub(crate) fn standing(&self, key: &DocumentKey) -> Option<(Marks, Option<Body>)> {
-        let (record, marks) = self.record(key)?;
+    /// What a document holds, if it is one of the newest and live.
+    pub(crate) fn body(&self, key: &DocumentKey) -> Option<Body> {
+        let (record, _) = self.record(key)?;
         // Its bytes are our own, so they are a record.
-        let body = record.decode().ok()?.state.body().cloned();
-        Some((marks, body))
+        record.decode().ok()?.state.body().cloned()
     }
 
     /// What `request` asks for up to `last`, or none if the tail does not reach back so far.
@@ -275,6 +272,7 @@ mod tests {
             records,
             bytes,
             authority: crate::rules::Authority::open(),
+            digests: false,
         };
         let stretch = tail.read(&request, Seq::new(last))?;
         Some((

@@ -6,8 +6,10 @@
 
 use pocket_core::{ClientId, CollectionName, DocumentId, Seq};
 use pocket_storage::KeyRange;
+use sha2::{Digest as _, Sha256};
 
 use crate::Namespace;
+use crate::rules::Readership;
 
 const NAMESPACE: u8 = b'N';
 const LOG: u8 = b'l';
@@ -15,6 +17,7 @@ const HISTORY: u8 = b'h';
 const CLIENT: u8 = b'c';
 const DOCUMENT: u8 = b'd';
 const FEED: u8 = b'f';
+const DIGEST: u8 = b'g';
 const END: u8 = 0;
 
 /// The keys of all namespaces.
@@ -123,6 +126,47 @@ impl Keys {
             .strip_prefix(self.prefix.as_slice())?
             .strip_prefix(&[FEED])?;
         Some(Seq::new(u64::from_be_bytes(rest.try_into().ok()?)))
+    }
+
+    /// `g` collection 0 readers: the digest of a collection's documents that have the same readers.
+    pub(crate) fn digest(&self, collection: &CollectionName, readership: &Readership) -> Vec<u8> {
+        let mut readers = Sha256::new();
+        if let Some((rules, audience)) = readership {
+            readers.update(rules);
+            for label in audience.iter() {
+                // No label is longer than 256 bytes, so the length tells where one ends.
+                readers.update(u32::try_from(label.len()).unwrap_or(u32::MAX).to_be_bytes());
+                readers.update(label.as_bytes());
+            }
+        }
+        let readers: [u8; 32] = readers.finalize().into();
+        self.key(
+            DIGEST,
+            &[collection.as_str().as_bytes(), &[END], &readers[..16]],
+        )
+    }
+
+    /// All digests.
+    pub(crate) fn digests(&self) -> KeyRange {
+        KeyRange::prefix(self.key(DIGEST, &[]))
+    }
+
+    /// The collection of a digest's key.
+    pub(crate) fn digest_collection(&self, key: &[u8]) -> Option<CollectionName> {
+        self.collection_of(DIGEST, key)
+    }
+
+    /// The collection of a record's key.
+    pub(crate) fn document_collection(&self, key: &[u8]) -> Option<CollectionName> {
+        self.collection_of(DOCUMENT, key)
+    }
+
+    fn collection_of(&self, kind: u8, key: &[u8]) -> Option<CollectionName> {
+        let rest = key
+            .strip_prefix(self.prefix.as_slice())?
+            .strip_prefix(&[kind])?;
+        let end = rest.iter().position(|byte| *byte == END)?;
+        CollectionName::new(std::str::from_utf8(&rest[..end]).ok()?).ok()
     }
 
     fn key(&self, kind: u8, parts: &[&[u8]]) -> Vec<u8> {

@@ -54,6 +54,8 @@ pub struct Session {
     state: State,
     /// When the client was heard last.
     heard: Moment,
+    /// The moment of the event that is being handled.
+    now: Moment,
     effects: Vec<Effect>,
     /// The codes of errors told since they were last asked for.
     told: Vec<&'static str>,
@@ -167,6 +169,7 @@ impl Session {
             carriage,
             state,
             heard: Moment::default(),
+            now: Moment::default(),
             effects: Vec::new(),
             told: Vec::new(),
         }
@@ -177,6 +180,7 @@ impl Session {
         if self.is_over() {
             return Vec::new();
         }
+        self.now = now.moment;
         match event {
             Event::Opened { token } => {
                 self.state = State::Waiting {

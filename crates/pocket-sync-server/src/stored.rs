@@ -9,7 +9,7 @@ use bytes::Bytes;
 pub(crate) use pocket_core::envelope::{Later, damaged};
 use pocket_core::envelope::{decode_prefix, encode};
 use pocket_core::{
-    Body, CollectionName, DocumentId, Epoch, Hlc, Lineage, MutationNumber, Outcome, Record,
+    Body, CollectionName, Digest, DocumentId, Epoch, Hlc, Lineage, MutationNumber, Outcome, Record,
     RecordState, Result, Revision, Seq, SessionToken, Timestamp, envelope,
 };
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
@@ -18,7 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::ByteBuf;
 
 use crate::decide::{Current, DocumentKey};
-use crate::rules::Marks;
+use crate::rules::{Audience, Marks, Readership};
 
 /// `l`: where a namespace's order stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub(crate) struct LogRow {
     pub(crate) horizon: Seq,
     /// The server's hybrid clock.
     pub(crate) clock: Hlc,
-    /// Digests by collection; empty as yet.
+    /// Always empty: digests have rows of their own.
     pub(crate) digests: BTreeMap<String, ByteBuf>,
     pub(crate) later: LogLater,
 }
@@ -57,32 +57,45 @@ impl Usage {
     }
 }
 
-/// `later` of a log: nil, or `{"u": [documents, bytes]}` where they are counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct LogLater {
-    pub(crate) usage: Option<Usage>,
-}
-
-impl Serialize for LogLater {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Some(usage) = &self.usage else {
-            return serializer.serialize_none();
-        };
-        let mut map = serializer.serialize_map(Some(1))?;
-        map.serialize_entry("u", usage)?;
-        map.end()
+pocket_core::later_fields! {
+    /// Later fields of a log.
+    pub(crate) struct LogLater {
+        /// What is there, where it is counted.
+        usage: Option<Usage> = "u",
+        /// Whether digests are kept. None in a log that is older than they are.
+        digests: Option<bool> = "g",
     }
 }
 
-impl<'de> Deserialize<'de> for LogLater {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Fields {
-            u: Option<Usage>,
+/// `g…`: the digest of the documents of a collection that have the same readers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DigestRow {
+    /// The rules that gave the labels; none for documents written without rules.
+    rules: Option<ByteBuf>,
+    labels: Vec<String>,
+    pub(crate) digest: Digest,
+    later: Later,
+}
+
+impl DigestRow {
+    pub(crate) fn new(readership: &Readership, digest: Digest) -> Self {
+        let labels = readership.iter().flat_map(|(_, audience)| audience.iter());
+        Self {
+            rules: readership.as_ref().map(|(rules, _)| ByteBuf::from(*rules)),
+            labels: labels.map(str::to_owned).collect(),
+            digest,
+            later: Later,
         }
-        let fields = Option::<Fields>::deserialize(deserializer)?.unwrap_or_default();
-        Ok(Self { usage: fields.u })
+    }
+
+    /// Whose digest it is.
+    pub(crate) fn readership(&self) -> Result<Readership> {
+        let Some(rules) = &self.rules else {
+            return Ok(None);
+        };
+        let rules = rules.as_slice().try_into();
+        let rules = rules.map_err(|_| damaged("the rules of a digest have not 8 bytes"))?;
+        Ok(Some((rules, Audience::labels(self.labels.clone()))))
     }
 }
 

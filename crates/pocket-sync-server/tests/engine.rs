@@ -32,6 +32,7 @@ fn read(engine: &dyn Engine, after: u64, records: usize) -> FeedPage {
         records,
         bytes: 1_000_000,
         authority: Authority::open(),
+        digests: false,
     };
     now(engine.changes(&ns(), &request)).unwrap()
 }
@@ -145,6 +146,7 @@ fn a_page_stops_before_its_bytes_run_over() {
             records: 100,
             bytes: 2 * one,
             authority: Authority::open(),
+            digests: false,
         };
         let page = now(engine.changes(&ns(), &request)).unwrap();
         assert_eq!(
@@ -195,6 +197,7 @@ fn a_filtered_read_covers_what_it_leaves_out() {
             records: 100,
             bytes: 100_000,
             authority: Authority::open(),
+            digests: false,
         };
         let page = now(engine.changes(&ns(), &request)).unwrap();
         assert_eq!(ids(&page), [("x".to_owned(), 2), ("y".to_owned(), 4)]);
@@ -384,6 +387,7 @@ fn a_damaged_record_is_reported_and_never_served() {
         records: 10,
         bytes: 10_000,
         authority: Authority::open(),
+        digests: false,
     };
     let error = now(reopened.changes(&ns(), &request)).unwrap_err();
     assert!(matches!(error, EngineError::Fatal(_)), "{error:?}");

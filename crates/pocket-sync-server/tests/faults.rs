@@ -41,6 +41,7 @@ fn everything(after: Seq) -> ReadRequest {
         records: 1_000,
         bytes: 1_000_000,
         authority: pocket_sync_server::rules::Authority::open(),
+        digests: false,
     }
 }
 

@@ -167,6 +167,7 @@ fn a_store_written_by_the_first_version_opens_and_goes_on() {
         records: 100,
         bytes: 100_000,
         authority: pocket_sync_server::rules::Authority::open(),
+        digests: false,
     };
     let page = now(engine.changes(&ns(), &request)).unwrap();
     let found: Vec<_> = page

@@ -152,6 +152,7 @@ async fn read(engine: &dyn Engine, after: u64) -> FeedPage {
         records: 100_000,
         bytes: 100_000_000,
         authority: Authority::open(),
+        digests: false,
     };
     engine.changes(&ns(), &request).await.unwrap()
 }

@@ -4,11 +4,12 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use pocket_core::{
-    Body, Change, ChangeKind, ClientId, CollectionName, DocumentId, Hlc, Record, RecordState,
-    Revision, Seq,
+    Body, Change, ChangeKind, ClientId, CollectionName, Digest, DocumentId, Hlc, Record,
+    RecordState, Revision, Seq,
 };
 
-use crate::rules::{Admitted, Marks, Standing};
+use crate::digests::Moved;
+use crate::rules::{Admitted, Marks, Readership, Standing};
 use crate::stored::{ClientRecord, Usage};
 
 /// The version of a document that stands.
@@ -65,6 +66,8 @@ impl DocumentKey {
 struct Slot {
     /// The place of the stored version, whose feed entry goes when another is written.
     stored: Option<Seq>,
+    /// What the stored version counts in a digest.
+    counted: Option<(Readership, Digest)>,
     current: Option<Current>,
     /// What rules want to know of the current version.
     standing: Standing,
@@ -101,6 +104,8 @@ pub struct WriteSet {
     pub usage: Option<Usage>,
     /// The records, by rising place, each with the place of the version it replaces.
     pub records: Vec<(Record, Option<Seq>, Marks)>,
+    /// By how much the digests move.
+    pub(crate) moved: Moved,
     /// The clients that changed.
     pub clients: Vec<(ClientId, ClientRecord)>,
 }
@@ -164,10 +169,17 @@ impl Overlay {
         Some(next)
     }
 
-    /// Tells the version of a named document that stands.
-    pub fn set(&mut self, slot: usize, current: Current) {
+    /// Tells the version of a named document that stands, and who may read it.
+    pub(crate) fn set(
+        &mut self,
+        (slot, id): (usize, &DocumentId),
+        current: Current,
+        marks: &Marks,
+    ) {
+        let counted = || (marks.readership(), Digest::of(id, current.rev));
         self.slots[slot] = Slot {
             stored: Some(current.seq),
+            counted: current.live.then(counted),
             current: Some(current),
             ..Slot::default()
         };
@@ -184,8 +196,9 @@ impl Overlay {
 
     /// Names a document with the version that stands; none if there is no such document.
     pub fn load(&mut self, key: DocumentKey, current: Option<Current>) {
+        let id = key.id.clone();
         if let (Some(slot), Some(current)) = (self.name(key), current) {
-            self.set(slot, current);
+            self.set((slot, &id), current, &Marks::default());
         }
     }
 
@@ -207,13 +220,23 @@ impl Overlay {
 
     /// What is to be stored.
     pub fn into_writes(self) -> WriteSet {
-        let slots = self.slots.into_iter();
-        let mut records: Vec<_> = slots
-            .filter_map(|slot| {
-                let (record, marks) = slot.written?;
-                Some((record, slot.stored, marks))
-            })
-            .collect();
+        let mut moved = Moved::new();
+        let mut records = Vec::with_capacity(self.slots.len());
+        for slot in self.slots {
+            let Some((record, marks)) = slot.written else {
+                continue;
+            };
+            let at = |readership| (record.collection.clone(), readership);
+            if let Some((readership, digest)) = slot.counted {
+                let sum = moved.entry(at(readership)).or_default();
+                *sum = sum.minus(digest);
+            }
+            if record.state.body().is_some() {
+                let sum = moved.entry(at(marks.readership())).or_default();
+                *sum = sum.plus(Digest::of(&record.id, record.rev));
+            }
+            records.push((record, slot.stored, marks));
+        }
         records.sort_unstable_by_key(|(record, ..)| record.seq);
         let clients = self
             .clients
@@ -224,6 +247,7 @@ impl Overlay {
             clock: self.clock,
             usage: self.usage,
             records,
+            moved,
             clients: clients.map(|(id, client)| (id, client.record)).collect(),
         }
     }

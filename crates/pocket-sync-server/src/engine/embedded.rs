@@ -6,6 +6,7 @@
 
 mod attach;
 mod compact;
+mod digests;
 mod log;
 mod open;
 mod read;
@@ -145,11 +146,10 @@ impl EmbeddedEngine {
                         continue;
                     };
                     match open.tail.current(&key) {
-                        Some(current) => {
-                            overlay.set(slot, current);
-                            if needs_documents && let Some((marks, body)) = open.tail.standing(&key)
-                            {
-                                overlay.describe(slot, marks, body);
+                        Some((current, marks)) => {
+                            overlay.set((slot, &key.id), current, &marks);
+                            if needs_documents {
+                                overlay.describe(slot, marks, open.tail.body(&key));
                             }
                         }
                         None => missing_documents.push((slot, key)),
@@ -184,9 +184,10 @@ impl EmbeddedEngine {
                     live: row.is_live(),
                     bytes: body.as_ref().map_or(0, |body| decide::size(&key.id, body)),
                 };
-                overlay.set(*slot, current);
+                let marks = row.into_marks();
+                overlay.set((*slot, &key.id), current, &marks);
                 if needs_documents {
-                    overlay.describe(*slot, row.into_marks(), body);
+                    overlay.describe(*slot, marks, body);
                 }
             }
         }
@@ -201,10 +202,13 @@ impl EmbeddedEngine {
 
     /// Stores a write set in one atomic, durable batch; then readers see it.
     async fn store(&self, log: &Log, writes: WriteSet) -> Result<Seq, StorageError> {
-        let (before, row) = log
-            .with_open(|open| (open.stored.clone(), open.row.clone()))
-            .map_err(|error| StorageError::Backend(error.to_string()))?;
         let mut batch = Batch::new();
+        let (before, row, digests) = log
+            .with_open(|open| {
+                let digests = open.move_digests(&log.keys, &writes.moved, &mut batch);
+                (open.stored.clone(), open.row.clone(), digests)
+            })
+            .map_err(|error| StorageError::Backend(error.to_string()))?;
         let log_key = log.keys.log();
         let now = self.inner.env.now();
         let row = stored::LogRow {
@@ -212,6 +216,7 @@ impl EmbeddedEngine {
             clock: writes.clock,
             later: stored::LogLater {
                 usage: writes.usage,
+                digests,
             },
             ..row
         };
@@ -255,6 +260,7 @@ impl EmbeddedEngine {
             open.state.head = row.head;
             open.row = row;
             open.stored = after;
+            open.digests_moved(writes.moved);
             for (key, current, marks, record) in fresh {
                 open.tail.push(key, current, marks, record);
             }

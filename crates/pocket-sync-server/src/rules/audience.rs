@@ -18,7 +18,7 @@ const LEFT: usize = 64;
 const EVERYONE: &str = "*";
 
 /// Who may read a document: whoever holds one of its labels.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Audience(BTreeSet<Arc<str>>);
 
 impl Audience {
@@ -39,6 +39,11 @@ impl Audience {
         Self(labels.into_iter().map(Into::into).collect())
     }
 
+    /// Its labels, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|label| &**label)
+    }
+
     /// Why it cannot be stored, if so.
     pub(super) fn fault(&self) -> Option<String> {
         if self.0.len() > LABELS {
@@ -57,6 +62,9 @@ impl Audience {
         self.0.iter().any(|label| holds(access, label))
     }
 }
+
+/// Who may read a document, as its record says it: the rules that gave the labels, and these. None without rules.
+pub(crate) type Readership = Option<(RulesId, Audience)>;
 
 /// What a record remembers of its audience. The default is one that was written without rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -136,6 +144,12 @@ impl Marks {
                 .iter()
                 .any(|(label, seq)| *seq > after && holds(access, label))
         })
+    }
+
+    /// Who may read it.
+    pub(crate) fn readership(&self) -> Readership {
+        let marked = self.0.as_deref()?;
+        Some((marked.rules, marked.audience.clone()))
     }
 
     /// What is stored: labels, those that left, and the rules.

@@ -9,7 +9,7 @@ use pocket_core::{Body, Change, ChangeKind, ClientId, CollectionName, DocumentId
 use pocket_sync_protocol::codes::rejection;
 use sha2::{Digest, Sha256};
 
-use super::{Attempt, Audience, Document, Marks, Operation, Rules, RulesId};
+use super::{Attempt, Audience, Document, Marks, Operation, Readership, Rules, RulesId};
 use crate::Namespace;
 use crate::auth::Access;
 
@@ -169,6 +169,18 @@ impl Authority {
             View::Removed
         } else {
             hidden
+        }
+    }
+
+    /// Whether the reader belongs to a readership of a collection that he may read; none when its labels were not given
+    /// by today's rules.
+    pub(crate) fn is_among(&self, readership: &Readership) -> Option<bool> {
+        let Some((inner, _, rules)) = self.reader() else {
+            return Some(true);
+        };
+        match readership {
+            Some((by, audience)) if *by == rules => Some(audience.is_held_by(&inner.access)),
+            _ => None,
         }
     }
 

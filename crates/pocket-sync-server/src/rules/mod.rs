@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::Namespace;
 use crate::auth::Access;
 
+pub(crate) use self::audience::Readership;
 pub use self::audience::{Audience, Marks};
 pub use self::authority::Authority;
 pub(crate) use self::authority::{Admitted, Standing, View};

@@ -3,15 +3,15 @@
 //! The feed is read only while the client has room for a page, so a reader that stalls costs one stretch of the feed at
 //! the most. `sent` is where the client stands once it has applied what was sent; `cursor` is how far the feed was read.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use pocket_core::mutants::active;
-use pocket_core::{ClientId, CollectionName, Epoch, Seq};
+use pocket_core::{ClientId, CollectionName, Digest, Epoch, Seq};
 use pocket_sync_protocol::{EncodedRecord, More, Page, PageBuilder, Pull, codes};
 
 use super::echo::Echo;
-use super::{Effect, Open, Session, State};
+use super::{Effect, Moment, Open, Session, State};
 use crate::engine::{EngineError, EngineResult, FeedPage, ReadRequest, Removed};
 
 /// Places that may be passed without telling, while pushes of this session are in flight: their records are withheld,
@@ -39,6 +39,8 @@ pub(super) struct Pulling {
     cursor: Seq,
     /// Whether a page was sent: the first one is, also when it is empty.
     answered: bool,
+    /// From then on the next page that reaches the head tells digests. The first one does.
+    digests_due: Moment,
     reading: Option<Reading>,
     ahead: Option<Ahead>,
 }
@@ -57,6 +59,8 @@ struct Ahead {
     end: Seq,
     records: VecDeque<EncodedRecord>,
     removals: VecDeque<Removed>,
+    /// What the reader should hold at its end.
+    digests: Option<BTreeMap<CollectionName, Digest>>,
     /// It reaches the head: it is sent as one page.
     complete: bool,
 }
@@ -123,6 +127,7 @@ impl Session {
             sent: pull.after,
             cursor: pull.after,
             answered: false,
+            digests_due: Moment::default(),
             reading: None,
             ahead: None,
         });
@@ -201,6 +206,7 @@ impl Session {
             end: page.end,
             records: page.records.into(),
             removals: page.removals.into(),
+            digests: page.digests,
             complete,
         });
         open.follow(page.head);
@@ -249,6 +255,9 @@ impl Session {
             if let Some(page) = pull.next_page(&own, head, message_bytes) {
                 open.echo.forget(page.end);
                 let finished = pull.until.is_some_and(|until| page.end >= until);
+                if page.digest.is_some() {
+                    pull.digests_due = self.now.after(self.config.heartbeat);
+                }
                 if finished {
                     open.pull = None;
                 }
@@ -268,6 +277,7 @@ impl Session {
                     records: self.config.limits.page_records,
                     bytes: message_bytes - PageBuilder::FIXED_BYTES,
                     authority: open.authority.clone(),
+                    digests: pull.joining.is_none() && pull.digests_due <= self.now,
                 };
                 open.last_ticket += 1;
                 let ticket = open.last_ticket;
@@ -379,6 +389,11 @@ impl Pulling {
             }
             return None;
         }
+        let digests = ahead.digests.as_ref().filter(|_| is_last && !goes_on);
+        // They can wait until there is room.
+        let digest = digests
+            .map(Page::encode_digests)
+            .filter(|digest| builder.bytes() + digest.len() <= message_bytes);
         let page = Page {
             id: self.id,
             epoch: ahead.epoch,
@@ -389,7 +404,7 @@ impl Pulling {
             joining: self.joining.clone(),
             removals: builder.take_removals(),
             set: builder.finish(),
-            digest: None,
+            digest,
         };
         if !is_last {
             self.ahead = Some(ahead);

@@ -1,15 +1,17 @@
 //! The session against a client and an engine that the test plays by hand.
 
+mod digests;
 mod feed;
 mod handshake;
 mod request;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use pocket_core::{
-    Body, Change, ChangeKind, ClientId, CollectionName, DocumentId, DocumentLimits, Epoch, Hlc,
-    Lineage, Map, Mutation, MutationContent, MutationNumber, Outcome, Record, RecordState,
+    Body, Change, ChangeKind, ClientId, CollectionName, Digest, DocumentId, DocumentLimits, Epoch,
+    Hlc, Lineage, Map, Mutation, MutationContent, MutationNumber, Outcome, Record, RecordState,
     Revision, Seq, SessionToken, Timestamp,
 };
 use pocket_sync_protocol::{
@@ -25,6 +27,12 @@ use crate::engine::{Attached, EngineError, FeedPage, Fetched, LogState, ReadRequ
 const CLIENT: ClientId = ClientId::from_bytes([1; 16]);
 const OTHER: ClientId = ClientId::from_bytes([2; 16]);
 const EPOCH: Epoch = Epoch::from_bytes([3; 16]);
+
+/// What the engine says that the reader should hold.
+fn digests() -> BTreeMap<CollectionName, Digest> {
+    let digest = Digest::from_bytes([7; Digest::BYTES]);
+    [(CollectionName::new("todos").unwrap(), digest)].into()
+}
 
 /// A session, and a client and an engine that the test plays by hand.
 struct Harness {
@@ -106,6 +114,7 @@ impl Harness {
                 .map(|(seq, client)| record(*seq, *client))
                 .collect(),
             removals: Vec::new(),
+            digests: request.digests.then(digests),
         };
         self.event(Event::FeedRead {
             ticket,

@@ -9,6 +9,7 @@ use pocket_storage::StorageError;
 use pocket_sync_protocol::EpochStart;
 
 use crate::Namespace;
+use crate::digests::Digests;
 use crate::engine::{EngineError, EngineResult, LogState};
 use crate::feed::Tail;
 use crate::keys::Keys;
@@ -50,6 +51,8 @@ pub(super) struct Open {
     /// The row as it is stored; each commit checks it.
     pub(super) stored: Bytes,
     pub(super) tail: Tail,
+    /// What each reader should hold, where that is kept.
+    pub(super) digests: Option<Digests>,
     pub(super) clients: HashMap<ClientId, ClientRecord>,
 }
 
@@ -238,6 +241,7 @@ impl Open {
             row,
             stored,
             tail,
+            digests: None,
             clients: HashMap::new(),
         }
     }
@@ -268,6 +272,7 @@ pub(super) fn create(env: &dyn Env) -> (LogRow, HistoryRow) {
         digests: std::collections::BTreeMap::new(),
         later: LogLater {
             usage: Some(Usage::default()),
+            digests: Some(true),
         },
     };
     let lineage = Lineage::from_bytes(random_bytes(env));

@@ -1,15 +1,12 @@
 //! Opening a namespace's log.
 
-use pocket_storage::{Batch, Direction, Durability, ScanLimit, StorageError};
+use bytes::Bytes;
+use pocket_storage::{Batch, Durability, StorageError};
 
 use super::log::{self, Log, Open};
 use super::{ATTEMPTS, EmbeddedEngine, busy, read_error, write_error};
 use crate::engine::{EngineError, EngineResult};
-use crate::stored;
-
-/// Records read at once when a namespace is counted, and their bytes.
-const COUNTED: usize = 1_024;
-const COUNTED_BYTES: usize = 4 * 1024 * 1024;
+use crate::stored::{self, HistoryRow, LogRow};
 
 impl EmbeddedEngine {
     /// Opens the log unless it is open. The caller holds the log's writer lock.
@@ -52,12 +49,7 @@ impl EmbeddedEngine {
                 let row = stored::open(&log_key, stored).map_err(corrupt)?;
                 let history = stored::open(&history_key, history).map_err(corrupt)?;
                 if log.joins() {
-                    return Ok(Open::new(
-                        row,
-                        history,
-                        stored.clone(),
-                        self.inner.limits.tail_bytes,
-                    ));
+                    return self.join(log, row, history, stored.clone()).await;
                 }
                 (row, history)
             }
@@ -67,12 +59,22 @@ impl EmbeddedEngine {
             }
         };
         let is_counted = self.inner.limits.decide.quota.is_set();
-        row.later.usage = match row.later.usage {
-            // Counted only where there is a bound, for each commit stores it.
-            _ if !is_counted => None,
-            Some(usage) => Some(usage),
-            None => Some(self.count(log).await?),
-        };
+        let mut digests = None;
+        match row.later.digests {
+            Some(true) if row.later.usage.is_some() || !is_counted => {
+                digests = Some(self.load_digests(log).await?);
+            }
+            Some(false) if row.later.usage.is_some() || !is_counted => {}
+            _ => {
+                let survey = self.survey(log).await?;
+                let kept = self.store_digests(log, &survey.digests, &mut batch).await?;
+                row.later.digests = Some(kept);
+                digests = Some(survey.digests).filter(|_| kept);
+                row.later.usage = Some(survey.usage);
+            }
+        }
+        // Stored by each commit, so only where there is a bound.
+        row.later.usage = row.later.usage.filter(|_| is_counted);
         log::begin_epoch(&mut row, &mut history, &*self.inner.env);
         let stored = stored::seal(&log_key, &row);
         batch.put(log_key, stored.clone());
@@ -82,38 +84,29 @@ impl EmbeddedEngine {
             .storage
             .commit(batch, Durability::PowerLoss)
             .await?;
-        Ok(Open::new(
-            row,
-            history,
-            stored,
-            self.inner.limits.tail_bytes,
-        ))
+        let open = Open::new(row, history, stored, self.inner.limits.tail_bytes);
+        Ok(Open { digests, ..open })
     }
 
-    /// Counts what a namespace holds, which nobody did before. The caller holds the log's writer lock.
-    async fn count(&self, log: &Log) -> Result<stored::Usage, StorageError> {
-        let mut usage = stored::Usage::default();
-        let mut range = log.keys.documents();
-        loop {
-            let limit = ScanLimit::entries(COUNTED).bytes(COUNTED_BYTES);
-            let found = self
-                .inner
-                .storage
-                .scan(range.clone(), limit, Direction::Forward)
-                .await?;
-            let Some((last, _)) = found.last() else {
-                return Ok(usage);
-            };
-            range = range.after(last.clone());
-            for (at, value) in &found {
-                let corrupt = |error: pocket_core::Error| StorageError::Corrupt(error.to_string());
-                let (_, body) = stored::open_record_row(at, value).map_err(corrupt)?;
-                if let (Some(body), Some(id)) = (body, log.keys.document_id(at)) {
-                    usage.documents += 1;
-                    usage.bytes += (id.len() + body.len()) as u64;
-                }
+    /// Goes on in the epoch that is there.
+    async fn join(
+        &self,
+        log: &Log,
+        row: LogRow,
+        history: HistoryRow,
+        stored: Bytes,
+    ) -> Result<Open, StorageError> {
+        let mut digests = None;
+        if row.later.digests == Some(true) {
+            digests = Some(self.load_digests(log).await?);
+            let now = self.inner.storage.get(&log.keys.log()).await?;
+            if now.as_ref() != Some(&stored) {
+                // The other engine writes on: these are digests of another moment.
+                return Err(StorageError::Conflict);
             }
         }
+        let open = Open::new(row, history, stored, self.inner.limits.tail_bytes);
+        Ok(Open { digests, ..open })
     }
 
     /// Takes up a log that nobody has open, without an epoch of its own: for whoever gives no places. The caller holds the

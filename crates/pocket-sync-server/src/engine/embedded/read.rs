@@ -8,7 +8,7 @@ use pocket_core::Seq;
 use pocket_storage::{Direction, ScanLimit};
 use pocket_sync_protocol::EncodedRecord;
 
-use super::log::{Log, Sight};
+use super::log::{Log, Open, Sight};
 use super::{ATTEMPTS, EmbeddedEngine, busy, read_error};
 use crate::decide::DocumentKey;
 use crate::engine::{EngineError, EngineResult, FeedPage, Fetched, ReadRequest, Removed};
@@ -29,19 +29,34 @@ impl EmbeddedEngine {
     pub(super) async fn read(&self, log: &Log, request: &ReadRequest) -> EngineResult<FeedPage> {
         for _ in 0..ATTEMPTS {
             let limit = |head: Seq| request.until.unwrap_or(head).min(head);
-            let seen = log.sight(|open| open.tail.read(request, limit(open.state.head)));
+            let seen = log.sight(|open| {
+                let stretch = open.tail.read(request, limit(open.state.head));
+                stretch.map(|stretch| {
+                    let reaches = stretch.end == open.state.head;
+                    let digests = reaches.then(|| open.digests_for(request)).flatten();
+                    (stretch, digests)
+                })
+            });
             let Some((before, stretch)) = seen else {
                 self.open_for_reading(log).await?;
                 continue;
             };
-            if let Some(stretch) = stretch {
-                return Ok(page(request, before.head, before, stretch));
+            if let Some((stretch, digests)) = stretch {
+                let page = page(request, before.head, before, stretch);
+                return Ok(FeedPage { digests, ..page });
             }
             let (stretch, newest) = self.scan(log, request, limit(before.head)).await?;
             match self.settled(log, before).await {
                 Some(after) if newest > after.head => self.rejoin(log).await,
                 Some(after) if self.has_forgotten_more(log, after).await? => {}
-                Some(after) => return Ok(page(request, before.head, after, stretch)),
+                Some(after) => {
+                    let reaches = |open: &Open| open.state.head == stretch.end;
+                    let digests = log
+                        .sight(|open| reaches(open).then(|| open.digests_for(request)))
+                        .and_then(|(_, digests)| digests.flatten());
+                    let page = page(request, before.head, after, stretch);
+                    return Ok(FeedPage { digests, ..page });
+                }
                 None => {}
             }
         }
@@ -296,5 +311,6 @@ fn page(request: &ReadRequest, began: Seq, sight: Sight, stretch: Stretch) -> Fe
         horizon: sight.horizon,
         records: stretch.records,
         removals: stretch.removals,
+        digests: None,
     }
 }

@@ -1,0 +1,166 @@
+//! The digests of a namespace: kept in the commit that moves them, and counted once where they were not kept before.
+
+use std::collections::BTreeMap;
+
+use pocket_core::{CollectionName, Digest, DocumentId};
+use pocket_storage::{Batch, Direction, ScanLimit, StorageError};
+
+use super::EmbeddedEngine;
+use super::log::{Log, Open};
+use crate::digests::{Digests, Moved};
+use crate::engine::ReadRequest;
+use crate::keys::Keys;
+use crate::stored::{self, DigestRow, Usage};
+
+/// Digests that a namespace has at the most. One with more sets of labels has none, so that neither memory nor an opening
+/// depends on how many readers there are.
+const MOST: usize = 65_536;
+
+/// Records read at once when a namespace is counted, and their bytes.
+const COUNTED: usize = 1_024;
+const COUNTED_BYTES: usize = 4 * 1024 * 1024;
+
+/// What a namespace holds.
+pub(super) struct Survey {
+    pub(super) usage: Usage,
+    pub(super) digests: Digests,
+}
+
+fn corrupt(error: pocket_core::Error) -> StorageError {
+    StorageError::Corrupt(error.to_string())
+}
+
+impl EmbeddedEngine {
+    /// Counts what a namespace holds, which nobody did before. The caller holds the log's writer lock.
+    pub(super) async fn survey(&self, log: &Log) -> Result<Survey, StorageError> {
+        let mut survey = Survey {
+            usage: Usage::default(),
+            digests: Digests::default(),
+        };
+        let mut range = log.keys.documents();
+        loop {
+            let limit = ScanLimit::entries(COUNTED).bytes(COUNTED_BYTES);
+            let found = self
+                .inner
+                .storage
+                .scan(range.clone(), limit, Direction::Forward)
+                .await?;
+            let Some((last, _)) = found.last() else {
+                return Ok(survey);
+            };
+            range = range.after(last.clone());
+            for (at, value) in &found {
+                let (row, body) = stored::open_record_row(at, value).map_err(corrupt)?;
+                let Some(body) = body else { continue };
+                let id = log.keys.document_id(at);
+                let id = id.and_then(|id| std::str::from_utf8(id).ok());
+                let (Some(collection), Some(id)) = (log.keys.document_collection(at), id) else {
+                    return Err(corrupt(stored::damaged("the key of a record")));
+                };
+                survey.usage.documents += 1;
+                survey.usage.bytes += (id.len() + body.len()) as u64;
+                let id = DocumentId::new(id).map_err(corrupt)?;
+                let digest = Digest::of(&id, row.rev);
+                let readership = row.into_marks().readership();
+                survey.digests.add(&collection, &readership, digest);
+            }
+        }
+    }
+
+    /// The digests as they are stored.
+    pub(super) async fn load_digests(&self, log: &Log) -> Result<Digests, StorageError> {
+        let mut digests = Digests::default();
+        for (at, value) in self.stored_digests(log).await? {
+            let row: DigestRow = stored::open(&at, &value).map_err(corrupt)?;
+            let collection = log
+                .keys
+                .digest_collection(&at)
+                .ok_or_else(|| corrupt(stored::damaged("the key of a digest")))?;
+            let readership = row.readership().map_err(corrupt)?;
+            digests.add(&collection, &readership, row.digest);
+        }
+        Ok(digests)
+    }
+
+    /// Stores digests that were just counted, in the place of whatever an earlier program left. Says whether they are
+    /// kept from now on.
+    pub(super) async fn store_digests(
+        &self,
+        log: &Log,
+        digests: &Digests,
+        batch: &mut Batch,
+    ) -> Result<bool, StorageError> {
+        for (at, _) in self.stored_digests(log).await? {
+            batch.delete(at);
+        }
+        if digests.len() > MOST {
+            return Ok(false);
+        }
+        for (collection, readership, digest) in digests.iter() {
+            let at = log.keys.digest(collection, readership);
+            let value = stored::seal(&at, &DigestRow::new(readership, digest));
+            batch.put(at, value);
+        }
+        Ok(true)
+    }
+
+    async fn stored_digests(&self, log: &Log) -> Result<Vec<pocket_storage::Entry>, StorageError> {
+        let most = ScanLimit::entries(usize::MAX).bytes(usize::MAX);
+        let range = log.keys.digests();
+        let storage = &self.inner.storage;
+        storage.scan(range, most, Direction::Forward).await
+    }
+}
+
+impl Open {
+    /// Moves the digests in a batch, and says whether they are kept on; none when it is not known any more, so that the
+    /// next opening counts.
+    pub(super) fn move_digests(
+        &self,
+        keys: &Keys,
+        moved: &Moved,
+        batch: &mut Batch,
+    ) -> Option<bool> {
+        let Some(digests) = &self.digests else {
+            return self.row.later.digests.filter(|kept| !kept);
+        };
+        if digests.len() + moved.len() > MOST {
+            for (collection, readership, _) in digests.iter() {
+                batch.delete(keys.digest(collection, readership));
+            }
+            return Some(false);
+        }
+        for ((collection, readership), by) in moved {
+            let digest = digests.get(collection, readership).plus(*by);
+            let at = keys.digest(collection, readership);
+            if digest == Digest::EMPTY {
+                batch.delete(at);
+            } else {
+                let value = stored::seal(&at, &DigestRow::new(readership, digest));
+                batch.put(at, value);
+            }
+        }
+        Some(true)
+    }
+
+    /// The batch is stored: what is in memory follows.
+    pub(super) fn digests_moved(&mut self, moved: Moved) {
+        if self.row.later.digests != Some(true) {
+            self.digests = None;
+        }
+        if let Some(digests) = &mut self.digests {
+            for ((collection, readership), by) in moved {
+                digests.add(&collection, &readership, by);
+            }
+        }
+    }
+
+    /// What a reader should hold that has read up to the head; none where that is not known or not asked for.
+    pub(super) fn digests_for(
+        &self,
+        request: &ReadRequest,
+    ) -> Option<BTreeMap<CollectionName, Digest>> {
+        let digests = self.digests.as_ref().filter(|_| request.digests)?;
+        digests.seen_by(&request.authority, |name| request.wants(name))
+    }
+}
