@@ -3,7 +3,7 @@
 //! P1 acknowledged writes survive · P2 exactly once (in `audit.rs`) · P3 one order · P4 convergence, P5 no silent loss,
 //! P6 no resurrection (in `verdict.rs`) · P7 read your own writes · P8 transactions stay whole.
 
-use pocket_core::codes;
+use pocket_core::{codes, replica};
 use pocket_sync_client::{Pass, StoreAnswer, SyncError};
 
 use crate::audit::{DocKey, Verdict, WriteId, broken};
@@ -123,6 +123,14 @@ impl World {
                     .add_many(Kind::Journaled, resolved.journaled.len());
                 looks = !resolved.journaled.is_empty();
             }
+            StoreAnswer::Verified(verified) => match &verified.verdict {
+                replica::Verdict::Same => self.counts.add(Kind::DigestsSame),
+                replica::Verdict::Differs { collections, .. } => {
+                    let what = format!("client {index} holds something else of {collections:?}");
+                    return broken("P4", what);
+                }
+                _ => self.counts.add(Kind::DigestsOpen),
+            },
             StoreAnswer::Failed { error, .. } => {
                 if error.code() == codes::STALE_PAGE {
                     self.counts.add(Kind::StalePage);
@@ -403,6 +411,7 @@ fn state_of(answer: &StoreAnswer) -> Option<&pocket_core::replica::ReplicaState>
         | StoreAnswer::Renewed(state)
         | StoreAnswer::Resyncing(state) => Some(state),
         StoreAnswer::Settled(settled) => Some(&settled.state),
+        StoreAnswer::Verified(verified) => Some(&verified.state),
         StoreAnswer::Applied(applied) | StoreAnswer::Swept(applied) => Some(&applied.state),
         _ => None,
     }
@@ -468,6 +477,7 @@ fn describe(answer: &StoreAnswer) -> String {
             resolved.state.pending,
             resolved.state.waiting
         ),
+        StoreAnswer::Verified(verified) => format!("digests: {:?}", verified.verdict),
         StoreAnswer::Failed { request, error } => format!("store failed {request:?}: {error:?}"),
     }
 }

@@ -50,6 +50,8 @@ kinds! {
     LateCallServer = "fault: late storage call on the server",
     LateAnswer = "fault: late store answer",
     LateDoorbell = "fault: late doorbell",
+    DigestsSame = "digests compared, the same",
+    DigestsOpen = "digests not compared, something was on its way",
     ClockJump = "fault: client clock jumped",
     ServerClockJump = "fault: server clock jumped",
     TokenExpired = "fault: token expired",
