@@ -271,6 +271,17 @@ async fn what_does_not_sync_here_is_not_compared() {
     assert_eq!(world.claim(3, &told).await, Verdict::Same);
 }
 
+/// Found by the simulator: sync was switched on between a page and what it said of the store, and that cost a resync.
+#[tokio::test]
+async fn a_collection_that_has_just_begun_to_sync_is_not_compared() {
+    let (world, both) = World::with_three().await;
+    let told = [("docs", both), ("local", of("x", rev(2)))];
+    let syncs = CollectionConfig::new("local").sync(true);
+    let db = world.replica.database();
+    db.create_collection(syncs).await.unwrap();
+    assert_eq!(world.claim(3, &told).await, Verdict::Same);
+}
+
 #[tokio::test]
 async fn what_a_resync_did_not_mend_is_told_and_left_for_an_hour() {
     let (world, both) = World::with_three().await;

@@ -147,11 +147,11 @@ impl VerifyJob {
     }
 }
 
-/// The collections that the feed brings.
+/// The collections that the feed brings, and of which nothing is still to be read from the start.
 fn collections(tx: &Tx, row: &TargetRow) -> Vec<(CollectionName, CollectionRow)> {
     tx.registry()
         .iter_even_dropped()
-        .filter(|(name, collection)| collection.sync && is_read(row, name))
+        .filter(|(name, collection)| collection.sync && !collection.joins && is_read(row, name))
         .map(|(name, collection)| (name.clone(), collection.clone()))
         .collect()
 }
