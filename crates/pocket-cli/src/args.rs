@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 use crate::failure::Failure;
 use crate::held::Held;
 use crate::output::Ends;
+use crate::retention::{CompactArgs, RetentionArgs};
 use crate::rights::RightsArgs;
 use crate::settings;
 
@@ -132,8 +133,9 @@ pub(crate) enum Command {
     /// Give room that a database does not use any more back to the disk
     ///
     /// It needs a stopped database: end the `serve`, `sync --watch` or `watch` on the directory first. For a while it takes
-    /// as much room again as is used.
-    Compact,
+    /// as much room again as is used. With --keep-deletions or --keep-clients the store of a server forgets before what is
+    /// older, as `serve` does by itself while it runs.
+    Compact(CompactArgs),
     /// Print who is connected to a server
     Clients(ClientsArgs),
     /// Let many light clients write and read at once, to try a server; prints rates and latencies
@@ -171,6 +173,8 @@ pub(crate) struct ServeArgs {
     pub(crate) token_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) rights: RightsArgs,
+    #[command(flatten)]
+    pub(crate) retention: RetentionArgs,
     /// The certificate for wss:// and https://: a PEM file, with those between it and a known authority. Read again when it
     /// changes, or at SIGHUP
     #[arg(long, value_name = "FILE", requires = "tls_key")]
