@@ -468,3 +468,39 @@ async fn a_second_engine_on_the_store_hears_that_the_first_one_has_forgotten() {
         assert_eq!(page.horizon, Seq::new(4), "what is missing is told");
     }
 }
+
+#[tokio::test]
+async fn openings_that_ended_before_the_horizon_are_forgotten_but_for_the_newest() {
+    let mut world = World::memory();
+    let ids = numbered(150);
+    let mut epochs = Vec::new();
+    for (number, id) in (10..).zip(&ids) {
+        // Each opening gives two places, the second one to a deletion.
+        let mut writer = Writer::join(&world.engine, number).await;
+        epochs.push(writer.attached.log.epoch);
+        world.write(&mut writer, &[id]).await;
+        world.delete(&mut writer, &[id]).await;
+        world = world.restart().await;
+    }
+    let before = world.state(2).await;
+    assert_eq!(before.epochs.len(), 151, "nothing is forgotten yet");
+    assert_eq!(before.epochs[0].first, Seq::new(1));
+    world.env.pass(40 * DAY);
+    // All deletions up to that of the 20th opening, which has its last place at the horizon; then all but the last.
+    for (places, left) in [(260, 152 - 19), (2, 100)] {
+        world.compact(Retention::forever().places(places)).await;
+        world = world.restart().await;
+        let state = world.state(3).await;
+        assert_eq!(state.epochs.len(), left, "{places} places kept");
+        assert_eq!(state.lineage, before.lineage);
+        // Whatever is left is as it was, and each checkpoint above the horizon is still known.
+        let known: Vec<_> = before.epochs.iter().rev().take(left - 5).collect();
+        assert!(known.iter().all(|start| state.epochs.contains(start)));
+        let in_it = |(place, epoch): (usize, _)| {
+            let last = Seq::new(2 * (place as u64 + 1));
+            last <= state.horizon || state.contains(epoch, last)
+        };
+        assert!(epochs.iter().copied().enumerate().all(in_it));
+        assert!(!state.contains(epochs[0], Seq::new(1)));
+    }
+}
