@@ -121,9 +121,9 @@ pub(crate) enum Command {
     /// Write a whole database, of a device or a server, into one file
     ///
     /// It needs nothing to be stopped: when a `serve`, `sync --watch` or `watch` runs on the directory, that process makes
-    /// the backup, and writes wait while it copies. Otherwise this command opens the directory itself. The file
-    /// appears under its name when it was written and checked. It holds everything, documents and tokens of sync
-    /// sessions alike: keep it as safe as the database.
+    /// the backup, of one moment, while writes go on; on sled they wait while it copies. Otherwise this command opens the
+    /// directory itself. The file appears under its name when it was written and checked. It holds everything, documents and
+    /// tokens of sync sessions alike: keep it as safe as the database.
     Backup(BackupArgs),
     /// Make a database from the file of a backup
     ///

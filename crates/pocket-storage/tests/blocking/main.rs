@@ -376,7 +376,10 @@ async fn a_snapshot_goes_before_its_engine_does() {
             "an engine was left with one"
         );
         let ended = scan(&*kept).await;
-        assert!(matches!(ended, Err(StorageError::Closed)), "the state is gone");
+        assert!(
+            matches!(ended, Err(StorageError::Closed)),
+            "the state is gone"
+        );
         drop(kept);
     }
 }
