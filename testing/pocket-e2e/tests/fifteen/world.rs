@@ -114,6 +114,13 @@ impl World {
         serving.await.unwrap();
     }
 
+    /// Clients that have come in and were not let go.
+    pub(crate) fn clients(&self) -> usize {
+        self.server
+            .as_ref()
+            .map_or(0, |server| server.clients().len())
+    }
+
     /// Time passes on the server.
     pub(crate) fn pass(&self, time: Duration) {
         let millis = i64::try_from(time.as_millis()).unwrap();
