@@ -15,7 +15,7 @@ use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Seek, Write};
 
 use pocket_core::storage::{
     Batch, Direction, Durability, Entry, KeyRange, MAX_KEY_BYTES, MAX_VALUE_BYTES, ScanLimit,
-    Storage,
+    Snapshot, Storage, StorageError,
 };
 use pocket_core::{Value, codes as core_codes};
 use sha2::{Digest, Sha256};
@@ -55,8 +55,27 @@ pub(crate) struct Totals {
     pub(crate) bytes: u64,
 }
 
-/// Writes every entry of `storage`, to which nobody else writes meanwhile.
-pub(crate) async fn write(storage: &dyn Storage, about: &About, to: impl Write) -> Result<Totals> {
+/// One state of a store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum State<'a> {
+    /// That of a store to which nobody writes meanwhile.
+    Still(&'a dyn Storage),
+    /// That of a store which goes on.
+    Taken(&'a dyn Snapshot),
+}
+
+impl State<'_> {
+    async fn scan(&self, range: KeyRange) -> Result<Vec<Entry>, StorageError> {
+        let (limit, forward) = (ScanLimit::entries(ENTRIES).bytes(BYTES), Direction::Forward);
+        match self {
+            Self::Still(storage) => storage.scan(range, limit, forward).await,
+            Self::Taken(snapshot) => snapshot.scan(range, limit, forward).await,
+        }
+    }
+}
+
+/// Writes every entry of a state.
+pub(crate) async fn write(state: State<'_>, about: &About, to: impl Write) -> Result<Totals> {
     let failed = |error: &io::Error| match error.kind() {
         ErrorKind::BrokenPipe => Failure::silent(1),
         _ => Failure::io("cannot write the backup", error),
@@ -74,10 +93,7 @@ pub(crate) async fn write(storage: &dyn Storage, about: &About, to: impl Write) 
     let mut totals = Totals::default();
     let mut range = KeyRange::all();
     loop {
-        let limit = ScanLimit::entries(ENTRIES).bytes(BYTES);
-        let entries = storage
-            .scan(range.clone(), limit, Direction::Forward)
-            .await?;
+        let entries = state.scan(range.clone()).await?;
         let Some((last, _)) = entries.last() else {
             break;
         };
@@ -380,7 +396,9 @@ mod tests {
     #[tokio::test]
     async fn the_form_of_a_backup_is_fixed() {
         let mut written = Vec::new();
-        let totals = write(&store().await, &about(), &mut written).await.unwrap();
+        let totals = write(State::Still(&store().await), &about(), &mut written)
+            .await
+            .unwrap();
         assert_eq!(written, first());
         let archive = check(&written).unwrap();
         assert_eq!((archive.about.clone(), archive.totals), (about(), totals));
@@ -394,7 +412,9 @@ mod tests {
         let restored = MemoryStorage::new();
         archive.restore(&restored).await.unwrap();
         let mut again = Vec::new();
-        write(&restored, &about(), &mut again).await.unwrap();
+        write(State::Still(&restored), &about(), &mut again)
+            .await
+            .unwrap();
         assert_eq!(again, written);
     }
 
@@ -410,12 +430,16 @@ mod tests {
             storage.commit(batch, Durability::Relaxed).await.unwrap();
         }
         let mut written = Vec::new();
-        let totals = write(&storage, &about(), &mut written).await.unwrap();
+        let totals = write(State::Still(&storage), &about(), &mut written)
+            .await
+            .unwrap();
         assert_eq!(totals.entries, 3_500);
         let restored = MemoryStorage::new();
         check(&written).unwrap().restore(&restored).await.unwrap();
         let mut again = Vec::new();
-        write(&restored, &about(), &mut again).await.unwrap();
+        write(State::Still(&restored), &about(), &mut again)
+            .await
+            .unwrap();
         assert!(again == written);
     }
 

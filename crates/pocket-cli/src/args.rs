@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 use crate::failure::Failure;
 use crate::held::Held;
 use crate::output::Ends;
+use crate::retention::{CompactArgs, RetentionArgs};
 use crate::rights::RightsArgs;
 use crate::settings;
 
@@ -120,9 +121,9 @@ pub(crate) enum Command {
     /// Write a whole database, of a device or a server, into one file
     ///
     /// It needs nothing to be stopped: when a `serve`, `sync --watch` or `watch` runs on the directory, that process makes
-    /// the backup, and writes wait while it copies. Otherwise this command opens the directory itself. The file
-    /// appears under its name when it was written and checked. It holds everything, documents and tokens of sync
-    /// sessions alike: keep it as safe as the database.
+    /// the backup, of one moment, while writes go on; on sled they wait while it copies. Otherwise this command opens the
+    /// directory itself. The file appears under its name when it was written and checked. It holds everything, documents and
+    /// tokens of sync sessions alike: keep it as safe as the database.
     Backup(BackupArgs),
     /// Make a database from the file of a backup
     ///
@@ -132,8 +133,9 @@ pub(crate) enum Command {
     /// Give room that a database does not use any more back to the disk
     ///
     /// It needs a stopped database: end the `serve`, `sync --watch` or `watch` on the directory first. For a while it takes
-    /// as much room again as is used.
-    Compact,
+    /// as much room again as is used. With --keep-deletions or --keep-clients the store of a server forgets before what is
+    /// older, as `serve` does by itself while it runs.
+    Compact(CompactArgs),
     /// Print who is connected to a server
     Clients(ClientsArgs),
     /// Let many light clients write and read at once, to try a server; prints rates and latencies
@@ -171,6 +173,8 @@ pub(crate) struct ServeArgs {
     pub(crate) token_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) rights: RightsArgs,
+    #[command(flatten)]
+    pub(crate) retention: RetentionArgs,
     /// The certificate for wss:// and https://: a PEM file, with those between it and a known authority. Read again when it
     /// changes, or at SIGHUP
     #[arg(long, value_name = "FILE", requires = "tls_key")]

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use pocket_core::storage::{
-    Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Storage,
+    Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Snapshot,
+    Storage,
 };
 use tokio::sync::{RwLock, RwLockWriteGuard};
 
-/// A store that passes everything on, and lets a backup see one state of it over many scans.
+/// A store that passes everything on, and lets a backup see one state of it over many scans where the backend cannot keep one.
 ///
 /// The order of commits is kept: what writes to one database or one namespace waits for each commit before it begins
 /// the next.
@@ -59,6 +60,10 @@ impl Storage for Gate {
     async fn commit(&self, batch: Batch, durability: Durability) -> Result<()> {
         let _open = self.commits.read().await;
         self.storage.commit(batch, durability).await
+    }
+
+    async fn snapshot(&self) -> Result<Option<Box<dyn Snapshot>>> {
+        self.storage.snapshot().await
     }
 
     async fn close(&self) -> Result<()> {

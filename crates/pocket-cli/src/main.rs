@@ -15,6 +15,7 @@ mod link;
 mod open;
 mod output;
 mod progress;
+mod retention;
 mod rights;
 mod settings;
 mod signals;

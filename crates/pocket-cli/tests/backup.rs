@@ -42,6 +42,49 @@ fn a_live_server_is_backed_up_and_a_device_reads_what_was_restored() {
 }
 
 #[test]
+fn a_backup_of_a_server_that_is_being_written_to_is_one_moment_of_it() {
+    for storage in ["redb", "sled"] {
+        let place = Place::new();
+        let lines = numbered(4_000);
+        let before: String = lines
+            .lines()
+            .take(100)
+            .map(|line| format!("{line}\n"))
+            .collect();
+        place.file("before", &before);
+        place.file("rest", &lines[before.len()..]);
+        let (mut server, url) = place.serve("server", &["--storage", storage]);
+        place.ok(&["import", "things", "before"]);
+        place.ok(&["sync", "--server", &url, "--once"]);
+        place.ok(&["import", "things", "rest"]);
+        let mut sync = place.start("db", &["sync", "--server", &url]);
+        for copy in ["first", "second", "third"] {
+            place.ok_on("server", &["backup", copy]);
+        }
+        sync.line_with("idle");
+        sync.signal("TERM");
+        server.signal("TERM");
+        assert_eq!((sync.status(), server.status()), (0, 0));
+        let mut last = 100;
+        for copy in ["first", "second", "third"] {
+            let (restored, device) = (format!("{copy}-server"), format!("{copy}-device"));
+            place.ok_on(&restored, &["restore", copy]);
+            let (_server, url) = place.serve(&restored, &[]);
+            place.ok_on(&device, &["sync", "--server", &url, "--once"]);
+            let held = place.ok_on(&device, &["export", "things"]);
+            // A device sends in its order, so each moment of the server holds the first so many.
+            assert!(
+                lines.starts_with(&held),
+                "{storage}, {copy}: there is a hole"
+            );
+            let count = held.lines().count();
+            assert!(count >= last, "{storage}, {copy}: {count} after {last}");
+            last = count;
+        }
+    }
+}
+
+#[test]
 fn a_device_is_backed_up_while_it_syncs_and_comes_back_whole() {
     let place = Place::new();
     place.file("lines", numbered(500));

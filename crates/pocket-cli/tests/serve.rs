@@ -53,6 +53,48 @@ fn a_server_that_was_killed_takes_its_port_again_at_once_and_lost_nothing() {
 }
 
 #[test]
+fn a_server_that_is_told_to_end_answers_what_it_took_and_its_clients_come_back() {
+    const DOCUMENTS: u32 = 3_000;
+    let place = Place::new();
+    let lines = (0..DOCUMENTS).fold(String::new(), |lines, n| {
+        lines + &format!("{{\"_id\":\"{n:05}\",\"n\":{n}}}\n")
+    });
+    place.file("lines", &lines);
+    let (mut server, url) = place.serve("server", &[]);
+    let address = url.trim_start_matches("ws://").trim_end_matches("/sync");
+    let by_http = format!("http://{address}");
+    let mut devices = [
+        place.start("db", &["sync", "--server", &url]),
+        place.start(
+            "other",
+            &["sync", "--server", &by_http, "--pull-interval", "100"],
+        ),
+    ];
+    for device in &mut devices {
+        device.line_with("idle");
+    }
+    // Pushes are under way when it is told to end.
+    place.ok(&["import", "things", "lines"]);
+    server.signal("TERM");
+    assert_eq!(server.status_within(SOON), 0);
+    for device in &mut devices {
+        device.line_with("offline");
+        assert!(!device.has_ended(), "a client outlives its server");
+    }
+    let mut server = place.start("server", &["serve", "--listen", address]);
+    assert_eq!(server.line(), format!("listening on {url}"));
+    for device in &mut devices {
+        device.line_with("idle");
+    }
+    place.ok_on("fresh", &["sync", "--server", &url, "--once"]);
+    assert_eq!(place.ok_on("fresh", &["export", "things"]), lines);
+    let status = place.ok_on("fresh", &["status", "--json"]);
+    // Nothing that was answered was sent again as new.
+    let place_of_last = format!("\"seq\":{DOCUMENTS}");
+    assert!(status.contains(&place_of_last), "{status}");
+}
+
+#[test]
 fn an_open_server_is_refused_on_an_address_that_others_reach() {
     let place = Place::new();
     for address in ["0.0.0.0:0", "[::]:0"] {

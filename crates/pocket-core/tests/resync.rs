@@ -485,3 +485,61 @@ async fn numbers_that_a_restored_server_never_gave_are_given_again() {
     );
     assert_eq!(pushed[2].changes()[0].id.as_str(), "d1");
 }
+
+/// Pages whose records are all that a server shows.
+async fn read_again(world: &World, in_epoch: u8, head: u64, records: Vec<Record>) -> ReplicaState {
+    world.page(in_epoch, (0, head, head), records).await;
+    world.sweep().await
+}
+
+#[tokio::test]
+async fn where_old_openings_are_forgotten_a_place_before_them_is_no_fork_and_nothing_comes_back() {
+    // Taken for a fork, everything that others had deleted since would have been sent again as new.
+    for running in [false, true] {
+        let world = World::new().await;
+        world.attach(log(&[(1, 1), (2, 5)], 8, 0, 0)).await;
+        let records = vec![
+            record("a", 3, PAST, Some(r#"{"_id":"a"}"#)),
+            record("b", 6, PAST, Some(r#"{"_id":"b"}"#)),
+        ];
+        world.page(2, (0, 8, 8), records).await;
+        world
+            .docs
+            .upsert(&value(r#"{"_id":"b","mine":true}"#))
+            .await
+            .unwrap();
+        if running {
+            // It began to read everything again, and got no page before it was away for long.
+            world.replica.begin_resync().await.unwrap();
+        }
+        let state = world.attach(log(&[(7, 50), (8, 60)], 70, 55, 0)).await;
+        assert!(state.checkpoint.resyncing);
+        let shown = vec![record("c", 65, PAST, Some(r#"{"_id":"c"}"#))];
+        let state = read_again(&world, 8, 70, shown).await;
+        assert_eq!(state.pending, 0, "running: {running}");
+        let ids = world.docs.get_all().await.unwrap();
+        assert_eq!(ids, [value(r#"{"_id":"c"}"#)], "running: {running}");
+        assert_eq!(
+            state.open_conflicts, 1,
+            "the pending edit is in the journal"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_place_behind_the_oldest_opening_that_is_remembered_is_a_fork_even_if_none_is_known() {
+    let world = World::new().await;
+    world.attach(log(&[(1, 1), (2, 5)], 8, 0, 0)).await;
+    let records = vec![
+        record("a", 3, PAST, Some(r#"{"_id":"a"}"#)),
+        record("b", 6, PAST, Some(r#"{"_id":"b"}"#)),
+    ];
+    world.page(2, (0, 8, 8), records).await;
+    // Restored from a backup whose openings of that time are forgotten by now.
+    let state = world.attach(log(&[(7, 5), (8, 7)], 9, 6, 0)).await;
+    assert!(state.checkpoint.resyncing);
+    let state = read_again(&world, 8, 9, Vec::new()).await;
+    assert_eq!(state.pending, 1, "what the server lost is sent to it");
+    let left = world.docs.get_all().await.unwrap();
+    assert_eq!(left, [value(r#"{"_id":"b"}"#)]);
+}

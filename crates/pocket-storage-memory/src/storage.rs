@@ -1,13 +1,14 @@
 //! The store: one handle on a disk in memory.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use pocket_storage::{
-    Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Storage,
-    StorageError,
+    Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Snapshot,
+    Storage, StorageError,
 };
 
 use crate::MemoryDisk;
@@ -87,15 +88,7 @@ impl Storage for MemoryStorage {
     ) -> Result<Vec<Entry>> {
         let entries = self.disk.read();
         self.check_open(entries.generation)?;
-        if range.is_empty() {
-            return Ok(Vec::new());
-        }
-        let bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>) = (range.start, range.end);
-        let found = entries.map.range(bounds);
-        Ok(match direction {
-            Direction::Forward => take(found, limit),
-            Direction::Backward => take(found.rev(), limit),
-        })
+        Ok(scan(&entries.map, range, limit, direction))
     }
 
     async fn commit(&self, batch: Batch, durability: Durability) -> Result<()> {
@@ -105,9 +98,49 @@ impl Storage for MemoryStorage {
         entries.apply(&batch, durability)
     }
 
+    async fn snapshot(&self) -> Result<Option<Box<dyn Snapshot>>> {
+        let entries = self.disk.read();
+        self.check_open(entries.generation)?;
+        Ok(Some(Box::new(Copied(entries.map.clone()))))
+    }
+
     async fn close(&self) -> Result<()> {
         self.closed.store(true, Ordering::Release);
         Ok(())
+    }
+}
+
+/// A copy of all keys; the values are shared.
+#[derive(Debug)]
+struct Copied(BTreeMap<Vec<u8>, Bytes>);
+
+#[cfg_attr(not(target_arch = "wasm32"), async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait(?Send))]
+impl Snapshot for Copied {
+    async fn scan(
+        &self,
+        range: KeyRange,
+        limit: ScanLimit,
+        direction: Direction,
+    ) -> Result<Vec<Entry>> {
+        Ok(scan(&self.0, range, limit, direction))
+    }
+}
+
+fn scan(
+    map: &BTreeMap<Vec<u8>, Bytes>,
+    range: KeyRange,
+    limit: ScanLimit,
+    direction: Direction,
+) -> Vec<Entry> {
+    if range.is_empty() {
+        return Vec::new();
+    }
+    let bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>) = (range.start, range.end);
+    let found = map.range(bounds);
+    match direction {
+        Direction::Forward => take(found, limit),
+        Direction::Backward => take(found.rev(), limit),
     }
 }
 

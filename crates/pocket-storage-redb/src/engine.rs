@@ -4,7 +4,7 @@ use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use pocket_storage::blocking::{BlockingStore, WriteSet};
+use pocket_storage::blocking::{BlockingSnapshot, BlockingStore, WriteSet};
 use pocket_storage::{
     Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, StorageError,
 };
@@ -91,23 +91,11 @@ impl BlockingStore for Engine {
     }
 
     fn scan(&self, range: &KeyRange, limit: ScanLimit, direction: Direction) -> Result<Vec<Entry>> {
-        let bounds = (as_slice(&range.start), as_slice(&range.end));
-        let entries = self.entries()?;
-        let mut found = entries.range::<&[u8]>(bounds).map_err(from_storage)?;
-        let mut taken = Vec::new();
-        let mut bytes = 0;
-        while taken.len() < limit.entries && (taken.is_empty() || bytes < limit.bytes) {
-            let next = match direction {
-                Direction::Forward => found.next(),
-                Direction::Backward => found.next_back(),
-            };
-            let Some(next) = next else { break };
-            let (key, value) = next.map_err(from_storage)?;
-            let (key, value) = (key.value().to_vec(), Bytes::copy_from_slice(value.value()));
-            bytes += key.len() + value.len();
-            taken.push((key, value));
-        }
-        Ok(taken)
+        scan(&self.entries()?, range, limit, direction)
+    }
+
+    fn snapshot(&self) -> Result<Option<Box<dyn BlockingSnapshot>>> {
+        Ok(Some(Box::new(Snapshot(self.entries()?))))
     }
 
     fn write(&self, writes: WriteSet, durability: Durability) -> Result<()> {
@@ -136,6 +124,39 @@ impl BlockingStore for Engine {
             .close()
             .map_err(|error| from_database(error, "the file"))
     }
+}
+
+/// The entries in one read transaction. redb keeps the pages they lie in until it is dropped, and the file from being closed.
+struct Snapshot(ReadOnlyTable<&'static [u8], &'static [u8]>);
+
+impl BlockingSnapshot for Snapshot {
+    fn scan(&self, range: &KeyRange, limit: ScanLimit, direction: Direction) -> Result<Vec<Entry>> {
+        scan(&self.0, range, limit, direction)
+    }
+}
+
+fn scan(
+    entries: &ReadOnlyTable<&'static [u8], &'static [u8]>,
+    range: &KeyRange,
+    limit: ScanLimit,
+    direction: Direction,
+) -> Result<Vec<Entry>> {
+    let bounds = (as_slice(&range.start), as_slice(&range.end));
+    let mut found = entries.range::<&[u8]>(bounds).map_err(from_storage)?;
+    let mut taken = Vec::new();
+    let mut bytes = 0;
+    while taken.len() < limit.entries && (taken.is_empty() || bytes < limit.bytes) {
+        let next = match direction {
+            Direction::Forward => found.next(),
+            Direction::Backward => found.next_back(),
+        };
+        let Some(next) = next else { break };
+        let (key, value) = next.map_err(from_storage)?;
+        let (key, value) = (key.value().to_vec(), Bytes::copy_from_slice(value.value()));
+        bytes += key.len() + value.len();
+        taken.push((key, value));
+    }
+    Ok(taken)
 }
 
 fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {

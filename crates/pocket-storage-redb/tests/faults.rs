@@ -5,7 +5,9 @@ mod common;
 use std::io::ErrorKind;
 
 use common::{Device, Fault};
-use pocket_storage::{Batch, Durability, Result, Storage, StorageError};
+use pocket_storage::{
+    Batch, Direction, Durability, KeyRange, Result, ScanLimit, Storage, StorageError,
+};
 use pocket_storage_redb::RedbStorage;
 
 const COMMITS: u32 = 12;
@@ -157,4 +159,26 @@ async fn closing_a_broken_store_says_that_the_newest_commits_may_be_lost() {
         Err(StorageError::Closed)
     ));
     store.close().await.expect("closing twice is allowed");
+}
+
+/// An open read transaction holds redb's file; it must not keep the store from coming back.
+#[tokio::test]
+async fn a_store_that_is_being_backed_up_reopens_itself_all_the_same() {
+    let device = Device::default();
+    let store = open(&device).expect("opens");
+    commit(&store, 0).await.expect("a commit");
+    let snapshot = store.snapshot().await.expect("one").expect("redb has them");
+    device.set_fault(Some(Fault::Fail {
+        from: device.calls().all(),
+        times: 1,
+        error: ErrorKind::Other,
+    }));
+    commit(&store, 1).await.expect_err("the device fails");
+    device.set_fault(None);
+    commit(&store, 2).await.expect("reopened");
+    assert!(is_whole(&store, 0).await && is_whole(&store, 2).await);
+    let limit = ScanLimit::entries(1);
+    let read = snapshot.scan(KeyRange::all(), limit, Direction::Forward);
+    assert!(matches!(read.await, Err(StorageError::Closed)));
+    store.close().await.expect("closes");
 }

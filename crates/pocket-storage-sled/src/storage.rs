@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pocket_storage::blocking::{BlockingOptions, BlockingStorage};
 use pocket_storage::{
-    Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Storage,
+    Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Snapshot,
+    Storage,
 };
 
 use crate::SledBuilder;
@@ -66,6 +67,10 @@ impl Storage for SledStorage {
 
     async fn commit(&self, batch: Batch, durability: Durability) -> Result<()> {
         self.inner.commit(batch, durability).await
+    }
+
+    async fn snapshot(&self) -> Result<Option<Box<dyn Snapshot>>> {
+        self.inner.snapshot().await
     }
 
     async fn close(&self) -> Result<()> {

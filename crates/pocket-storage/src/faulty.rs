@@ -29,8 +29,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{
-    Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Storage,
-    StorageError,
+    Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Snapshot,
+    Storage, StorageError,
 };
 
 /// What a call does, for counting and choosing.
@@ -276,6 +276,11 @@ impl Storage for FaultyStorage {
         let fault = self.faults.begin(CallKind::Commit)?;
         let answer = self.inner.commit(batch, durability).await;
         self.faults.end(fault, answer)
+    }
+
+    /// Taken without a fault; it can no more fail than what was read before.
+    async fn snapshot(&self) -> Result<Option<Box<dyn Snapshot>>> {
+        self.inner.snapshot().await
     }
 
     async fn close(&self) -> Result<()> {

@@ -16,5 +16,5 @@ pub use error::{Result, StorageError};
 pub use maybe_send::{BoxFuture, MaybeSend, MaybeSync};
 pub use storage::{
     Capabilities, Direction, Durability, Entry, KeyRange, MAX_KEY_BYTES, MAX_VALUE_BYTES,
-    ScanLimit, Storage,
+    ScanLimit, Snapshot, Storage,
 };

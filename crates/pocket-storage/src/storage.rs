@@ -210,6 +210,18 @@ pub trait Storage: Debug + MaybeSend + MaybeSync + 'static {
     /// unknown; the store refuses writes until it has reopened itself, which it tries at the next call.
     async fn commit(&self, batch: Batch, durability: Durability) -> Result<()>;
 
+    /// One state of the store, to be read in parts while commits go on: what a backup needs. It holds every commit that was
+    /// acknowledged before the call, and of each later one nothing or, if it was under way, all. None where the backend
+    /// cannot do that; then whoever needs one state has to keep others from committing.
+    ///
+    /// It may cost room for as long as it lives: what is replaced meanwhile is kept for it.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    async fn snapshot(&self) -> Result<Option<Box<dyn Snapshot>>> {
+        Ok(None)
+    }
+
     /// Ends the store: finishes what is under way and releases files and locks. Every later call answers
     /// [`Closed`](crate::StorageError::Closed). Closing twice is allowed. Dropping a store without closing it
     /// releases them, too, at the latest when the last handle is gone.
@@ -217,6 +229,23 @@ pub trait Storage: Debug + MaybeSend + MaybeSync + 'static {
     /// # Errors
     /// [`Backend`](crate::StorageError::Backend) if the last writes could not be made durable.
     async fn close(&self) -> Result<()>;
+}
+
+/// One state of a store, until it is dropped.
+#[cfg_attr(not(target_arch = "wasm32"), async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait(?Send))]
+pub trait Snapshot: Debug + MaybeSend + MaybeSync + 'static {
+    /// The entries of `range` in this state, as [`Storage::scan`] has it.
+    ///
+    /// # Errors
+    /// As [`Storage::get`]. [`Closed`](crate::StorageError::Closed) also once the store had to be opened anew after a
+    /// failure: the state is gone.
+    async fn scan(
+        &self,
+        range: KeyRange,
+        limit: ScanLimit,
+        direction: Direction,
+    ) -> Result<Vec<Entry>>;
 }
 
 #[cfg(test)]

@@ -8,16 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{TestEnv, Writer, client, key, ns};
-use pocket_core::{ClientId, Outcome, Seq};
+use pocket_core::{ChangeKind, ClientId, MutationContent, Outcome, Seq};
 use pocket_storage::faulty::{CallKind, Faults, FaultyStorage, Moment};
 use pocket_storage::{Storage, StorageError};
 use pocket_storage_memory::{MemoryDisk, MemoryStorage};
 use pocket_storage_redb::RedbStorage;
 use pocket_storage_sled::SledStorage;
+use pocket_sync_server::auth::Access;
 use pocket_sync_server::decide::{PushRequest, Refusal};
 use pocket_sync_server::engine::{AttachRequest, Compacted, FeedPage, ReadRequest, Retention};
-use pocket_sync_server::rules::Authority;
-use pocket_sync_server::{EmbeddedEngine, Engine, Limits, Namespace};
+use pocket_sync_server::rules::{Attempt, Audience, Authority, Authorizer, Document};
+use pocket_sync_server::{EmbeddedEngine, Engine, Limits, Namespace, Rules};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -144,7 +145,11 @@ async fn compact(engine: &dyn Engine, retention: &Retention) -> Compacted {
 }
 
 async fn read(engine: &dyn Engine, after: u64) -> FeedPage {
-    let request = ReadRequest {
+    engine.changes(&ns(), &everything(after)).await.unwrap()
+}
+
+fn everything(after: u64) -> ReadRequest {
+    ReadRequest {
         after: Seq::new(after),
         until: None,
         live_until: None,
@@ -153,8 +158,7 @@ async fn read(engine: &dyn Engine, after: u64) -> FeedPage {
         bytes: 100_000_000,
         authority: Authority::open(),
         digests: false,
-    };
-    engine.changes(&ns(), &request).await.unwrap()
+    }
 }
 
 /// Places, ids, and whether they are deletions.
@@ -466,5 +470,108 @@ async fn a_second_engine_on_the_store_hears_that_the_first_one_has_forgotten() {
         let page = read(&two, after).await;
         assert_eq!(gone(&page), [] as [u64; 0]);
         assert_eq!(page.horizon, Seq::new(4), "what is missing is told");
+    }
+}
+
+#[tokio::test]
+async fn openings_that_ended_before_the_horizon_are_forgotten_but_for_the_newest() {
+    let mut world = World::memory();
+    let ids = numbered(150);
+    let mut epochs = Vec::new();
+    for (number, id) in (10..).zip(&ids) {
+        // Each opening gives two places, the second one to a deletion.
+        let mut writer = Writer::join(&world.engine, number).await;
+        epochs.push(writer.attached.log.epoch);
+        world.write(&mut writer, &[id]).await;
+        world.delete(&mut writer, &[id]).await;
+        world = world.restart().await;
+    }
+    let before = world.state(2).await;
+    assert_eq!(before.epochs.len(), 151, "nothing is forgotten yet");
+    assert_eq!(before.epochs[0].first, Seq::new(1));
+    world.env.pass(40 * DAY);
+    // All deletions up to that of the 20th opening, which has its last place at the horizon; then all but the last.
+    for (places, left) in [(260, 152 - 19), (2, 100)] {
+        world.compact(Retention::forever().places(places)).await;
+        world = world.restart().await;
+        let state = world.state(3).await;
+        assert_eq!(state.epochs.len(), left, "{places} places kept");
+        assert_eq!(state.lineage, before.lineage);
+        // Whatever is left is as it was, and each checkpoint above the horizon is still known.
+        let known: Vec<_> = before.epochs.iter().rev().take(left - 5).collect();
+        assert!(known.iter().all(|start| state.epochs.contains(start)));
+        let in_it = |(place, epoch): (usize, _)| {
+            let last = Seq::new(2 * (place as u64 + 1));
+            last <= state.horizon || state.contains(epoch, last)
+        };
+        assert!(epochs.iter().copied().enumerate().all(in_it));
+        assert!(!state.contains(epochs[0], Seq::new(1)));
+    }
+}
+
+/// Who holds the text of a document as a label may read it.
+struct ByText;
+
+impl Authorizer for ByText {
+    fn authorize(&self, _: &Attempt<'_>) -> bool {
+        true
+    }
+
+    fn audience(&self, document: &Document<'_>) -> Audience {
+        let text = document.body.to_map().unwrap();
+        Audience::labels([text.get("name").unwrap().as_str().unwrap()])
+    }
+}
+
+#[tokio::test]
+async fn labels_that_a_record_lost_before_the_horizon_leave_it_at_its_next_version() {
+    for forgets in [false, true] {
+        let world = World::memory();
+        let rules = Rules::default().authorizer(Arc::new(ByText));
+        let reader = |label: &str| {
+            let access = Access::all("bob").label(label);
+            Authority::new(ns(), access, client(9), &rules)
+        };
+        let mut writer = Writer::join(&world.engine, 1).await;
+        let mut write = async |text: &str| {
+            let base = writer.rev_of("x");
+            let mut push = writer.push(&[("x", base)]);
+            for change in push.mutations.iter_mut().flatten() {
+                if let MutationContent::Changes(changes) = &mut change.content {
+                    changes[0].kind = ChangeKind::Put(common::body(text));
+                }
+            }
+            let mut access = Access::all("ann");
+            for label in ["red", "blue", "green"] {
+                access = access.label(label);
+            }
+            push.authority = Authority::new(ns(), access, client(1), &rules);
+            let outcomes = world.commit(push).await;
+            assert!(outcomes.iter().all(is_applied), "{outcomes:?}");
+        };
+        let told = async |label: &str, after| {
+            let request = ReadRequest {
+                authority: reader(label),
+                ..everything(after)
+            };
+            let page = world.engine.changes(&ns(), &request).await.unwrap();
+            (page.records.len(), page.removals.len())
+        };
+        write("red").await;
+        write("blue").await;
+        assert_eq!(told("red", 1).await, (0, 1));
+        let mut other = Writer::join(&world.engine, 2).await;
+        world.write(&mut other, &["y"]).await;
+        world.delete(&mut other, &["y"]).await;
+        world.env.pass(40 * DAY);
+        if forgets {
+            let forgot = world.compact(Retention::default()).await;
+            assert_eq!(forgot.horizon, Seq::new(4));
+        }
+        write("green").await;
+        let red = if forgets { (0, 0) } else { (0, 1) };
+        assert_eq!(told("red", 1).await, red, "nobody may read on from there");
+        assert_eq!(told("blue", 4).await, (0, 1));
+        assert_eq!(told("green", 4).await, (1, 0));
     }
 }

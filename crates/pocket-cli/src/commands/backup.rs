@@ -1,16 +1,18 @@
 //! `pocket backup`: a whole database in one file, while it is used or not.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use pocket_core::storage::Storage as _;
 use pocket_core::{Env, SystemEnv, Value};
 use pocket_storage::blocking::sync_directory;
 use tempfile::NamedTempFile;
 
-use crate::archive::{self, About, Archive, Totals};
+use crate::archive::{self, About, Archive, State, Totals};
 use crate::args::{BackupArgs, Global};
 use crate::failure::{Failure, Result};
+use crate::gate::Gate;
 use crate::held::{Held, Peer};
 use crate::open;
 use crate::output::{Output, counted, object};
@@ -27,7 +29,7 @@ pub(super) async fn run(global: &Global, args: BackupArgs, out: &mut Output) -> 
     }
     if args.file.as_os_str() == "-" {
         let storage = open::store(directory, global.json).await?;
-        archive::write(&*storage, &about, io::stdout()).await?;
+        archive::write(State::Still(&*storage), &about, io::stdout()).await?;
         return Ok(storage.close().await?);
     }
     let target = Target::new(args.file)?;
@@ -42,7 +44,7 @@ pub(super) async fn run(global: &Global, args: BackupArgs, out: &mut Output) -> 
             .await?;
     } else {
         let storage = open::store(directory, global.json).await?;
-        archive::write(&*storage, &about, file).await?;
+        archive::write(State::Still(&*storage), &about, file).await?;
         storage.close().await?;
     }
     let name = target.name.display().to_string();
@@ -66,11 +68,8 @@ pub(super) async fn run(global: &Global, args: BackupArgs, out: &mut Output) -> 
 async fn pass_on(held: &Held, about: &About, out: &mut Output) -> Result {
     let failed = |error: io::Error| Failure::io("cannot copy the database", &error);
     let mut copy = tempfile::tempfile().map_err(failed)?;
-    // Nobody writes while it is copied; whoever reads the copy may take as long as he likes.
-    let gate = held.content.gate();
-    let shut = gate.shut().await;
-    archive::write(&**gate, about, &copy).await?;
-    drop(shut);
+    // Whoever reads the copy may take as long as he likes.
+    take(held.content.gate(), about, &copy).await?;
     copy.rewind().map_err(failed)?;
     let mut part = vec![0; 64 * 1024];
     loop {
@@ -82,6 +81,16 @@ async fn pass_on(held: &Held, about: &About, out: &mut Output) -> Result {
         // A signal of the other process ends it here.
         tokio::task::yield_now().await;
     }
+}
+
+/// Copies one state of a store that is in use. Whoever writes to it goes on meanwhile, unless its backend cannot show one state
+/// for so long: then commits wait until the copy is made.
+async fn take(gate: &Gate, about: &About, to: impl Write) -> Result<Totals> {
+    if let Some(snapshot) = gate.snapshot().await? {
+        return archive::write(State::Taken(&*snapshot), about, to).await;
+    }
+    let _shut = gate.shut().await;
+    archive::write(State::Still(gate), about, to).await
 }
 
 /// A file that appears under its name when it is whole.
@@ -137,4 +146,150 @@ fn exists(name: &Path) -> Failure {
         format!("cannot write {}, give another name", name.display()),
         &ErrorKind::AlreadyExists.into(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::time::Duration;
+
+    use pocket_core::storage::{Batch, Durability};
+    use pocket_storage_memory::MemoryStorage;
+    use pocket_storage_redb::RedbStorage;
+    use pocket_storage_sled::SledStorage;
+
+    use super::*;
+    use crate::args::StorageKind;
+    use crate::directory::Role;
+
+    /// Longer than anything here takes.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Two keys that are only ever written together, far from each other.
+    async fn pair(gate: &Gate, number: u32) {
+        let mut batch = Batch::new();
+        for side in [b'a', b'z'] {
+            let key = [&[side][..], &number.to_be_bytes()].concat();
+            batch.put(key, vec![7; 3_000]);
+        }
+        gate.commit(batch, Durability::PowerLoss).await.unwrap();
+    }
+
+    /// Has another pair written before it takes the next bytes, and does not go on until that is acknowledged.
+    struct Busy {
+        file: File,
+        write: Sender<()>,
+        written: Receiver<u32>,
+        during: u32,
+    }
+
+    impl Write for Busy {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.write.send(()).unwrap();
+            let written = self.written.recv_timeout(PATIENCE);
+            self.during = written.expect("a write is acknowledged while a backup is made");
+            self.file.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.file.flush()
+        }
+    }
+
+    fn about() -> About {
+        About {
+            role: Role::Server,
+            storage: StorageKind::Redb,
+            made: String::new(),
+        }
+    }
+
+    /// The numbers of the pairs in a backup, which are whole.
+    async fn pairs(file: File) -> Vec<u32> {
+        let restored = MemoryStorage::new();
+        let archive = Archive::check(file, "it").unwrap();
+        archive.restore(&restored).await.unwrap();
+        let mut sides = Vec::new();
+        for side in [b'a', b'z'] {
+            let range = pocket_core::storage::KeyRange::prefix([side]);
+            let limit = pocket_core::storage::ScanLimit::entries(100_000).bytes(usize::MAX);
+            let found = restored.scan(range, limit, Default::default()).await;
+            let numbers = found
+                .unwrap()
+                .into_iter()
+                .map(|(key, _)| u32::from_be_bytes(key[1..].try_into().unwrap()));
+            sides.push(numbers.collect::<Vec<_>>());
+        }
+        assert_eq!(sides[0], sides[1], "half of a commit is in it");
+        sides.remove(0)
+    }
+
+    #[tokio::test]
+    async fn writes_are_acknowledged_while_a_backup_is_made_and_it_is_one_moment() {
+        const BEFORE: u32 = 500;
+        let place = tempfile::tempdir().unwrap();
+        let storage = RedbStorage::open(place.path().join("it")).unwrap();
+        let gate = Gate::new(Arc::new(storage));
+        for number in 0..BEFORE {
+            pair(&gate, number).await;
+        }
+        let (write, asked) = channel();
+        let (answer, written) = channel();
+        let writer = {
+            let gate = gate.clone();
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread();
+                let runtime = { runtime }.build().unwrap();
+                for number in BEFORE.. {
+                    if asked.recv().is_err() {
+                        return;
+                    }
+                    runtime.block_on(pair(&gate, number));
+                    answer.send(number).unwrap();
+                }
+            })
+        };
+        let file = tempfile::tempfile().unwrap();
+        let mut busy = Busy {
+            file: file.try_clone().unwrap(),
+            write,
+            written,
+            during: 0,
+        };
+        let totals = take(&gate, &about(), &mut busy).await.unwrap();
+        assert!(busy.during > BEFORE + 5, "it took more than a few turns");
+        drop(busy);
+        writer.join().unwrap();
+        assert_eq!(totals.entries, u64::from(2 * BEFORE));
+        assert_eq!(pairs(file).await, (0..BEFORE).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn where_no_state_can_be_kept_commits_wait_and_the_backup_is_one_moment_too() {
+        let place = tempfile::tempdir().unwrap();
+        let storage = SledStorage::open(place.path().join("it")).unwrap();
+        let gate = Gate::new(Arc::new(storage));
+        for number in 0..50 {
+            pair(&gate, number).await;
+        }
+        let file = tempfile::tempfile().unwrap();
+        let writing = async {
+            for number in 50..80 {
+                pair(&gate, number).await;
+            }
+        };
+        let to = file.try_clone().unwrap();
+        let about = about();
+        let (taken, ()) = tokio::join!(take(&gate, &about, to), writing);
+        taken.unwrap();
+        let found = pairs(file).await;
+        assert!(
+            found.len() >= 50,
+            "{} were acknowledged before",
+            found.len()
+        );
+        let first: Vec<_> = (0..80).take(found.len()).collect();
+        assert_eq!(found, first);
+    }
 }

@@ -1,27 +1,46 @@
-//! `pocket compact`: gives room that is not used any more back to the disk.
+//! `pocket compact`: gives room that is not used any more back to the disk, and forgets before what a server need not
+//! remember.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
-use pocket_core::Value;
 use pocket_core::codes as core_codes;
 use pocket_core::storage::{Batch, Direction, Durability, KeyRange, ScanLimit, Storage};
+use pocket_core::{Map, SystemEnv, Value};
 use pocket_storage::blocking::sync_directory;
 use pocket_storage_redb::RedbStorage;
+use pocket_sync_server::engine::{EngineError, Retention};
+use pocket_sync_server::{EmbeddedEngine, Engine, Limits};
 
 use crate::args::{Global, StorageKind};
+use crate::directory::Role;
 use crate::failure::{Failure, Result};
 use crate::open;
-use crate::output::{Output, grouped, object};
+use crate::output::{Output, counted, grouped, object};
+use crate::retention::CompactArgs;
 
 /// What is moved at once.
 const ENTRIES: usize = 1_000;
 const BYTES: usize = 1024 * 1024;
 
-pub(super) async fn run(global: &Global, out: &mut Output) -> Result {
+pub(super) async fn run(global: &Global, args: CompactArgs, out: &mut Output) -> Result {
     let directory = open::any_directory(global)?;
+    let retention = args.retention();
+    if retention.is_some() && directory.role() != Role::Server {
+        return Err(Failure::usage(
+            "--keep-deletions and --keep-clients are for the store of a server; a device forgets when its server does",
+        ));
+    }
     if directory.storage() != StorageKind::Redb {
+        if let Some(retention) = retention {
+            let store = open::store(directory, global.json).await?;
+            let forgotten = forget(&store, &retention).await?;
+            store.close().await?;
+            return out.either(&forgotten.fields(), forgotten);
+        }
         return Err(Failure::new(
             core_codes::CONFIG,
             "sled gives room back by itself; `pocket backup` and `pocket restore` make a new store",
@@ -29,6 +48,10 @@ pub(super) async fn run(global: &Global, out: &mut Output) -> Result {
     }
     let path = directory.store();
     let old = open::store(directory.clone(), global.json).await?;
+    let forgotten = match &retention {
+        Some(retention) => Some(forget(&old, retention).await?),
+        None => None,
+    };
     let before = size(&path)?;
     let failed =
         |error: &io::Error| Failure::io(format!("cannot compact {}", path.display()), error);
@@ -50,12 +73,57 @@ pub(super) async fn run(global: &Global, out: &mut Output) -> Result {
     sync_directory(directory.path()).map_err(|error| failed(&error))?;
     old.close().await?;
     let after = size(&path)?;
-    let summary = object([
-        ("before", Value::from(before)),
-        ("after", Value::from(after)),
-    ]);
+    let mut summary = forgotten.map_or_else(|| object([]), |forgotten| forgotten.fields());
+    summary.insert("before", before);
+    summary.insert("after", after);
     let text = format!("{} bytes, {} before", grouped(after), grouped(before));
+    let text = forgotten.map_or(text.clone(), |forgotten| format!("{forgotten}\n{text}"));
     out.either(&summary, text)
+}
+
+/// What was forgotten in all namespaces.
+#[derive(Clone, Copy, Debug, Default)]
+struct Forgotten {
+    deletions: u64,
+    clients: u64,
+}
+
+impl Forgotten {
+    fn fields(self) -> Map {
+        object([
+            ("deletions", Value::from(self.deletions)),
+            ("clients", Value::from(self.clients)),
+        ])
+    }
+}
+
+impl fmt::Display for Forgotten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let deletions = counted(self.deletions, "deletion");
+        let clients = counted(self.clients, "client");
+        write!(f, "{deletions} and {clients} forgotten")
+    }
+}
+
+/// Forgets in all namespaces of a server what is older.
+async fn forget(storage: &Arc<dyn Storage>, retention: &Retention) -> Result<Forgotten> {
+    let env = Arc::new(SystemEnv);
+    let engine = EmbeddedEngine::new(storage.clone(), env, Limits::default());
+    let failed = |error: EngineError| Failure::new(core_codes::STORAGE, error);
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    let mut forgotten = Forgotten::default();
+    for namespace in engine.namespaces().await.map_err(failed)? {
+        loop {
+            let batch = engine.compact(&namespace, retention).await;
+            let batch = batch.map_err(failed)?;
+            forgotten.deletions += count(batch.tombstones);
+            forgotten.clients += count(batch.clients);
+            if !batch.more {
+                break;
+            }
+        }
+    }
+    Ok(forgotten)
 }
 
 fn size(path: &Path) -> Result<u64> {

@@ -107,7 +107,7 @@ async fn finish(global: &Global, command: Command, out: &mut Output) -> Result {
         Command::Conflicts(args) => conflicts::run(global, args, out).await?,
         Command::Backup(args) => backup::run(global, args, out).await?,
         Command::Restore(args) => restore::run(global, args, out).await?,
-        Command::Compact => compact::run(global, out).await?,
+        Command::Compact(args) => compact::run(global, args, out).await?,
         Command::Clients(args) => clients::run(global, args, out).await?,
         Command::BenchLoad(args) => bench_load::run(global, args, out).await?,
         Command::Completions(args) => completions::run(&args, out)?,

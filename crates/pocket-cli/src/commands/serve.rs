@@ -37,6 +37,7 @@ pub(super) async fn run(global: &Global, args: ServeArgs, out: &mut Output, stop
     config.admin.page = !args.no_admin;
     config.admin.token = args.admin_token.as_deref().map(Secret::from);
     args.rights.configure(&mut config)?;
+    args.retention.configure(&mut config);
     let addresses = addresses(&args.listen).await?;
     let exposed = addresses
         .iter()

@@ -120,7 +120,7 @@ pub(crate) fn is_passed_on(command: &Command) -> bool {
         Command::Serve(_)
         | Command::Sync(_)
         | Command::Restore(_)
-        | Command::Compact
+        | Command::Compact(_)
         | Command::Clients(_)
         | Command::BenchLoad(_)
         | Command::Completions(_)

@@ -94,11 +94,13 @@ fn standing(row: &TargetRow, log: &ServerLog) -> Standing {
     let place = checkpoint.seq.max(row.later.told);
     // A store that never kept the list knows one epoch by name, and not where it began.
     let last = match later.next() {
-        _ if !is_known && known.is_empty() => Seq::ZERO,
         Some((_, next)) if known.is_empty() => before(*next),
         None if known.is_empty() => log.head,
         _ => shared(known, log),
     };
+    if !is_known && common(known, log).is_none() && is_before_list(place, log) {
+        return Standing::BelowHorizon;
+    }
     if !is_known || (place > last && !by_name_only) {
         return Standing::Parted(last);
     }
@@ -113,22 +115,34 @@ fn standing(row: &TargetRow, log: &ServerLog) -> Standing {
 
 /// The last place that both histories have: that before the first opening in which they differ. Names of openings are
 /// random, so whoever knows one of them has the history of that log up to it.
+///
+/// A server forgets old openings together with the deletions of their time. Where it remembers none of those that were
+/// known here, everything before the oldest that it does remember counts as shared: this client was away for too long, or
+/// since before the server was restored and for too long. That it cannot tell these two apart costs the second one what the
+/// server has lost; taken the other way, each deletion since would be undone.
 fn shared(known: &[(Epoch, Seq)], log: &ServerLog) -> Seq {
-    let theirs = |name: Epoch| log.epochs.iter().position(|(epoch, _)| *epoch == name);
-    let common = known
-        .iter()
-        .enumerate()
-        .rev()
-        .find_map(|(at, (name, _))| Some((at, theirs(*name)?)));
-    let Some((ours, theirs)) = common else {
-        return Seq::ZERO;
+    let ends = match common(known, log) {
+        Some((ours, theirs)) => [known.get(ours + 1), log.epochs.get(theirs + 1)],
+        None => [log.epochs.first(), None],
     };
-    let ends = [
-        known.get(ours + 1).map(|(_, first)| before(*first)),
-        log.epochs.get(theirs + 1).map(|(_, first)| before(*first)),
-        Some(log.head),
-    ];
-    ends.into_iter().flatten().min().unwrap_or(Seq::ZERO)
+    let ends = ends.into_iter().flatten().map(|(_, first)| before(*first));
+    ends.chain([log.head]).min().unwrap_or(Seq::ZERO)
+}
+
+/// The newest opening that both know: its places in the two lists.
+fn common(known: &[(Epoch, Seq)], log: &ServerLog) -> Option<(usize, usize)> {
+    let theirs = |name: Epoch| log.epochs.iter().position(|(epoch, _)| *epoch == name);
+    let known = known.iter().enumerate().rev();
+    known
+        .map(|(at, (name, _))| (at, theirs(*name)))
+        .find_map(|(ours, theirs)| Some((ours, theirs?)))
+}
+
+/// Whether the server's list of openings begins behind a place.
+fn is_before_list(place: Seq, log: &ServerLog) -> bool {
+    // The first opening of a log begins at the first place: nothing is before that.
+    let oldest = log.epochs.first();
+    oldest.is_some_and(|(_, first)| *first > Seq::ZERO.next() && place < *first)
 }
 
 fn before(first: Seq) -> Seq {

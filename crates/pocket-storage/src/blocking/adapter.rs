@@ -10,11 +10,12 @@ use tokio::sync::oneshot;
 
 use super::queue::Queue;
 use super::shared::Shared;
+use super::snapshot::Held;
 use super::writer::{self, Commit, Job, Reply};
 use super::{BlockingOpener, BlockingOptions, BlockingStore};
 use crate::{
-    Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Storage,
-    StorageError,
+    Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Snapshot,
+    Storage, StorageError,
 };
 
 /// A [`Storage`] on a [`BlockingStore`].
@@ -29,10 +30,20 @@ pub struct BlockingStorage<O: BlockingOpener> {
     name: String,
 }
 
-enum Read {
+pub(super) enum Read {
     Get(Vec<u8>, Reply<Option<Bytes>>),
     GetMany(Vec<Vec<u8>>, Reply<Vec<Option<Bytes>>>),
     Scan(KeyRange, ScanLimit, Direction, Reply<Vec<Entry>>),
+    Snapshot(Reply<Option<u64>>),
+    ScanSnapshot(u64, KeyRange, ScanLimit, Direction, Reply<Vec<Entry>>),
+}
+
+/// Hands a job to the reader threads, and waits for the answer.
+pub(super) async fn ask<T>(reads: &Queue<Read>, job: impl FnOnce(Reply<T>) -> Read) -> Result<T> {
+    let (reply, answer) = oneshot::channel();
+    // A closed queue drops the job, and with it the reply.
+    let _ = reads.push(job(reply));
+    answer.await.unwrap_or(Err(StorageError::Closed))
 }
 
 impl<O: BlockingOpener> BlockingStorage<O> {
@@ -79,10 +90,7 @@ impl<O: BlockingOpener> BlockingStorage<O> {
     }
 
     async fn read<T>(&self, job: impl FnOnce(Reply<T>) -> Read) -> Result<T> {
-        let (reply, answer) = oneshot::channel();
-        // A closed queue drops the job, and with it the reply.
-        let _ = self.reads.push(job(reply));
-        answer.await.unwrap_or(Err(StorageError::Closed))
+        ask(&self.reads, job).await
     }
 }
 
@@ -134,6 +142,18 @@ impl<O: BlockingOpener> Storage for BlockingStorage<O> {
                     .to_owned(),
             ))
         })
+    }
+
+    async fn snapshot(&self) -> Result<Option<Box<dyn Snapshot>>> {
+        let number = self.read(Read::Snapshot).await?;
+        Ok(number.map(|number| {
+            let held = Held {
+                shared: Arc::clone(&self.shared),
+                reads: Arc::clone(&self.reads),
+                number,
+            };
+            Box::new(held) as Box<dyn Snapshot>
+        }))
     }
 
     async fn close(&self) -> Result<()> {
@@ -194,6 +214,20 @@ fn serve_reads<O: BlockingOpener>(shared: &Shared<O>, queue: &Queue<Read>) {
                         }
                         store.scan(&range, limit, direction)
                     }));
+                }
+                Read::Snapshot(reply) => {
+                    if let Err(Ok(Some(unwanted))) = reply.send(shared.begin_snapshot()) {
+                        shared.end_snapshot(unwanted);
+                    }
+                }
+                Read::ScanSnapshot(number, range, limit, direction, reply) => {
+                    let empty = range.is_empty() || limit.entries == 0;
+                    let found = if empty {
+                        Ok(Vec::new())
+                    } else {
+                        shared.scan_snapshot(number, &range, limit, direction)
+                    };
+                    let _ = reply.send(found);
                 }
             }
         }

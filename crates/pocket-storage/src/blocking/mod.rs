@@ -8,7 +8,7 @@
 //!   [`BlockingOptions`]. The checks of each batch are evaluated on the state that includes the batches before
 //!   it in the group; a batch whose check fails is left out and answered `Conflict`, the others stand. The
 //!   group gets the strongest durability that one of its batches asks for.
-//! - `get` runs where it is called; `get_many` and `scan` run on a few reader threads.
+//! - `get` runs where it is called; `get_many`, `scan` and those of snapshots run on a few reader threads.
 //! - When the engine fails, the batches under way are answered with its error, and those that already wait are
 //!   refused: they may build on what failed. The next call closes and reopens the engine before it does
 //!   anything else. To the data a failure is a crash: relaxed commits may be gone.
@@ -18,6 +18,7 @@ mod adapter;
 mod lock;
 mod queue;
 mod shared;
+mod snapshot;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -57,6 +58,15 @@ pub trait BlockingStore: Send + Sync + Sized + 'static {
     /// As [`get`](Self::get).
     fn scan(&self, range: &KeyRange, limit: ScanLimit, direction: Direction) -> Result<Vec<Entry>>;
 
+    /// The state of the last finished [`write`](Self::write), to be read while others follow; none if the engine has no such
+    /// thing. It is dropped before the engine is closed or dropped.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    fn snapshot(&self) -> Result<Option<Box<dyn BlockingSnapshot>>> {
+        Ok(None)
+    }
+
     /// Applies `writes` all or not at all and makes them, and everything before them, as durable as
     /// `durability` says. Called by one thread at a time. `writes` may be empty: then only durability is asked.
     ///
@@ -69,6 +79,15 @@ pub trait BlockingStore: Send + Sync + Sized + 'static {
     /// # Errors
     /// `Backend` if the last writes could not be made durable.
     fn close(self) -> Result<()>;
+}
+
+/// One state of an engine.
+pub trait BlockingSnapshot: Send + Sync {
+    /// The entries of `range` in this state, as [`BlockingStore::scan`] has it.
+    ///
+    /// # Errors
+    /// As [`BlockingStore::get`].
+    fn scan(&self, range: &KeyRange, limit: ScanLimit, direction: Direction) -> Result<Vec<Entry>>;
 }
 
 /// Opens an engine, the first time and after each failure.

@@ -1,10 +1,13 @@
 //! What callers and threads share: the engine, its state, and how it is brought back.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError,
+};
 
-use super::{BlockingOpener, BlockingStore};
-use crate::{Result, StorageError};
+use super::{BlockingOpener, BlockingSnapshot, BlockingStore};
+use crate::{Direction, Entry, KeyRange, Result, ScanLimit, StorageError};
 
 pub(super) struct Shared<O: BlockingOpener> {
     slot: RwLock<Slot<O>>,
@@ -16,6 +19,22 @@ struct Slot<O: BlockingOpener> {
     /// `None` once closed.
     opener: Option<O>,
     engine: Engine<O::Store>,
+    /// States of the engine that are being read. They go before the engine does.
+    snapshots: Mutex<Snapshots>,
+}
+
+#[derive(Default)]
+struct Snapshots {
+    last: u64,
+    held: BTreeMap<u64, Arc<dyn BlockingSnapshot>>,
+}
+
+impl<O: BlockingOpener> Slot<O> {
+    fn snapshots(&self) -> MutexGuard<'_, Snapshots> {
+        self.snapshots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 enum Engine<S> {
@@ -32,6 +51,7 @@ impl<O: BlockingOpener> Shared<O> {
             slot: RwLock::new(Slot {
                 opener: Some(opener),
                 engine,
+                snapshots: Mutex::default(),
             }),
         })
     }
@@ -78,6 +98,44 @@ impl<O: BlockingOpener> Shared<O> {
         }
     }
 
+    /// Takes a snapshot and tells its number.
+    pub(super) fn begin_snapshot(&self) -> Result<Option<u64>> {
+        self.ready()?;
+        let slot = self.read();
+        let Engine::Open(store) = &slot.engine else {
+            return Err(StorageError::Closed);
+        };
+        let Some(snapshot) = contain(|| store.snapshot())? else {
+            return Ok(None);
+        };
+        let mut snapshots = slot.snapshots();
+        snapshots.last += 1;
+        let number = snapshots.last;
+        snapshots.held.insert(number, snapshot.into());
+        Ok(Some(number))
+    }
+
+    /// Reads a snapshot.
+    pub(super) fn scan_snapshot(
+        &self,
+        number: u64,
+        range: &KeyRange,
+        limit: ScanLimit,
+        direction: Direction,
+    ) -> Result<Vec<Entry>> {
+        // Held while it is read, so that it is gone when somebody is alone with the engine.
+        let slot = self.read();
+        let snapshot = slot.snapshots().held.get(&number).cloned();
+        let snapshot = snapshot.ok_or(StorageError::Closed)?;
+        contain(|| snapshot.scan(range, limit, direction))
+    }
+
+    pub(super) fn end_snapshot(&self, number: u64) {
+        let ended = self.read().snapshots().held.remove(&number);
+        // What it held is given back outside of the lock.
+        drop(ended);
+    }
+
     /// Reopens the engine if it has failed.
     fn ready(&self) -> Result<()> {
         if matches!(self.read().engine, Engine::Failed(..)) {
@@ -89,6 +147,7 @@ impl<O: BlockingOpener> Shared<O> {
     /// Marks the engine as failed.
     pub(super) fn fail(&self, reason: &str) {
         let mut slot = self.write();
+        slot.snapshots().held.clear();
         slot.engine = match std::mem::replace(&mut slot.engine, Engine::Closed) {
             Engine::Open(store) => Engine::Failed(Some(store), reason.to_owned()),
             other => other,
@@ -98,6 +157,7 @@ impl<O: BlockingOpener> Shared<O> {
     /// Ends the engine, then drops the opener and with it the lock file.
     pub(super) fn close(&self) -> Result<()> {
         let mut slot = self.write();
+        slot.snapshots().held.clear();
         let engine = std::mem::replace(&mut slot.engine, Engine::Closed);
         let answer = match engine {
             Engine::Open(store) => contain(|| store.close()),

@@ -32,6 +32,7 @@ mod life;
 mod random;
 mod reads;
 mod scans;
+mod snapshots;
 mod support;
 
 use std::fmt::Write as _;
@@ -81,6 +82,7 @@ fn all_cases() -> impl Iterator<Item = &'static Case> {
     [
         reads::CASES,
         scans::CASES,
+        snapshots::CASES,
         commits::CASES,
         life::CASES,
         random::CASES,

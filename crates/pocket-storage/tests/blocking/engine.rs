@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use pocket_storage::blocking::{
-    BlockingOpener, BlockingOptions, BlockingStorage, BlockingStore, WriteSet,
+    BlockingOpener, BlockingOptions, BlockingSnapshot, BlockingStorage, BlockingStore, WriteSet,
 };
 use pocket_storage::{
     Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, StorageError,
@@ -26,6 +26,9 @@ pub(crate) struct State {
     pub(crate) writes: Vec<(usize, Durability)>,
     pub(crate) opened: u32,
     pub(crate) closed: u32,
+    /// Snapshots that live, and how many did when an engine was opened or closed.
+    pub(crate) snapshots: u32,
+    pub(crate) snapshots_left: u32,
     /// Writes wait while this is set.
     held: bool,
     /// A write that waits.
@@ -85,6 +88,7 @@ impl BlockingOpener for Opener {
             return Err(error);
         }
         state.opened += 1;
+        state.snapshots_left += state.snapshots;
         Ok(Engine(self.0.clone()))
     }
 }
@@ -92,6 +96,24 @@ impl BlockingOpener for Opener {
 impl Drop for Opener {
     fn drop(&mut self) {
         self.0.state().closed += 100;
+    }
+}
+
+/// What the map held. It counts as long as it lives.
+struct Copied(World, BTreeMap<Vec<u8>, Bytes>);
+
+impl BlockingSnapshot for Copied {
+    fn scan(&self, _: &KeyRange, limit: ScanLimit, _: Direction) -> Result<Vec<Entry>> {
+        let found = self.1.iter().take(limit.entries);
+        Ok(found
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect())
+    }
+}
+
+impl Drop for Copied {
+    fn drop(&mut self) {
+        self.0.state().snapshots -= 1;
     }
 }
 
@@ -130,6 +152,13 @@ impl BlockingStore for Engine {
             .collect())
     }
 
+    fn snapshot(&self) -> Result<Option<Box<dyn BlockingSnapshot>>> {
+        let mut state = self.0.state();
+        state.snapshots += 1;
+        let map = state.map.clone();
+        Ok(Some(Box::new(Copied(self.0.clone(), map))))
+    }
+
     fn write(&self, writes: WriteSet, durability: Durability) -> Result<()> {
         let mut state = self.0.state();
         state.waiting = true;
@@ -159,7 +188,10 @@ impl BlockingStore for Engine {
     }
 
     fn close(self) -> Result<()> {
-        self.0.state().closed += 1;
+        let mut state = self.0.state();
+        state.closed += 1;
+        state.snapshots_left += state.snapshots;
+        drop(state);
         Ok(())
     }
 }

@@ -4,7 +4,10 @@ mod engine;
 
 use engine::{Opener, Trouble, World};
 use pocket_storage::blocking::{BlockingOptions, BlockingStorage};
-use pocket_storage::{Batch, BoxFuture, Durability, Result, Storage, StorageError};
+use pocket_storage::{
+    Batch, BoxFuture, Direction, Durability, KeyRange, Result, ScanLimit, Snapshot, Storage,
+    StorageError,
+};
 
 fn put(key: &str, value: &str) -> Batch {
     let mut batch = Batch::new();
@@ -338,4 +341,45 @@ async fn a_commit_that_is_too_large_is_refused_before_it_waits() {
     );
     world.release();
     first.await.expect("the first");
+}
+
+#[tokio::test]
+async fn a_snapshot_goes_before_its_engine_does() {
+    for closes in [false, true] {
+        let world = World::default();
+        let store = world.open();
+        let scan = async |snapshot: &dyn Snapshot| {
+            let limit = ScanLimit::entries(10);
+            let range = KeyRange::all();
+            snapshot.scan(range, limit, Direction::Forward).await
+        };
+        let commit = async |value| store.commit(put("key", value), Durability::PowerLoss).await;
+        commit("1").await.expect("a commit");
+        let kept = store.snapshot().await.expect("one").expect("it has them");
+        let dropped = store.snapshot().await.expect("one").expect("it has them");
+        commit("2").await.expect("a commit");
+        assert_eq!(scan(&*kept).await.expect("a scan")[0].1, "1");
+        drop(dropped);
+        assert_eq!(world.state().snapshots, 1);
+        if closes {
+            store.close().await.expect("closes");
+        } else {
+            let failure = StorageError::Backend("broken".to_owned());
+            world.state().next_writes.push(Trouble::Fail(failure));
+            commit("3").await.expect_err("it is broken");
+            commit("3").await.expect("opened anew");
+            assert_eq!(world.state().opened, 2);
+        }
+        assert_eq!(
+            world.state().snapshots_left,
+            0,
+            "an engine was left with one"
+        );
+        let ended = scan(&*kept).await;
+        assert!(
+            matches!(ended, Err(StorageError::Closed)),
+            "the state is gone"
+        );
+        drop(kept);
+    }
 }

@@ -212,6 +212,19 @@ mod tests {
     }
 
     #[test]
+    fn labels_that_left_before_the_horizon_are_forgotten() {
+        let marks = Marks::new(Audience::labels(["a"]), RULES);
+        let marks = marks.next(Audience::labels(["b"]), RULES, Seq::new(5));
+        let marks = marks.next(Audience::labels(["c"]), RULES, Seq::new(7));
+        assert_eq!(marks.without_left(Seq::new(4)), marks);
+        let later = marks.without_left(Seq::new(5));
+        assert_eq!(left(&later), [("b".to_owned(), Seq::new(7))]);
+        assert_eq!(later.audience(RULES), marks.audience(RULES));
+        assert!(left(&marks.without_left(Seq::new(7))).is_empty());
+        assert_eq!(Marks::default().without_left(Seq::new(7)), Marks::default());
+    }
+
+    #[test]
     fn labels_beyond_counting_leave_for_everybody() {
         let mut marks = Marks::new(Audience::labels(["l0"]), RULES);
         for place in 1..=200 {

@@ -5,6 +5,7 @@
 mod conflicts;
 mod faults;
 mod feed;
+mod forgetting;
 mod network;
 mod outbox;
 mod polling;
@@ -51,4 +52,6 @@ on_both_transports! {
     network::a_connection_that_is_cut_again_and_again_loses_nothing,
     network::what_a_portal_or_a_broken_proxy_says_is_no_refusal_of_the_server,
     network::a_client_that_changes_its_transport_goes_on_where_it_was,
+    network::a_half_open_connection_is_found_by_both_ends,
+    forgetting::a_device_that_was_away_longer_than_the_server_remembers_loses_nothing_and_brings_nothing_back,
 }

@@ -1,9 +1,11 @@
 //! Servers and networks that go away.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pocket_sync_client::{Status, SyncConfig};
+use pocket_sync_server::{Config, TokenTable};
 
 use crate::proxy::{Proxy, Weather};
 use crate::world::{Device, Transport, World, until};
@@ -208,4 +210,43 @@ pub(crate) async fn a_client_that_changes_its_transport_goes_on_where_it_was(tra
     let stats = device.engine.snapshot().stats;
     assert!(stats.pull_count <= 1, "nothing was read again: {stats:?}");
     assert_eq!(world.documents().await, device.documents().await);
+}
+
+/// A cable is pulled: neither end is told. Until then, heartbeats keep a connection on which nothing else happens.
+pub(crate) async fn a_half_open_connection_is_found_by_both_ends(transport: Transport) {
+    const HEARTBEAT: Duration = Duration::from_millis(100);
+    const PINGS: u64 = 60;
+    let mut config = Config::default();
+    config.heartbeat = HEARTBEAT;
+    // Shorter than the pings take for which it is waited below.
+    config.client_timeout = 50 * HEARTBEAT;
+    config.poll_timeout = config.client_timeout;
+    config.poll_wait = Duration::ZERO;
+    let world = World::with(transport, config, Arc::new(TokenTable::open())).await;
+    let proxy = Proxy::to(world.address).await;
+    let device = world.config_for(proxy.address).pull_interval(HEARTBEAT);
+    let device = Device::new(device).await;
+    device.put("1", "before").await;
+    device.sync().await;
+    let sessions = async || world.figure("pocket_sessions_total").await.unwrap();
+    let before = sessions().await;
+    let received = async || world.figure("pocket_received_bytes_total").await.unwrap();
+    // A ping has two bytes at the least, and hardly ten.
+    let enough = received().await + 10 * PINGS;
+    until("many heartbeats", || async { received().await > enough }).await;
+    assert_eq!(sessions().await, before, "one session, kept alive");
+    assert_eq!(world.clients(), 1);
+
+    proxy.set(Weather::HalfOpen);
+    device.put("2", "into the dark").await;
+    until("the device knows", || async {
+        device.engine.snapshot().status == Status::Offline
+    })
+    .await;
+    until("the server knows", || async { world.clients() == 0 }).await;
+    assert_eq!(device.pending().await, 1, "what was written stays");
+    proxy.set(Weather::Fine);
+    device.sync().await;
+    assert_eq!(device.pending().await, 0);
+    assert_eq!(world.documents().await.len(), 2);
 }

@@ -17,6 +17,8 @@ pub(crate) enum Weather {
     Down,
     /// They reach the server, and are reset after so many bytes of its answers.
     ResetAfter(usize),
+    /// They stay open, and nothing passes in either direction: nobody is told that the other end cannot be reached.
+    HalfOpen,
     /// This is answered to every request, as a portal or a broken proxy would.
     Says(&'static str),
 }
@@ -74,13 +76,17 @@ async fn serve(client: TcpStream, server: SocketAddr, mut weather: watch::Receiv
             Weather::Fine => forward(client, server, usize::MAX).await,
             Weather::ResetAfter(bytes) => forward(client, server, bytes).await,
             Weather::Down => {}
+            Weather::HalfOpen => std::future::pending().await,
             Weather::Says(answer) => say(client, answer).await,
         }
     };
+    let mut served = std::pin::pin!(served);
     tokio::select! {
-        () = served => {}
+        () = &mut served => return,
         _ = weather.changed() => {}
     }
+    // Nobody moves bytes any more, and both sockets live on.
+    while *weather.borrow_and_update() == Weather::HalfOpen && weather.changed().await.is_ok() {}
 }
 
 async fn forward(client: TcpStream, server: SocketAddr, most: usize) {

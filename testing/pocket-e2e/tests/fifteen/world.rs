@@ -11,7 +11,8 @@ use pocket_storage_memory::{MemoryDisk, MemoryStorage};
 use pocket_sync_client::{SyncConfig, SyncEngine};
 use pocket_sync_server::auth::Authenticator;
 use pocket_sync_server::{Config, SyncServer, TokenTable};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -58,6 +59,8 @@ pub(crate) struct World {
     pub(crate) transport: Transport,
     pub(crate) address: SocketAddr,
     disk: MemoryDisk,
+    /// How far its clock is ahead of the machine's, in milliseconds.
+    clock: Arc<AtomicI64>,
     config: Config,
     authenticator: Arc<dyn Authenticator>,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
@@ -78,6 +81,7 @@ impl World {
             transport,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             disk: MemoryDisk::new(),
+            clock: Arc::default(),
             config,
             authenticator,
             running: None,
@@ -90,6 +94,7 @@ impl World {
     pub(crate) async fn start(&mut self) {
         let server = SyncServer::builder(Arc::new(self.disk.open()))
             .authenticator(self.authenticator.clone())
+            .env(Arc::new(MovedClock(self.clock.clone())))
             .config(self.config.clone())
             .build();
         let listener = TcpListener::bind(self.address).await.unwrap();
@@ -107,6 +112,31 @@ impl World {
         self.server = None;
         drop(stop);
         serving.await.unwrap();
+    }
+
+    /// Clients that have come in and were not let go.
+    pub(crate) fn clients(&self) -> usize {
+        self.server
+            .as_ref()
+            .map_or(0, |server| server.clients().len())
+    }
+
+    /// Time passes on the server.
+    pub(crate) fn pass(&self, time: Duration) {
+        let millis = i64::try_from(time.as_millis()).unwrap();
+        self.clock.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    /// A figure that the server tells who looks after it; none when it is not told.
+    pub(crate) async fn figure(&self, name: &str) -> Option<u64> {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let host = self.address;
+        let request = format!("GET /metrics HTTP/1.1\r\nConnection: close\r\nHost: {host}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let value = answer.lines().find_map(|line| line.strip_prefix(name));
+        value.map(|value| value.trim().parse().unwrap())
     }
 
     /// Sessions and TCP connections that the server holds.

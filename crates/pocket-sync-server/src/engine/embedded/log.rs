@@ -15,6 +15,9 @@ use crate::feed::Tail;
 use crate::keys::Keys;
 use crate::stored::{ClientRecord, HistoryRow, Later, LogLater, LogRow, Usage};
 
+/// Openings that are never forgotten: the newest.
+const EPOCHS: usize = 100;
+
 /// One namespace.
 pub(super) struct Log {
     pub(super) keys: Keys,
@@ -286,11 +289,23 @@ pub(super) fn create(env: &dyn Env) -> (LogRow, HistoryRow) {
     )
 }
 
-/// Begins an opening of the log.
+/// Begins an opening of the log, and forgets openings that are not needed any more.
 pub(super) fn begin_epoch(row: &mut LogRow, history: &mut HistoryRow, env: &dyn Env) {
     row.epoch = Epoch::from_bytes(random_bytes(env));
     row.clock = row.clock.max(Hlc::from_time(env.now()));
     history.epochs.push((row.epoch, row.head.next()));
+    forget_epochs(&mut history.epochs, row.horizon);
+}
+
+/// Forgets openings that ended before the horizon: a checkpoint in one of them is below it and resyncs anyway. A client that
+/// knows none of those that are left takes everything before them for shared history, so it can no longer tell whether the
+/// server was restored since. That is why the newest ones stay, however old they are.
+fn forget_epochs(epochs: &mut Vec<(Epoch, Seq)>, horizon: Seq) {
+    let spare = epochs.len().saturating_sub(EPOCHS);
+    let successors = epochs.iter().skip(1).take(spare);
+    let ended = successors.take_while(|(_, first)| *first <= horizon);
+    let ended = ended.count();
+    epochs.drain(..ended);
 }
 
 fn not_open() -> EngineError {
