@@ -37,11 +37,34 @@ pub(crate) struct Traffic {
 struct Frames {
     up: Vec<Bytes>,
     down: Vec<Bytes>,
+    /// How often the client's turn ended, with an answer to what it had said.
+    turns: usize,
+    /// Whether the last frame was the client's.
+    asked: bool,
 }
 
 impl Traffic {
     fn frames(&self) -> MutexGuard<'_, Frames> {
         self.frames.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often something was asked and then answered, so far.
+    pub(crate) fn turns(&self) -> usize {
+        self.frames().turns
+    }
+
+    fn keep_up(&self, frame: Bytes) {
+        let mut frames = self.frames();
+        frames.up.push(frame);
+        frames.asked = true;
+    }
+
+    fn keep_down(&self, frame: Bytes) {
+        let mut frames = self.frames();
+        frames.down.push(frame);
+        if std::mem::take(&mut frames.asked) {
+            frames.turns += 1;
+        }
     }
 
     /// Forgets the frames so far.
@@ -119,8 +142,8 @@ async fn pass(listener: TcpListener, server: String, traffic: Arc<Traffic>) -> O
         HeaderValue::from_static(SUBPROTOCOL),
     );
     let (to_server, from_server) = connect_async(request).await?.0.split();
-    let upward = forward(up, to_server, |frame| traffic.frames().up.push(frame));
-    let downward = forward(from_server, down, |frame| traffic.frames().down.push(frame));
+    let upward = forward(up, to_server, |frame| traffic.keep_up(frame));
+    let downward = forward(from_server, down, |frame| traffic.keep_down(frame));
     tokio::join!(upward, downward);
     Ok(())
 }
