@@ -1,5 +1,6 @@
 //! The limits: what the same bytes cost without Pocket, over the same sockets and on the same disk.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
@@ -24,8 +25,11 @@ use crate::recorder::Writes;
 /// Bytes collected before they are read or written, as Pocket's own sockets have it.
 const BUFFER_BYTES: usize = 64 * 1024;
 
+/// The same of sockets of which there are very many, as Pocket's server has it.
+const HELD_BUFFER_BYTES: usize = 2 * 1024;
+
 /// The cache of Pocket's redb store.
-pub(crate) const CACHE_BYTES: usize = 64 * 1024 * 1024;
+pub(crate) const CACHE_BYTES: usize = 32 * 1024 * 1024;
 
 const TABLE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("bare");
 
@@ -80,10 +84,27 @@ pub(crate) fn put(database: &Database, writes: &[Write]) -> Outcome {
     Ok(transaction.commit()?)
 }
 
-/// Accepts WebSockets for ever and holds each until its peer goes.
+/// Puts keys and values into an ordered map in memory.
+pub(crate) fn put_in_memory(commits: &[Writes]) -> Duration {
+    let began = Stopwatch::start();
+    let mut entries = BTreeMap::new();
+    for write in commits.iter().flatten() {
+        match write {
+            Write::Put { key, value } => entries.insert(key.clone(), value.clone()),
+            Write::Delete { key } => entries.remove(key),
+        };
+    }
+    let time = began.elapsed();
+    drop(entries);
+    time
+}
+
+/// Accepts WebSockets for ever, with small buffers, and holds each until its peer goes.
 pub(crate) async fn hold(listener: &TcpListener) -> Outcome {
+    let config = WebSocketConfig::default().read_buffer_size(HELD_BUFFER_BYTES);
     loop {
-        let mut socket = accept(listener).await?;
+        let (stream, _) = listener.accept().await?;
+        let mut socket = accept_async_with_config(stream, Some(config)).await?;
         tokio::spawn(async move { while let Some(Ok(_)) = socket.next().await {} });
     }
 }

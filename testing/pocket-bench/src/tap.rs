@@ -41,6 +41,8 @@ struct Frames {
     turns: usize,
     /// Whether the last frame was the client's.
     asked: bool,
+    /// Answers behind so many turns are withheld.
+    most: Option<usize>,
 }
 
 impl Traffic {
@@ -48,28 +50,30 @@ impl Traffic {
         self.frames.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How often something was asked and then answered, so far.
-    pub(crate) fn turns(&self) -> usize {
-        self.frames().turns
-    }
-
-    fn keep_up(&self, frame: Bytes) {
+    fn keep_up(&self, frame: Bytes) -> bool {
         let mut frames = self.frames();
         frames.up.push(frame);
         frames.asked = true;
+        true
     }
 
-    fn keep_down(&self, frame: Bytes) {
+    fn keep_down(&self, frame: Bytes) -> bool {
         let mut frames = self.frames();
-        frames.down.push(frame);
         if std::mem::take(&mut frames.asked) {
             frames.turns += 1;
         }
+        let passes = frames.most.is_none_or(|most| frames.turns <= most);
+        if passes {
+            frames.down.push(frame);
+        }
+        passes
     }
 
     /// Forgets the frames so far.
     pub(crate) fn clear(&self) {
-        *self.frames() = Frames::default();
+        let mut frames = self.frames();
+        frames.up.clear();
+        frames.down.clear();
     }
 
     /// The frames from the client that hold messages like these.
@@ -103,9 +107,15 @@ pub(crate) struct Tap {
 
 impl Tap {
     pub(crate) async fn start(server: &str) -> Outcome<Self> {
+        Self::withholding(server, None).await
+    }
+
+    /// One that passes no more than the answers to what the client said in its first `most` turns.
+    pub(crate) async fn withholding(server: &str, most: Option<usize>) -> Outcome<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let url = format!("ws://{}/sync", listener.local_addr()?);
         let traffic = Arc::new(Traffic::default());
+        traffic.frames().most = most;
         let task = tokio::spawn(pass(listener, server.to_owned(), Arc::clone(&traffic)));
         Ok(Self { url, traffic, task })
     }
@@ -148,18 +158,20 @@ async fn pass(listener: TcpListener, server: String, traffic: Arc<Traffic>) -> O
     Ok(())
 }
 
-/// Passes everything on, the end included. A side that is gone ends it: the other one says what it needed.
+/// Passes on what `keep` takes, and the end. A side that is gone ends it: the other one says what it needed.
 async fn forward<A, B>(
     mut from: SplitStream<WebSocketStream<A>>,
     mut to: SplitSink<WebSocketStream<B>, Message>,
-    keep: impl Fn(Bytes),
+    keep: impl Fn(Bytes) -> bool,
 ) where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
     while let Some(Ok(message)) = from.next().await {
-        if let Message::Binary(frame) = &message {
-            keep(frame.clone());
+        if let Message::Binary(frame) = &message
+            && !keep(frame.clone())
+        {
+            continue;
         }
         if to.send(message).await.is_err() {
             break;

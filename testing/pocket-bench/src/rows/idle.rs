@@ -3,13 +3,18 @@
 use super::{Measured, Peak};
 use crate::Outcome;
 use crate::child::{self, Child};
+use crate::documents;
 use crate::figure::{Row, Samples, Unit};
+use crate::fill;
 use crate::light::Light;
 use crate::plan::Plan;
 use crate::roles;
 
 /// Connections before the measured ones, so that what a server needs once is there.
 const WARM_UP: usize = 10;
+
+/// Documents that each of them has read.
+const DOCUMENTS: usize = 100;
 
 /// What one connection may cost, in KiB.
 const AIM: f64 = 16.0;
@@ -24,9 +29,10 @@ pub(super) async fn measure(plan: &Plan) -> Outcome<Measured> {
     for run in 0..plan.runs {
         plan.tell("idle connections", run);
         let (server, url) = child::server(None).await?;
-        let mut lights = subscribed(&url, 0, WARM_UP).await?;
+        fill(&url).await?;
+        let mut lights = subscribed(&url, 1, WARM_UP).await?;
         let before = server.memory()?.now;
-        lights.extend(subscribed(&url, WARM_UP, plan.idle).await?);
+        lights.extend(subscribed(&url, 1 + WARM_UP, plan.idle).await?);
         let memory = server.memory()?;
         pocket.push(each(before, memory.now, plan.idle));
         peak = peak.max(Some(memory.peak));
@@ -47,7 +53,7 @@ pub(super) async fn measure(plan: &Plan) -> Outcome<Measured> {
         Row::new("idle", what, Unit::KibibytesEach, &pocket)
             .limit("what is aimed at", &Samples::exact(AIM), Some(1.0))
             .limit(
-                "a bare WebSocket server with the same read buffers",
+                "a bare WebSocket server that sends nothing, with read buffers of 2 KiB",
                 &bare,
                 None,
             ),
@@ -57,6 +63,18 @@ pub(super) async fn measure(plan: &Plan) -> Outcome<Measured> {
         .peaks
         .extend(peak.map(|bytes| Peak { process, bytes }));
     Ok(measured)
+}
+
+/// Something to read for everybody who subscribes.
+async fn fill(url: &str) -> Outcome {
+    let mut writer = Light::join(url, 0).await?;
+    let bodies = documents::bodies(&documents::tasks(DOCUMENTS))?;
+    for (number, body) in bodies.into_iter().enumerate() {
+        let push = writer.creation(fill::id(number)?, body)?;
+        writer.send(push).await?;
+        writer.applied().await?;
+    }
+    Ok(())
 }
 
 async fn subscribed(url: &str, first: usize, count: usize) -> Outcome<Vec<Light>> {

@@ -1,7 +1,6 @@
 //! A cold pull: a new device reads all there is.
 
 use std::fs::File;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::traffic::Passes;
@@ -12,7 +11,6 @@ use crate::figure::{Row, Samples, Unit};
 use crate::machine::Stopwatch;
 use crate::plan::Plan;
 use crate::pocket::{self, Device, Medium, Server};
-use crate::recorder::{Recorder, Writes};
 
 pub(super) async fn rows(plan: &Plan, passes: &Passes) -> Outcome<Vec<Row>> {
     let tasks = documents::tasks(plan.documents);
@@ -23,9 +21,9 @@ pub(super) async fn rows(plan: &Plan, passes: &Passes) -> Outcome<Vec<Row>> {
     pocket::push_all(&writer, &engine, tasks.len()).await?;
     engine.destroy().await;
 
-    let writes = recorded(&server, tasks.len()).await?;
+    let writes = &passes.pull.writes;
     let durable = Medium::new(plan, true)?;
-    let (mut pocket, mut bare) = <(Samples, Samples)>::default();
+    let (mut pocket, mut bare, mut stored) = <(Samples, Samples, Samples)>::default();
     let (mut on_redb, mut redb, mut appended) = <(Samples, Samples, Samples)>::default();
     for run in 0..plan.runs {
         plan.tell("cold pull", run);
@@ -33,14 +31,13 @@ pub(super) async fn rows(plan: &Plan, passes: &Passes) -> Outcome<Vec<Row>> {
         pocket.push_rate(count, pulled(&medium, "reader", &server, count).await?);
         let request = || passes.request.clone();
         let (frames, answers) = (&passes.pull.frames, &passes.pull.answers);
-        bare.push_rate(
-            count,
-            bare::receive_all(request(), frames, answers, None).await?,
-        );
+        let time = bare::receive_all(request(), frames, answers, None).await?;
+        bare.push_rate(count, time);
+        stored.push_rate(count, time + bare::put_in_memory(writes));
         let name = format!("reader-{run}");
         on_redb.push_rate(count, pulled(&durable, &name, &server, count).await?);
         let scratch = plan.scratch()?;
-        redb.push_rate(count, bare::put_all(&scratch.path().join("redb"), &writes)?);
+        redb.push_rate(count, bare::put_all(&scratch.path().join("redb"), writes)?);
         let disk = File::create_new(scratch.path().join("log"))?;
         appended.push_rate(
             count,
@@ -58,7 +55,13 @@ pub(super) async fn rows(plan: &Plan, passes: &Passes) -> Outcome<Vec<Row>> {
         Row::new("pull", what, Unit::DocumentsPerSecond, samples)
     };
     Ok(vec![
-        row("memory", &pocket).limit(format!("{frames} answered"), &bare, Some(3.0)),
+        row("memory", &pocket)
+            .limit(format!("{frames} answered"), &bare, Some(3.0))
+            .limit(
+                "the same, and the very keys and values put into a map",
+                &stored,
+                None,
+            ),
         row("redb, durable", &on_redb)
             .limit(
                 "bare redb: the very keys and values, the same commits",
@@ -71,16 +74,6 @@ pub(super) async fn rows(plan: &Plan, passes: &Passes) -> Outcome<Vec<Row>> {
                 None,
             ),
     ])
-}
-
-/// What a pull writes, commit by commit.
-async fn recorded(server: &Server, count: usize) -> Outcome<Vec<Writes>> {
-    let recorder = Recorder::new();
-    let device = Device::open(Arc::new(recorder.clone())).await?;
-    let engine = device.engine(&server.url);
-    pocket::pull_all(&engine, count).await?;
-    engine.destroy().await;
-    Ok(recorder.take())
 }
 
 async fn pulled(medium: &Medium, name: &str, server: &Server, count: usize) -> Outcome<Duration> {

@@ -1,6 +1,7 @@
 //! A device that comes back when nothing has happened.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use pocket_storage::Storage;
@@ -13,10 +14,16 @@ use crate::figure::{Row, Samples, Unit};
 use crate::machine::Stopwatch;
 use crate::plan::Plan;
 use crate::pocket::{self, Device, Medium, Server};
-use crate::tap::Tap;
+use crate::tap::{Tap, Traffic};
 
 /// Documents that are there on both sides.
 const DOCUMENTS: usize = 1_000;
+
+/// Answers that a reconnection takes at the most.
+const MOST_TURNS: usize = 4;
+
+/// How long a device may take with the answers it has, until one more is passed on.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Reconnections of a run; their median counts.
 const TIMES: usize = 10;
@@ -32,11 +39,7 @@ pub(super) async fn rows(plan: &Plan) -> Outcome<Vec<Row>> {
     engine.destroy().await;
     drop(device);
 
-    let tap = Tap::start(&server.url).await?;
-    let (device, _) = reconnected(&store, &tap.url).await?;
-    let turns = tap.traffic.turns();
-    drop(device);
-    let traffic = tap.finish().await?;
+    let (turns, traffic) = turns(&store, &server.url).await?;
     let (up, down) = (traffic.up(|_| true), traffic.down(|_| true));
     let (Some(asked), Some(answered)) = (up.first(), down.first()) else {
         return Err("a reconnection sent nothing".into());
@@ -75,6 +78,21 @@ pub(super) async fn rows(plan: &Plan) -> Outcome<Vec<Row>> {
             None,
         ),
     ])
+}
+
+/// How many answers of the server it takes until the device is idle, at the least, and what was said.
+///
+/// Found by withholding the others, so that no race between two of them decides.
+async fn turns(store: &Arc<dyn Storage>, url: &str) -> Outcome<(usize, Arc<Traffic>)> {
+    for most in 1..=MOST_TURNS {
+        let tap = Tap::withholding(url, Some(most)).await?;
+        let done = tokio::time::timeout(PATIENCE, reconnected(store, &tap.url)).await;
+        if let Ok(done) = done {
+            drop(done?);
+            return Ok((most, tap.finish().await?));
+        }
+    }
+    Err(format!("a device was not idle after {MOST_TURNS} answers").into())
 }
 
 /// Opens the database and syncs until it is idle; the device, gone again from the network, and the milliseconds.

@@ -21,7 +21,8 @@ const GAIN: f64 = 4.0;
 
 pub(super) async fn rows(plan: &Plan) -> Outcome<Vec<Row>> {
     let tasks = documents::tasks(plan.singles);
-    let (one, eight) = (recorded(&tasks, 1).await?, recorded(&tasks, WRITERS).await?);
+    let one = recorded(&tasks).await?;
+    let eight: Vec<Writes> = one.chunks(WRITERS).map(<[Writes]>::concat).collect();
     let (mut alone, mut together, mut gain) = <(Samples, Samples, Samples)>::default();
     let (mut bare_alone, mut bare_together) = <(Samples, Samples)>::default();
     for run in 0..plan.runs {
@@ -55,13 +56,13 @@ pub(super) async fn rows(plan: &Plan) -> Outcome<Vec<Row>> {
     ])
 }
 
-/// What Pocket writes when so many writers insert at once and their commits are joined.
-async fn recorded(tasks: &[Task], writers: usize) -> Outcome<Vec<Writes>> {
+/// What Pocket writes for each document.
+async fn recorded(tasks: &[Task]) -> Outcome<Vec<Writes>> {
     let recorder = Recorder::new();
     let device = Device::open(Arc::new(recorder.clone())).await?;
     recorder.take();
-    for tasks in tasks.chunks(writers) {
-        try_join_all(tasks.iter().map(|task| device.tasks.insert(task))).await?;
+    for task in tasks {
+        device.tasks.insert(task).await?;
     }
     Ok(recorder.take())
 }
