@@ -6,8 +6,11 @@
 //! second handle on the same store makes the commit fail and the jobs run again on what is there now.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -15,7 +18,7 @@ use futures_util::future::Shared;
 use pocket_storage::{BoxFuture, Durability, MaybeSend, Storage, StorageError};
 use tokio::sync::oneshot;
 
-use crate::config::{MAX_COMMIT_ATTEMPTS, MAX_JOINED_BYTES, MAX_JOINED_WRITES};
+use crate::config::{GATHERING_TURNS, MAX_COMMIT_ATTEMPTS, MAX_JOINED_BYTES, MAX_JOINED_WRITES};
 use crate::events::Notifier;
 use crate::ids::LastUuid;
 use crate::registry::Registry;
@@ -37,6 +40,13 @@ pub(crate) trait Job: MaybeSend + 'static {
     /// About how many bytes it writes.
     fn weight(&self) -> usize {
         0
+    }
+
+    /// Asked once it has run: whether a crash may take its writes away again, because whoever ran it would do so anew.
+    ///
+    /// They survive with the next commit that is durable.
+    fn may_be_lost(&self) -> bool {
+        false
     }
 
     async fn run(&mut self, tx: &mut Tx) -> Result<Self::Output>;
@@ -72,7 +82,11 @@ impl<J: Job> Queued for Entered<J> {
     }
 
     fn durability(&self) -> Durability {
-        self.durability
+        if self.job.may_be_lost() {
+            Durability::Relaxed
+        } else {
+            self.durability
+        }
     }
 
     async fn run(&mut self, tx: &mut Tx) -> Result<()> {
@@ -123,6 +137,8 @@ pub(crate) struct Committer {
     core: Arc<CommitCore>,
     queue: Queue,
     running: Mutex<Option<Round>>,
+    /// How many jobs the last round had.
+    answered: Arc<AtomicUsize>,
 }
 
 impl std::fmt::Debug for Committer {
@@ -215,8 +231,13 @@ impl CommitCore {
         }
     }
 
-    /// Runs the jobs and commits what they wrote, as often as another handle gets in between.
-    async fn run(self: &Arc<Self>, jobs: &mut [Box<dyn Queued>]) -> Vec<Result<()>> {
+    /// Runs the jobs, and those that come while they run, and commits what they wrote, as often as another handle gets
+    /// in between.
+    async fn run(
+        self: &Arc<Self>,
+        jobs: &mut Vec<Box<dyn Queued>>,
+        queue: &Queue,
+    ) -> Vec<Result<()>> {
         for _ in 0..MAX_COMMIT_ATTEMPTS {
             let memory = match self.take_memory().await {
                 Ok(memory) => memory,
@@ -225,16 +246,21 @@ impl CommitCore {
             let stored = memory.stored.clone();
             let mut tx = Tx::new(self.clone(), memory.state, memory.registry, memory.client);
             let mut outcomes = Vec::with_capacity(jobs.len());
-            for job in &mut *jobs {
-                // A panic in one job, such as that of an application's own rule, must not end all writing.
-                let ran = AssertUnwindSafe(job.run(&mut tx)).catch_unwind().await;
-                let outcome = ran.unwrap_or_else(|_| Err(panicked()));
-                if outcome.is_ok() {
-                    tx.keep();
-                } else {
-                    tx.discard();
+            loop {
+                for job in &mut jobs[outcomes.len()..] {
+                    // A panic in one job, such as that of an application's own rule, must not end all writing.
+                    let ran = AssertUnwindSafe(job.run(&mut tx)).catch_unwind().await;
+                    let outcome = ran.unwrap_or_else(|_| Err(panicked()));
+                    if outcome.is_ok() {
+                        tx.keep();
+                    } else {
+                        tx.discard();
+                    }
+                    outcomes.push(outcome);
                 }
-                outcomes.push(outcome);
+                if !take_jobs(queue, jobs) {
+                    break;
+                }
             }
             if tx.kept.values.is_empty() {
                 return outcomes;
@@ -300,6 +326,7 @@ impl Committer {
             core,
             queue: Queue::default(),
             running: Mutex::new(None),
+            answered: Arc::default(),
         }
     }
 
@@ -337,10 +364,14 @@ impl Committer {
         if let Some(round) = running.as_ref().filter(|round| round.peek().is_none()) {
             return round.clone();
         }
-        let (core, queue) = (self.core.clone(), self.queue.clone());
+        let (core, queue, answered) =
+            (self.core.clone(), self.queue.clone(), self.answered.clone());
         let work: BoxFuture<'static, ()> = Box::pin(async move {
-            let mut jobs = take_jobs(&queue);
-            let outcomes = core.run(&mut jobs).await;
+            gather(&queue, answered.load(Ordering::Relaxed)).await;
+            let mut jobs = Vec::new();
+            take_jobs(&queue, &mut jobs);
+            let outcomes = core.run(&mut jobs, &queue).await;
+            answered.store(jobs.len(), Ordering::Relaxed);
             for (job, outcome) in jobs.into_iter().zip(outcomes) {
                 job.finish(outcome);
             }
@@ -351,22 +382,45 @@ impl Committer {
     }
 }
 
-/// The jobs of the next round: one that runs alone, or as many others as are allowed together.
-fn take_jobs(queue: &Queue) -> Vec<Box<dyn Queued>> {
+/// Gives those who were answered together a moment to bring their next writes, which then share this commit.
+///
+/// Without it, writers that go on at once fall into two halves that wait for each other's commits. Nobody waits for
+/// time, only for others who are ready to run.
+async fn gather(queue: &Queue, answered: usize) {
+    if answered < 2 {
+        return;
+    }
+    let wanted = lock(queue).len() + answered;
+    for _ in 0..GATHERING_TURNS {
+        let mut passed = false;
+        let turn = poll_fn(|context| {
+            if std::mem::replace(&mut passed, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        });
+        turn.await;
+        if lock(queue).len() >= wanted {
+            return;
+        }
+    }
+}
+
+/// Takes the next jobs of a round, behind those it has: one that runs alone, or as many others as are allowed together.
+/// Tells whether there was one.
+fn take_jobs(queue: &Queue, jobs: &mut Vec<Box<dyn Queued>>) -> bool {
     let mut queue = lock(queue);
-    let mut jobs: Vec<Box<dyn Queued>> = Vec::new();
-    let mut bytes = 0;
+    let before = jobs.len();
+    let mut bytes: usize = jobs.iter().map(|job| job.weight()).sum();
     while let Some(next) = queue.front() {
-        let alone = next.runs_alone();
+        let alone = next.runs_alone() || jobs.iter().any(|job| job.runs_alone());
         bytes += next.weight();
         let full = jobs.len() == MAX_JOINED_WRITES || bytes > MAX_JOINED_BYTES;
         if !jobs.is_empty() && (alone || full) {
             break;
         }
         jobs.extend(queue.pop_front());
-        if alone {
-            break;
-        }
     }
-    jobs
+    jobs.len() > before
 }

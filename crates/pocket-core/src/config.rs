@@ -24,6 +24,9 @@ pub const ENDED_WITHDRAWN: u32 = 5;
 /// did not mend it will not mend at once.
 pub(crate) const REPAIR_PAUSE_MS: i64 = 60 * 60 * 1_000;
 
+/// How often a commit of several writers lets others run first, so that those who were just answered can join it.
+pub(crate) const GATHERING_TURNS: usize = 3;
+
 /// Local writes that are joined into one commit at the most.
 pub(crate) const MAX_JOINED_WRITES: usize = 512;
 

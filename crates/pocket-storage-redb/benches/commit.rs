@@ -27,7 +27,7 @@ fn commits(criterion: &mut Criterion) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let storage = RedbStorage::open(directory.path().join("store.redb")).expect("opens");
     let bare = Database::builder()
-        .set_cache_size(64 * 1024 * 1024)
+        .set_cache_size(32 * 1024 * 1024)
         .create(directory.path().join("bare.redb"))
         .expect("opens");
     let mut group = criterion.benchmark_group("durable commit");

@@ -24,14 +24,14 @@ pub struct RedbBuilder {
 impl RedbBuilder {
     pub(crate) fn new() -> Self {
         Self {
-            cache_bytes: 64 * 1024 * 1024,
+            cache_bytes: 32 * 1024 * 1024,
             lock_file: None,
             check_up_to: 16 * 1024 * 1024,
             on_repair: Arc::new(|_| {}),
         }
     }
 
-    /// Memory for cached pages, in bytes. Default 64 MiB.
+    /// Memory for cached pages, in bytes. Default 32 MiB.
     #[must_use]
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;

@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
@@ -201,6 +202,14 @@ impl Driver {
     }
 
     async fn next_event(&mut self) -> Option<Event> {
+        // Before the store's turn, which may take a while in this very task: the server works meanwhile.
+        poll_fn(|context| {
+            if let Wire::Open(_, socket) = &mut self.wire {
+                socket.write(context);
+            }
+            Poll::Ready(())
+        })
+        .await;
         tokio::select! {
             control = self.controls.recv() => Some(self.control(control?)),
             answer = answer(&mut self.store) => Some(Event::Stored(answer)),

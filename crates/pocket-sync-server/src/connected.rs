@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pocket_core::{ClientId, Seq, Timestamp};
-use tokio::sync::mpsc;
 
 use crate::Namespace;
 use crate::auth::ANONYMOUS;
+use crate::driver::Events;
 use crate::engine::AttachRequest;
 use crate::event::{self, ServerEvent};
 use crate::server::{Hub, Inner};
@@ -46,7 +46,7 @@ struct Newest {
     connection: u64,
     info: ClientInfo,
     position: Arc<AtomicU64>,
-    events: mpsc::UnboundedSender<Event>,
+    events: Events,
 }
 
 impl Newest {
@@ -103,7 +103,7 @@ impl Connected {
         let sessions = clients.iter().filter(|((_, one), _)| *one == client);
         // One that is gone already needs no ending.
         sessions.fold(false, |ended, (_, newest)| {
-            newest.events.send(Event::Disconnect).is_ok() || ended
+            newest.events.send(Box::new(Event::Disconnect)).is_ok() || ended
         })
     }
 }
@@ -164,7 +164,7 @@ impl Joined {
     }
 
     /// Takes note of this as the client's newest session, and ends the one before.
-    pub(crate) fn register(&mut self, events: &mpsc::UnboundedSender<Event>) {
+    pub(crate) fn register(&mut self, events: &Events) {
         let newest = Newest {
             connection: self.connection,
             info: ClientInfo {
@@ -182,7 +182,7 @@ impl Joined {
         let older = lock(&self.server.connected.clients).insert(key, newest);
         if let Some(older) = older {
             // It may be gone already; then there is nothing to end.
-            let _ = older.events.send(Event::Replaced);
+            let _ = older.events.send(Box::new(Event::Replaced));
         }
         self.is_registered = true;
         self.server.metrics.sessions.add(1);

@@ -25,6 +25,9 @@ use crate::session::{Effect, Event, Moment, Now, Session};
 /// How long a connection that was closed may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// Where a session hears of what happened elsewhere. Boxed, for a channel keeps room for many from its beginning.
+pub(crate) type Events = mpsc::UnboundedSender<Box<Event>>;
+
 /// What carries frames to a client and back.
 pub(crate) trait Wire: Send {
     /// Sends a message, as soon as the client takes it.
@@ -59,12 +62,14 @@ pub(crate) enum Turn {
 }
 
 /// Serves one connection from its opening to its end.
-pub(crate) async fn serve<W: Wire>(
+///
+/// The future is boxed, so that what leads to it keeps no room for the session, too.
+pub(crate) fn serve<'a, W: Wire + 'a>(
     server: Arc<Inner>,
     session: Session,
     wire: W,
     token: Option<Secret>,
-) {
+) -> BoxFuture<'a, ()> {
     let (events, receiver) = mpsc::unbounded_channel();
     let began = Instant::now();
     let connection = server.next_connection();
@@ -89,7 +94,7 @@ pub(crate) async fn serve<W: Wire>(
         server,
         wire,
     };
-    driver.run(token, receiver).instrument(span).await;
+    Box::pin(driver.run(token, receiver).instrument(span))
 }
 
 struct Driver<W> {
@@ -103,13 +108,13 @@ struct Driver<W> {
     heard: u64,
     /// Reads, fetches and handshake steps under way: at most a few, by the session's own bounds.
     pending: FuturesUnordered<BoxFuture<'static, Event>>,
-    events: mpsc::UnboundedSender<Event>,
+    events: Events,
     joined: Option<Joined>,
     head: Option<watch::Receiver<Seq>>,
 }
 
 impl<W: Wire> Driver<W> {
-    async fn run(mut self, token: Option<Secret>, mut events: mpsc::UnboundedReceiver<Event>) {
+    async fn run(mut self, token: Option<Secret>, mut events: mpsc::UnboundedReceiver<Box<Event>>) {
         let metrics = Arc::clone(&self.server.metrics);
         let mut stop = self.server.stopping();
         let mut stopping = false;
@@ -140,7 +145,7 @@ impl<W: Wire> Driver<W> {
             next = tokio::select! {
                 // Answers first: outcomes go out before the doorbell lets the session read its own records.
                 biased;
-                Some(event) = events.recv() => event,
+                Some(event) = events.recv() => *event,
                 Some(event) = self.pending.next(), if !self.pending.is_empty() => event,
                 // Before frames: a pong must not tell a head that is older than what others were told already.
                 head = moved(&mut self.head), if self.wire.takes_news() => Event::HeadMoved(head),
@@ -180,14 +185,14 @@ impl<W: Wire> Driver<W> {
                 let events = self.events.clone();
                 let answer = Box::new(move |result| {
                     // The connection may be gone; the outcome is recorded and will be repeated.
-                    let _ = events.send(Event::Committed { ticket, result });
+                    let _ = events.send(Box::new(Event::Committed { ticket, result }));
                 });
                 let hub = Arc::clone(joined.hub());
                 hub.combiner.push(push, answer, Arc::clone(&hub)).await;
             }
             // Whoever has gone must not end the newer session of the same client.
             Effect::Attach { .. } if self.wire.is_gone() => {
-                let _ = self.events.send(Event::Closed);
+                let _ = self.events.send(Box::new(Event::Closed));
             }
             other => {
                 if let Effect::Attach { namespace, request } = &other {
@@ -196,7 +201,7 @@ impl<W: Wire> Driver<W> {
                     else {
                         let crowded = EngineError::Refused(AttachRefusal::Crowded);
                         // The loop that receives it is our own.
-                        let _ = self.events.send(Event::Attached(Err(crowded)));
+                        let _ = self.events.send(Box::new(Event::Attached(Err(crowded))));
                         return;
                     };
                     let span = tracing::Span::current();

@@ -17,10 +17,12 @@ use crate::server::{Held, Inner};
 use crate::session::Session;
 use crate::{SyncServer, driver};
 
-/// Bytes read from a connection at once.
-const READ_BUFFER: usize = 32 * 1024;
-/// Bytes collected before they are written to a connection.
-const WRITE_BUFFER: usize = 64 * 1024;
+/// Bytes read from a connection at once. Every connection keeps so many, also one that does nothing; and each read
+/// clears what it may fill.
+const READ_BUFFER: usize = 2 * 1024;
+/// Bytes collected before they are written to a connection, and the most that one fragment of a message has: what was
+/// once collected is kept by the connection for as long as it lives, so a long message goes out in parts.
+const WRITE_BUFFER: usize = 4 * 1024;
 
 /// Serves a connection once its upgrade is through.
 pub(crate) async fn upgraded(
@@ -40,11 +42,14 @@ pub(crate) async fn upgraded(
     // The bare socket where it is one, so that no layer of the HTTP server stays in between.
     match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(Parts { io, read_buf, .. }) => {
-            serve(server.inner, io.into_inner(), read_buf.to_vec(), token).await;
+            let read = read_buf.to_vec();
+            // All of what the request was read into hangs on it.
+            drop(read_buf);
+            Box::pin(serve(server.inner, io.into_inner(), read, token)).await;
         }
         Err(upgraded) => {
             let stream = TokioIo::<Upgraded>::new(upgraded);
-            serve(server.inner, stream, Vec::new(), token).await;
+            Box::pin(serve(server.inner, stream, Vec::new(), token)).await;
         }
     }
 }
@@ -57,7 +62,7 @@ where
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
-        .max_write_buffer_size(WRITE_BUFFER + message_bytes + 1_024)
+        .max_write_buffer_size(3 * WRITE_BUFFER)
         .max_message_size(Some(message_bytes))
         .max_frame_size(Some(message_bytes));
     let socket =

@@ -1,12 +1,14 @@
 //! The limits: what the same bytes cost without Pocket, over the same sockets and on the same disk.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, Stream, StreamExt};
+use pocket_storage::Write;
 use redb::{Database, Durability, TableDefinition};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -23,8 +25,11 @@ use crate::recorder::Writes;
 /// Bytes collected before they are read or written, as Pocket's own sockets have it.
 const BUFFER_BYTES: usize = 64 * 1024;
 
+/// The same of sockets of which there are very many, as Pocket's server has it.
+const HELD_BUFFER_BYTES: usize = 2 * 1024;
+
 /// The cache of Pocket's redb store.
-const CACHE_BYTES: usize = 64 * 1024 * 1024;
+pub(crate) const CACHE_BYTES: usize = 32 * 1024 * 1024;
 
 const TABLE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("bare");
 
@@ -54,24 +59,54 @@ pub(crate) fn put_all(path: &Path, commits: &[Writes]) -> Outcome<Duration> {
     transaction.commit()?;
     let began = Stopwatch::start();
     for writes in commits {
-        let mut transaction = database.begin_write()?;
-        transaction.set_durability(Durability::Immediate)?;
-        {
-            let mut table = transaction.open_table(TABLE)?;
-            for write in writes {
-                match write {
-                    pocket_storage::Write::Put { key, value } => {
-                        table.insert(key.as_slice(), value.as_ref())?;
-                    }
-                    pocket_storage::Write::Delete { key } => {
-                        table.remove(key.as_slice())?;
-                    }
+        put(&database, writes)?;
+    }
+    Ok(began.elapsed())
+}
+
+/// One commit, as durable as it can be.
+pub(crate) fn put(database: &Database, writes: &[Write]) -> Outcome {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::Immediate)?;
+    {
+        let mut table = transaction.open_table(TABLE)?;
+        for write in writes {
+            match write {
+                Write::Put { key, value } => {
+                    table.insert(key.as_slice(), value.as_ref())?;
+                }
+                Write::Delete { key } => {
+                    table.remove(key.as_slice())?;
                 }
             }
         }
-        transaction.commit()?;
     }
-    Ok(began.elapsed())
+    Ok(transaction.commit()?)
+}
+
+/// Puts keys and values into an ordered map in memory.
+pub(crate) fn put_in_memory(commits: &[Writes]) -> Duration {
+    let began = Stopwatch::start();
+    let mut entries = BTreeMap::new();
+    for write in commits.iter().flatten() {
+        match write {
+            Write::Put { key, value } => entries.insert(key.clone(), value.clone()),
+            Write::Delete { key } => entries.remove(key),
+        };
+    }
+    let time = began.elapsed();
+    drop(entries);
+    time
+}
+
+/// Accepts WebSockets for ever, with small buffers, and holds each until its peer goes.
+pub(crate) async fn hold(listener: &TcpListener) -> Outcome {
+    let config = WebSocketConfig::default().read_buffer_size(HELD_BUFFER_BYTES);
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let mut socket = accept_async_with_config(stream, Some(config)).await?;
+        tokio::spawn(async move { while let Some(Ok(_)) = socket.next().await {} });
+    }
 }
 
 fn config() -> WebSocketConfig {
@@ -92,7 +127,7 @@ async fn connect(url: &str) -> Outcome<WebSocketStream<MaybeTlsStream<TcpStream>
         .0)
 }
 
-async fn listen() -> Outcome<(TcpListener, String)> {
+pub(crate) async fn listen() -> Outcome<(TcpListener, String)> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let url = format!("ws://{}/", listener.local_addr()?);
     Ok((listener, url))
@@ -151,11 +186,12 @@ pub(crate) async fn send_all(
 }
 
 /// Asks with one frame and is sent all of `frames`, as fast as the socket takes them, answering each with one of
-/// `answers`. The time from before connecting to the last frame.
+/// `answers`, after it has appended it to `disk` with one sync if there is one. The time from before connecting to the last frame.
 pub(crate) async fn receive_all(
     request: Bytes,
     frames: &[Bytes],
     answers: &[Bytes],
+    mut disk: Option<File>,
 ) -> Outcome<Duration> {
     let (listener, url) = listen().await?;
     let (sent, expected) = (frames.to_vec(), answers.len());
@@ -183,7 +219,10 @@ pub(crate) async fn receive_all(
     socket.send(Message::Binary(request)).await?;
     let mut answers = answers.iter();
     for _ in frames {
-        receive(&mut socket).await?;
+        let frame = receive(&mut socket).await?;
+        if let Some(file) = &mut disk {
+            append(file, &frame)?;
+        }
         if let Some(answer) = answers.next() {
             socket.send(Message::Binary(answer.clone())).await?;
         }
@@ -245,4 +284,32 @@ pub(crate) async fn relay(
     }
     server.await??;
     Ok(times)
+}
+
+/// Passes `page` on to `count` connections whenever one more, the first, has sent something, which is answered first.
+///
+/// Ends when the first connection does. What the others say is read and thrown away.
+pub(crate) async fn fan_out(
+    listener: TcpListener,
+    count: usize,
+    answer: Bytes,
+    page: Bytes,
+) -> Outcome {
+    let mut writer = accept(&listener).await?;
+    let mut subscribers = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (sink, mut stream) = accept(&listener).await?.split();
+        tokio::spawn(async move { while let Some(Ok(_)) = stream.next().await {} });
+        subscribers.push(sink);
+    }
+    while let Some(Ok(message)) = writer.next().await {
+        if !message.is_binary() {
+            continue;
+        }
+        writer.send(Message::Binary(answer.clone())).await?;
+        for subscriber in &mut subscribers {
+            subscriber.send(Message::Binary(page.clone())).await?;
+        }
+    }
+    Ok(())
 }

@@ -14,6 +14,10 @@ pub(crate) enum Unit {
     /// How many times more.
     Times,
     EntriesPerInsert,
+    Mebibytes,
+    /// Memory of a server for each of its connections.
+    KibibytesEach,
+    RoundTrips,
 }
 
 impl Unit {
@@ -29,6 +33,9 @@ impl Unit {
             Self::BytesPerDocument => format!("{value:.1} B/doc"),
             Self::Times => format!("{value:.2}×"),
             Self::EntriesPerInsert => format!("{value:.3} per insert"),
+            Self::Mebibytes => format!("{value:.1} MiB"),
+            Self::KibibytesEach => format!("{value:.1} KiB each"),
+            Self::RoundTrips => format!("{value:.0} round trips"),
         }
     }
 
@@ -37,8 +44,11 @@ impl Unit {
         match self {
             Self::DocumentsPerSecond => thousands(value),
             Self::Milliseconds | Self::EntriesPerInsert => format!("{value:.3}"),
-            Self::BytesPerDocument => format!("{value:.1}"),
+            Self::BytesPerDocument | Self::Mebibytes | Self::KibibytesEach => {
+                format!("{value:.1}")
+            }
             Self::Times => format!("{value:.2}"),
+            Self::RoundTrips => format!("{value:.0}"),
         }
     }
 }

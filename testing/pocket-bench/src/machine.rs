@@ -21,17 +21,41 @@ impl Stopwatch {
     }
 }
 
-/// The most memory this process ever had, in bytes; none where the system does not tell.
-pub(crate) fn peak_memory() -> Option<u64> {
-    peak_of(&std::fs::read_to_string("/proc/self/status").ok()?)
+/// What a process has of the machine's memory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Memory {
+    pub(crate) now: u64,
+    /// The most it ever had.
+    pub(crate) peak: u64,
 }
 
-fn peak_of(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+/// The memory of this process; none where the system does not tell.
+pub(crate) fn own_memory() -> Option<Memory> {
+    memory_of("self")
+}
+
+/// The memory of a process; none where the system does not tell.
+pub(crate) fn memory(process: u32) -> Option<Memory> {
+    memory_of(&process.to_string())
+}
+
+fn memory_of(process: &str) -> Option<Memory> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    Some(Memory {
+        now: bytes_of(&status, "VmRSS:")?,
+        peak: bytes_of(&status, "VmHWM:")?,
+    })
+}
+
+fn bytes_of(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
+}
+
+/// Bytes in mebibytes.
+pub(crate) fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / (1024.0 * 1024.0)
 }
 
 /// The kind of file system that `path` lies on; none where the system does not tell.
@@ -71,11 +95,10 @@ mod tests {
     }
 
     #[test]
-    fn peak_memory_is_read_in_kibibytes() {
-        assert_eq!(
-            peak_of("VmPeak:\t  9 kB\nVmHWM:\t  2048 kB\n"),
-            Some(2_097_152)
-        );
-        assert_eq!(peak_of("VmPeak:\t  9 kB\n"), None);
+    fn memory_is_read_in_kibibytes() {
+        let status = "VmPeak:\t  9 kB\nVmHWM:\t  2048 kB\nVmRSS:\t  1024 kB\n";
+        assert_eq!(bytes_of(status, "VmHWM:"), Some(2_097_152));
+        assert_eq!(bytes_of(status, "VmRSS:"), Some(1_048_576));
+        assert_eq!(bytes_of("VmPeak:\t  9 kB\n", "VmHWM:"), None);
     }
 }

@@ -1,13 +1,18 @@
 #![doc = include_str!("../README.md")]
 #![allow(clippy::cast_precision_loss, reason = "figures are far below 2^52")]
 
+mod audience;
 mod bare;
+mod child;
 mod documents;
 mod figure;
+mod fill;
+mod light;
 mod machine;
 mod plan;
 mod pocket;
 mod recorder;
+mod roles;
 mod rows;
 mod table;
 mod tap;
@@ -37,12 +42,16 @@ fn main() -> ExitCode {
 }
 
 fn measure(options: &Options) -> Outcome<String> {
-    let plan = Plan::new(options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let rows = runtime.block_on(rows::all(&plan))?;
-    let report = table::Report::new(&plan, rows);
+    if let Some(role) = &options.role {
+        runtime.block_on(roles::play(role))?;
+        return Ok(String::new());
+    }
+    let plan = Plan::new(options)?;
+    let measured = runtime.block_on(rows::all(&plan))?;
+    let report = table::Report::new(&plan, measured);
     if options.json {
         Ok(serde_json::to_string_pretty(&report)? + "\n")
     } else {

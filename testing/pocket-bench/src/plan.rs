@@ -22,12 +22,18 @@ pub(crate) struct Options {
     /// Runs of each measurement; default 5, with --quick 2.
     #[arg(long)]
     runs: Option<usize>,
-    /// Only this group of rows: insert, push, pull, propagation, wire or growth.
+    /// Only this group of rows; an unknown name lists them all.
     #[arg(long)]
     only: Option<String>,
+    /// Documents of the first sync whose memory is measured; default 1000000, with --quick 10000.
+    #[arg(long, value_name = "DOCUMENTS")]
+    first_sync: Option<usize>,
     /// Where files are made; default the temporary directory. Must lie on a disk.
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// Be one of the processes of a measurement; what it needs comes on its standard input.
+    #[arg(long, hide = true)]
+    pub(crate) role: Option<String>,
 }
 
 /// What to do in each row.
@@ -39,6 +45,18 @@ pub(crate) struct Plan {
     pub(crate) documents: usize,
     /// Single edits of a run.
     pub(crate) edits: usize,
+    /// Durable inserts of a run, one at a time.
+    pub(crate) singles: usize,
+    /// Documents of the first sync whose memory is measured; once, not in every run.
+    pub(crate) first_sync: usize,
+    /// Deletions among which the live documents are.
+    pub(crate) tombstones: usize,
+    /// Subscribers of the fan-outs.
+    pub(crate) subscribers: [usize; 2],
+    /// Documents that are fanned out in a run.
+    pub(crate) fan_outs: usize,
+    /// Connections that do nothing.
+    pub(crate) idle: usize,
     pub(crate) only: Option<String>,
     pub(crate) directory: PathBuf,
 }
@@ -59,6 +77,12 @@ impl Plan {
             inserts: 20_000 / part,
             documents: 10_000 / part,
             edits: 500 / part,
+            singles: 800 / part,
+            first_sync: options.first_sync.unwrap_or(1_000_000 / (part * part)),
+            tombstones: 100_000 / part,
+            subscribers: [100, 1_000].map(|count| count / part),
+            fan_outs: 200 / part,
+            idle: 1_000 / part,
             only: options.only.clone(),
             directory,
         };

@@ -8,6 +8,7 @@ use crate::documents::{BATCH, ID_BYTES, bodies, tasks};
 use crate::figure::Row;
 use crate::machine;
 use crate::plan::Plan;
+use crate::rows::{Measured, Peak};
 
 /// Everything that was measured.
 #[derive(Serialize)]
@@ -17,20 +18,25 @@ pub(crate) struct Report {
     document_bytes: f64,
     batch: usize,
     file_system: Option<String>,
-    peak_memory_bytes: Option<u64>,
     rows: Vec<Row>,
+    peaks: Vec<Peak>,
 }
 
 impl Report {
-    pub(crate) fn new(plan: &Plan, rows: Vec<Row>) -> Self {
+    pub(crate) fn new(plan: &Plan, measured: Measured) -> Self {
+        let Measured { rows, mut peaks } = measured;
+        let own = machine::own_memory();
+        peaks.extend(
+            own.map(|own| Peak::new("everything else: servers, devices and limits at once", own)),
+        );
         Self {
             runs: plan.runs,
             documents: plan.documents,
             document_bytes: document_bytes(plan.documents),
             batch: BATCH,
             file_system: machine::file_system(&plan.directory),
-            peak_memory_bytes: machine::peak_memory(),
             rows,
+            peaks,
         }
     }
 }
@@ -72,14 +78,16 @@ impl Display for Report {
                 .as_deref()
                 .unwrap_or("an unknown file system"),
         )?;
-        match self.peak_memory_bytes {
-            Some(bytes) => writeln!(
-                f,
-                "\nPeak memory of the process that was server, devices and limits at once: {:.0} MiB.",
-                bytes as f64 / (1024.0 * 1024.0)
-            ),
-            None => writeln!(f, "\nPeak memory: this system does not tell."),
+        if self.peaks.is_empty() {
+            return writeln!(f, "\nPeak memory: this system does not tell.");
         }
+        writeln!(f)?;
+        let header = ["process", "peak memory"].map(str::to_owned);
+        let lines = self.peaks.iter().map(|peak| {
+            let most = machine::mebibytes(peak.bytes);
+            [peak.process.clone(), format!("{most:.1} MiB")]
+        });
+        write_table(f, &std::iter::once(header).chain(lines).collect::<Vec<_>>())
     }
 }
 
@@ -177,8 +185,11 @@ mod tests {
             document_bytes: 200.0,
             batch: 1,
             file_system: None,
-            peak_memory_bytes: Some(1 << 20),
             rows: vec![row],
+            peaks: vec![Peak {
+                process: "a server".to_owned(),
+                bytes: 1 << 20,
+            }],
         };
         let text = report.to_string();
         let table: Vec<&str> = text
@@ -193,6 +204,6 @@ mod tests {
         );
         assert!(table[2].contains("2.50×") && table[2].contains("≤ 3.00× reached"));
         assert!(table[3].contains("0.50×") && table[3].contains("missed"));
-        assert!(text.contains("1 MiB"));
+        assert!(text.contains("a server") && text.contains("1.0 MiB"));
     }
 }

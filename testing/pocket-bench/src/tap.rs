@@ -37,6 +37,12 @@ pub(crate) struct Traffic {
 struct Frames {
     up: Vec<Bytes>,
     down: Vec<Bytes>,
+    /// How often the client's turn ended, with an answer to what it had said.
+    turns: usize,
+    /// Whether the last frame was the client's.
+    asked: bool,
+    /// Answers behind so many turns are withheld.
+    most: Option<usize>,
 }
 
 impl Traffic {
@@ -44,9 +50,30 @@ impl Traffic {
         self.frames.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn keep_up(&self, frame: Bytes) -> bool {
+        let mut frames = self.frames();
+        frames.up.push(frame);
+        frames.asked = true;
+        true
+    }
+
+    fn keep_down(&self, frame: Bytes) -> bool {
+        let mut frames = self.frames();
+        if std::mem::take(&mut frames.asked) {
+            frames.turns += 1;
+        }
+        let passes = frames.most.is_none_or(|most| frames.turns <= most);
+        if passes {
+            frames.down.push(frame);
+        }
+        passes
+    }
+
     /// Forgets the frames so far.
     pub(crate) fn clear(&self) {
-        *self.frames() = Frames::default();
+        let mut frames = self.frames();
+        frames.up.clear();
+        frames.down.clear();
     }
 
     /// The frames from the client that hold messages like these.
@@ -80,9 +107,15 @@ pub(crate) struct Tap {
 
 impl Tap {
     pub(crate) async fn start(server: &str) -> Outcome<Self> {
+        Self::withholding(server, None).await
+    }
+
+    /// One that passes no more than the answers to what the client said in its first `most` turns.
+    pub(crate) async fn withholding(server: &str, most: Option<usize>) -> Outcome<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let url = format!("ws://{}/sync", listener.local_addr()?);
         let traffic = Arc::new(Traffic::default());
+        traffic.frames().most = most;
         let task = tokio::spawn(pass(listener, server.to_owned(), Arc::clone(&traffic)));
         Ok(Self { url, traffic, task })
     }
@@ -119,24 +152,26 @@ async fn pass(listener: TcpListener, server: String, traffic: Arc<Traffic>) -> O
         HeaderValue::from_static(SUBPROTOCOL),
     );
     let (to_server, from_server) = connect_async(request).await?.0.split();
-    let upward = forward(up, to_server, |frame| traffic.frames().up.push(frame));
-    let downward = forward(from_server, down, |frame| traffic.frames().down.push(frame));
+    let upward = forward(up, to_server, |frame| traffic.keep_up(frame));
+    let downward = forward(from_server, down, |frame| traffic.keep_down(frame));
     tokio::join!(upward, downward);
     Ok(())
 }
 
-/// Passes everything on, the end included. A side that is gone ends it: the other one says what it needed.
+/// Passes on what `keep` takes, and the end. A side that is gone ends it: the other one says what it needed.
 async fn forward<A, B>(
     mut from: SplitStream<WebSocketStream<A>>,
     mut to: SplitSink<WebSocketStream<B>, Message>,
-    keep: impl Fn(Bytes),
+    keep: impl Fn(Bytes) -> bool,
 ) where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
     while let Some(Ok(message)) = from.next().await {
-        if let Message::Binary(frame) = &message {
-            keep(frame.clone());
+        if let Message::Binary(frame) = &message
+            && !keep(frame.clone())
+        {
+            continue;
         }
         if to.send(message).await.is_err() {
             break;

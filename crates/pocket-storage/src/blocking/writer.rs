@@ -117,11 +117,15 @@ fn write_group<S: BlockingStore>(store: &S, group: Vec<(Batch, Durability)>) -> 
             continue;
         }
         strongest = strongest.max(Some(durability));
-        for write in batch.writes {
-            match write {
-                Write::Put { key, value } => writes.insert(key, Some(value)),
-                Write::Delete { key } => writes.insert(key, None),
-            };
+        let entries = batch.writes.into_iter().map(|write| match write {
+            Write::Put { key, value } => (key, Some(value)),
+            Write::Delete { key } => (key, None),
+        });
+        if writes.is_empty() {
+            // Built in one go, which is much cheaper than entry by entry; of equal keys the last one stands there, too.
+            writes = entries.collect();
+        } else {
+            writes.extend(entries);
         }
     }
     match strongest {

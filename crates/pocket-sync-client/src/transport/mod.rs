@@ -93,6 +93,11 @@ pub(crate) trait Connection: Send {
     /// Takes a frame to be sent. The session bounds how many there are.
     fn send(&mut self, frame: Bytes);
 
+    /// Writes what goes without waiting; [`poll`](Self::poll) writes the rest, and tells what went wrong.
+    fn write(&mut self, context: &mut Context<'_>) {
+        let _ = context;
+    }
+
     /// Sends what there is, as far as the other side takes it, and says what comes in.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Incoming>;
 

@@ -22,8 +22,11 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use super::{Connection, Incoming};
 use crate::{Endpoint, SyncError};
 
-/// Bytes read at once, and collected before they are written.
+/// Bytes collected before they are written.
 const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Bytes read at once. Each read clears what it may fill, however little comes.
+const READ_BYTES: usize = 16 * 1024;
 
 /// How long a close frame may take to be answered.
 const CLOSE_TIME: Duration = Duration::from_millis(500);
@@ -61,7 +64,7 @@ pub(super) async fn connect(
     }
     // The largest message any server may be configured for; the session holds each to what it was told.
     let config = WebSocketConfig::default()
-        .read_buffer_size(BUFFER_BYTES)
+        .read_buffer_size(READ_BYTES)
         .write_buffer_size(BUFFER_BYTES)
         .max_write_buffer_size(2 * BUFFER_BYTES + MAX_MESSAGE_BYTES)
         .max_message_size(Some(MAX_MESSAGE_BYTES))
@@ -72,6 +75,7 @@ pub(super) async fn connect(
         stream,
         outgoing: VecDeque::new(),
         flushed: true,
+        broken: None,
     }))
 }
 
@@ -154,6 +158,8 @@ struct WebSocket {
     stream: Ws,
     outgoing: VecDeque<Bytes>,
     flushed: bool,
+    /// Why nothing more can be written.
+    broken: Option<String>,
 }
 
 impl WebSocket {
@@ -179,22 +185,25 @@ impl Connection for WebSocket {
         self.outgoing.push_back(frame);
     }
 
+    fn write(&mut self, context: &mut Context<'_>) {
+        if self.broken.is_some() {
+            return;
+        }
+        if let Poll::Ready(Err(error)) = self.poll_outgoing(context) {
+            self.broken = Some(error.to_string());
+        }
+    }
+
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Incoming> {
         // A failed write shows on the read side too, and there with the other side's reason.
-        let broken = match self.poll_outgoing(context) {
-            Poll::Ready(Err(error)) => Some(error),
-            _ => None,
-        };
+        self.write(context);
         loop {
             let message = match Pin::new(&mut self.stream).poll_next(context) {
                 Poll::Ready(Some(message)) => message,
-                Poll::Ready(None) => {
-                    return Poll::Ready(lost(broken.map(|error| error.to_string())));
-                }
+                Poll::Ready(None) => return Poll::Ready(lost(self.broken.take())),
                 Poll::Pending => {
-                    return broken.map_or(Poll::Pending, |error| {
-                        Poll::Ready(lost(Some(error.to_string())))
-                    });
+                    let broken = self.broken.take();
+                    return broken.map_or(Poll::Pending, |error| Poll::Ready(lost(Some(error))));
                 }
             };
             return Poll::Ready(match message {

@@ -13,9 +13,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use super::WRITE_BUFFER;
 use crate::driver::{Turn, Wire};
 use crate::session::Session;
 
@@ -31,6 +33,8 @@ pub(super) struct Socket<S> {
     stream: WebSocketStream<Meter<S>>,
     unsent: VecDeque<Bytes>,
     unsent_bytes: usize,
+    /// Whether the first of them has been sent in part.
+    is_cut: bool,
     /// Whether something was handed to the socket and not flushed.
     dirty: bool,
     patience: Duration,
@@ -44,6 +48,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket<S> {
             stream,
             unsent: VecDeque::new(),
             unsent_bytes: 0,
+            is_cut: false,
             dirty: false,
             patience,
             stalled: None,
@@ -99,10 +104,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket<S> {
         while !self.unsent.is_empty() {
             ready!(self.stream.poll_ready_unpin(context))?;
             // Ready, and nothing awaited since: the message cannot be lost between here and the socket.
-            if let Some(frame) = self.unsent.pop_front() {
-                self.unsent_bytes -= frame.len();
+            if let Some(message) = self.next_part() {
                 self.dirty = true;
-                self.stream.start_send_unpin(Message::Binary(frame))?;
+                self.stream.start_send_unpin(message)?;
             }
         }
         if self.dirty {
@@ -110,6 +114,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket<S> {
             self.dirty = false;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// The next message, or the next fragment of one that is too long for the buffer.
+    fn next_part(&mut self) -> Option<Message> {
+        let front = self.unsent.front_mut()?;
+        let part = front.split_to(front.len().min(WRITE_BUFFER));
+        let is_last = front.is_empty();
+        if is_last {
+            self.unsent.pop_front();
+        }
+        self.unsent_bytes -= part.len();
+        let is_first = !std::mem::replace(&mut self.is_cut, !is_last);
+        if is_first && is_last {
+            return Some(Message::Binary(part));
+        }
+        let kind = if is_first {
+            Data::Binary
+        } else {
+            Data::Continue
+        };
+        let frame = Frame::message(part, OpCode::Data(kind), is_last);
+        Some(Message::Frame(frame))
     }
 
     /// Ready when the socket has taken nothing for too long. A slow one that takes a little gets more time.
@@ -136,7 +162,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket<S> {
         if end.await.is_err() {
             return;
         }
-        let mut bytes = [0; 4_096];
+        // Not inside of the future: every connection would have room for it from its beginning.
+        let mut bytes = vec![0; 4_096];
         let until = self.received() + DISCARDED;
         while self.received() < until {
             let mut buffer = ReadBuf::new(&mut bytes);

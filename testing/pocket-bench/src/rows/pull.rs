@@ -1,5 +1,6 @@
 //! A cold pull: a new device reads all there is.
 
+use std::fs::File;
 use std::time::Duration;
 
 use super::traffic::Passes;
@@ -20,26 +21,63 @@ pub(super) async fn rows(plan: &Plan, passes: &Passes) -> Outcome<Vec<Row>> {
     pocket::push_all(&writer, &engine, tasks.len()).await?;
     engine.destroy().await;
 
-    let (mut pocket, mut bare) = <(Samples, Samples)>::default();
+    let writes = &passes.pull.writes;
+    let durable = Medium::new(plan, true)?;
+    let (mut pocket, mut bare, mut stored) = <(Samples, Samples, Samples)>::default();
+    let (mut on_redb, mut redb, mut appended) = <(Samples, Samples, Samples)>::default();
     for run in 0..plan.runs {
         plan.tell("cold pull", run);
-        pocket.push_rate(tasks.len(), pulled(&medium, &server, tasks.len()).await?);
-        let request = passes.request.clone();
-        let time = bare::receive_all(request, &passes.pull.frames, &passes.pull.answers).await?;
-        bare.push_rate(tasks.len(), time);
+        let count = tasks.len();
+        pocket.push_rate(count, pulled(&medium, "reader", &server, count).await?);
+        let request = || passes.request.clone();
+        let (frames, answers) = (&passes.pull.frames, &passes.pull.answers);
+        let time = bare::receive_all(request(), frames, answers, None).await?;
+        bare.push_rate(count, time);
+        stored.push_rate(count, time + bare::put_in_memory(writes));
+        let name = format!("reader-{run}");
+        on_redb.push_rate(count, pulled(&durable, &name, &server, count).await?);
+        let scratch = plan.scratch()?;
+        redb.push_rate(count, bare::put_all(&scratch.path().join("redb"), writes)?);
+        let disk = File::create_new(scratch.path().join("log"))?;
+        appended.push_rate(
+            count,
+            bare::receive_all(request(), frames, answers, Some(disk)).await?,
+        );
     }
     server.stop().await?;
-    let what = format!("cold pull of {} into memory", tasks.len());
-    let limit = format!(
-        "a bare WebSocket pair: the same {} frames, each answered",
+    let what = format!("cold pull of {} into", tasks.len());
+    let frames = format!(
+        "a bare WebSocket pair: the same {} frames, each",
         passes.pull.frames.len()
     );
-    let row = Row::new("pull", what, Unit::DocumentsPerSecond, &pocket);
-    Ok(vec![row.limit(limit, &bare, Some(3.0))])
+    let row = |into: &str, samples: &Samples| {
+        let what = format!("{what} {into}");
+        Row::new("pull", what, Unit::DocumentsPerSecond, samples)
+    };
+    Ok(vec![
+        row("memory", &pocket)
+            .limit(format!("{frames} answered"), &bare, Some(3.0))
+            .limit(
+                "the same, and the very keys and values put into a map",
+                &stored,
+                None,
+            ),
+        row("redb, durable", &on_redb)
+            .limit(
+                "bare redb: the very keys and values, the same commits",
+                &redb,
+                None,
+            )
+            .limit(
+                format!("{frames} appended with one fdatasync and answered"),
+                &appended,
+                None,
+            ),
+    ])
 }
 
-async fn pulled(medium: &Medium, server: &Server, count: usize) -> Outcome<Duration> {
-    let device = Device::open(medium.store("reader")?).await?;
+async fn pulled(medium: &Medium, name: &str, server: &Server, count: usize) -> Outcome<Duration> {
+    let device = Device::open(medium.store(name)?).await?;
     let engine = device.engine(&server.url);
     let began = Stopwatch::start();
     pocket::pull_all(&engine, count).await?;

@@ -9,7 +9,8 @@ use pocket_sync_protocol::{ClientMessage, ServerMessage};
 use crate::Outcome;
 use crate::documents;
 use crate::plan::Plan;
-use crate::pocket::{self, Device, Medium, Server};
+use crate::pocket::{self, Device, Server};
+use crate::recorder::{Recorder, Writes};
 use crate::tap::{Tap, Traffic};
 
 /// One direction of work: what carried it, what answered, and the bytes at the socket.
@@ -18,6 +19,8 @@ pub(super) struct Recorded {
     pub(super) answers: Vec<Bytes>,
     pub(super) frame_bytes: u64,
     pub(super) answer_bytes: u64,
+    /// What was written meanwhile, commit by commit: of a push on both sides, of a pull on the device.
+    pub(super) writes: Vec<Writes>,
 }
 
 pub(super) struct Passes {
@@ -32,16 +35,22 @@ pub(super) struct Passes {
 /// Pushes all documents of the plan and reads them again, in memory.
 pub(super) async fn record(plan: &Plan) -> Outcome<Passes> {
     eprintln!("bench: recording the frames of a push and a pull");
-    let (medium, count) = (Medium::new(plan, false)?, plan.documents);
-    let server = Server::start(medium.store("server")?).await?;
-    let writer = Device::with(medium.store("writer")?, &documents::tasks(count)).await?;
+    let count = plan.documents;
+    let stores = [Recorder::new(), Recorder::new(), Recorder::new()];
+    let [on_server, on_writer, on_reader] = stores.clone();
+    let server = Server::start(Arc::new(on_server)).await?;
+    let writer = Device::with(Arc::new(on_writer), &documents::tasks(count)).await?;
+    stores.iter().for_each(|store| drop(store.take()));
     let tap = Tap::start(&server.url).await?;
     let engine = writer.engine(&tap.url);
     pocket::push_all(&writer, &engine, count).await?;
     engine.destroy().await;
     let sent = tap.finish().await?;
 
-    let reader = Device::open(medium.store("reader")?).await?;
+    let mut push_writes = stores[0].take();
+    push_writes.extend(stores[1].take());
+
+    let reader = Device::open(Arc::new(on_reader)).await?;
     let tap = Tap::start(&server.url).await?;
     let engine = reader.engine(&tap.url);
     pocket::pull_all(&engine, count).await?;
@@ -64,6 +73,7 @@ pub(super) async fn record(plan: &Plan) -> Outcome<Passes> {
             answers: sent.down(|message| matches!(message, ServerMessage::Outcomes(_))),
             frame_bytes: push_up,
             answer_bytes: push_down,
+            writes: push_writes,
         },
         request: request.into_iter().next().ok_or("no pull was seen")?,
         pull: Recorded {
@@ -71,6 +81,7 @@ pub(super) async fn record(plan: &Plan) -> Outcome<Passes> {
             answers: read.up(|message| matches!(message, ClientMessage::More(_))),
             frame_bytes: pull_down,
             answer_bytes: pull_up,
+            writes: stores[2].take(),
         },
     };
     if passes.push.frames.len() != passes.push.answers.len() || passes.pull.frames.is_empty() {
