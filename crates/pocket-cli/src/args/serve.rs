@@ -1,0 +1,62 @@
+//! Options of `serve`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::rights::RightsArgs;
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7700")]
+    pub(crate) listen: String,
+    /// Let in who has this token; without a user, as one named after a hash of it
+    #[arg(long, value_name = "TOKEN[=USER[:NAMESPACE,…]]")]
+    pub(crate) token: Vec<String>,
+    /// A file with a line `TOKEN USER [NAMESPACE,…]` each
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) rights: RightsArgs,
+    /// The certificate for wss:// and https://: a PEM file, with those between it and a known authority. Read again when it
+    /// changes, or at SIGHUP
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The key of the certificate: a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Show the page at / and the figures at /metrics to who has this token; without one, only from this machine
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) admin_token: Option<String>,
+    /// Have no page at /
+    #[arg(long)]
+    pub(crate) no_admin: bool,
+    /// How lines on stderr look
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+    /// Read settings from this file (TOML): a key for each option, with its name
+    ///
+    /// What stands on the command line comes first, then the environment (POCKET_ and the option's name in capitals), then the
+    /// file. Paths in it begin where it lies.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print the settings in force, and where each comes from, instead of serving
+    #[arg(long)]
+    pub(crate) print_config: bool,
+    /// What `--print-config` prints.
+    #[arg(skip)]
+    pub(crate) printed: String,
+    /// End when stdin ends, for a program that starts a server and must not leave it behind
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_ends: bool,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// An object a line
+    Json,
+}
