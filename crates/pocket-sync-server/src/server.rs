@@ -29,7 +29,7 @@ use crate::event::EventHook;
 use crate::forgetting::Forgetting;
 use crate::metrics::Metrics;
 use crate::polled::Table;
-use crate::rules::{Authorizer, Validator};
+use crate::rules::{Authorizer, Rules, Validator};
 use crate::{Config, Namespace};
 
 /// How long to wait when the machine has no room for another connection.
@@ -60,6 +60,8 @@ pub(crate) struct Inner {
     pub(crate) polls: Table,
     last_connection: AtomicU64,
     forgetting: Forgetting,
+    /// Who may read and write what, now. Sent also when who somebody is may have changed.
+    rules: watch::Sender<Rules>,
     stop: watch::Sender<bool>,
     /// Connections that are being served.
     served: watch::Sender<usize>,
@@ -208,6 +210,7 @@ impl SyncServerBuilder {
         };
         SyncServer {
             inner: Arc::new(Inner {
+                rules: watch::Sender::new(self.config.rules.clone()),
                 engine,
                 authenticator: self.authenticator,
                 env: self.env,
@@ -319,6 +322,22 @@ impl SyncServer {
     /// The client is told to come back. To keep it out, make its token worth nothing first.
     pub fn disconnect_client(&self, client: ClientId) -> bool {
         self.inner.connected.disconnect(client)
+    }
+
+    /// Replaces the rules of [`Config::rules`], and [checks all tokens again](Self::check_tokens).
+    ///
+    /// A session whose rights to read are others now ends with a code that makes the client come back; it then reads
+    /// everything again by the new ones, and lets go of what it may no longer see.
+    pub fn set_rules(&self, rules: Rules) {
+        self.inner.rules.send_replace(rules);
+    }
+
+    /// Checks the tokens of all sessions again now, instead of within [`Config::recheck`]: call it when the
+    /// [`Authenticator`] would answer otherwise than before.
+    ///
+    /// Sessions whose token is worth nothing any more end with the code that a new one would be refused with.
+    pub fn check_tokens(&self) {
+        self.inner.rules.send_modify(|_| {});
     }
 
     /// How the server is.
@@ -441,6 +460,11 @@ impl Inner {
 
     pub(crate) fn next_connection(&self) -> u64 {
         self.last_connection.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Tells the rules, and when to check who somebody is.
+    pub(crate) fn rights(&self) -> watch::Receiver<Rules> {
+        self.rules.subscribe()
     }
 
     pub(crate) fn stopping(&self) -> watch::Receiver<bool> {

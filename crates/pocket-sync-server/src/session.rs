@@ -29,7 +29,7 @@ use self::pull::Pulling;
 use self::rate::{Rate, Verdict};
 use crate::auth::{Access, Secret};
 use crate::engine::LogState;
-use crate::rules::Authority;
+use crate::rules::{Authority, Rules};
 use crate::{Config, Namespace};
 
 pub use self::event::{Effect, Event, Moment, Now};
@@ -59,6 +59,10 @@ pub struct Session {
     effects: Vec<Effect>,
     /// The codes of errors told since they were last asked for.
     told: Vec<&'static str>,
+    /// Who may read and write what, now.
+    rules: Rules,
+    /// Whether tokens or rules have changed since this client was asked who it is.
+    is_outdated: bool,
 }
 
 /// What depends on how the frames travel.
@@ -165,6 +169,8 @@ impl Session {
     fn with(config: Arc<Config>, carriage: Carriage) -> Self {
         let state = State::Waiting { header_token: None };
         Self {
+            rules: config.rules.clone(),
+            is_outdated: false,
             config,
             carriage,
             state,
@@ -201,6 +207,7 @@ impl Session {
             Event::Fetched { ticket, result } => self.fetched(ticket, result),
             Event::HeadMoved(head) => self.head_moved(head),
             Event::Timer => self.timer(now),
+            Event::RightsChanged(rules) => self.rights_changed(now, rules),
             Event::Replaced => self.fail(
                 codes::REPLACED,
                 "a newer session of this client has begun".to_owned(),

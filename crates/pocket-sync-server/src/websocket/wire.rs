@@ -19,8 +19,6 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use crate::driver::{Turn, Wire};
 use crate::session::Session;
 
-/// A connection that was sent so many bytes without taking them is not read from until it does.
-const UNSENT_BYTES: usize = 256 * 1024;
 /// The longest reason in a close frame.
 const REASON_BYTES: usize = 123;
 /// Bytes of a client that is being closed which are read and thrown away at the most.
@@ -31,6 +29,8 @@ pub(super) struct Socket<S> {
     stream: WebSocketStream<Meter<S>>,
     unsent: VecDeque<Bytes>,
     unsent_bytes: usize,
+    /// With more bytes unsent than these, nothing is read.
+    most_unsent: usize,
     /// Whether something was handed to the socket and not flushed.
     dirty: bool,
     patience: Duration,
@@ -39,11 +39,16 @@ pub(super) struct Socket<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket<S> {
-    pub(super) fn new(stream: WebSocketStream<Meter<S>>, patience: Duration) -> Self {
+    pub(super) fn new(
+        stream: WebSocketStream<Meter<S>>,
+        patience: Duration,
+        most_unsent: usize,
+    ) -> Self {
         Self {
             stream,
             unsent: VecDeque::new(),
             unsent_bytes: 0,
+            most_unsent,
             dirty: false,
             patience,
             stalled: None,
@@ -60,7 +65,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket<S> {
                 }
             }
         }
-        if !wants_frames || self.unsent_bytes > UNSENT_BYTES {
+        if !wants_frames || self.unsent_bytes > self.most_unsent {
             return Poll::Pending;
         }
         loop {
