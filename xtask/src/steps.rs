@@ -25,6 +25,9 @@ pub(crate) struct Step {
     pub(crate) run: fn(&Workspace) -> Outcome<Done>,
 }
 
+/// What is off by default and has tests.
+const FEATURES: [&str; 2] = ["--features", "pocket-cli/otel"];
+
 /// All steps. Builds are shared: `test`, `doctest` and `e2e` select the whole workspace and so meet
 /// the same features; `demo`, `e2e` and `mutant-free` use the one release build of the product.
 pub(crate) const STEPS: &[Step] = &[
@@ -86,7 +89,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "doctest",
         about: "examples in the documentation",
-        run: |workspace| cargo(workspace, &["test", "--locked", "--workspace", "--doc"]),
+        run: doctest,
     },
     Step {
         name: "doc",
@@ -170,6 +173,8 @@ fn test(workspace: &Workspace) -> Outcome<Done> {
             "--locked",
             "--workspace",
             "--no-fail-fast",
+            FEATURES[0],
+            FEATURES[1],
             "--lib",
             "--bins",
             "--examples",
@@ -179,6 +184,12 @@ fn test(workspace: &Workspace) -> Outcome<Done> {
         command.args(["--test", name]);
     }
     process::run(&mut command)?;
+    Ok(Done::Passed)
+}
+
+fn doctest(workspace: &Workspace) -> Outcome<Done> {
+    let mut command = process::cargo(workspace, &["test", "--locked", "--workspace", "--doc"]);
+    process::run(command.args(FEATURES))?;
     Ok(Done::Passed)
 }
 
@@ -212,6 +223,7 @@ fn e2e(workspace: &Workspace) -> Outcome<Done> {
     let pocket = product(workspace)?;
     let package = workspace.member(END_TO_END)?;
     let mut command = process::cargo(workspace, &["test", "--locked", "--workspace"]);
+    command.args(FEATURES);
     let mut any = false;
     for name in package.targets_of("test") {
         command.args(["--test", name]);

@@ -25,6 +25,7 @@ pub(crate) use self::operate::{
     WipeArgs,
 };
 pub(crate) use self::serve::{LogFormat, ServeArgs};
+pub(crate) use self::sync::seconds;
 pub(crate) use self::sync::{
     ConflictsAction, ConflictsArgs, ConflictsListArgs, ServerArgs, Strategy, SyncArgs, WatchArgs,
     Way,

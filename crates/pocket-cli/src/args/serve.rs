@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::limits::LimitArgs;
 use crate::rights::RightsArgs;
 
 #[derive(Debug, Args)]
@@ -11,12 +12,6 @@ pub(crate) struct ServeArgs {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7700")]
     pub(crate) listen: String,
-    /// Let in who has this token; without a user, as one named after a hash of it
-    #[arg(long, value_name = "TOKEN[=USER[:NAMESPACE,…]]")]
-    pub(crate) token: Vec<String>,
-    /// A file with a line `TOKEN USER [NAMESPACE,…]` each
-    #[arg(long, value_name = "FILE")]
-    pub(crate) token_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) rights: RightsArgs,
     /// The certificate for wss:// and https://: a PEM file, with those between it and a known authority. Read again when it
@@ -35,6 +30,10 @@ pub(crate) struct ServeArgs {
     /// How lines on stderr look
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
+    /// Send traces to this OpenTelemetry collector, by OTLP over HTTP: http://127.0.0.1:4318. Needs a build with the feature
+    /// `otel`
+    #[arg(long, value_name = "URL")]
+    pub(crate) otlp_endpoint: Option<String>,
     /// Read settings from this file (TOML): a key for each option, with its name
     ///
     /// What stands on the command line comes first, then the environment (POCKET_ and the option's name in capitals), then the
@@ -50,6 +49,9 @@ pub(crate) struct ServeArgs {
     /// End when stdin ends, for a program that starts a server and must not leave it behind
     #[arg(long, hide = true)]
     pub(crate) until_stdin_ends: bool,
+    /// Last, for what follows would stand under their heading.
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
 }
 
 /// How log lines look.

@@ -149,7 +149,7 @@ pub(crate) struct ConflictsListArgs {
 }
 
 /// Reads a bounded number of seconds.
-pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds)
         .ok()
