@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::process;
 use crate::report::Outcome;
 use crate::workspace::Workspace;
-use crate::{docs, layers, licences, mutant_free, package, sim, sizes, wasm};
+use crate::{docs, layers, licences, mutant_free, package, page, sim, sizes, wasm};
 
 /// How a step that did not fail ended.
 pub(crate) enum Done {
@@ -26,10 +26,10 @@ pub(crate) struct Step {
 }
 
 /// What is off by default and has tests.
-const FEATURES: [&str; 2] = ["--features", "pocket-cli/otel"];
+pub(crate) const FEATURES: [&str; 2] = ["--features", "pocket-cli/otel"];
 
 /// All steps. Builds are shared: `test`, `doctest` and `e2e` select the whole workspace and so meet
-/// the same features; `demo`, `e2e` and `mutant-free` use the one release build of the product.
+/// the same features; `demo`, `e2e`, `page` and `mutant-free` use the one release build of the product.
 pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "fetch",
@@ -112,6 +112,11 @@ pub(crate) const STEPS: &[Step] = &[
         run: e2e,
     },
     Step {
+        name: "page",
+        about: "the server's page for people in a headless browser, with pictures in target/screenshots",
+        run: page::run,
+    },
+    Step {
         name: "sim",
         about: "5,000 simulated histories",
         run: |workspace| {
@@ -132,6 +137,9 @@ pub(crate) const STEPS: &[Step] = &[
 
 /// The package whose tests drive the real binary.
 const END_TO_END: &str = "pocket-e2e";
+
+/// The one of them that needs a browser, and is a step of its own.
+pub(crate) const PAGE: &str = "page";
 
 fn cargo(workspace: &Workspace, arguments: &[&str]) -> Outcome<Done> {
     process::run(&mut process::cargo(workspace, arguments))?;
@@ -200,7 +208,7 @@ fn doc(workspace: &Workspace) -> Outcome<Done> {
 }
 
 /// Builds the product and returns the path of `pocket`.
-fn product(workspace: &Workspace) -> Outcome<std::path::PathBuf> {
+pub(crate) fn product(workspace: &Workspace) -> Outcome<std::path::PathBuf> {
     let built = process::build(
         workspace,
         &["--release", "--locked", "--package", "pocket-cli"],
@@ -225,7 +233,7 @@ fn e2e(workspace: &Workspace) -> Outcome<Done> {
     let mut command = process::cargo(workspace, &["test", "--locked", "--workspace"]);
     command.args(FEATURES);
     let mut any = false;
-    for name in package.targets_of("test") {
+    for name in package.targets_of("test").filter(|name| *name != PAGE) {
         command.args(["--test", name]);
         any = true;
     }
