@@ -255,6 +255,41 @@ mod tests {
         command().debug_assert();
     }
 
+    /// What a line of words that begins so goes on with.
+    fn line<'a>(file: &'a str, beginning: &str) -> &'a str {
+        let line = file.lines().find_map(|line| line.strip_prefix(beginning));
+        line.unwrap_or_else(|| panic!("no line {beginning}"))
+    }
+
+    #[test]
+    fn the_files_in_deploy_use_what_is_there() {
+        let unit = include_str!("../../../../deploy/pocket.service");
+        let words = line(unit, "ExecStart=/usr/local/bin/").split_whitespace();
+        command().try_get_matches_from(words).unwrap();
+        let image = include_str!("../../../../deploy/Dockerfile");
+        let words = line(image, "CMD [").trim_end_matches(']').split(", ");
+        let words = words.map(|word| word.trim_matches('"'));
+        command()
+            .try_get_matches_from(["pocket"].into_iter().chain(words))
+            .unwrap();
+        let mut all = command();
+        all.build();
+        let serve = all.find_subcommand("serve").unwrap();
+        let known: Vec<&str> = serve
+            .get_arguments()
+            .filter_map(|argument| argument.get_env()?.to_str())
+            .collect();
+        let mut named = 0;
+        for file in [unit, image] {
+            let words = file.split(|c: char| !c.is_ascii_uppercase() && c != '_');
+            for variable in words.filter(|word| word.starts_with("POCKET_")) {
+                assert!(known.contains(&variable), "{variable}");
+                named += 1;
+            }
+        }
+        assert!(named >= 4, "{named}");
+    }
+
     #[test]
     fn global_options_stand_before_or_after_the_command() {
         for words in [
