@@ -65,7 +65,9 @@ pub(crate) async fn watch(mut sources: Vec<Source>, mut hangup: Hangup) {
             () = tokio::time::sleep(LOOK) => false,
         };
         let looked = tokio::task::spawn_blocking(move || {
-            sources.iter_mut().for_each(|source| source.look(asked));
+            for source in &mut sources {
+                source.look(asked);
+            }
             sources
         });
         // It fails when a source panics, or the process ends.

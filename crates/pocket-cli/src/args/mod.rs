@@ -106,7 +106,7 @@ impl StorageKind {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a sync server on the database
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Insert documents; prints their ids
     Insert(InsertArgs),
     /// Print a document

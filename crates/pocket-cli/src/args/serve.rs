@@ -30,7 +30,7 @@ pub(crate) struct ServeArgs {
     /// How lines on stderr look
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
-    /// Send traces to this OpenTelemetry collector, by OTLP over HTTP: http://127.0.0.1:4318. Needs a build with the feature
+    /// Send traces to this OpenTelemetry collector, by OTLP over HTTP: `http://127.0.0.1:4318`. Needs a build with the feature
     /// `otel`
     #[arg(long, value_name = "URL")]
     pub(crate) otlp_endpoint: Option<String>,

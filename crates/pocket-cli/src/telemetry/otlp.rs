@@ -36,7 +36,7 @@ use crate::failure::{Failure, Result};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the end of the process waits for the last batch.
-const GOODBYE: Duration = Duration::from_millis(1_000);
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Bytes of an answer that are read at the most.
 const ANSWER: usize = 64 * 1024;

@@ -1,4 +1,4 @@
-//! A headless Chromium, driven by its DevTools protocol over a WebSocket.
+//! A headless Chromium, driven by the protocol of its developer tools over a WebSocket.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

@@ -44,7 +44,8 @@ impl World {
             .expect("the server says where it listens");
         let address = line.strip_prefix("listening on ws://");
         let address = address.and_then(|rest| rest.strip_suffix("/sync"));
-        self.address = address.unwrap_or_else(|| panic!("{line}")).to_owned();
+        let address = address.unwrap_or_else(|| panic!("{line}"));
+        address.clone_into(&mut self.address);
         self.server = Some(server);
     }
 
