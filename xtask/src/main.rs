@@ -19,6 +19,7 @@ mod layers;
 mod licences;
 mod mutant_free;
 mod package;
+mod page;
 mod process;
 mod report;
 mod sim;

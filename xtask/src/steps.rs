@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::process;
 use crate::report::Outcome;
 use crate::workspace::Workspace;
-use crate::{docs, layers, licences, mutant_free, package, sim, sizes, wasm};
+use crate::{docs, layers, licences, mutant_free, package, page, sim, sizes, wasm};
 
 /// How a step that did not fail ended.
 pub(crate) enum Done {
@@ -25,8 +25,11 @@ pub(crate) struct Step {
     pub(crate) run: fn(&Workspace) -> Outcome<Done>,
 }
 
+/// What is off by default and has tests.
+pub(crate) const FEATURES: [&str; 2] = ["--features", "pocket-cli/otel"];
+
 /// All steps. Builds are shared: `test`, `doctest` and `e2e` select the whole workspace and so meet
-/// the same features; `demo`, `e2e` and `mutant-free` use the one release build of the product.
+/// the same features; `demo`, `e2e`, `page` and `mutant-free` use the one release build of the product.
 pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "fetch",
@@ -86,7 +89,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "doctest",
         about: "examples in the documentation",
-        run: |workspace| cargo(workspace, &["test", "--locked", "--workspace", "--doc"]),
+        run: doctest,
     },
     Step {
         name: "doc",
@@ -109,6 +112,11 @@ pub(crate) const STEPS: &[Step] = &[
         run: e2e,
     },
     Step {
+        name: "page",
+        about: "the server's page for people in a headless browser, with pictures in target/screenshots",
+        run: page::run,
+    },
+    Step {
         name: "sim",
         about: "5,000 simulated histories",
         run: |workspace| {
@@ -129,6 +137,9 @@ pub(crate) const STEPS: &[Step] = &[
 
 /// The package whose tests drive the real binary.
 const END_TO_END: &str = "pocket-e2e";
+
+/// The one of them that needs a browser, and is a step of its own.
+pub(crate) const PAGE: &str = "page";
 
 fn cargo(workspace: &Workspace, arguments: &[&str]) -> Outcome<Done> {
     process::run(&mut process::cargo(workspace, arguments))?;
@@ -170,6 +181,8 @@ fn test(workspace: &Workspace) -> Outcome<Done> {
             "--locked",
             "--workspace",
             "--no-fail-fast",
+            FEATURES[0],
+            FEATURES[1],
             "--lib",
             "--bins",
             "--examples",
@@ -182,6 +195,12 @@ fn test(workspace: &Workspace) -> Outcome<Done> {
     Ok(Done::Passed)
 }
 
+fn doctest(workspace: &Workspace) -> Outcome<Done> {
+    let mut command = process::cargo(workspace, &["test", "--locked", "--workspace", "--doc"]);
+    process::run(command.args(FEATURES))?;
+    Ok(Done::Passed)
+}
+
 fn doc(workspace: &Workspace) -> Outcome<Done> {
     let arguments = ["doc", "--locked", "--workspace", "--no-deps"];
     process::run(process::cargo(workspace, &arguments).env("RUSTDOCFLAGS", "-D warnings"))?;
@@ -189,7 +208,7 @@ fn doc(workspace: &Workspace) -> Outcome<Done> {
 }
 
 /// Builds the product and returns the path of `pocket`.
-fn product(workspace: &Workspace) -> Outcome<std::path::PathBuf> {
+pub(crate) fn product(workspace: &Workspace) -> Outcome<std::path::PathBuf> {
     let built = process::build(
         workspace,
         &["--release", "--locked", "--package", "pocket-cli"],
@@ -212,8 +231,9 @@ fn e2e(workspace: &Workspace) -> Outcome<Done> {
     let pocket = product(workspace)?;
     let package = workspace.member(END_TO_END)?;
     let mut command = process::cargo(workspace, &["test", "--locked", "--workspace"]);
+    command.args(FEATURES);
     let mut any = false;
-    for name in package.targets_of("test") {
+    for name in package.targets_of("test").filter(|name| *name != PAGE) {
         command.args(["--test", name]);
         any = true;
     }

@@ -70,6 +70,11 @@ impl Failure {
         &self.message
     }
 
+    /// What happened and what to do.
+    pub(crate) fn into_message(self) -> String {
+        self.message
+    }
+
     /// The same failure, about a text of one line whose number is told otherwise.
     pub(crate) fn of_one_line(mut self) -> Self {
         self.message = self.message.replace(" at line 1 column ", " at column ");

@@ -184,7 +184,11 @@ pub(crate) fn printed(command: &Command, matches: &ArgMatches, from_file: &[OsSt
             } else {
                 value
             };
-            toml::Value::from(value).to_string()
+            // Numbers look like numbers, if they come back as the same text.
+            match value.parse::<i64>() {
+                Ok(number) if number.to_string() == value => value.to_owned(),
+                _ => toml::Value::from(value).to_string(),
+            }
         };
         let value = match (argument.get_action(), values.as_slice()) {
             (ArgAction::SetTrue, [value]) => value.clone(),

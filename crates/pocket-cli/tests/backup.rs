@@ -201,4 +201,32 @@ fn completions_and_manual_pages_name_every_command() {
         let page = std::fs::read_to_string(page).unwrap();
         assert!(page.contains("\\-\\-db"), "{page}");
     }
+    // Each page that another one refers to is there.
+    let mut references = 0;
+    for page in std::fs::read_dir(place.path("pages")).unwrap() {
+        let text = std::fs::read_to_string(page.unwrap().path()).unwrap();
+        for line in text.lines().filter(|line| line.starts_with("pocket\\-")) {
+            let Some(name) = line.strip_suffix("(1)") else {
+                continue;
+            };
+            let name = name.replace("\\-", "-");
+            let there = place.path("pages").join(format!("{name}.1"));
+            assert!(exists(&there), "{name}");
+            references += 1;
+        }
+    }
+    assert!(references > 25, "{references}");
+}
+
+#[test]
+fn the_help_of_backup_restore_and_compact_says_what_must_run_or_be_stopped() {
+    let place = Place::new();
+    for (command, told) in [
+        ("backup", "It needs nothing to be stopped"),
+        ("restore", "stop the server or the sync"),
+        ("compact", "It needs a stopped database"),
+    ] {
+        let help = place.ok(&[command, "--help"]);
+        assert!(help.contains(told), "{help}");
+    }
 }

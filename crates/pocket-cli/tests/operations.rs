@@ -81,6 +81,87 @@ fn a_file_with_a_wrong_setting_is_refused_by_name() {
 }
 
 #[test]
+fn limits_come_from_all_three_places_and_contradictions_name_both() {
+    let place = Place::new();
+    place.file(
+        "pocket.toml",
+        "message-bytes = 1000000\nidle-timeout = 2.5\n",
+    );
+    let run = |words: &[&str]| {
+        let words = [
+            &["serve", "--config", "pocket.toml", "--print-config"],
+            words,
+        ]
+        .concat();
+        let mut command = place.command("server", &words);
+        let environment = [
+            ("POCKET_HEARTBEAT", "1"),
+            ("POCKET_MESSAGES_PER_SECOND", "7"),
+        ];
+        common::Outcome::from(command.envs(environment).output().unwrap())
+    };
+    let refused = run(&[]).failed(1, "config");
+    for name in ["--message-bytes 1000000", "--document-bytes 1048576"] {
+        assert!(refused.err.contains(name), "{refused:?}");
+    }
+    let printed = run(&["--document-bytes", "500000"]).ok();
+    for line in [
+        "message-bytes = 1000000  # the file",
+        "document-bytes = 500000  # the command line",
+        "idle-timeout = \"2.5\"  # the file",
+        "heartbeat = 1  # the environment",
+        "messages-per-second = 7  # the environment",
+        "connections-per-user = 10  # the default",
+        "# quota-bytes is not set",
+    ] {
+        assert!(printed.lines().any(|one| one == line), "{line}\n{printed}");
+    }
+}
+
+#[test]
+fn limits_that_were_set_are_kept_to() {
+    let place = Place::new();
+    let limits = [
+        "--document-bytes",
+        "1000",
+        "--connections-per-user",
+        "1",
+        "--token",
+        "t=ann",
+    ];
+    let (_server, url) = place.serve("server", &limits);
+    let once = ["sync", "--once", "--server", &url, "--token", "t"];
+    let large = format!(r#"{{"_id":"large","text":"{}"}}"#, "x".repeat(2_000));
+    place.ok(&["insert", "things", &large]);
+    place.ok(&["insert", "things", r#"{"_id":"small"}"#]);
+    place.run(&once);
+    let journal = place.ok(&["conflicts", "--json"]);
+    assert!(
+        journal.lines().count() == 1 && journal.contains("document-too-large"),
+        "{journal}"
+    );
+    assert_eq!(
+        place.ok(&["count", "things"]),
+        "1\n",
+        "only the small one has a place"
+    );
+    let mut held = place.start("other", &["sync", "--server", &url, "--token", "t"]);
+    held.line_with("idle");
+    place
+        .run_on("third", &[&once[..], &["--timeout", "1"]].concat())
+        .failed(1, "timeout");
+}
+
+#[cfg(not(feature = "otel"))]
+#[test]
+fn a_program_without_traces_says_so_instead_of_sending_none() {
+    let place = Place::new();
+    let words = ["serve", "--otlp-endpoint", "http://127.0.0.1:4318"];
+    let outcome = place.run_on("server", &words).failed(1, "config");
+    assert!(outcome.err.contains("--features otel"), "{outcome:?}");
+}
+
+#[test]
 fn a_server_with_settings_in_a_file_serves_by_them() {
     let place = Place::new();
     place.file("pocket.toml", "token = [\"secret=ann\"]\n");

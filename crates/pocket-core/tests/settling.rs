@@ -14,11 +14,7 @@ use pocket_storage_memory::MemoryDisk;
 struct Nobody;
 
 impl Resolver for Nobody {
-    fn resolve(
-        &self,
-        _: &Conflict,
-        _: Option<ConflictStrategy>,
-    ) -> (Decision, &'static str) {
+    fn resolve(&self, _: &Conflict, _: Option<ConflictStrategy>) -> (Decision, &'static str) {
         (Decision::KeepRemote, "nobody")
     }
 }

@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use pocket_core::Env;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 use crate::decide::{PushAnswer, PushRequest};
 use crate::doorbell::Doorbell;
@@ -112,8 +113,15 @@ pub(crate) struct Combiner {
 
 struct Waiting {
     push: PushRequest,
+    tag: Tag,
+}
+
+/// What goes with a push until it is answered.
+struct Tag {
     answer: Answer,
     hub: Arc<Hub>,
+    /// From its arrival to its answer.
+    span: Span,
 }
 
 impl Combiner {
@@ -133,14 +141,21 @@ impl Combiner {
         Self { sender }
     }
 
-    /// Hands over a push, behind those handed over before; waits while the queue is full.
+    /// Hands over a push, as a part of the current span, behind those handed over before; waits while the queue is full.
     ///
     /// The hub lives on until the doorbell has rung for the push: were it the last one to hold it, whoever comes in
     /// meanwhile would get a hub of his own and never hear that ring.
     pub(crate) async fn push(&self, push: PushRequest, answer: Answer, hub: Arc<Hub>) {
-        let waiting = Waiting { push, answer, hub };
+        let span = tracing::info_span!(
+            "push",
+            mutations = push.mutations.len(),
+            changes = push.changes(),
+            bytes = push.bytes
+        );
+        let tag = Tag { answer, hub, span };
+        let waiting = Waiting { push, tag };
         if let Err(mpsc::error::SendError(waiting)) = self.sender.send(waiting).await {
-            (waiting.answer)(Err(EngineError::Fatal(
+            (waiting.tag.answer)(Err(EngineError::Fatal(
                 "the namespace is no longer served".to_owned(),
             )));
         }
@@ -151,30 +166,31 @@ async fn run(
     engine: Arc<dyn Engine>,
     namespace: Namespace,
     doorbell: Arc<Doorbell>,
-    mut joiner: Joiner<(Answer, Arc<Hub>)>,
+    mut joiner: Joiner<Tag>,
     mut receiver: mpsc::Receiver<Waiting>,
     observers: Observers,
 ) {
     loop {
         if joiner.is_empty() {
-            let Some(Waiting { push, answer, hub }) = receiver.recv().await else {
+            let Some(Waiting { push, tag }) = receiver.recv().await else {
                 return;
             };
-            joiner.push(push, (answer, hub));
+            joiner.push(push, tag);
         }
         // What does not fit into this commit stays in the channel, whose bound makes writers wait.
         while !joiner.is_full()
-            && let Ok(Waiting { push, answer, hub }) = receiver.try_recv()
+            && let Ok(Waiting { push, tag }) = receiver.try_recv()
         {
-            joiner.push(push, (answer, hub));
+            joiner.push(push, tag);
         }
         let (pushes, waiting) = joiner.next_commit();
-        let (answers, hubs): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
         let began = Instant::now();
         let changes = pushes.iter().map(PushRequest::changes).sum();
+        let span = commit_span(&namespace, &pushes, changes, &waiting);
         // A defect in one commit must not end the namespace; the engine opens the log anew behind it.
         let commit = AssertUnwindSafe(engine.commit(&namespace, &pushes))
             .catch_unwind()
+            .instrument(span.clone())
             .await;
         let commit =
             commit.unwrap_or_else(|_| Err(EngineError::Unknown("a commit panicked".to_owned())));
@@ -190,22 +206,57 @@ async fn run(
         drop(pushes);
         match commit {
             Ok(committed) => {
-                answers
+                span.record("head", committed.head.get());
+                let hubs: Vec<_> = waiting
                     .into_iter()
                     .zip(committed.answers)
-                    .for_each(|(answer, result)| answer(Ok(result)));
+                    .map(|(tag, result)| tag.tell(Ok(result)))
+                    .collect();
                 // Behind the answers, so that each writer learns its outcomes before it reads its own records.
                 doorbell.ring(committed.head);
+                drop(hubs);
             }
             Err(error) => {
+                span.record("error", tracing::field::display(&error));
                 tracing::warn!(%namespace, %error, "a commit failed");
-                for answer in answers {
-                    answer(Err(error.clone()));
+                for tag in waiting {
+                    tag.tell(Err(error.clone()));
                 }
             }
         }
-        drop(hubs);
     }
+}
+
+impl Tag {
+    /// Answers; the hub is to be held until the doorbell has rung.
+    fn tell(self, result: EngineResult<PushAnswer>) -> Arc<Hub> {
+        (self.answer)(result);
+        self.hub
+    }
+}
+
+/// The span of a commit: a part of the first push in it, and behind all others.
+fn commit_span(
+    namespace: &Namespace,
+    pushes: &[PushRequest],
+    changes: usize,
+    waiting: &[Tag],
+) -> Span {
+    let mut spans = waiting.iter().map(|tag| &tag.span);
+    let span = tracing::info_span!(
+        parent: spans.next().and_then(Span::id),
+        "commit",
+        %namespace,
+        pushes = pushes.len(),
+        changes,
+        bytes = pushes.iter().map(|push| push.bytes).sum::<usize>(),
+        head = tracing::field::Empty,
+        error = tracing::field::Empty
+    );
+    for other in spans {
+        span.follows_from(other.id());
+    }
+    span
 }
 
 #[cfg(test)]

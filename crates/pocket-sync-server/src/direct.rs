@@ -220,7 +220,7 @@ impl NamespaceHandle {
                 self.namespace.clone(),
                 Access::server(),
                 writer.client,
-                &self.server.config.rules,
+                &self.server.rights().borrow(),
             ),
         };
         let (sender, answer) = oneshot::channel();

@@ -118,6 +118,10 @@ impl<W: Wire> Driver<W> {
         let metrics = Arc::clone(&self.server.metrics);
         let mut stop = self.server.stopping();
         let mut stopping = false;
+        let mut rights = self.server.rights();
+        let rules = rights.borrow_and_update().clone();
+        // Before it says hello this has no effects.
+        self.session.handle(self.now(), Event::RightsChanged(rules));
         let mut next = Event::Opened { token };
         loop {
             if let Event::Frame(frame) = &next {
@@ -156,6 +160,9 @@ impl<W: Wire> Driver<W> {
                     Turn::Gone => Event::Closed,
                 },
                 () = &mut self.timer => self.deadline(),
+                Ok(()) = rights.changed() => {
+                    Event::RightsChanged(rights.borrow_and_update().clone())
+                }
                 _ = stop.wait_for(|stop| *stop), if !stopping => {
                     stopping = true;
                     Event::Shutdown
@@ -224,16 +231,26 @@ impl<W: Wire> Driver<W> {
             .joined
             .as_ref()
             .map(|joined| joined.namespace().clone());
-        self.pending.push(Box::pin(async move {
+        let span = work_span(&effect);
+        let work = async move {
             let (engine, authenticator) = (&*server.engine, &*server.authenticator);
             match perform(engine, authenticator, namespace.as_ref(), effect).await {
-                Ok(event) => event,
+                Ok(event) => {
+                    if let Event::FeedRead {
+                        result: Ok(page), ..
+                    } = &event
+                    {
+                        tracing::Span::current().record("records", page.records.len());
+                    }
+                    event
+                }
                 Err(effect) => {
                     tracing::error!(?effect, "an effect that nobody executes");
                     Event::Closed
                 }
             }
-        }));
+        };
+        self.pending.push(Box::pin(work.instrument(span)));
     }
 
     /// A deadline has passed; if bytes came since the last one, the client is merely slow.
@@ -256,6 +273,23 @@ impl<W: Wire> Driver<W> {
             moment,
             time: self.server.env.now(),
         }
+    }
+}
+
+/// The span of what an effect asks for.
+fn work_span(effect: &Effect) -> tracing::Span {
+    match effect {
+        Effect::Authenticate { .. } => tracing::info_span!("authenticate"),
+        Effect::Attach { .. } => tracing::info_span!("attach"),
+        Effect::Read { request, .. } => tracing::info_span!(
+            "read",
+            after = request.after.get(),
+            records = tracing::field::Empty
+        ),
+        Effect::Fetch { documents, .. } => {
+            tracing::info_span!("fetch", documents = documents.len())
+        }
+        _ => tracing::Span::none(),
     }
 }
 

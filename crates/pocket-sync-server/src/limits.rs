@@ -16,6 +16,9 @@ pub struct Limits {
     pub rate: RateLimits,
     /// The bytes of pushes in flight on one connection; one push is always taken.
     pub push_bytes: usize,
+    /// The bytes that wait to be sent on one connection; with more than that it is not read from until the client takes
+    /// some. One message is always sent.
+    pub unsent_bytes: usize,
     /// The records of a page that reaches the head; what is missing up to this many travels as one page.
     pub page_records: usize,
     /// The most pages a client may let the server send ahead.
@@ -78,6 +81,7 @@ impl Default for Limits {
             decide: DecideLimits::default(),
             rate: RateLimits::default(),
             push_bytes: 8 * 1024 * 1024,
+            unsent_bytes: 256 * 1024,
             page_records: 1_000,
             window: 8,
             fetch_documents: 1_000,

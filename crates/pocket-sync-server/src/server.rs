@@ -1,5 +1,7 @@
 //! The server: one engine, its namespaces and the connections to them.
 
+mod builder;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
@@ -11,25 +13,28 @@ use std::time::Duration;
 use axum::Extension;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use pocket_core::{ClientId, Env, Seq, SystemEnv};
+use pocket_core::{ClientId, Env, Seq};
 use pocket_storage::Storage;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use self::builder::Source;
+pub use self::builder::SyncServerBuilder;
 use crate::admin::{Counts, Peer};
-use crate::auth::{Access, AuthError, AuthenticateWith, Authenticator, TokenTable};
+use crate::auth::Authenticator;
 use crate::combiner::{Combiner, Observers};
+
 pub use crate::connected::ClientInfo;
 use crate::connected::{Connected, Seat};
 use crate::direct::{NamespaceHandle, Writers};
 use crate::doorbell::Doorbell;
-use crate::engine::{EmbeddedEngine, Engine};
+use crate::engine::Engine;
 use crate::event::EventHook;
 use crate::forgetting::Forgetting;
 use crate::metrics::Metrics;
 use crate::polled::Table;
-use crate::rules::{Authorizer, Validator};
+use crate::rules::Rules;
 use crate::{Config, Namespace};
 
 /// How long to wait when the machine has no room for another connection.
@@ -60,6 +65,8 @@ pub(crate) struct Inner {
     pub(crate) polls: Table,
     last_connection: AtomicU64,
     forgetting: Forgetting,
+    /// Who may read and write what, now. Sent also when who somebody is may have changed.
+    rules: watch::Sender<Rules>,
     stop: watch::Sender<bool>,
     /// Connections that are being served.
     served: watch::Sender<usize>,
@@ -91,12 +98,6 @@ pub struct Health {
     pub clients: usize,
 }
 
-/// Where namespaces are kept.
-enum Source {
-    Storage(Arc<dyn Storage>),
-    Engine(Arc<dyn Engine>),
-}
-
 /// The places of a connection among all, and among those of its address. A request carries a clone, for a WebSocket
 /// lives on after the HTTP connection it began as.
 #[derive(Clone)]
@@ -108,149 +109,15 @@ pub(crate) struct Held(
     Arc<(Option<OwnedSemaphorePermit>, Seat<IpAddr>)>,
 );
 
-/// Sets up a [`SyncServer`].
-pub struct SyncServerBuilder {
-    source: Source,
-    hook: Option<Arc<dyn EventHook>>,
-    authenticator: Arc<dyn Authenticator>,
-    env: Arc<dyn Env>,
-    config: Config,
-    #[cfg(feature = "tls")]
-    tls: Option<Arc<crate::Tls>>,
-}
-
-impl SyncServerBuilder {
-    /// Lets in who has one of these tokens. Without any, the server is open and everybody is `anonymous`.
-    #[must_use]
-    pub fn tokens(self, tokens: TokenTable) -> Self {
-        self.authenticator(Arc::new(tokens))
-    }
-
-    /// Asks this one who may come in.
-    #[must_use]
-    pub fn authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
-        self.authenticator = authenticator;
-        self
-    }
-
-    /// Takes time and randomness from here instead of the machine.
-    #[must_use]
-    pub fn env(mut self, env: Arc<dyn Env>) -> Self {
-        self.env = env;
-        self
-    }
-
-    /// Sets limits and deadlines.
-    #[must_use]
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
-        self
-    }
-
-    /// Keeps namespaces with this engine instead of the embedded one.
-    #[must_use]
-    pub fn engine(mut self, engine: Arc<dyn Engine>) -> Self {
-        self.source = Source::Engine(engine);
-        self
-    }
-
-    /// Asks this closure who may come in.
-    #[must_use]
-    pub fn authenticate_with<F, T>(self, authenticate: F) -> Self
-    where
-        F: Fn(Option<String>) -> T + Send + Sync + 'static,
-        T: Future<Output = Result<Access, AuthError>> + Send + 'static,
-    {
-        self.authenticator(Arc::new(AuthenticateWith(authenticate)))
-    }
-
-    /// Asks this one who may read and write what. A closure `Fn(&Attempt) -> bool` will do.
-    ///
-    /// Set it behind [`config`](Self::config), which has rules of its own.
-    #[must_use]
-    pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
-        self.config.rules = self.config.rules.authorizer(Arc::new(authorizer));
-        self
-    }
-
-    /// Asks this one about each document that would be written. A closure `Fn(&Attempt) -> Result<(), String>` will do.
-    ///
-    /// Set it behind [`config`](Self::config), which has rules of its own.
-    #[must_use]
-    pub fn validator(mut self, validator: impl Validator) -> Self {
-        self.config.rules = self.config.rules.validator(Arc::new(validator));
-        self
-    }
-
-    /// Tells this one what happens. A closure `Fn(&ServerEvent)` will do.
-    #[must_use]
-    pub fn on_event(mut self, hook: impl EventHook) -> Self {
-        self.hook = Some(Arc::new(hook));
-        self
-    }
-
-    /// Speaks TLS on what [`serve`](SyncServer::serve) accepts. Keep the [`Arc`] to read certificates again later.
-    #[cfg(feature = "tls")]
-    #[must_use]
-    pub fn tls(mut self, tls: Arc<crate::Tls>) -> Self {
-        self.tls = Some(tls);
-        self
-    }
-
-    /// The server.
-    pub fn build(self) -> SyncServer {
-        let engine = match self.source {
-            Source::Engine(engine) => engine,
-            Source::Storage(storage) => {
-                let limits = self.config.limits.clone();
-                Arc::new(EmbeddedEngine::new(storage, Arc::clone(&self.env), limits))
-            }
-        };
-        SyncServer {
-            inner: Arc::new(Inner {
-                engine,
-                authenticator: self.authenticator,
-                env: self.env,
-                config: Arc::new(self.config),
-                hubs: Mutex::default(),
-                connected: Connected::default(),
-                writers: Writers::default(),
-                metrics: Arc::default(),
-                counts: Counts::default(),
-                #[cfg(feature = "tls")]
-                tls: self.tls,
-                hook: self.hook,
-                polls: Table::default(),
-                last_connection: AtomicU64::new(0),
-                forgetting: Forgetting::default(),
-                stop: watch::Sender::new(false),
-                served: watch::Sender::new(0),
-            }),
-        }
-    }
-}
-
 impl SyncServer {
     /// A server over `storage`.
     pub fn builder(storage: Arc<dyn Storage>) -> SyncServerBuilder {
-        Self::with(Source::Storage(storage))
+        SyncServerBuilder::over(Source::Storage(storage))
     }
 
     /// A server over an engine of your own.
     pub fn over(engine: Arc<dyn Engine>) -> SyncServerBuilder {
-        Self::with(Source::Engine(engine))
-    }
-
-    fn with(source: Source) -> SyncServerBuilder {
-        SyncServerBuilder {
-            source,
-            hook: None,
-            authenticator: Arc::new(TokenTable::open()),
-            env: Arc::new(SystemEnv),
-            config: Config::default(),
-            #[cfg(feature = "tls")]
-            tls: None,
-        }
+        SyncServerBuilder::over(Source::Engine(engine))
     }
 
     /// Serves `/sync`, `/health`, `/metrics` and the page for people, if it is on, on `listener` until `shutdown` is done, then stops as [`stop`](Self::stop) does.
@@ -319,6 +186,22 @@ impl SyncServer {
     /// The client is told to come back. To keep it out, make its token worth nothing first.
     pub fn disconnect_client(&self, client: ClientId) -> bool {
         self.inner.connected.disconnect(client)
+    }
+
+    /// Replaces the rules of [`Config::rules`], and [checks all tokens again](Self::check_tokens).
+    ///
+    /// A session whose rights to read are others now ends with a code that makes the client come back; it then reads
+    /// everything again by the new ones, and lets go of what it may no longer see.
+    pub fn set_rules(&self, rules: Rules) {
+        self.inner.rules.send_replace(rules);
+    }
+
+    /// Checks the tokens of all sessions again now, instead of within [`Config::recheck`]: call it when the
+    /// [`Authenticator`] would answer otherwise than before.
+    ///
+    /// Sessions whose token is worth nothing any more end with the code that a new one would be refused with.
+    pub fn check_tokens(&self) {
+        self.inner.rules.send_modify(|_| {});
     }
 
     /// How the server is.
@@ -443,6 +326,11 @@ impl Inner {
         self.last_connection.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Tells the rules, and when to check who somebody is.
+    pub(crate) fn rights(&self) -> watch::Receiver<Rules> {
+        self.rules.subscribe()
+    }
+
     pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
         self.stop.subscribe()
     }
@@ -478,15 +366,6 @@ impl Hub {
 // The maps are consistent after each single operation on them, so a poisoned lock is taken as it is.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl fmt::Debug for SyncServerBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SyncServerBuilder")
-            .field("authenticator", &self.authenticator)
-            .field("config", &self.config)
-            .finish_non_exhaustive()
-    }
 }
 
 impl fmt::Debug for SyncServer {

@@ -10,6 +10,7 @@ mod handshake;
 mod pull;
 mod rate;
 mod request;
+mod telling;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -17,11 +18,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pocket_core::{ClientId, CollectionName, Seq, SessionToken, Timestamp};
-use pocket_sync_protocol::codes::{self, close};
-use pocket_sync_protocol::{
-    ClientMessage, ErrorMessage, HelloCheckpoint, Ping, Pong, ServerMessage, decode_client,
-    encode_server,
-};
+use pocket_sync_protocol::codes;
+use pocket_sync_protocol::{ClientMessage, HelloCheckpoint, Ping, Pong, decode_client};
 
 use self::echo::Echo;
 use self::handshake::Check;
@@ -29,7 +27,7 @@ use self::pull::Pulling;
 use self::rate::{Rate, Verdict};
 use crate::auth::{Access, Secret};
 use crate::engine::LogState;
-use crate::rules::Authority;
+use crate::rules::{Authority, Rules};
 use crate::{Config, Namespace};
 
 pub use self::event::{Effect, Event, Moment, Now};
@@ -42,9 +40,6 @@ const POLLED_WINDOW: u32 = 2;
 
 /// Reads for replaced pulls that may be under way before the client is listened to again.
 const FORSAKEN_READS: usize = 2;
-
-/// Codes of errors that are kept until they are asked for.
-const TOLD: usize = 64;
 
 /// One connection.
 #[derive(Debug)]
@@ -59,6 +54,10 @@ pub struct Session {
     effects: Vec<Effect>,
     /// The codes of errors told since they were last asked for.
     told: Vec<&'static str>,
+    /// Who may read and write what, now.
+    rules: Rules,
+    /// Whether tokens or rules have changed since this client was asked who it is.
+    is_outdated: bool,
 }
 
 /// What depends on how the frames travel.
@@ -165,6 +164,8 @@ impl Session {
     fn with(config: Arc<Config>, carriage: Carriage) -> Self {
         let state = State::Waiting { header_token: None };
         Self {
+            rules: config.rules.clone(),
+            is_outdated: false,
             config,
             carriage,
             state,
@@ -201,6 +202,7 @@ impl Session {
             Event::Fetched { ticket, result } => self.fetched(ticket, result),
             Event::HeadMoved(head) => self.head_moved(head),
             Event::Timer => self.timer(now),
+            Event::RightsChanged(rules) => self.rights_changed(now, rules),
             Event::Replaced => self.fail(
                 codes::REPLACED,
                 "a newer session of this client has begun".to_owned(),
@@ -388,95 +390,6 @@ impl Session {
         } else {
             self.fail(code, message.to_owned());
         }
-    }
-
-    fn shutdown(&mut self) {
-        match &mut self.state {
-            State::Open(open) => {
-                open.stopping = true;
-                open.pull = None;
-                self.stop_when_done();
-            }
-            _ => self.go_away(),
-        }
-    }
-
-    fn stop_when_done(&mut self) {
-        if let State::Open(open) = &self.state
-            && open.stopping
-            && open.pushes.is_empty()
-        {
-            self.go_away();
-        }
-    }
-
-    fn go_away(&mut self) {
-        self.fail(
-            codes::GOING_AWAY,
-            "the server stops or restarts; connect again".to_owned(),
-        );
-    }
-
-    /// The log was opened anew since the welcome. The client must know the new epoch before it hears of a place in it,
-    /// or it could not tell that place from one that a restored log has lost.
-    fn reopened(&mut self) {
-        self.fail(
-            codes::GOING_AWAY,
-            "the log was opened anew; connect again".to_owned(),
-        );
-    }
-
-    fn send(&mut self, message: impl Into<ServerMessage>) {
-        self.effects
-            .push(Effect::Send(encode_server(&message.into())));
-    }
-
-    fn tells(&mut self, code: &'static str) {
-        // Whoever drives this may not want to know.
-        if self.told.len() < TOLD {
-            self.told.push(code);
-        }
-    }
-
-    /// Answers a request with an error; the connection goes on.
-    fn refuse(&mut self, id: u32, code: &'static str, message: &str) {
-        self.refuse_for(id, code, message, self.config.retry_after);
-    }
-
-    /// Answers a request with an error, and with how long to wait if the same may succeed then.
-    fn refuse_for(&mut self, id: u32, code: &'static str, message: &str, wait: Duration) {
-        self.tells(code);
-        let retryable = codes::retryable(code);
-        self.send(ErrorMessage {
-            id: Some(id),
-            code: code.to_owned(),
-            message: message.to_owned(),
-            retryable,
-            retry_after: retryable.then_some(wait),
-            fatal: false,
-        });
-    }
-
-    /// Tells what is wrong and ends the connection.
-    fn fail(&mut self, code: &'static str, message: String) {
-        let wait = (code == codes::RATE_LIMITED).then_some(self.config.retry_after);
-        self.tells(code);
-        let info = codes::info(code);
-        let retryable = codes::retryable(code);
-        self.send(ErrorMessage {
-            id: None,
-            code: code.to_owned(),
-            message: message.clone(),
-            retryable,
-            retry_after: wait,
-            fatal: true,
-        });
-        let close = info.and_then(|info| info.close).unwrap_or(close::INTERNAL);
-        self.effects.push(Effect::Close {
-            code: close,
-            reason: message,
-        });
-        self.state = State::Over;
     }
 }
 

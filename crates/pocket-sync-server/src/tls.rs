@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
+
+use crate::WatchedFiles;
 
 /// Why a certificate or its key is not used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,12 +23,8 @@ pub struct TlsError {
 pub struct Tls {
     certificates: PathBuf,
     key: PathBuf,
-    current: RwLock<Current>,
-}
-
-struct Current {
-    config: Arc<ServerConfig>,
-    read_at: [Option<SystemTime>; 2],
+    current: RwLock<Arc<ServerConfig>>,
+    files: Mutex<WatchedFiles>,
 }
 
 impl Tls {
@@ -40,11 +37,13 @@ impl Tls {
         key: impl Into<PathBuf>,
     ) -> Result<Self, TlsError> {
         let (certificates, key) = (certificates.into(), key.into());
-        let current = RwLock::new(Current::read(&certificates, &key)?);
+        let files = Mutex::new(WatchedFiles::new([certificates.clone(), key.clone()]));
+        let current = RwLock::new(read(&certificates, &key)?);
         Ok(Self {
             certificates,
             key,
             current,
+            files,
         })
     }
 
@@ -53,23 +52,18 @@ impl Tls {
     /// # Errors
     /// [`TlsError`]; what was read before stays in use.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let current = Current::read(&self.certificates, &self.key)?;
+        let current = read(&self.certificates, &self.key)?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
         Ok(())
     }
 
-    /// Reads both files again if one of them was written since; tells whether that was so.
+    /// Reads both files again if one of them has changed since this was last asked; tells whether that was so.
     ///
     /// # Errors
-    /// As [`reload`](Self::reload).
+    /// As [`reload`](Self::reload); told once for each change.
     pub fn reload_if_changed(&self) -> Result<bool, TlsError> {
-        let found = written_at(&self.certificates, &self.key);
-        let known = self
-            .current
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .read_at;
-        if found == known {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if !files.have_changed() {
             return Ok(false);
         }
         self.reload().map(|()| true)
@@ -77,45 +71,31 @@ impl Tls {
 
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        TlsAcceptor::from(Arc::clone(&current.config))
+        TlsAcceptor::from(Arc::clone(&current))
     }
 }
 
-impl Current {
-    fn read(certificates: &Path, key: &Path) -> Result<Self, TlsError> {
-        // Before the content: a file that is written meanwhile is read once more.
-        let read_at = written_at(certificates, key);
-        let failed = |path: &Path, reason: &dyn fmt::Display| TlsError {
-            path: path.display().to_string(),
-            reason: reason.to_string(),
-        };
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificates)
-            .and_then(Iterator::collect)
-            .map_err(|error| failed(certificates, &error))?;
-        if chain.is_empty() {
-            return Err(failed(certificates, &"it holds no certificate"));
-        }
-        let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, &error))?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| failed(certificates, &error))?
-            .with_no_client_auth()
-            .with_single_cert(chain, secret);
-        let mut config = config.map_err(|error| failed(key, &error))?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self {
-            config: Arc::new(config),
-            read_at,
-        })
+fn read(certificates: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+    let failed = |path: &Path, reason: &dyn fmt::Display| TlsError {
+        path: path.display().to_string(),
+        reason: reason.to_string(),
+    };
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificates)
+        .and_then(Iterator::collect)
+        .map_err(|error| failed(certificates, &error))?;
+    if chain.is_empty() {
+        return Err(failed(certificates, &"it holds no certificate"));
     }
-}
-
-fn written_at(certificates: &Path, key: &Path) -> [Option<SystemTime>; 2] {
-    [certificates, key].map(|path| {
-        let about = std::fs::metadata(path).ok()?;
-        about.modified().ok()
-    })
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, &error))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| failed(certificates, &error))?
+        .with_no_client_auth()
+        .with_single_cert(chain, secret);
+    let mut config = config.map_err(|error| failed(key, &error))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
 }
 
 impl fmt::Debug for Tls {

@@ -68,7 +68,11 @@ where
     let socket =
         WebSocketStream::from_partially_read(Meter::new(stream), read, Role::Server, Some(config))
             .await;
-    let wire = Socket::new(socket, server.config.write_timeout);
+    let wire = Socket::new(
+        socket,
+        server.config.write_timeout,
+        server.config.limits.unsent_bytes,
+    );
     let session = Session::new(Arc::clone(&server.config));
     driver::serve(server, session, wire, token).await;
 }

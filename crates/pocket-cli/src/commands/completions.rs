@@ -25,18 +25,25 @@ pub(super) fn man(args: &ManArgs, out: &mut Output) -> Result {
         return out.bytes(&page(&crate::args::command())?);
     };
     fs::create_dir_all(directory).map_err(|error| cannot_write(directory, &error))?;
-    let mut all = crate::args::command();
+    let mut all = without_help(crate::args::command());
     all.build();
-    write(directory, "pocket", &all)?;
-    for command in all
+    pages(directory, "pocket", &all)
+}
+
+/// Without the commands `help`, which have no pages.
+fn without_help(command: clap::Command) -> clap::Command {
+    let command = command.mut_subcommands(without_help);
+    command.disable_help_subcommand(true)
+}
+
+/// Writes the page of a command, and those of the commands below it, which it refers to.
+fn pages(directory: &Path, name: &str, command: &clap::Command) -> Result {
+    write(directory, name, &command.clone().display_name(name))?;
+    for below in command
         .get_subcommands()
-        .filter(|command| !command.is_hide_set())
+        .filter(|below| !below.is_hide_set())
     {
-        if command.get_name() == "help" {
-            continue;
-        }
-        let name = format!("pocket-{}", command.get_name());
-        write(directory, &name, &command.clone().display_name(&name))?;
+        pages(directory, &format!("{name}-{}", below.get_name()), below)?;
     }
     Ok(())
 }

@@ -77,7 +77,7 @@ pub(crate) async fn run_here(arguments: Arguments, stop: Stop) -> Result {
     let mut out = Output::new(global.json, global.ends());
     match command {
         // What these do when a signal comes is a part of their work.
-        Command::Serve(args) => serve::run(&global, args, &mut out, &stop).await,
+        Command::Serve(args) => serve::run(&global, *args, &mut out, &stop).await,
         Command::Sync(args) if args.once => sync::once(&global, args, &mut out, &stop).await,
         Command::Sync(args) => sync::watch(&global, args, &mut out, &stop).await,
         Command::Watch(args) => watch::run(&global, args, &mut out, &stop).await,

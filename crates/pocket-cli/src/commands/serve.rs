@@ -1,17 +1,14 @@
 //! `pocket serve`: the sync server.
 
-use std::collections::BTreeSet;
 use std::io::Read;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use pocket_core::storage::Storage as _;
 use pocket_core::{Value, codes as core_codes};
 use pocket_storage_memory::MemoryStorage;
-use pocket_sync_server::auth::{Namespaces, Secret};
-use pocket_sync_server::{Config, Namespace, SyncServer, Tls, TokenTable};
+use pocket_sync_server::auth::Secret;
+use pocket_sync_server::{Config, SyncServer, Tls, WatchedFiles};
 use tokio::net::TcpListener;
 
 use crate::args::{Global, ServeArgs, StorageKind};
@@ -21,19 +18,18 @@ use crate::gate::Gate;
 use crate::held::{Content, Holding};
 use crate::open;
 use crate::output::{Output, object};
+use crate::reload::{self, Hangup, Source};
 use crate::signals::Stop;
 
-/// How often it is looked whether certificates have changed.
-const RENEWAL: Duration = Duration::from_secs(10);
-
 pub(super) async fn run(global: &Global, args: ServeArgs, out: &mut Output, stop: &Stop) -> Result {
+    let mut config = Config::default();
+    args.limits.configure(&mut config)?;
     if args.print_config {
         out.bytes(args.printed.as_bytes())?;
         return out.flush();
     }
-    let rights = args.rights.read(tokens(&args)?)?;
+    let rights = args.rights.read()?;
     let tls = tls(&args)?;
-    let mut config = Config::default();
     config.admin.page = !args.no_admin;
     config.admin.token = args.admin_token.as_deref().map(Secret::from);
     args.rights.configure(&mut config)?;
@@ -65,6 +61,8 @@ pub(super) async fn run(global: &Global, args: ServeArgs, out: &mut Output, stop
              in front of it",
         );
     }
+    // Where there is nothing to read again, a terminal that is closed ends the server as it ends others.
+    let hangup = (tls.is_some() || rights.has_files()).then(Hangup::new);
     let holding = held_in.map(|directory| {
         let content = Content::Server(storage.clone());
         Holding::begin(directory.path(), directory.storage(), content, out)
@@ -76,19 +74,27 @@ pub(super) async fn run(global: &Global, args: ServeArgs, out: &mut Output, stop
     out.flush()?;
     let builder = SyncServer::builder(storage.clone()).config(config);
     let mut builder = rights.apply(builder);
-    if let Some(tls) = &tls {
+    if let Some((tls, _)) = &tls {
         builder = builder.tls(tls.clone());
     }
     let server = builder.build();
+    let mut sources = args.rights.sources(&rights, &server);
+    sources.extend(tls.map(|(tls, files)| {
+        let read = move || tls.reload().map_err(|error| error.to_string());
+        Source::new("certificate", files, read)
+    }));
+    let reloading = hangup.map(|hangup| tokio::spawn(reload::watch(sources, hangup)));
     let until_stdin_ends = args.until_stdin_ends;
     let shutdown = async {
         tokio::select! {
             () = stop.requested() => {}
             () = stdin_ended(), if until_stdin_ends => {}
-            () = renew(tls) => {}
         }
     };
     server.serve(listener, shutdown).await;
+    if let Some(reloading) = reloading {
+        reloading.abort();
+    }
     if let Some(holding) = holding {
         holding.end().await;
     }
@@ -107,69 +113,15 @@ async fn storage(global: &Global, out: &Output) -> Result<(Arc<Gate>, Option<Dir
     Ok((Gate::new(storage), Some(directory)))
 }
 
-/// The certificate, if one is named.
-fn tls(args: &ServeArgs) -> Result<Option<Arc<Tls>>> {
+/// The certificate, if one is named, and its files.
+fn tls(args: &ServeArgs) -> Result<Option<(Arc<Tls>, WatchedFiles)>> {
     let (Some(certificates), Some(key)) = (&args.tls_cert, &args.tls_key) else {
         return Ok(None);
     };
+    let files = WatchedFiles::new([certificates.clone(), key.clone()]);
     let tls = Tls::load(certificates, key);
     let tls = tls.map_err(|error| Failure::new(core_codes::CONFIG, error))?;
-    Ok(Some(Arc::new(tls)))
-}
-
-/// Reads certificates again, when their files have changed and at each SIGHUP. Never ends.
-async fn renew(tls: Option<Arc<Tls>>) {
-    let Some(tls) = tls else {
-        return std::future::pending().await;
-    };
-    let mut hangup = Hangup::new();
-    loop {
-        let read = tokio::select! {
-            () = hangup.next() => tls.reload().map(|()| true),
-            () = tokio::time::sleep(RENEWAL) => tls.reload_if_changed(),
-        };
-        match read {
-            Ok(true) => tracing::info!(target: "pocket::serve", "the certificate was read again"),
-            Ok(false) => {}
-            Err(error) => {
-                tracing::error!(target: "pocket::serve", %error, "the old certificate stays in use");
-            }
-        }
-    }
-}
-
-#[cfg(unix)]
-struct Hangup(Option<tokio::signal::unix::Signal>);
-
-#[cfg(unix)]
-impl Hangup {
-    fn new() -> Self {
-        use tokio::signal::unix::{SignalKind, signal};
-        Self(signal(SignalKind::hangup()).ok())
-    }
-
-    async fn next(&mut self) {
-        if let Some(signal) = &mut self.0
-            && signal.recv().await.is_some()
-        {
-            return;
-        }
-        std::future::pending::<()>().await;
-    }
-}
-
-#[cfg(not(unix))]
-struct Hangup;
-
-#[cfg(not(unix))]
-impl Hangup {
-    fn new() -> Self {
-        Self
-    }
-
-    async fn next(&mut self) {
-        std::future::pending().await
-    }
+    Ok(Some((Arc::new(tls), files)))
 }
 
 /// What `--listen` names.
@@ -200,177 +152,4 @@ async fn stdin_ended() {
     });
     // It does not panic, and a cancelled wait is an end, too.
     let _ = ended.await;
-}
-
-/// All tokens of the command line and of the file.
-fn tokens(args: &ServeArgs) -> Result<TokenTable> {
-    let mut table = Tokens::default();
-    for argument in &args.token {
-        let granted = parse_argument(argument).and_then(|grant| table.add(grant));
-        granted.map_err(|why| Failure::usage(format!("--token {why}")))?;
-    }
-    if let Some(path) = &args.token_file {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Failure::io(format!("cannot read {}", path.display()), &error))?;
-        for (place, line) in text.lines().enumerate() {
-            let added =
-                parse_line(line).and_then(|grant| grant.map_or(Ok(()), |grant| table.add(grant)));
-            added.map_err(|why| bad_file(path, format_args!("line {}: {why}", place + 1)))?;
-        }
-        if table.table.is_open() {
-            return Err(bad_file(
-                path,
-                "it holds no token, and the server would be open to everybody",
-            ));
-        }
-    }
-    Ok(table.table)
-}
-
-fn bad_file(path: &Path, why: impl std::fmt::Display) -> Failure {
-    Failure::new(
-        core_codes::CONFIG,
-        format!(
-            "{}: {why}; a line is TOKEN USER [NAMESPACE,…]",
-            path.display()
-        ),
-    )
-}
-
-#[derive(Default)]
-struct Tokens {
-    table: TokenTable,
-    seen: BTreeSet<String>,
-}
-
-/// A token and what it stands for. What is wrong is told without the token: messages end up in logs.
-#[derive(Debug)]
-struct Grant<'a> {
-    token: &'a str,
-    user: Option<&'a str>,
-    namespaces: Namespaces,
-}
-
-impl Tokens {
-    fn add(&mut self, grant: Grant<'_>) -> Result<(), String> {
-        if !self.seen.insert(grant.token.to_owned()) {
-            return Err("the same token is given twice".to_owned());
-        }
-        let table = std::mem::take(&mut self.table);
-        self.table = table.token(grant.token, grant.user, grant.namespaces);
-        Ok(())
-    }
-}
-
-/// Reads `TOKEN[=USER[:NAMESPACE,…]]`.
-fn parse_argument(text: &str) -> Result<Grant<'_>, String> {
-    let (token, rest) = match text.split_once('=') {
-        Some((token, rest)) => (token, Some(rest)),
-        None => (text, None),
-    };
-    let (user, namespaces) = match rest.map(|rest| rest.split_once(':').ok_or(rest)) {
-        None => (None, None),
-        Some(Err(user)) => (Some(user), None),
-        Some(Ok((user, namespaces))) => (Some(user), Some(namespaces)),
-    };
-    grant(token, user, namespaces)
-}
-
-/// Reads `TOKEN USER [NAMESPACE,…]`; none of a blank line or a comment.
-fn parse_line(line: &str) -> Result<Option<Grant<'_>>, String> {
-    let mut words = line.split_whitespace();
-    let Some(token) = words.next().filter(|word| !word.starts_with('#')) else {
-        return Ok(None);
-    };
-    let user = words.next().ok_or("a user is missing behind the token")?;
-    let namespaces = words.next();
-    if words.next().is_some() {
-        return Err("there is more than a token, a user and namespaces".to_owned());
-    }
-    grant(token, Some(user), namespaces).map(Some)
-}
-
-fn grant<'a>(
-    token: &'a str,
-    user: Option<&'a str>,
-    namespaces: Option<&str>,
-) -> Result<Grant<'a>, String> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte);
-    if token.is_empty() || !token.bytes().all(fits) {
-        return Err("a token has letters, digits and `._~-` only".to_owned());
-    }
-    if user.is_some_and(|user| {
-        user.is_empty() || user.chars().any(|c| c.is_whitespace() || c.is_control())
-    }) {
-        return Err("a user has at least one character and no blanks".to_owned());
-    }
-    let namespaces = match namespaces {
-        None => Namespaces::All,
-        Some(list) => {
-            let names: Option<BTreeSet<Namespace>> = list.split(',').map(Namespace::new).collect();
-            let names =
-                names.ok_or("a namespace has 1 to 128 bytes; several are joined by commas")?;
-            Namespaces::Only(Arc::new(names))
-        }
-    };
-    Ok(Grant {
-        token,
-        user,
-        namespaces,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names(grant: &Grant<'_>) -> Vec<String> {
-        match &grant.namespaces {
-            Namespaces::All => vec!["*".to_owned()],
-            Namespaces::Only(some) => some.iter().map(ToString::to_string).collect(),
-        }
-    }
-
-    #[test]
-    fn a_token_may_name_a_user_and_namespaces() {
-        for (text, token, user, namespaces) in [
-            ("t0k.e~n_-", "t0k.e~n_-", None, vec!["*"]),
-            ("t=ann", "t", Some("ann"), vec!["*"]),
-            ("t=ann:b,a", "t", Some("ann"), vec!["a", "b"]),
-            ("t=ann@x.org:a:b", "t", Some("ann@x.org"), vec!["a:b"]),
-        ] {
-            let grant = parse_argument(text).unwrap();
-            assert_eq!((grant.token, grant.user), (token, user), "{text}");
-            assert_eq!(names(&grant), namespaces, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_wrong_token_is_refused_without_being_shown() {
-        for text in [
-            "",
-            "=ann",
-            "s e",
-            "sesame!",
-            "sesame=",
-            "sesame=:a",
-            "sesame=ann:",
-            "sesame=ann:a,,b",
-        ] {
-            let why = parse_argument(text).unwrap_err();
-            assert!(!why.contains("sesame"), "{why}");
-        }
-    }
-
-    #[test]
-    fn a_token_file_has_comments_blank_lines_and_a_token_each_line() {
-        assert!(parse_line("  ").unwrap().is_none());
-        assert!(parse_line("# ann's").unwrap().is_none());
-        let grant = parse_line("t\tann  a,b ").unwrap().unwrap();
-        assert_eq!((grant.token, grant.user), ("t", Some("ann")));
-        assert_eq!(names(&grant), ["a", "b"]);
-        for line in ["t", "t ann a b", "t! ann", "t ann ,"] {
-            assert!(parse_line(line).is_err(), "{line}");
-        }
-    }
 }

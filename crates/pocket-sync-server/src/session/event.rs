@@ -9,7 +9,7 @@ use crate::Namespace;
 use crate::auth::{Access, AuthError, Secret};
 use crate::decide::{DocumentKey, PushAnswer, PushRequest};
 use crate::engine::{AttachRequest, Attached, EngineResult, FeedPage, Fetched, ReadRequest};
-use crate::rules::Authority;
+use crate::rules::{Authority, Rules};
 
 /// Milliseconds of a clock that never jumps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +82,9 @@ pub enum Event {
     HeadMoved(Seq),
     /// The deadline of the last [`Effect::Timer`] has passed.
     Timer,
+    /// Tokens, users or rules have changed, and these are the rules now: whoever is let in by a token is asked for it
+    /// again, at once.
+    RightsChanged(Rules),
     /// A newer session of the same client has begun.
     Replaced,
     /// Somebody wants this connection to end; the client may come back.

@@ -14,7 +14,7 @@ use crate::Namespace;
 use crate::auth::{Access, AuthError, Secret};
 use crate::decide::AttachRefusal;
 use crate::engine::{AttachRequest, Attached, EngineError, EngineResult};
-use crate::rules::Authority;
+use crate::rules::{Authority, Rules};
 
 impl Session {
     pub(super) fn hello(&mut self, hello: Hello) {
@@ -90,6 +90,21 @@ impl Session {
         self.fail(code, error.to_string());
     }
 
+    /// Tokens, users or rules are others now.
+    pub(super) fn rights_changed(&mut self, now: Now, rules: Rules) {
+        self.rules = rules;
+        match &mut self.state {
+            State::Open(open) => {
+                open.recheck = now.moment.after(self.config.recheck);
+                let token = open.greeting.token.clone();
+                self.effects.push(Effect::Authenticate { token });
+            }
+            // Who it is may have been told by what held before; it is asked again behind the welcome.
+            State::Authenticating(_) | State::Attaching(_) => self.is_outdated = true,
+            State::Waiting { .. } | State::Over => {}
+        }
+    }
+
     /// The token was checked again while the session lives.
     fn checked(&mut self, now: Now, result: Result<Access, AuthError>) {
         let State::Open(open) = &mut self.state else {
@@ -111,7 +126,7 @@ impl Session {
             greeting.namespace.clone(),
             access,
             greeting.client,
-            &self.config.rules,
+            &self.rules,
         );
         if authority.rights() != open.authority.rights() {
             // The next welcome tells the new ones, and the client reads by them from the start.
@@ -148,7 +163,7 @@ impl Session {
         let recheck = now.moment.after(self.config.recheck);
         let authority = access.map_or_else(Authority::open, |access| {
             let namespace = greeting.namespace.clone();
-            Authority::new(namespace, access, greeting.client, &self.config.rules)
+            Authority::new(namespace, access, greeting.client, &self.rules)
         });
         let rights = authority.rights();
         let checkpoint = greeting.checkpoint.as_ref();
@@ -192,6 +207,10 @@ impl Session {
             last_ticket: 0,
             stopping: false,
         }));
+        if std::mem::take(&mut self.is_outdated) {
+            let rules = self.rules.clone();
+            self.rights_changed(now, rules);
+        }
     }
 }
 

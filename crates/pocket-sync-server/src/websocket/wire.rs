@@ -21,8 +21,6 @@ use super::WRITE_BUFFER;
 use crate::driver::{Turn, Wire};
 use crate::session::Session;
 
-/// A connection that was sent so many bytes without taking them is not read from until it does.
-const UNSENT_BYTES: usize = 256 * 1024;
 /// The longest reason in a close frame.
 const REASON_BYTES: usize = 123;
 /// Bytes of a client that is being closed which are read and thrown away at the most.
@@ -35,6 +33,8 @@ pub(super) struct Socket<S> {
     unsent_bytes: usize,
     /// Whether the first of them has been sent in part.
     is_cut: bool,
+    /// With more bytes unsent than these, nothing is read.
+    most_unsent: usize,
     /// Whether something was handed to the socket and not flushed.
     dirty: bool,
     patience: Duration,
@@ -43,12 +43,17 @@ pub(super) struct Socket<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket<S> {
-    pub(super) fn new(stream: WebSocketStream<Meter<S>>, patience: Duration) -> Self {
+    pub(super) fn new(
+        stream: WebSocketStream<Meter<S>>,
+        patience: Duration,
+        most_unsent: usize,
+    ) -> Self {
         Self {
             stream,
             unsent: VecDeque::new(),
             unsent_bytes: 0,
             is_cut: false,
+            most_unsent,
             dirty: false,
             patience,
             stalled: None,
@@ -65,7 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket<S> {
                 }
             }
         }
-        if !wants_frames || self.unsent_bytes > UNSENT_BYTES {
+        if !wants_frames || self.unsent_bytes > self.most_unsent {
             return Poll::Pending;
         }
         loop {

@@ -221,3 +221,59 @@ fn a_live_session_whose_rights_change_comes_back_with_the_new_ones() {
     let effects = harness.event(Event::Authenticated(Ok(promoted)));
     assert_eq!(error(&effects), ("going-away".to_owned(), Some(1001)));
 }
+
+#[test]
+fn when_tokens_or_rules_change_a_session_is_asked_for_its_token_at_once() {
+    let asks = |effects: &[Effect]| {
+        let asked = |effect: &&Effect| matches!(effect, Effect::Authenticate { token: Some(token) } if token.expose() == "t");
+        effects.iter().filter(asked).count()
+    };
+    let changed = || Event::RightsChanged(Rules::default());
+    let mut harness = open_with(Access::all("ann"));
+    assert_eq!(asks(&harness.event(changed())), 1);
+    let effects = harness.event(Event::Authenticated(Ok(Access::all("ann"))));
+    assert!(sent(&effects).is_empty() && !harness.session.is_over());
+    // Who comes in meanwhile may have been looked up in the old tokens.
+    let mut harness = Harness::new();
+    harness.say(hello(None));
+    assert_eq!(asks(&harness.event(changed())), 0);
+    harness.event(Event::Authenticated(Ok(Access::all("ann"))));
+    assert_eq!(
+        asks(&harness.event(Event::Attached(Ok(attached(0))))),
+        1,
+        "behind the welcome"
+    );
+    let gone = Err(AuthError::Refused("gone".to_owned()));
+    let effects = harness.event(Event::Authenticated(gone));
+    assert_eq!(error(&effects), ("unauthorized".to_owned(), Some(4401)));
+}
+
+#[test]
+fn a_live_session_under_new_rules_comes_back_if_they_change_its_rights() {
+    struct Named(&'static str);
+    impl crate::Authorizer for Named {
+        fn authorize(&self, _: &Attempt<'_>) -> bool {
+            true
+        }
+        fn version(&self) -> String {
+            self.0.to_owned()
+        }
+    }
+    let rules = |name| Rules::default().authorizer(Arc::new(Named(name)));
+    let config = Config {
+        rules: rules("one"),
+        ..Config::default()
+    };
+    let mut harness = Harness::new();
+    harness.session = Session::new(Arc::new(config));
+    harness.event(Event::Opened { token: None });
+    harness.say(hello(None));
+    harness.event(Event::Authenticated(Ok(Access::all("ann"))));
+    harness.event(Event::Attached(Ok(attached(0))));
+    harness.event(Event::RightsChanged(rules("one")));
+    let effects = harness.event(Event::Authenticated(Ok(Access::all("ann"))));
+    assert!(sent(&effects).is_empty() && !harness.session.is_over());
+    harness.event(Event::RightsChanged(rules("two")));
+    let effects = harness.event(Event::Authenticated(Ok(Access::all("ann"))));
+    assert_eq!(error(&effects), ("going-away".to_owned(), Some(1001)));
+}

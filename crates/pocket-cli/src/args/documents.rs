@@ -1,0 +1,125 @@
+//! Options of the commands that read and write documents.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Args)]
+pub(crate) struct InsertArgs {
+    pub(crate) collection: String,
+    /// Documents; without any, JSON lines are read from stdin
+    #[arg(value_name = "JSON")]
+    pub(crate) documents: Vec<String>,
+    #[command(flatten)]
+    pub(crate) place: LocalOnly,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct LocalOnly {
+    /// If this makes the collection: keep it on this device
+    #[arg(long)]
+    pub(crate) local_only: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    pub(crate) collection: String,
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpdateArgs {
+    pub(crate) collection: String,
+    pub(crate) id: String,
+    /// An object; its fields are set, all others stay
+    #[arg(value_name = "JSON")]
+    pub(crate) patch: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    pub(crate) collection: String,
+    #[arg(required = true)]
+    pub(crate) id: Vec<String>,
+    /// Erase the documents everywhere, whatever others wrote meanwhile
+    #[arg(long)]
+    pub(crate) hard: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FindArgs {
+    pub(crate) collection: String,
+    /// Only documents whose field equals this value; several must all hold
+    #[arg(long = "where", value_name = "FIELD=JSON")]
+    pub(crate) conditions: Vec<String>,
+    /// Sort by this field; further ones break ties
+    #[arg(long, value_name = "FIELD[:asc|:desc]")]
+    pub(crate) sort: Vec<String>,
+    /// Print at most so many
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CountArgs {
+    pub(crate) collection: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    pub(crate) collection: String,
+    /// The file; `-` is stdin
+    pub(crate) file: PathBuf,
+    /// Leave out lines that cannot be imported; the exit status is 1 if there were any
+    #[arg(long)]
+    pub(crate) keep_going: bool,
+    /// Replace documents that exist instead of refusing them
+    #[arg(long)]
+    pub(crate) upsert: bool,
+    /// Leave out `_rev`, `_updatedAt` and `_deleted`, as `export --meta` prints them
+    #[arg(long)]
+    pub(crate) meta: bool,
+    #[command(flatten)]
+    pub(crate) place: LocalOnly,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    pub(crate) collection: String,
+    /// Print `_rev`, `_updatedAt` and `_deleted` too
+    #[arg(long)]
+    pub(crate) meta: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CollectionsArgs {
+    #[command(subcommand)]
+    pub(crate) action: Option<CollectionsAction>,
+}
+
+/// What to do with the collections; `list` unless named.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CollectionsAction {
+    /// Print each collection, with its documents and the changes of it that the server has not settled
+    List,
+    /// Say whether a collection syncs; one that is not there yet is made
+    Set(CollectionsSetArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CollectionsSetArgs {
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) way: CollectionWay,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct CollectionWay {
+    /// It syncs from now on; what is there is sent
+    #[arg(long)]
+    pub(crate) sync: bool,
+    /// It stays on this device from now on; changes not sent yet never are
+    #[arg(long)]
+    pub(crate) local_only: bool,
+}

@@ -1,0 +1,79 @@
+//! Options of the commands that look after databases and servers.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::sync::{ServerArgs, seconds};
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct WipeArgs {
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClientsArgs {
+    /// The server: ws(s):// or http(s)://
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: String,
+    /// The server's admin token; a server on this machine needs none
+    #[arg(
+        long,
+        env = "POCKET_ADMIN_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    pub(crate) admin_token: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchLoadArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Clients at once
+    #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) clients: u64,
+    /// Documents that each inserts, one after the other
+    #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
+    pub(crate) documents: u64,
+    /// Bytes of a document, about
+    #[arg(long, value_name = "BYTES", default_value = "200", value_parser = clap::value_parser!(u32).range(0..=500_000))]
+    pub(crate) size: u32,
+    /// Fail when not everything has arrived everywhere after so many seconds
+    #[arg(long, value_name = "S", default_value = "120", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// The file to make; it must not be there yet. `-` is stdout
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The file of the backup; `-` is stdin
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Write a page for each command into this directory instead
+    pub(crate) directory: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Use this new directory and keep it, to look inside afterwards
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+}

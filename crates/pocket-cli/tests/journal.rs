@@ -1,0 +1,142 @@
+//! The journal of conflicts, against a real server.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use common::Place;
+
+#[test]
+fn a_conflict_is_in_the_journal_with_both_versions_and_its_winner() {
+    let place = Place::new();
+    let (_server, url) = place.serve("server", &[]);
+    place.ok(&["insert", "things", r#"{"_id":"a","v":"base"}"#]);
+    place.ok(&["sync", "--server", &url, "--once"]);
+    place.ok_on("other", &["sync", "--server", &url, "--once"]);
+    place.ok_on("other", &["update", "things", "a", r#"{"v":"earlier"}"#]);
+    place.ok(&["update", "things", "a", r#"{"v":"later"}"#]);
+    place.ok(&["sync", "--server", &url, "--once"]);
+    let outcome = place.run_on("other", &["sync", "--server", &url, "--once"]);
+    assert!(outcome.err.contains("pocket conflicts"), "{outcome:?}");
+    assert!(outcome.ok().contains("1 conflict,"));
+    assert_eq!(
+        place.ok_on("other", &["get", "things", "a"]),
+        "{\"_id\":\"a\",\"v\":\"later\"}\n"
+    );
+    let journal = place.ok_on("other", &["conflicts", "--json"]);
+    assert_eq!(journal.lines().count(), 1);
+    for part in [
+        r#""kind":"conflict""#,
+        r#""winner":"remote","rule":"last-write-wins""#,
+        r#""document":{"_id":"a","v":"base"}"#,
+        r#""document":{"_id":"a","v":"earlier"}"#,
+        r#""document":{"_id":"a","v":"later"}"#,
+    ] {
+        assert!(journal.contains(part), "{part} in {journal}");
+    }
+    let text = place.ok_on("other", &["conflicts"]);
+    assert!(
+        text.contains("the server's version won (last-write-wins)"),
+        "{text}"
+    );
+    assert!(
+        text.contains("things/a") && text.contains("earlier"),
+        "{text}"
+    );
+    assert_eq!(place.ok(&["conflicts"]), "");
+}
+
+#[test]
+fn a_conflict_is_explained_restored_and_dismissed() {
+    let place = Place::new();
+    let (_server, url) = place.serve("server", &[]);
+    place.ok(&[
+        "insert",
+        "things",
+        r#"{"_id":"a","v":1}"#,
+        r#"{"_id":"b","v":1}"#,
+    ]);
+    place.ok(&["sync", "--server", &url, "--once"]);
+    place.ok_on("other", &["sync", "--server", &url, "--once"]);
+    for id in ["a", "b"] {
+        place.ok(&["update", "things", id, r#"{"v":2}"#]);
+        place.ok_on("other", &["update", "things", id, r#"{"v":3}"#]);
+    }
+    place.ok(&["sync", "--server", &url, "--once"]);
+    let sync = [
+        "sync",
+        "--server",
+        &url,
+        "--once",
+        "--strategy",
+        "server-wins",
+    ];
+    place.ok_on("other", &sync);
+    let why = place.ok_on("other", &["conflicts", "show", "1"]);
+    for part in [
+        "by the rule `server-wins`",
+        "base: {\"v\":1}",
+        "here: {\"v\":3}, changed v",
+    ] {
+        assert!(why.contains(part), "{part} in {why}");
+    }
+    let open = || place.ok_on("other", &["conflicts", "list", "--open", "--json"]);
+    assert_eq!(open().lines().count(), 2);
+    let restored = place.ok_on("other", &["conflicts", "restore", "1", "--json"]);
+    assert!(restored.contains(r#""state":"restored""#), "{restored}");
+    assert!(
+        restored.contains(r#""written":[{"_id":"a","v":3"#),
+        "{restored}"
+    );
+    place.ok_on("other", &["conflicts", "dismiss", "2"]);
+    assert_eq!(open(), "");
+    let outcome = place.run_on("other", &["conflicts", "dismiss", "1"]);
+    assert_eq!(outcome.status, 1);
+    assert!(
+        outcome.err.contains("error[journal-entry-closed]"),
+        "{outcome:?}"
+    );
+    let outcome = place.run_on("other", &["conflicts", "restore", "9"]);
+    assert!(
+        outcome.err.contains("error[journal-entry-not-found]"),
+        "{outcome:?}"
+    );
+    // What was restored travels like any other edit.
+    place.ok_on("other", &sync);
+    place.ok(&["sync", "--server", &url, "--once"]);
+    assert_eq!(
+        place.ok(&["get", "things", "a"]),
+        "{\"_id\":\"a\",\"v\":3}\n"
+    );
+    assert_eq!(
+        place.ok(&["get", "things", "b"]),
+        "{\"_id\":\"b\",\"v\":2}\n"
+    );
+}
+
+#[test]
+fn with_merge_both_devices_keep_what_each_has_changed() {
+    let place = Place::new();
+    let (_server, url) = place.serve("server", &[]);
+    place.ok(&[
+        "insert",
+        "things",
+        r#"{"_id":"a","x":1,"in":{"y":1,"z":1}}"#,
+    ]);
+    let sync = ["sync", "--server", &url, "--once", "--strategy", "merge"];
+    place.ok(&sync);
+    place.ok_on("other", &sync);
+    place.ok(&["update", "things", "a", r#"{"in":{"y":2,"z":1}}"#]);
+    place.ok_on(
+        "other",
+        &["update", "things", "a", r#"{"x":5,"in":{"y":1,"z":6}}"#],
+    );
+    place.ok(&sync);
+    place.ok_on("other", &sync);
+    place.ok(&sync);
+    let merged = "{\"_id\":\"a\",\"x\":5,\"in\":{\"y\":2,\"z\":6}}\n";
+    assert_eq!(place.ok(&["get", "things", "a"]), merged);
+    assert_eq!(place.ok_on("other", &["get", "things", "a"]), merged);
+    let text = place.ok_on("other", &["conflicts"]);
+    assert!(text.contains("both were merged (merge)"), "{text}");
+}
