@@ -1,5 +1,5 @@
-//! The fifteen points that the TypeScript original got wrong, each shown right: a real server and real clients over
-//! loopback, once by WebSocket and once by HTTP.
+//! The fifteen points that the TypeScript original got wrong, each shown right, and what else can go wrong between a device
+//! and its server: a real server and real clients over loopback, once by WebSocket and once by HTTP.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod conflicts;
@@ -9,6 +9,9 @@ mod network;
 mod outbox;
 mod polling;
 mod proxy;
+mod slow;
+mod tokens;
+mod versions;
 mod world;
 
 use crate::world::Transport;
@@ -51,4 +54,8 @@ on_both_transports! {
     network::a_connection_that_is_cut_again_and_again_loses_nothing,
     network::what_a_portal_or_a_broken_proxy_says_is_no_refusal_of_the_server,
     network::a_client_that_changes_its_transport_goes_on_where_it_was,
+    slow::two_hundred_slow_connections_cost_an_honest_client_nothing_and_are_ended,
+    tokens::a_function_of_the_application_is_asked_for_another_token_and_sync_resumes,
+    tokens::a_token_that_ends_during_a_session_is_an_error_until_another_one_is_set,
+    versions::a_client_of_other_versions_is_told_both_and_nothing_else_happens,
 }
