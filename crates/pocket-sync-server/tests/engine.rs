@@ -104,6 +104,18 @@ fn the_feed_has_one_entry_for_each_document_from_memory_and_from_the_store_alike
 }
 
 #[test]
+fn a_thousand_readers_of_a_change_share_its_bytes() {
+    let engine = engine(Arc::new(MemoryStorage::new()));
+    let mut writer = Writer::attach(&engine, 1);
+    writer.commit(&engine, &[("a", None)]);
+    let first = read(&engine, 0, 100).records.remove(0).bytes;
+    for _ in 0..1_000 {
+        let bytes = read(&engine, 0, 100).records.remove(0).bytes;
+        assert_eq!(bytes.as_ptr(), first.as_ptr(), "it was encoded once more");
+    }
+}
+
+#[test]
 fn pages_from_the_store_end_at_their_last_record_and_go_on_from_there() {
     let store = MemoryStorage::new();
     let first = engine(Arc::new(store.clone()));

@@ -3,29 +3,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "matrix/case.rs"]
+mod case;
 mod common;
+#[path = "matrix/link.rs"]
+mod link;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use common::peer::{Running, connect, within};
-use futures_util::{SinkExt, StreamExt};
-use pocket_core::{
-    Body, Change, ChangeKind, ClientId, CollectionName, DocumentId, DocumentLimits, Epoch, Hlc,
-    Map, Mutation, MutationContent, MutationNumber, Outcome, Revision, Seq,
-};
+use case::{Case, owned_by, todos};
+use common::peer::Running;
+use link::exchange;
+use pocket_core::{ChangeKind, DocumentId, DocumentLimits, MutationContent};
 use pocket_storage_memory::MemoryStorage;
-use pocket_sync_protocol::{
-    ClientMessage, Direction, Fetch, Hello, HelloCheckpoint, More, Ping, Pull, Push, ServerMessage,
-    VersionRange, WireLimits, decode_server, encode_client, http,
-};
+use pocket_sync_protocol::ClientMessage;
 use pocket_sync_server::auth::Access;
 use pocket_sync_server::{Config, Namespace, RulesFile, SyncServer, TokenTable};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
 
 const RULES: &str = r#"
     [collections.todos]
@@ -96,6 +90,12 @@ const ROUTES: &[(&str, u16)] = &[
     ("/admin/document", 401),
     ("/admin/search", 401),
 ];
+
+/// The methods that are asked for on each route.
+const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/// What other methods than GET say, where there are any; all the rest is "method not allowed".
+const METHODS_OF: &[(&str, &str, u16)] = &[("/sync", "POST", 415), ("/sync", "OPTIONS", 204)];
 
 /// What comes of it, in a word. Ann's document is the one that is asked for.
 fn expected(user: &str, namespace: &str, operation: Operation) -> &'static str {
@@ -197,7 +197,9 @@ fn every_message_of_the_protocol_has_a_row() {
         .filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`'))
         .collect();
     let rows: BTreeSet<&str> = OPERATIONS.iter().map(|(name, _)| *name).collect();
-    assert_eq!(named, rows);
+    let messages: BTreeSet<&str> = MESSAGES.iter().copied().collect();
+    assert_eq!(rows, messages, "a message without a row");
+    assert_eq!(named, messages, "the specification and the code");
     // And each operation begins with, or ends in, a message of its row.
     for (name, operations) in OPERATIONS {
         for operation in *operations {
@@ -208,16 +210,60 @@ fn every_message_of_the_protocol_has_a_row() {
     }
 }
 
-/// The name of a message; a new one does not compile without one.
-fn kind(message: &ClientMessage) -> &'static str {
-    match message {
-        ClientMessage::Hello(_) => "hello",
-        ClientMessage::Push(_) => "push",
-        ClientMessage::Pull(_) => "pull",
-        ClientMessage::More(_) => "more",
-        ClientMessage::Fetch(_) => "fetch",
-        ClientMessage::Ping(_) => "ping",
+/// The messages of a client, and the name of each. A new one does not compile until it is named here, and once it is,
+/// it wants a row.
+macro_rules! messages {
+    ($($variant:ident = $name:literal),* $(,)?) => {
+        const MESSAGES: &[&str] = &[$($name),*];
+
+        fn kind(message: &ClientMessage) -> &'static str {
+            match message {
+                $(ClientMessage::$variant(_) => $name,)*
+            }
+        }
+    };
+}
+
+messages! {
+    Hello = "hello",
+    Push = "push",
+    Pull = "pull",
+    More = "more",
+    Fetch = "fetch",
+    Ping = "ping",
+}
+
+/// The operations that a change of this kind is pushed by; a new kind does not compile without any.
+fn pushed_by(kind: &ChangeKind) -> &'static [Operation] {
+    match kind {
+        ChangeKind::Put(_) => &[Create, CreateForAnother, Replace],
+        ChangeKind::Delete => &[Delete],
+        ChangeKind::Erase => &[Erase],
     }
+}
+
+#[test]
+fn every_kind_of_change_is_pushed_by_an_operation_of_its_own() {
+    let (_, pushes) = OPERATIONS.iter().find(|(name, _)| *name == "push").unwrap();
+    for operation in *pushes {
+        let case = Case::new("ann", "default", *operation, 1, "x");
+        let Some(ClientMessage::Push(push)) = case.messages().pop() else {
+            panic!("{operation:?} pushes nothing")
+        };
+        let limits = DocumentLimits::default();
+        let mutation = push.mutations(case.client, &limits).unwrap().remove(0);
+        let MutationContent::Changes(changes) = mutation.unwrap().content else {
+            panic!("{operation:?} changes nothing")
+        };
+        assert!(pushed_by(&changes[0].kind).contains(operation));
+    }
+    let kinds = [
+        ChangeKind::Put(owned_by("ann")),
+        ChangeKind::Delete,
+        ChangeKind::Erase,
+    ];
+    let all: usize = kinds.iter().map(|kind| pushed_by(kind).len()).sum();
+    assert_eq!(all, pushes.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -247,349 +293,37 @@ async fn every_route_has_a_row_and_says_nothing_to_strangers() {
         .put(&todos(), &id, &owned_by("ann"))
         .await
         .unwrap();
-    for (path, status) in ROUTES {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-        let answer = exchange(running.address, request.into_bytes()).await;
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        assert!(
-            answer.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{path}: {answer}"
-        );
-        assert!(
-            !answer.contains("secret") && !answer.contains("ann"),
-            "{path}: {answer}"
-        );
+    // Nobody, somebody unknown, and a user who may sync but not look after the server.
+    for token in [
+        "",
+        "authorization: Bearer no\r\n",
+        "authorization: Bearer ann\r\n",
+    ] {
+        for (path, of_get) in ROUTES {
+            for method in METHODS {
+                let other = METHODS_OF
+                    .iter()
+                    .find(|(of, name, _)| (of, name) == (path, method));
+                let status = match (*method, other) {
+                    ("GET", _) => *of_get,
+                    (_, Some((_, _, status))) => *status,
+                    _ => 405,
+                };
+                let request = format!(
+                    "{method} {path} HTTP/1.1\r\nhost: x\r\n{token}connection: close\r\ncontent-length: 0\r\n\r\n"
+                );
+                let answer = exchange(running.address, request.into_bytes()).await;
+                let answer = String::from_utf8_lossy(&answer).into_owned();
+                assert!(
+                    answer.starts_with(&format!("HTTP/1.1 {status} ")),
+                    "{method} {path}: {answer}"
+                );
+                assert!(
+                    !answer.contains("secret") && !answer.contains("ann"),
+                    "{method} {path}: {answer}"
+                );
+            }
+        }
     }
     running.stop().await;
-}
-
-/// One cell of the matrix.
-struct Case {
-    token: String,
-    namespace: String,
-    operation: Operation,
-    client: ClientId,
-    id: String,
-}
-
-impl Case {
-    fn new(token: &str, namespace: &str, operation: Operation, number: u8, id: &str) -> Self {
-        let mut client = [number; 16];
-        // A cell's number alone would come again after 255 of them.
-        client[..8].copy_from_slice(&fingerprint(id));
-        let client = match operation {
-            EnterAsAnother => [7; 16],
-            Enter if number == 0 => [7; 16],
-            _ => client,
-        };
-        Self {
-            token: token.to_owned(),
-            namespace: namespace.to_owned(),
-            operation,
-            client: ClientId::from_bytes(client),
-            id: id.to_owned(),
-        }
-    }
-
-    /// The hello, and what follows it.
-    fn messages(&self) -> Vec<ClientMessage> {
-        let mut messages = vec![self.hello().into()];
-        let rest: Vec<ClientMessage> = match self.operation {
-            Enter | EnterAsAnother => Vec::new(),
-            Create | Replace => vec![self.push(ChangeKind::Put(owned_by(&self.token)))],
-            CreateForAnother => vec![self.push(ChangeKind::Put(owned_by("somebody")))],
-            Delete => vec![self.push(ChangeKind::Delete)],
-            Erase => vec![self.push(ChangeKind::Erase)],
-            Read => vec![pull(None, 0, Vec::new(), 8).into()],
-            ReadFromForeignPlace => {
-                vec![pull(Some(foreign()), 1, Vec::new(), 8).into()]
-            }
-            Join => vec![pull(None, 0, vec![todos()], 8).into()],
-            ReadOn => vec![
-                pull(None, 0, Vec::new(), 1).into(),
-                More {
-                    id: 5,
-                    applied: Seq::ZERO,
-                }
-                .into(),
-            ],
-            Get => {
-                let id = DocumentId::new(&self.id).unwrap();
-                let documents = vec![(todos(), id)];
-                vec![Fetch { id: 5, documents }.into()]
-            }
-            Ask => vec![Ping { id: 5, time: None }.into()],
-        };
-        messages.extend(rest);
-        messages
-    }
-
-    fn hello(&self) -> Hello {
-        let token = (!self.token.is_empty()).then(|| self.token.clone());
-        // A place of another log, read with the rights that the server would tell: no reason but the place is wrong.
-        let checkpoint = (self.operation == ReadFromForeignPlace).then(|| HelloCheckpoint {
-            epoch: foreign(),
-            seq: Seq::new(1),
-            rights: None,
-            fixed_head: None,
-        });
-        Hello {
-            versions: VersionRange::SUPPORTED,
-            client: self.client,
-            namespace: self.namespace.clone(),
-            token,
-            session: None,
-            collections: Vec::new(),
-            direction: Direction::Both,
-            checkpoint,
-            agent: "matrix".to_owned(),
-        }
-    }
-
-    fn push(&self, kind: ChangeKind) -> ClientMessage {
-        let change = Change {
-            collection: todos(),
-            id: DocumentId::new(&self.id).unwrap(),
-            rev: Revision::new(Hlc::from_bits(1), self.client),
-            base: None,
-            kind,
-        };
-        let number = MutationNumber::new(1);
-        let mutation = Mutation {
-            number,
-            content: MutationContent::Changes(vec![change]),
-        };
-        Push::build(5, self.client, number, MutationNumber::ZERO, &[mutation])
-            .unwrap()
-            .into()
-    }
-
-    /// Asks, and tells what came of it.
-    async fn ask(&self, address: SocketAddr, transport: Transport) -> String {
-        let mut link = Link::open(address, transport).await;
-        let mut shown = false;
-        for message in self.messages() {
-            let is_hello = matches!(message, ClientMessage::Hello(_));
-            link.say(&message).await;
-            if matches!(message, ClientMessage::Pull(_)) && self.operation == ReadOn {
-                // What the window lets through first; the rest follows the `more`, until the head.
-                if let Some(answer) = self.page(&mut link, &mut shown).await {
-                    return answer;
-                }
-                continue;
-            }
-            if matches!(message, ClientMessage::More(_)) {
-                continue;
-            }
-            let answer = loop {
-                let answer = match link.receive().await {
-                    ServerMessage::Welcome(_) if is_hello => "welcome".to_owned(),
-                    ServerMessage::Error(error) => error.code,
-                    ServerMessage::Outcomes(outcomes) => outcome(&outcomes.outcomes[0]),
-                    ServerMessage::Pong(_) => "pong".to_owned(),
-                    ServerMessage::Records(records) => {
-                        let records = records.records().unwrap();
-                        self.view(records.iter().any(|record| record.id.as_str() == self.id))
-                    }
-                    ServerMessage::Page(page) => {
-                        let records = page.records().unwrap();
-                        shown |= records.iter().any(|record| record.id.as_str() == self.id);
-                        assert!(page.removals.iter().all(|gone| gone.id.as_str() != self.id));
-                        if page.end < page.head {
-                            link.say(
-                                &More {
-                                    id: 5,
-                                    applied: page.end,
-                                }
-                                .into(),
-                            )
-                            .await;
-                            continue;
-                        }
-                        self.view(shown)
-                    }
-                    ServerMessage::Welcome(_) => panic!("a second welcome"),
-                };
-                break answer;
-            };
-            let goes_on = is_hello && answer == "welcome";
-            let is_all = matches!(self.operation, Enter | EnterAsAnother);
-            if !goes_on || is_all {
-                return answer;
-            }
-        }
-        loop {
-            if let Some(answer) = self.page(&mut link, &mut shown).await {
-                return answer;
-            }
-        }
-    }
-
-    /// Takes one page of a reading that goes on; tells what came of it once it is at the head.
-    async fn page(&self, link: &mut Link, shown: &mut bool) -> Option<String> {
-        match link.receive().await {
-            ServerMessage::Page(page) => {
-                let records = page.records().unwrap();
-                *shown |= records.iter().any(|record| record.id.as_str() == self.id);
-                if page.end == page.head {
-                    return Some(self.view(*shown));
-                }
-                link.say(
-                    &More {
-                        id: 5,
-                        applied: page.end,
-                    }
-                    .into(),
-                )
-                .await;
-                None
-            }
-            ServerMessage::Error(error) => Some(error.code),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[expect(clippy::unused_self, reason = "reads as a sentence where it is used")]
-    fn view(&self, shown: bool) -> String {
-        if shown { "shown" } else { "hidden" }.to_owned()
-    }
-}
-
-fn outcome(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Applied { .. } => "applied".to_owned(),
-        Outcome::Conflict { .. } => "conflict".to_owned(),
-        Outcome::Rejected { code, .. } => code.clone(),
-    }
-}
-
-fn todos() -> CollectionName {
-    CollectionName::new("todos").unwrap()
-}
-
-fn owned_by(user: &str) -> Body {
-    let mut map = Map::new();
-    map.insert("owner", user);
-    Body::from_map(&map, &DocumentLimits::default()).unwrap()
-}
-
-fn foreign() -> Epoch {
-    Epoch::from_bytes([0xee; 16])
-}
-
-fn pull(epoch: Option<Epoch>, after: u64, collections: Vec<CollectionName>, window: u32) -> Pull {
-    Pull {
-        id: 5,
-        epoch,
-        after: Seq::new(after),
-        until: None,
-        collections,
-        window,
-        batch: 10,
-        fixed_head: None,
-    }
-}
-
-/// Eight bytes that differ where the text does.
-fn fingerprint(text: &str) -> [u8; 8] {
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, step).to_be_bytes()
-}
-
-/// A connection by one of the transports.
-enum Link {
-    WebSocket(Box<common::peer::Socket>),
-    Http {
-        address: SocketAddr,
-        connection: Option<String>,
-        sequence: u64,
-        arrived: std::collections::VecDeque<Bytes>,
-    },
-}
-
-impl Link {
-    async fn open(address: SocketAddr, transport: Transport) -> Self {
-        match transport {
-            Transport::WebSocket => Self::WebSocket(Box::new(connect(address, &[]).await.unwrap())),
-            Transport::Http => Self::Http {
-                address,
-                connection: None,
-                sequence: 0,
-                arrived: std::collections::VecDeque::new(),
-            },
-        }
-    }
-
-    async fn say(&mut self, message: &ClientMessage) {
-        let frame = encode_client(message);
-        match self {
-            Self::WebSocket(socket) => within(socket.send(Message::Binary(frame))).await.unwrap(),
-            Self::Http { .. } => self.post(vec![frame]).await,
-        }
-    }
-
-    async fn receive(&mut self) -> ServerMessage {
-        let frame = loop {
-            match self {
-                Self::WebSocket(socket) => match within(socket.next()).await {
-                    Some(Ok(Message::Binary(frame))) => break frame,
-                    Some(Ok(_)) => {}
-                    end => panic!("the connection ended: {end:?}"),
-                },
-                Self::Http { arrived, .. } => match arrived.pop_front() {
-                    Some(frame) => break frame,
-                    None => self.post(Vec::new()).await,
-                },
-            }
-        };
-        decode_server(&frame, &WireLimits::default()).unwrap()
-    }
-
-    async fn post(&mut self, frames: Vec<Bytes>) {
-        let Self::Http {
-            address,
-            connection,
-            sequence,
-            arrived,
-        } = self
-        else {
-            return;
-        };
-        let body = http::join(&mut frames.into(), 4 << 20);
-        let named = connection.as_ref();
-        let named = named.map(|id| format!("{}: {id}\r\n", http::CONNECTION));
-        let named = named.unwrap_or_default();
-        let mut request = format!(
-            "POST /sync HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: {}\r\ncontent-length: {}\r\n\
-             {}: {sequence}\r\n{}: 2000\r\n{named}\r\n",
-            http::CONTENT_TYPE,
-            body.len(),
-            http::SEQUENCE,
-            http::WAIT,
-        )
-        .into_bytes();
-        request.extend_from_slice(&body);
-        *sequence += 1;
-        let answer = exchange(*address, request).await;
-        let end = answer
-            .windows(4)
-            .position(|part| part == b"\r\n\r\n")
-            .unwrap();
-        let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
-        assert!(head.starts_with("http/1.1 200"), "{head}");
-        let named = format!("{}: ", http::CONNECTION);
-        if let Some(id) = head.lines().find_map(|line| line.strip_prefix(&named)) {
-            *connection = Some(id.to_owned());
-        }
-        let body = Bytes::copy_from_slice(&answer[end + 4..]);
-        arrived.extend(http::split(body).unwrap());
-    }
-}
-
-async fn exchange(address: SocketAddr, request: Vec<u8>) -> Vec<u8> {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(&request).await.unwrap();
-    let mut answer = Vec::new();
-    within(stream.read_to_end(&mut answer)).await.unwrap();
-    answer
 }
