@@ -46,11 +46,7 @@ fn a_backup_of_a_server_that_is_being_written_to_is_one_moment_of_it() {
     for storage in ["redb", "sled"] {
         let place = Place::new();
         let lines = numbered(4_000);
-        let before: String = lines
-            .lines()
-            .take(100)
-            .map(|line| format!("{line}\n"))
-            .collect();
+        let before = numbered(100);
         place.file("before", &before);
         place.file("rest", &lines[before.len()..]);
         let (mut server, url) = place.serve("server", &["--storage", storage]);

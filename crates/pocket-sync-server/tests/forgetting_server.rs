@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use common::peer::{Peer, Running, within};
 use common::{TestEnv, Writer};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use pocket_core::{Outcome, Seq};
 use pocket_storage_memory::MemoryStorage;
 use pocket_sync_protocol::{ServerMessage, codes};
-use pocket_sync_server::engine::{AttachRequest, Retention};
+use pocket_sync_server::engine::{AttachRequest, ReadRequest, Retention};
+use pocket_sync_server::rules::Authority;
 use pocket_sync_server::{Config, EmbeddedEngine, Engine, Limits, Namespace, SyncServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -192,4 +195,48 @@ async fn a_server_that_stopped_or_never_forgets_leaves_everything_as_it_is() {
         let writer = Writer::join(&after, 9).await;
         assert_eq!(writer.attached.log.horizon, Seq::ZERO);
     }
+}
+
+#[tokio::test]
+async fn a_server_that_somebody_else_listens_for_forgets_from_its_first_connection_on() {
+    let (storage, env) = (MemoryStorage::new(), TestEnv::new(1));
+    let idle = Namespace::new("idle").unwrap();
+    leave_deletion(&storage, &env, &idle).await;
+    env.pass(31 * DAY);
+    let server = SyncServer::builder(Arc::new(storage.clone()))
+        .env(env.clone())
+        .config(config())
+        .build();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = server.router();
+    let listening = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let service = TowerToHyperService::new(router);
+        let connection = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        // It ends with the server.
+        let _ = connection.await;
+    });
+    let _peer = Peer::join(address, 1, None).await;
+    let reader = EmbeddedEngine::new(Arc::new(storage), env, Limits::default());
+    let request = ReadRequest {
+        after: Seq::ZERO,
+        until: None,
+        live_until: None,
+        collections: Arc::default(),
+        records: 100,
+        bytes: 100_000,
+        authority: Authority::open(),
+        digests: false,
+    };
+    within(async {
+        while reader.changes(&idle, &request).await.unwrap().horizon == Seq::ZERO {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    server.stop().await;
+    within(listening).await.unwrap();
 }

@@ -154,7 +154,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
     use std::time::Duration;
 
-    use pocket_core::storage::{Batch, Durability};
+    use pocket_core::storage::{Batch, Direction, Durability, KeyRange, ScanLimit};
     use pocket_storage_memory::MemoryStorage;
     use pocket_storage_redb::RedbStorage;
     use pocket_storage_sled::SledStorage;
@@ -212,9 +212,9 @@ mod tests {
         archive.restore(&restored).await.unwrap();
         let mut sides = Vec::new();
         for side in [b'a', b'z'] {
-            let range = pocket_core::storage::KeyRange::prefix([side]);
-            let limit = pocket_core::storage::ScanLimit::entries(100_000).bytes(usize::MAX);
-            let found = restored.scan(range, limit, Default::default()).await;
+            let range = KeyRange::prefix([side]);
+            let limit = ScanLimit::entries(100_000).bytes(usize::MAX);
+            let found = restored.scan(range, limit, Direction::Forward).await;
             let numbers = found
                 .unwrap()
                 .into_iter()

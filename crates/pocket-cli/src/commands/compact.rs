@@ -73,7 +73,7 @@ pub(super) async fn run(global: &Global, args: CompactArgs, out: &mut Output) ->
     sync_directory(directory.path()).map_err(|error| failed(&error))?;
     old.close().await?;
     let after = size(&path)?;
-    let mut summary = forgotten.map_or_else(|| object([]), |forgotten| forgotten.fields());
+    let mut summary = forgotten.map_or_else(|| object([]), Forgotten::fields);
     summary.insert("before", before);
     summary.insert("after", after);
     let text = format!("{} bytes, {} before", grouped(after), grouped(before));

@@ -147,11 +147,13 @@ impl EmbeddedEngine {
         let Some(row) = row.filter(|row| row.horizon > sight.horizon) else {
             return Ok(false);
         };
-        let is_ours = log
+        // Behind a commit of this engine that is on its way, its log tells it, too.
+        let _writer = log.writer.lock().await;
+        let is_told = log
             .sight(|_| ())
             .is_none_or(|(now, ())| row.horizon <= now.horizon);
-        if !is_ours {
-            self.rejoin(log).await;
+        if !is_told {
+            log.rejoin();
         }
         Ok(true)
     }
