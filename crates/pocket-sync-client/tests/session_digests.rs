@@ -9,6 +9,10 @@ use pocket_core::{CollectionName, Digest, Record};
 use pocket_sync_client::{Event, Status, StoreRequestKind};
 use pocket_sync_protocol::Page;
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "it is a field of a page, which may lack it"
+)]
 /// What a page says that holds so: the digest of these records, all of one collection.
 fn digests(records: &[Record]) -> Option<bytes::Bytes> {
     let mut digests: BTreeMap<CollectionName, Digest> = BTreeMap::new();

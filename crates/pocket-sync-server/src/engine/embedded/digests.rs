@@ -26,6 +26,7 @@ pub(super) struct Survey {
     pub(super) digests: Digests,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` hands it over")]
 fn corrupt(error: pocket_core::Error) -> StorageError {
     StorageError::Corrupt(error.to_string())
 }
