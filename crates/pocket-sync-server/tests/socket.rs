@@ -54,6 +54,32 @@ async fn what_one_device_writes_another_reads_live() {
     running.stop().await;
 }
 
+/// A connection keeps what it once collected to be sent, so the server sends long messages as fragments.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_much_longer_than_the_buffer_of_a_connection_arrives_whole() {
+    let running = Running::open(memory()).await;
+    let mut ann = Peer::join(running.address, 1, None).await;
+    let names: Vec<String> = (0..900).map(|n| format!("document-{n:06}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    assert_eq!(ann.put(1, &names).await.len(), names.len());
+    let mut bob = Peer::join(running.address, 2, None).await;
+    bob.pull(None, 0).await;
+    let page = bob.page().await;
+    let records = page.records().unwrap();
+    let bytes: usize = page.set.data.iter().map(bytes::Bytes::len).sum();
+    assert!(bytes > 32 * 1024, "{bytes} bytes are not long");
+    assert!(
+        records
+            .iter()
+            .map(|record| record.id.as_str())
+            .eq(names.iter().copied())
+    );
+    assert_eq!(records[899].state.body(), Some(&common::body(names[899])));
+    // What follows is a message of its own.
+    ann.put(901, &["behind"]).await;
+    assert_eq!(bob.page().await.end, Seq::new(901));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_on_redb_goes_on_where_it_was_stopped() {
     let directory = tempfile::tempdir().unwrap();
