@@ -1,0 +1,296 @@
+//! Conflicts, refusals and what later edits become of.
+
+use super::*;
+
+#[tokio::test]
+async fn a_page_never_replaces_a_pending_change_and_the_later_write_wins() {
+    for (millis, winner) in [(PAST, Winner::Local), (FUTURE, Winner::Remote)] {
+        let world = World::new().await;
+        world.insert("a", 1).await;
+        let answer = world
+            .page(0, 1, vec![record("a", 1, millis, Some(r#"{"n":7}"#))])
+            .await
+            .unwrap();
+        let entries = world.db.journal().list(None, 10).await.unwrap();
+        assert_eq!(entries.len(), 1);
+        assert_eq!(
+            (entries[0].kind, entries[0].winner),
+            (JournalKind::Conflict, winner)
+        );
+        assert_eq!(
+            entries[0].documents[0]
+                .local
+                .body
+                .as_ref()
+                .unwrap()
+                .to_map()
+                .unwrap()
+                .len(),
+            1
+        );
+        assert!(
+            entries[0].documents[0]
+                .remote
+                .as_ref()
+                .unwrap()
+                .body
+                .is_some()
+        );
+        assert_eq!(answer.state.open_conflicts, 1);
+        if winner == Winner::Local {
+            assert_eq!(world.json("a").await.unwrap(), r#"{"_id":"a","n":1}"#);
+            let pinned = world.pin().await;
+            assert_eq!(
+                pinned[0].changes()[0].base.unwrap().client,
+                ClientId::from_bytes([9; 16])
+            );
+        } else {
+            assert_eq!(world.json("a").await.unwrap(), r#"{"_id":"a","n":7}"#);
+            assert_eq!(world.pending().await, 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sent_change_is_not_resolved_before_its_outcome() {
+    let world = World::new().await;
+    world.insert("a", 1).await;
+    world.pin().await;
+    world
+        .page(0, 1, vec![record("a", 1, FUTURE, Some(r#"{"n":7}"#))])
+        .await
+        .unwrap();
+    assert_eq!(world.json("a").await.unwrap(), r#"{"_id":"a","n":1}"#);
+    assert!(world.db.journal().list(None, 10).await.unwrap().is_empty());
+    world.settle(1, vec![conflict(1)]).await;
+    assert_eq!(world.json("a").await.unwrap(), r#"{"_id":"a","n":7}"#);
+    assert_eq!(world.db.journal().list(None, 10).await.unwrap().len(), 1);
+    assert_eq!(world.pending().await, 0);
+}
+
+#[tokio::test]
+async fn a_conflict_waits_for_the_record_that_stands_in_its_way() {
+    let world = World::new().await;
+    world.insert("a", 1).await;
+    world.pin().await;
+    let settled = world.settle(1, vec![conflict(4)]).await;
+    assert_eq!((settled.state.waiting, world.pending().await), (1, 1));
+    let state = world
+        .page(0, 4, vec![record("a", 4, PAST, Some(r#"{"n":7}"#))])
+        .await
+        .unwrap()
+        .state;
+    assert_eq!((state.waiting, state.pending), (0, 1));
+    let pinned = world.pin().await;
+    assert_eq!(pinned[0].number.get(), 2);
+    world.settle(2, vec![applied(5)]).await;
+    assert_eq!(
+        (world.pending().await, world.json("a").await.unwrap()),
+        (0, r#"{"_id":"a","n":1}"#.into())
+    );
+}
+
+#[tokio::test]
+async fn a_conflict_whose_record_never_comes_counts_as_forbidden() {
+    let world = World::new().await;
+    world.insert("a", 1).await;
+    world.pin().await;
+    world.settle(1, vec![conflict(2)]).await;
+    world.page(0, 3, Vec::new()).await.unwrap();
+    let entries = world.db.journal().list(None, 10).await.unwrap();
+    assert_eq!(entries[0].code.as_deref(), Some("forbidden"));
+    assert_eq!((world.pending().await, world.json("a").await), (0, None));
+}
+
+#[tokio::test]
+async fn a_chain_of_edits_folds_into_one_when_the_first_meets_a_conflict() {
+    let world = World::new().await;
+    world.insert("a", 1).await;
+    world.pin().await;
+    world.docs.update("a", &json!({"n": 2})).await.unwrap();
+    world.pin().await;
+    world.docs.update("a", &json!({"n": 3})).await.unwrap();
+    assert_eq!(world.pending().await, 3);
+    world
+        .page(0, 1, vec![record("a", 1, PAST, Some(r#"{"n":7}"#))])
+        .await
+        .unwrap();
+    world.settle(1, vec![conflict(1), conflict(1)]).await;
+    assert_eq!(world.pending().await, 1);
+    let pinned = world.pin().await;
+    let ChangeKind::Put(body) = &pinned[0].changes()[0].kind else {
+        panic!("no put")
+    };
+    assert_eq!(body.field("n").unwrap(), Some(Value::from(3)));
+    assert_eq!(world.db.journal().list(None, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_transaction_that_loses_one_document_loses_the_whole() {
+    let world = World::new().await;
+    world
+        .page(
+            0,
+            2,
+            vec![
+                record("a", 1, PAST, Some(r#"{"n":0}"#)),
+                record("b", 2, PAST, Some(r#"{"n":0}"#)),
+            ],
+        )
+        .await
+        .unwrap();
+    let mut tx = world.db.transaction();
+    tx.update(&world.docs, "a", &json!({"n": 1})).unwrap();
+    tx.update(&world.docs, "b", &json!({"n": -1})).unwrap();
+    tx.commit().await.unwrap();
+    world.pin().await;
+    world.docs.update("b", &json!({"m": 5})).await.unwrap();
+    world
+        .settle(
+            1,
+            vec![Outcome::Conflict {
+                seqs: vec![Seq::new(3)],
+            }],
+        )
+        .await;
+    world
+        .page(2, 3, vec![record("a", 3, FUTURE, Some(r#"{"n":9}"#))])
+        .await
+        .unwrap();
+    assert_eq!(world.json("a").await.unwrap(), r#"{"_id":"a","n":9}"#);
+    // The later edit of b stands on what the server has, without the lost -1.
+    assert_eq!(world.json("b").await.unwrap(), r#"{"_id":"b","n":0,"m":5}"#);
+    let entries = world.db.journal().list(None, 10).await.unwrap();
+    assert_eq!((entries.len(), entries[0].documents.len()), (1, 2));
+    let pinned = world.pin().await;
+    assert_eq!(pinned.len(), 1);
+    assert_eq!(
+        pinned[0].changes()[0].base,
+        Some(record("b", 2, PAST, None).rev)
+    );
+}
+
+#[tokio::test]
+async fn a_refused_change_leaves_the_queue_and_later_edits_stay() {
+    let world = World::new().await;
+    world
+        .page(0, 1, vec![record("a", 1, PAST, Some(r#"{"n":0}"#))])
+        .await
+        .unwrap();
+    world.docs.update("a", &json!({"bad": 1})).await.unwrap();
+    world.insert("b", 1).await;
+    world.pin().await;
+    world.docs.update("a", &json!({"good": 1})).await.unwrap();
+    let settled = world
+        .settle(1, vec![rejected("validation"), rejected("validation")])
+        .await;
+    assert_eq!((settled.rejected, settled.journaled.len()), (2, 2));
+    assert_eq!(
+        world.json("a").await.unwrap(),
+        r#"{"_id":"a","n":0,"good":1}"#
+    );
+    assert_eq!(world.json("b").await, None);
+    assert_eq!(world.pending().await, 1);
+}
+
+/// Sync of a collection was switched off while a change was on its way, the document was edited, and the change was
+/// refused: the edit, which was in no outbox, vanished with it.
+#[tokio::test]
+async fn an_edit_made_since_sync_was_switched_off_outlives_a_refused_change() {
+    let world = World::new().await;
+    world.insert("refused", 1).await;
+    world.insert("too-new", 1).await;
+    world.pin().await;
+    let sync = |on| {
+        world
+            .db
+            .create_collection(CollectionConfig::new("docs").sync(on))
+    };
+    sync(false).await.unwrap();
+    for id in ["refused", "too-new"] {
+        world.docs.update(id, &json!({"n": 2})).await.unwrap();
+    }
+    let clock = Outcome::Rejected {
+        code: "clock".into(),
+        reason: "ahead".into(),
+        server_time: Some(Timestamp::from_millis(PAST)),
+    };
+    world.settle(1, vec![rejected("validation"), clock]).await;
+    for id in ["refused", "too-new"] {
+        let kept = format!(r#"{{"_id":"{id}","n":2}}"#);
+        assert_eq!(world.json(id).await, Some(kept));
+    }
+    // The change with a corrected clock is sent again; the edit is not, until sync is on.
+    assert_eq!(world.pending().await, 1);
+    world.pin().await;
+    sync(true).await.unwrap();
+    assert_eq!(world.pending().await, 3);
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_after_a_newer_record_is_no_conflict() {
+    let world = World::new().await;
+    world.insert("a", 1).await;
+    world.pin().await;
+    world
+        .page(0, 2, vec![record("a", 2, PAST, Some(r#"{"n":7}"#))])
+        .await
+        .unwrap();
+    world.settle(1, vec![applied(1)]).await;
+    assert_eq!(world.json("a").await.unwrap(), r#"{"_id":"a","n":7}"#);
+    assert!(world.db.journal().list(None, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_is_set_back_and_the_change_is_sent_again() {
+    let world = World::new().await;
+    world
+        .page(0, 1, vec![record("z", 1, FUTURE, Some("{}"))])
+        .await
+        .unwrap();
+    world.insert("a", 1).await;
+    world.docs.update("a", &json!({"n": 2})).await.unwrap();
+    let ahead = world.pin().await[0].changes()[0].rev;
+    let server_time = Some(Timestamp::from_millis(FUTURE - 3_600_000));
+    world
+        .settle(
+            1,
+            vec![Outcome::Rejected {
+                code: "clock".into(),
+                reason: String::new(),
+                server_time,
+            }],
+        )
+        .await;
+    let again = world.pin().await;
+    assert_eq!(again[0].number.get(), 2);
+    assert!(again[0].changes()[0].rev != ahead);
+    assert_eq!(world.seq_of_base("a").await, again[0].changes()[0].rev);
+    assert!(world.db.journal().list(None, 10).await.unwrap().is_empty());
+}
+
+/// The application's own rule panicked inside a commit, and no write worked any more.
+#[tokio::test]
+async fn a_rule_that_panics_fails_its_page_and_nothing_else() {
+    struct Panics;
+    impl Resolver for Panics {
+        fn resolve(&self, _: &Conflict, _: Option<ConflictStrategy>) -> (Decision, &'static str) {
+            panic!("a defect of the application")
+        }
+    }
+    let world = World::new().await;
+    world.insert("a", 1).await;
+    let page = IncomingPage {
+        kind: PageKind::Feed,
+        epoch: EPOCH,
+        start: Seq::new(0),
+        end: Seq::new(1),
+        head: Seq::new(1),
+        records: vec![record("a", 1, FUTURE, Some(r#"{"n":2}"#))],
+        removals: Vec::new(),
+    };
+    let failed = world.replica.apply(page, Arc::new(Panics)).await;
+    assert_eq!(failed.unwrap_err().code(), codes::INTERNAL);
+    world.insert("b", 1).await;
+    assert_eq!(world.pending().await, 2);
+}
