@@ -2,12 +2,52 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(missing_docs, reason = "a test tool, not published")]
 
+use std::fmt::Display;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
+
+pub mod disk;
+
+/// How a device reaches the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    WebSocket,
+    Http,
+}
+
+impl Transport {
+    /// `ws://HOST:PORT/sync` or `http://HOST:PORT/sync`.
+    pub fn url(self, address: impl Display) -> String {
+        match self {
+            Self::WebSocket => format!("ws://{address}/sync"),
+            Self::Http => format!("http://{address}/sync"),
+        }
+    }
+}
+
+/// Each of these functions as two tests, `websocket::…` and `http::…`, one for each transport.
+#[macro_export]
+macro_rules! on_both_transports {
+    ($($name:ident),* $(,)?) => {
+        mod websocket {
+            $(#[test]
+            fn $name() {
+                super::$name($crate::Transport::WebSocket);
+            })*
+        }
+
+        mod http {
+            $(#[test]
+            fn $name() {
+                super::$name($crate::Transport::Http);
+            })*
+        }
+    };
+}
 
 /// The binary under test.
 pub fn pocket() -> &'static Path {
@@ -67,6 +107,29 @@ pub fn done(db: &Path, arguments: &[&str]) -> Vec<u8> {
 /// Figures of a device, as `pocket --json status` prints them.
 pub fn status(db: &Path) -> serde_json::Value {
     serde_json::from_slice(&done(db, &["--json", "status"])).unwrap()
+}
+
+/// Longer than anything here takes; whoever waits so long waits for ever.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Looks again and again until it is so.
+#[track_caller]
+pub fn until(what: &str, mut check: impl FnMut() -> bool) {
+    let step = Duration::from_millis(50);
+    let mut left = PATIENCE;
+    while !check() {
+        left = left.checked_sub(step).unwrap_or_default();
+        assert!(!left.is_zero(), "it never came true: {what}");
+        std::thread::park_timeout(step);
+    }
+}
+
+/// Sends a signal: `STOP`, `CONT`, `TERM`.
+pub fn signal(process: u32, name: &str) {
+    let sent = Command::new("kill")
+        .args([format!("-{name}"), process.to_string()])
+        .status();
+    assert!(sent.unwrap().success(), "{name} to {process}");
 }
 
 /// A process that runs until it is killed; dropping it kills it.
@@ -169,12 +232,12 @@ impl Server {
 
     /// `ws://HOST:PORT/sync`
     pub fn url(&self) -> String {
-        format!("ws://{}/sync", self.address)
+        Transport::WebSocket.url(&self.address)
     }
 
     /// `http://HOST:PORT/sync`, the same by HTTP.
     pub fn http_url(&self) -> String {
-        format!("http://{}/sync", self.address)
+        Transport::Http.url(&self.address)
     }
 
     pub fn address(&self) -> &str {
@@ -215,6 +278,18 @@ pub fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name)
         .ok()
         .map_or(default, |value| value.parse().unwrap())
+}
+
+/// The high-water mark of a process's memory, in KiB; 0 where the system does not tell it.
+pub fn peak_kib(process: u32) -> u64 {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{process}/status")) else {
+        return 0;
+    };
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 /// Copies a directory of files.

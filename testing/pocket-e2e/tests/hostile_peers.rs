@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use pocket_e2e::{Server, done};
+use pocket_e2e::{Server, done, peak_kib};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -130,16 +130,4 @@ fn masked(payload: &[u8]) -> Vec<u8> {
     frame.extend_from_slice(&[0; 4]);
     frame.extend_from_slice(payload);
     frame
-}
-
-/// The high-water mark of a process, where the system tells it.
-fn peak_kib(id: u32) -> u64 {
-    let Ok(status) = std::fs::read_to_string(format!("/proc/{id}/status")) else {
-        return 0;
-    };
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }

@@ -1,5 +1,5 @@
-//! The fifteen points that the TypeScript original got wrong, each shown right: a real server and real clients over
-//! loopback, once by WebSocket and once by HTTP.
+//! The fifteen points that the TypeScript original got wrong, each shown right, and what else can go wrong between a device
+//! and its server: a real server and real clients over loopback, once by WebSocket and once by HTTP.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod conflicts;
@@ -10,6 +10,9 @@ mod network;
 mod outbox;
 mod polling;
 mod proxy;
+mod slow;
+mod tokens;
+mod versions;
 mod world;
 
 use crate::world::Transport;
@@ -54,4 +57,8 @@ on_both_transports! {
     network::a_client_that_changes_its_transport_goes_on_where_it_was,
     network::a_half_open_connection_is_found_by_both_ends,
     forgetting::a_device_that_was_away_longer_than_the_server_remembers_loses_nothing_and_brings_nothing_back,
+    slow::two_hundred_slow_connections_cost_an_honest_client_nothing_and_are_ended,
+    tokens::a_function_of_the_application_is_asked_for_another_token_and_sync_resumes,
+    tokens::a_token_that_ends_during_a_session_is_an_error_until_another_one_is_set,
+    versions::a_client_of_other_versions_is_told_both_and_nothing_else_happens,
 }
