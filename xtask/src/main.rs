@@ -15,6 +15,7 @@ mod ci;
 mod clock;
 mod crash;
 mod docs;
+mod fuzz;
 mod layers;
 mod licences;
 mod mutant_free;
@@ -63,6 +64,8 @@ enum Command {
     Sim(sim::Options),
     /// Kills and power losses against the durable backends.
     Crash(crash::Options),
+    /// Runs the fuzz targets on nightly, each for a while.
+    Fuzz(fuzz::Options),
     /// Measures, prints one table, and stores it in docs/benchmarks.md.
     Bench(bench::Options),
 }
@@ -90,6 +93,7 @@ fn run(command: Command) -> Outcome {
         Command::MutantFree => mutant_free::run(&workspace),
         Command::Sim(options) => sim::run(&workspace, &options),
         Command::Crash(options) => crash::run(&workspace, &options),
+        Command::Fuzz(options) => fuzz::run(&workspace, &options),
         Command::Bench(options) => bench::run(&workspace, &options),
     }
 }

@@ -1,0 +1,6 @@
+//! See `pocket_fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    pocket_fuzz::run("key_order", bytes);
+});
