@@ -15,7 +15,7 @@ use std::sync::Arc;
 use case::{Case, owned_by, todos};
 use common::peer::Running;
 use link::exchange;
-use pocket_core::DocumentId;
+use pocket_core::{ChangeKind, DocumentId, DocumentLimits, MutationContent};
 use pocket_storage_memory::MemoryStorage;
 use pocket_sync_protocol::ClientMessage;
 use pocket_sync_server::auth::Access;
@@ -90,6 +90,12 @@ const ROUTES: &[(&str, u16)] = &[
     ("/admin/document", 401),
     ("/admin/search", 401),
 ];
+
+/// The methods that are asked for on each route.
+const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/// What other methods than GET say, where there are any; all the rest is "method not allowed".
+const METHODS_OF: &[(&str, &str, u16)] = &[("/sync", "POST", 415), ("/sync", "OPTIONS", 204)];
 
 /// What comes of it, in a word. Ann's document is the one that is asked for.
 fn expected(user: &str, namespace: &str, operation: Operation) -> &'static str {
@@ -191,7 +197,9 @@ fn every_message_of_the_protocol_has_a_row() {
         .filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`'))
         .collect();
     let rows: BTreeSet<&str> = OPERATIONS.iter().map(|(name, _)| *name).collect();
-    assert_eq!(named, rows);
+    let messages: BTreeSet<&str> = MESSAGES.iter().copied().collect();
+    assert_eq!(rows, messages, "a message without a row");
+    assert_eq!(named, messages, "the specification and the code");
     // And each operation begins with, or ends in, a message of its row.
     for (name, operations) in OPERATIONS {
         for operation in *operations {
@@ -202,16 +210,60 @@ fn every_message_of_the_protocol_has_a_row() {
     }
 }
 
-/// The name of a message; a new one does not compile without one.
-fn kind(message: &ClientMessage) -> &'static str {
-    match message {
-        ClientMessage::Hello(_) => "hello",
-        ClientMessage::Push(_) => "push",
-        ClientMessage::Pull(_) => "pull",
-        ClientMessage::More(_) => "more",
-        ClientMessage::Fetch(_) => "fetch",
-        ClientMessage::Ping(_) => "ping",
+/// The messages of a client, and the name of each. A new one does not compile until it is named here, and once it is,
+/// it wants a row.
+macro_rules! messages {
+    ($($variant:ident = $name:literal),* $(,)?) => {
+        const MESSAGES: &[&str] = &[$($name),*];
+
+        fn kind(message: &ClientMessage) -> &'static str {
+            match message {
+                $(ClientMessage::$variant(_) => $name,)*
+            }
+        }
+    };
+}
+
+messages! {
+    Hello = "hello",
+    Push = "push",
+    Pull = "pull",
+    More = "more",
+    Fetch = "fetch",
+    Ping = "ping",
+}
+
+/// The operations that a change of this kind is pushed by; a new kind does not compile without any.
+fn pushed_by(kind: &ChangeKind) -> &'static [Operation] {
+    match kind {
+        ChangeKind::Put(_) => &[Create, CreateForAnother, Replace],
+        ChangeKind::Delete => &[Delete],
+        ChangeKind::Erase => &[Erase],
     }
+}
+
+#[test]
+fn every_kind_of_change_is_pushed_by_an_operation_of_its_own() {
+    let (_, pushes) = OPERATIONS.iter().find(|(name, _)| *name == "push").unwrap();
+    for operation in *pushes {
+        let case = Case::new("ann", "default", *operation, 1, "x");
+        let Some(ClientMessage::Push(push)) = case.messages().pop() else {
+            panic!("{operation:?} pushes nothing")
+        };
+        let limits = DocumentLimits::default();
+        let mutation = push.mutations(case.client, &limits).unwrap().remove(0);
+        let MutationContent::Changes(changes) = mutation.unwrap().content else {
+            panic!("{operation:?} changes nothing")
+        };
+        assert!(pushed_by(&changes[0].kind).contains(operation));
+    }
+    let kinds = [
+        ChangeKind::Put(owned_by("ann")),
+        ChangeKind::Delete,
+        ChangeKind::Erase,
+    ];
+    let all: usize = kinds.iter().map(|kind| pushed_by(kind).len()).sum();
+    assert_eq!(all, pushes.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -241,18 +293,37 @@ async fn every_route_has_a_row_and_says_nothing_to_strangers() {
         .put(&todos(), &id, &owned_by("ann"))
         .await
         .unwrap();
-    for (path, status) in ROUTES {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-        let answer = exchange(running.address, request.into_bytes()).await;
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        assert!(
-            answer.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{path}: {answer}"
-        );
-        assert!(
-            !answer.contains("secret") && !answer.contains("ann"),
-            "{path}: {answer}"
-        );
+    // Nobody, somebody unknown, and a user who may sync but not look after the server.
+    for token in [
+        "",
+        "authorization: Bearer no\r\n",
+        "authorization: Bearer ann\r\n",
+    ] {
+        for (path, of_get) in ROUTES {
+            for method in METHODS {
+                let other = METHODS_OF
+                    .iter()
+                    .find(|(of, name, _)| (of, name) == (path, method));
+                let status = match (*method, other) {
+                    ("GET", _) => *of_get,
+                    (_, Some((_, _, status))) => *status,
+                    _ => 405,
+                };
+                let request = format!(
+                    "{method} {path} HTTP/1.1\r\nhost: x\r\n{token}connection: close\r\ncontent-length: 0\r\n\r\n"
+                );
+                let answer = exchange(running.address, request.into_bytes()).await;
+                let answer = String::from_utf8_lossy(&answer).into_owned();
+                assert!(
+                    answer.starts_with(&format!("HTTP/1.1 {status} ")),
+                    "{method} {path}: {answer}"
+                );
+                assert!(
+                    !answer.contains("secret") && !answer.contains("ann"),
+                    "{method} {path}: {answer}"
+                );
+            }
+        }
     }
     running.stop().await;
 }

@@ -23,7 +23,7 @@ pub(super) struct Case {
     token: String,
     namespace: String,
     operation: Operation,
-    client: ClientId,
+    pub(super) client: ClientId,
     id: String,
 }
 
