@@ -4,6 +4,7 @@ use crate::report::{Outcome, Problems};
 use crate::workspace::{Workspace, has_extension};
 
 mod codes;
+mod faults;
 mod links;
 mod markdown;
 mod pins;
@@ -57,6 +58,10 @@ pub(crate) fn run(workspace: &Workspace, bless: bool) -> Outcome {
     if let Some(document) = read("docs/consistency.md") {
         found.extend(promises::check(&document, &read));
     }
+    found.extend(faults::check(
+        &read(faults::DOCUMENT).unwrap_or_default(),
+        &read,
+    ));
     if let Some(document) = read(wire::DOCUMENT) {
         let codec = files.iter().filter(|path| path.starts_with(wire::CODEC));
         let codec: Vec<String> = codec.filter_map(|path| read(path)).collect();

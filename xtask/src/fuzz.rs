@@ -119,7 +119,10 @@ fn fuzz(workspace: &Workspace, name: &str, seconds: u64) -> Outcome<Seen> {
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| format!("cannot start rustup: {error}"))?;
-    let pipe = child.stderr.take().ok_or_else(|| "rustup has no stderr".to_owned())?;
+    let pipe = child
+        .stderr
+        .take()
+        .ok_or_else(|| "rustup has no stderr".to_owned())?;
     let (mut seen, mut last) = (Seen::default(), std::collections::VecDeque::new());
     for line in BufReader::new(pipe).split(b'\n') {
         let line = line.map_err(|error| format!("cannot read from {name}: {error}"))?;

@@ -24,7 +24,7 @@ pub(super) fn check(document: &str, read: &Read<'_>) -> Vec<String> {
         let proven = lines
             .iter()
             .flat_map(|line| named(line))
-            .any(|(path, name)| read(path).is_some_and(|source| kind(&source, name).is_test()));
+            .any(|(path, name)| is_test(path, name, read));
         if !proven {
             found.push(format!(
                 "docs/consistency.md: P{number} names no test that exists; write one as \
@@ -43,7 +43,7 @@ pub(super) fn references(path: &str, document: &str, read: &Read<'_>) -> Vec<Str
             let problem = match read(file).map(|source| kind(&source, name)) {
                 None => format!("there is no file {file}"),
                 Some(Kind::Absent) => format!("{file} has no function `{name}`"),
-                Some(Kind::Function | Kind::Test) => continue,
+                Some(Kind::Function | Kind::Test | Kind::Fault) => continue,
             };
             found.push(format!("{path}:{number}: {problem}"));
         }
@@ -82,7 +82,7 @@ fn promise(title: &str) -> Option<usize> {
 }
 
 /// The functions a line names, each with its file.
-fn named(line: &str) -> Vec<(&str, &str)> {
+pub(super) fn named(line: &str) -> Vec<(&str, &str)> {
     let (spans, _) = markdown::code_spans(line);
     let files = spans.into_iter().filter_map(|span| {
         let (path, name) = span.split_once(".rs::")?;
@@ -92,21 +92,54 @@ fn named(line: &str) -> Vec<(&str, &str)> {
     files.filter(|(path, _)| path.contains('/')).collect()
 }
 
+/// Whether a test of this name is run: one that is marked so, or one that the macro of its folder's `main.rs` makes tests
+/// of, for each transport.
+pub(super) fn is_test(path: &str, name: &str, read: &Read<'_>) -> bool {
+    match read(path).map(|source| kind(&source, name)) {
+        Some(Kind::Test) => true,
+        Some(Kind::Function) => is_listed(path, name, read),
+        _ => false,
+    }
+}
+
+/// Whether the simulator counts a fault under this name.
+pub(super) fn is_fault(path: &str, name: &str, read: &Read<'_>) -> bool {
+    read(path).is_some_and(|source| matches!(kind(&source, name), Kind::Fault))
+}
+
+/// Whether `on_both_transports!` in the folder's `main.rs` names the function.
+fn is_listed(path: &str, name: &str, read: &Read<'_>) -> bool {
+    let Some((folder, _)) = path.rsplit_once('/') else {
+        return false;
+    };
+    let main = read(&format!("{folder}/main.rs")).unwrap_or_default();
+    let Some((_, list)) = main.split_once("\non_both_transports! {") else {
+        return false;
+    };
+    let list = list.split('}').next().unwrap_or_default();
+    let mut names = list.split(|letter: char| !(letter.is_alphanumeric() || letter == '_'));
+    names.any(|listed| listed == name)
+}
+
 #[derive(Clone, Copy)]
 enum Kind {
     Absent,
     Function,
     Test,
-}
-
-impl Kind {
-    fn is_test(self) -> bool {
-        matches!(self, Self::Test)
-    }
+    /// What the simulator counts: `Name = "fault: …"`.
+    Fault,
 }
 
 /// What a source says of a function: whether it is there, and marked as a test.
 fn kind(source: &str, name: &str) -> Kind {
+    if name.starts_with(char::is_uppercase) {
+        let counted = format!("{name} = \"");
+        let mut lines = source.lines().map(str::trim);
+        return match lines.any(|line| line.starts_with(&counted)) {
+            true => Kind::Fault,
+            false => Kind::Absent,
+        };
+    }
     let lines: Vec<&str> = source.lines().map(str::trim).collect();
     let at = lines.iter().position(|line| {
         let after = line.split_once("fn ").map(|(_, after)| after);
@@ -141,7 +174,38 @@ use a::b;\n\n/// Story.\n#[test]\nfn holds() {}\n\n\
 #[tokio::test(flavor = \"multi_thread\")]\nasync fn holds_too() {\n}\nfn helper() {}\n";
 
     fn read(path: &str) -> Option<String> {
-        (path == "crates/a/tests/a.rs").then(|| SOURCE.to_owned())
+        let source = match path {
+            "crates/a/tests/a.rs" => SOURCE,
+            "crates/a/tests/b/c.rs" => "pub(crate) async fn listed(t: T) {}\nfn unlisted() {}\n",
+            "crates/a/tests/b/main.rs" => {
+                "mod c;\n\non_both_transports! {\n    c::listed,\n}\nfn unlisted() {}\n"
+            }
+            "sim/counts.rs" => "kinds! {\n    Dropped = \"fault: dropped\",\n}\n",
+            _ => return None,
+        };
+        Some(source.to_owned())
+    }
+
+    #[test]
+    fn a_function_that_a_macro_makes_a_test_of_is_one_and_another_is_none() {
+        assert!(is_test("crates/a/tests/b/c.rs", "listed", &read));
+        assert!(!is_test("crates/a/tests/b/c.rs", "unlisted", &read));
+        assert!(!is_test("crates/a/tests/a.rs", "helper", &read));
+        assert!(!is_test("crates/a/tests/none.rs", "holds", &read));
+    }
+
+    #[test]
+    fn a_fault_of_the_simulator_is_one_that_it_counts() {
+        assert!(is_fault("sim/counts.rs", "Dropped", &read));
+        assert!(!is_fault("sim/counts.rs", "Doubled", &read));
+        assert_eq!(
+            references("a.md", "`sim/counts.rs::Dropped`", &read).len(),
+            0
+        );
+        assert_eq!(
+            references("a.md", "`sim/counts.rs::Doubled`", &read).len(),
+            1
+        );
     }
 
     fn document(names: &[&str]) -> String {
