@@ -138,6 +138,49 @@ async fn a_refused_token_waits_for_another_one_and_tries_slowly_meanwhile() {
 }
 
 #[tokio::test]
+async fn a_server_of_other_versions_is_an_error_that_names_both_and_the_outbox_waits() {
+    let mut bench = Bench::new().await;
+    bench.insert_quietly("a").await;
+    bench.greet().await;
+    let told = "this server speaks protocol versions 41 to 43, the client 1; update the client";
+    let mut refusal = error(None, wire::VERSION_MISMATCH, false, true);
+    told.clone_into(&mut refusal.message);
+    bench.say(refusal).await;
+    assert_eq!(
+        (bench.status(), bench.error_code()),
+        (Status::Error, wire::VERSION_MISMATCH)
+    );
+    let stats = &bench.last().stats;
+    assert_eq!(
+        stats.last_error.as_ref().map(SyncError::message),
+        Some(told)
+    );
+    assert_eq!(stats.pending, 1);
+    assert!(bench.pushes().is_empty());
+
+    // One that welcomes in a version that was not offered is no better.
+    let mut bench = Bench::new().await;
+    bench.insert_quietly("a").await;
+    bench.greet().await;
+    bench
+        .say(Welcome {
+            version: 43,
+            ..welcome()
+        })
+        .await;
+    assert_eq!(bench.error_code(), wire::VERSION_MISMATCH);
+    let error = bench.last().stats.last_error.clone().unwrap();
+    assert!(error.message().contains("43"), "{error}");
+    assert!(bench.pushes().is_empty());
+
+    // Once that one was updated or the other way round, the same outbox goes out by itself.
+    bench.wait_for_timer().await;
+    bench.opened().await;
+    bench.say(welcome()).await;
+    assert_eq!(bench.the_push().first, number(1));
+}
+
+#[tokio::test]
 async fn a_close_code_says_what_a_lost_error_message_would_have_said() {
     for (code, error, status) in [
         (close::UNAUTHORIZED, wire::UNAUTHORIZED, Status::Error),

@@ -270,6 +270,34 @@ async fn sixty_hostile_connections_leave_an_honest_client_served() {
     running.stop().await;
 }
 
+/// What came compressed would be unpacked before anybody knows how much it becomes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn compression_that_a_client_offers_is_not_taken() {
+    let running = Running::open(memory()).await;
+    let mut raw = TcpStream::connect(running.address).await.unwrap();
+    raw.write_all(
+        b"GET /sync HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+          sec-websocket-extensions: permessage-deflate\r\n\r\n",
+    )
+    .await
+    .unwrap();
+    // A frame that is marked as compressed all the same.
+    raw.write_all(b"\xc2\x81\x00\x00\x00\x00\x00")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    let _ = within(raw.read_to_end(&mut answer)).await;
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    assert!(
+        !answer.to_lowercase().contains("sec-websocket-extensions"),
+        "{answer}"
+    );
+    assert!(answer.contains("bad-frame"), "{answer}");
+    running.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_stalls_costs_others_nothing_and_reads_on_later() {
     let running = Running::open(memory()).await;
