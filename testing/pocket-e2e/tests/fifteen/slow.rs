@@ -9,18 +9,18 @@ use tokio::net::TcpStream;
 
 use crate::world::{Transport, World, until};
 
-/// Connections of each kind; two hundred in all.
-const OF_EACH: usize = 50;
+/// Slow connections at once.
+const SLOW: usize = 200;
 
-/// What each kind says at once, before it goes on with a byte now and then.
-const KINDS: [&str; 4] = [
-    "",
-    "GET /sync HTTP/1.1\r\nhost: x\r\n",
-    "GET /sync HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-     sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\x02\x7e\x01",
-    "POST /sync HTTP/1.1\r\nhost: x\r\ncontent-type: application/vnd.pocket.v1\r\n\
-     content-length: 2000\r\n\r\n",
-];
+/// What each kind says at once, before it goes on with a byte now and then: nothing, half a head, and then half a frame
+/// of a WebSocket or half a body.
+const KINDS: [&[u8]; 2] = [b"", b"GET /sync HTTP/1.1\r\nhost: x\r\n"];
+const WEBSOCKET: &[u8] =
+    b"GET /sync HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+     sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\x82\xfe\x10";
+const HTTP: &[u8] =
+    b"POST /sync HTTP/1.1\r\nhost: x\r\ncontent-type: application/vnd.pocket.v1\r\n\
+     content-length: 2000\r\n\r\n";
 
 /// Two hundred connections that send a byte now and then. An honest client works beside them as if they were not there,
 /// and the server ends each of them by a deadline: what they say is never complete, however long they go on.
@@ -34,12 +34,14 @@ pub(crate) async fn two_hundred_slow_connections_cost_an_honest_client_nothing_a
     ann.sync().await;
     bob.sync().await;
     let mut slow = Vec::new();
-    for _ in 0..OF_EACH {
-        for kind in KINDS {
-            let mut stream = TcpStream::connect(world.address).await.unwrap();
-            stream.write_all(kind.as_bytes()).await.unwrap();
-            slow.push(tokio::spawn(trickle(stream)));
-        }
+    let own = match transport {
+        Transport::WebSocket => WEBSOCKET,
+        Transport::Http => HTTP,
+    };
+    for kind in KINDS.into_iter().chain([own]).cycle().take(SLOW) {
+        let mut stream = TcpStream::connect(world.address).await.unwrap();
+        stream.write_all(kind).await.unwrap();
+        slow.push(tokio::spawn(trickle(stream)));
     }
     for round in 0..20 {
         ann.put(&format!("a{round}"), "beside the slow").await;
