@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pocket_core::replica::{Replica, Resolver, Scope};
 use pocket_core::{
-    Body, ClientId, CollectionConfig, CollectionName, Database, DocumentId, DocumentLimits, Env,
+    Body, ClientId, CollectionConfig, CollectionName, Database, Digest, DocumentId, DocumentLimits,
     Epoch, Hlc, Lineage, Map, MutationNumber, Outcome, Record, RecordState, Revision, Seq,
     SessionToken, Target, Timestamp, Value,
 };
@@ -21,28 +21,12 @@ use pocket_sync_protocol::{
     ServerLimits, ServerMessage, Welcome, WireLimits, decode_client, encode_server,
 };
 
+use crate::counting::Counting;
 use crate::input::Input;
 use crate::now::now;
 
 const STEPS: usize = 200;
 const IDS: [&str; 3] = ["1", "2", "3"];
-
-/// A clock that stands and a random source that counts.
-#[derive(Debug, Default)]
-struct Counting(std::sync::atomic::AtomicU64);
-
-impl Env for Counting {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(1_700_000_000_000)
-    }
-
-    fn random(&self, bytes: &mut [u8]) {
-        for byte in bytes {
-            let next = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            *byte = next.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()[7];
-        }
-    }
-}
 
 struct Client {
     disk: MemoryDisk,
@@ -139,8 +123,8 @@ impl Client {
     }
 }
 
-/// A server may say anything. What is local stays as it is, each own write is still there, in the journal or in the
-/// server's hands, and the store can be opened and read.
+/// A server may say anything. What is local stays as it is, each write of the application succeeds, nothing is damaged, and
+/// the store opens again and holds what was read before.
 pub(crate) fn session(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let mut client = Client::new();
@@ -348,7 +332,15 @@ fn page(id: u32, input: &mut Input<'_>) -> Page {
         joining: None,
         set: builder.finish(),
         removals: Vec::new(),
-        digest: None,
+        digest: match input.below(4) {
+            2 => Some(Bytes::copy_from_slice(input.bytes())),
+            3 => {
+                let digest = Digest::from_bytes([input.byte(); Digest::BYTES]);
+                let docs = CollectionName::new("docs").expect("a good name");
+                Some(Page::encode_digests(&[(docs, digest)].into()))
+            }
+            _ => None,
+        },
     }
 }
 

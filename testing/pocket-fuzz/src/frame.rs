@@ -46,6 +46,7 @@ fn from_server(message: &ServerMessage) {
                 assert!(records.iter().is_sorted_by_key(|record| record.seq));
             }
             let _ = page.removals();
+            let _ = page.digests();
         }
         ServerMessage::Records(records) => {
             let _ = records.records();

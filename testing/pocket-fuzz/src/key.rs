@@ -7,6 +7,7 @@ use bytes::Bytes;
 use pocket_core::{Body, CollectionConfig, Database, DocumentId, DocumentLimits, Value};
 use pocket_storage_memory::MemoryStorage;
 
+use crate::counting::Counting;
 use crate::input::Input;
 use crate::now::now;
 
@@ -58,9 +59,10 @@ fn values(input: &mut Input<'_>) {
 fn ids(input: &mut Input<'_>) {
     let database = now(COLLECTIONS
         .iter()
-        .fold(Database::builder("keys"), |builder, name| {
-            builder.collection(CollectionConfig::new(*name).sync(true))
-        })
+        .fold(
+            Database::builder("keys").env(Counting::default()),
+            |builder, name| builder.collection(CollectionConfig::new(*name).sync(true)),
+        )
         .open(MemoryStorage::new()))
     .expect("memory opens");
     let collections = COLLECTIONS.map(|name| {

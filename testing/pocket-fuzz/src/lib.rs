@@ -5,6 +5,7 @@
 )]
 
 mod client;
+mod counting;
 mod document;
 mod frame;
 mod input;

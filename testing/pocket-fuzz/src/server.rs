@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use pocket_core::{
-    Body, Change, ChangeKind, ClientId, CollectionName, DocumentId, DocumentLimits, Env, Epoch,
-    Hlc, Map, Mutation, MutationContent, MutationNumber, Revision, Seq, SessionToken, Timestamp,
+    Body, Change, ChangeKind, ClientId, CollectionName, DocumentId, DocumentLimits, Epoch, Hlc,
+    Map, Mutation, MutationContent, MutationNumber, Revision, Seq, SessionToken, Timestamp,
 };
 use pocket_storage_memory::MemoryStorage;
 use pocket_sync_protocol::{
@@ -17,6 +17,7 @@ use pocket_sync_server::auth::{Access, AuthError, Authenticator};
 use pocket_sync_server::session::{Effect, Event, Moment, Now, Session};
 use pocket_sync_server::{Config, EmbeddedEngine, Engine, Limits, Namespace, perform};
 
+use crate::counting::Counting;
 use crate::input::Input;
 use crate::now::now;
 
@@ -24,23 +25,6 @@ use crate::now::now;
 const SECRET: &[u8] = b"annually-7f3a";
 const HERS: &str = "hers";
 const STEPS: usize = 200;
-
-/// A clock that the input moves, and a random source that counts.
-#[derive(Debug, Default)]
-struct Counting(std::sync::atomic::AtomicU64);
-
-impl Env for Counting {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(1_700_000_000_000)
-    }
-
-    fn random(&self, bytes: &mut [u8]) {
-        for byte in bytes {
-            let next = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            *byte = next.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()[7];
-        }
-    }
-}
 
 /// The token is the name; each is at home in the namespace of it.
 #[derive(Debug)]

@@ -1,13 +1,15 @@
 //! Stores that were damaged.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
-use pocket_core::storage::{Batch, Direction, Durability, Entry, KeyRange, ScanLimit, Storage};
+use pocket_core::storage::{Batch, Direction, Durability, KeyRange, ScanLimit, Storage};
 use pocket_core::{CollectionConfig, Database, Map, Value};
 use pocket_storage_memory::MemoryStorage;
 use pocket_storage_redb::RedbStorage;
 
+use crate::counting::Counting;
 use crate::input::Input;
 use crate::now::now;
 
@@ -24,7 +26,9 @@ pub(crate) fn open(bytes: &[u8]) {
 }
 
 fn builder() -> pocket_core::DatabaseBuilder {
+    // An input does the same in each run, so what is damaged must be the same.
     Database::builder("damaged")
+        .env(Counting::default())
         .collection(CollectionConfig::new("docs").sync(true))
         .collection(CollectionConfig::new("mine"))
 }
@@ -40,8 +44,8 @@ fn document(n: u64) -> Value {
     Value::Map(map)
 }
 
-/// A database's entries, some of them changed, cut, exchanged or gone.
-fn entries(input: &mut Input<'_>) {
+/// What a database of a few documents is made of.
+static WRITTEN: LazyLock<Vec<(Vec<u8>, Vec<u8>)>> = LazyLock::new(|| {
     let written = MemoryStorage::new();
     let database = now(builder().open(written.clone())).expect("memory opens");
     for name in ["docs", "mine"] {
@@ -50,10 +54,18 @@ fn entries(input: &mut Input<'_>) {
             now(collection.insert(&document(n))).expect("memory takes it");
         }
     }
-    let mut entries: Vec<(Vec<u8>, Vec<u8>)> = all(&written)
-        .into_iter()
-        .map(|(key, value)| (key, value.to_vec()))
-        .collect();
+    let scanned = written.scan(
+        KeyRange::all(),
+        ScanLimit::entries(10_000),
+        Direction::Forward,
+    );
+    let entries = now(scanned).expect("memory gives it").into_iter();
+    entries.map(|(key, value)| (key, value.to_vec())).collect()
+});
+
+/// A database's entries, some of them changed, cut, exchanged or gone.
+fn entries(input: &mut Input<'_>) {
+    let mut entries = WRITTEN.clone();
     for _ in 0..16 {
         if input.is_empty() || entries.is_empty() {
             break;
@@ -85,15 +97,6 @@ fn entries(input: &mut Input<'_>) {
     }
     let _ = now(database.journal().list(None, 100));
     let _ = now(database.stats());
-}
-
-fn all(storage: &MemoryStorage) -> Vec<Entry> {
-    let scanned = storage.scan(
-        KeyRange::all(),
-        ScanLimit::entries(10_000),
-        Direction::Forward,
-    );
-    now(scanned).expect("memory gives it")
 }
 
 fn damage(entries: &mut Vec<(Vec<u8>, Vec<u8>)>, input: &mut Input<'_>) {
@@ -128,11 +131,15 @@ fn damage(entries: &mut Vec<(Vec<u8>, Vec<u8>)>, input: &mut Input<'_>) {
     }
 }
 
-/// A file of redb, with bytes changed or its end cut off.
-fn file(input: &mut Input<'_>) {
+/// What is stored under each key of the file.
+fn value(n: u8) -> Bytes {
+    Bytes::from(vec![n; 300])
+}
+
+/// A file of redb that was closed.
+static FILE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("store.redb");
-    let value = |n: u8| Bytes::from(vec![n; 300]);
     let storage = RedbStorage::open(&path).expect("a new file");
     for n in 0..20_u8 {
         let mut batch = Batch::new();
@@ -141,7 +148,12 @@ fn file(input: &mut Input<'_>) {
     }
     blocking(storage.close()).expect("it closes");
     drop(storage);
-    let mut bytes = std::fs::read(&path).expect("it is there");
+    std::fs::read(&path).expect("it is there")
+});
+
+/// A file of redb, with bytes changed or its end cut off.
+fn file(input: &mut Input<'_>) {
+    let mut bytes = FILE.clone();
     for _ in 0..16 {
         if input.is_empty() {
             break;
@@ -156,6 +168,8 @@ fn file(input: &mut Input<'_>) {
             *byte ^= input.byte();
         }
     }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("store.redb");
     std::fs::write(&path, bytes).expect("it is written");
     let Ok(storage) = RedbStorage::open(&path) else {
         return;
