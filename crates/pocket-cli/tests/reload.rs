@@ -29,11 +29,14 @@ fn a_token_that_was_taken_back_ends_the_sessions_of_its_user_and_a_new_one_lets_
     place.ok_on("ann", &["insert", "things", "{}"]);
     place.ok_on("bob", &["insert", "things", "{}"]);
     let mut ann = watch(&place, "ann", &url, "one");
+    let by_http = url.replace("ws://", "http://");
+    let mut polling = watch(&place, "ann-by-http", &by_http, "one");
     let mut bob = watch(&place, "bob", &url, "two");
     // Nobody is told: the server looks by itself.
     place.file("tokens", "two bob\nthree cid\n");
     server.note_with("the token file was read again");
     ann.line_with("unauthorized");
+    polling.line_with("unauthorized");
     once(&place, "cid", &url, "three").ok();
     once(&place, "ann2", &url, "one").failed(1, "unauthorized");
     // Bob has not been disturbed: what comes now still comes to him.
