@@ -61,7 +61,7 @@ impl Job for SettleJob {
     }
 
     fn may_be_lost(&self) -> bool {
-        self.may_be_lost
+        self.may_be_lost || crate::mutants::active("pocket-mutant:relaxed-store-confirms")
     }
 
     async fn run(&mut self, tx: &mut Tx) -> Result<Settled> {
