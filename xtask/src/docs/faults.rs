@@ -107,15 +107,20 @@ mod tests {
     fn document(row: &str) -> String {
         let mut text = String::new();
         for (title, least) in TABLES {
-            text += &format!("### {title}\n\n| fault | shown by |\n|---|---|\n");
-            for n in 1..=*least {
-                text += &match *title {
-                    "The network" => format!("{row}\n"),
-                    "The fifteen points" => format!("| {n} | `a/tests/a.rs::point_{n:02}_x` |\n"),
-                    _ => "| x | `a/tests/a.rs::holds` |\n".to_owned(),
-                };
-            }
-            text.push('\n');
+            let row = |n: usize| match *title {
+                "The network" => format!("{row}\n"),
+                "The fifteen points" => format!("| {n} | `a/tests/a.rs::point_{n:02}_x` |\n"),
+                _ => "| x | `a/tests/a.rs::holds` |\n".to_owned(),
+            };
+            let rows: String = (1..=*least).map(row).collect();
+            text += &[
+                "### ",
+                title,
+                "\n\n| fault | shown by |\n|---|---|\n",
+                &rows,
+                "\n",
+            ]
+            .concat();
         }
         text
     }

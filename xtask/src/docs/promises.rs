@@ -135,9 +135,10 @@ fn kind(source: &str, name: &str) -> Kind {
     if name.starts_with(char::is_uppercase) {
         let counted = format!("{name} = \"");
         let mut lines = source.lines().map(str::trim);
-        return match lines.any(|line| line.starts_with(&counted)) {
-            true => Kind::Fault,
-            false => Kind::Absent,
+        return if lines.any(|line| line.starts_with(&counted)) {
+            Kind::Fault
+        } else {
+            Kind::Absent
         };
     }
     let lines: Vec<&str> = source.lines().map(str::trim).collect();
