@@ -99,7 +99,7 @@ pub(crate) fn put_in_memory(commits: &[Writes]) -> Duration {
     time
 }
 
-/// Accepts WebSockets for ever, with small buffers, and holds each until its peer goes.
+/// Accepts connections for ever, with small buffers, and holds each until its peer goes.
 pub(crate) async fn hold(listener: &TcpListener) -> Outcome {
     let config = WebSocketConfig::default().read_buffer_size(HELD_BUFFER_BYTES);
     loop {

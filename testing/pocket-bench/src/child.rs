@@ -80,7 +80,7 @@ impl Parent {
             .transpose()
     }
 
-    pub(crate) fn answer(&self, answer: &impl Serialize) -> Outcome {
+    pub(crate) fn answer(answer: &impl Serialize) -> Outcome {
         println!("{}", serde_json::to_string(answer)?);
         Ok(())
     }

@@ -85,7 +85,7 @@ async fn serve(mut parent: Parent) -> Outcome {
         None => Arc::new(MemoryStorage::new()),
     };
     let server = Server::start(store).await?;
-    parent.answer(&server.url)?;
+    Parent::answer(&server.url)?;
     until_the_end(&mut parent).await?;
     server.stop().await
 }
@@ -93,12 +93,12 @@ async fn serve(mut parent: Parent) -> Outcome {
 async fn read_as_device(mut parent: Parent) -> Outcome {
     let Open { store } = order(&mut parent).await?;
     let device = Device::open(Arc::new(RedbStorage::open(store)?)).await?;
-    parent.answer(&true)?;
+    Parent::answer(&true)?;
     let ReadAll { url, count } = order(&mut parent).await?;
     let engine = device.engine(&url);
     let began = Stopwatch::start();
     pocket::pull_all(&engine, count).await?;
-    parent.answer(&began.elapsed().as_secs_f64())?;
+    Parent::answer(&began.elapsed().as_secs_f64())?;
     until_the_end(&mut parent).await?;
     engine.destroy().await;
     Ok(device.database.close().await?)
@@ -107,7 +107,7 @@ async fn read_as_device(mut parent: Parent) -> Outcome {
 async fn hold(mut parent: Parent) -> Outcome {
     let _: Serve = order(&mut parent).await?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-    parent.answer(&format!("ws://{}/", listener.local_addr()?))?;
+    Parent::answer(&format!("ws://{}/", listener.local_addr()?))?;
     tokio::select! {
         ended = until_the_end(&mut parent) => ended,
         ended = bare::hold(&listener) => ended,
@@ -129,7 +129,7 @@ fn tables(transaction: &redb::ReadTransaction) -> Outcome<Vec<String>> {
 async fn read_bare(mut parent: Parent) -> Outcome {
     let Open { store } = order(&mut parent).await?;
     let database = open_bare(&store)?;
-    parent.answer(&true)?;
+    Parent::answer(&true)?;
     let _: Open = order(&mut parent).await?;
     let began = Stopwatch::start();
     let transaction = database.begin_read()?;
@@ -143,14 +143,14 @@ async fn read_bare(mut parent: Parent) -> Outcome {
     if bytes == 0 {
         return Err("a file that was to be read is empty".into());
     }
-    parent.answer(&began.elapsed().as_secs_f64())?;
+    Parent::answer(&began.elapsed().as_secs_f64())?;
     until_the_end(&mut parent).await
 }
 
 async fn write_bare(mut parent: Parent) -> Outcome {
     let Open { store } = order(&mut parent).await?;
     let target = open_bare(&store)?;
-    parent.answer(&true)?;
+    Parent::answer(&true)?;
     let Copy { from, at_once } = order(&mut parent).await?;
     // What it costs to read them is not counted: the file is read with next to no cache.
     let source = redb::Database::builder()
@@ -173,7 +173,7 @@ async fn write_bare(mut parent: Parent) -> Outcome {
             bare::put(&target, &writes)?;
         }
     }
-    parent.answer(&began.elapsed().as_secs_f64())?;
+    Parent::answer(&began.elapsed().as_secs_f64())?;
     until_the_end(&mut parent).await
 }
 

@@ -40,7 +40,9 @@ pub(super) async fn record(plan: &Plan) -> Outcome<Passes> {
     let [on_server, on_writer, on_reader] = stores.clone();
     let server = Server::start(Arc::new(on_server)).await?;
     let writer = Device::with(Arc::new(on_writer), &documents::tasks(count)).await?;
-    stores.iter().for_each(|store| drop(store.take()));
+    for store in &stores {
+        store.take();
+    }
     let tap = Tap::start(&server.url).await?;
     let engine = writer.engine(&tap.url);
     pocket::push_all(&writer, &engine, count).await?;
