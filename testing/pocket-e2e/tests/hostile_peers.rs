@@ -45,8 +45,7 @@ fn a_flood_of_pings_costs_bounded_memory_and_an_honest_client_nothing() {
     let scratch = tempfile::tempdir().unwrap();
     let server = Server::start(&scratch.path().join("server"));
     let address = server.address().to_owned();
-    // 40,000 pings from each.
-    // A ping of 125 bytes, with a mask of zeros.
+    // A ping of 125 bytes, with a mask of zeros; 40,000 of them from each.
     let ping = [&[0x89, 0xfd][..], &[0; 4 + 125]].concat();
     let flood = ping.repeat(40_000);
     let floods: Vec<_> = (0..8)
