@@ -285,6 +285,11 @@ impl Peer {
         }
     }
 
+    /// A ping of the WebSocket protocol.
+    pub async fn ping(&mut self) -> Result<(), Error> {
+        within(self.socket.send(Message::Ping(Vec::new().into()))).await
+    }
+
     pub fn socket(&mut self) -> &mut Socket {
         &mut self.socket
     }
