@@ -166,8 +166,15 @@ fn read(path: &Path) -> Result<SyncConfig> {
         Failure::new(core_codes::CONFIG, error.to_string().trim_end()).at(shown.to_string())
     };
     match path.extension().and_then(OsStr::to_str) {
-        Some("toml") => toml::from_str(&text).map_err(|error| wrong(&error)),
-        Some("json") => serde_json::from_str(&text).map_err(|error| wrong(&error)),
+        Some("toml") => toml::Deserializer::parse(&text)
+            .map_err(|error| wrong(&error))
+            .and_then(|options| SyncConfig::from_options(options).map_err(|error| wrong(&error))),
+        Some("json") => {
+            let mut options = serde_json::Deserializer::from_str(&text);
+            let read = SyncConfig::from_options(&mut options).map_err(|error| wrong(&error))?;
+            options.end().map_err(|error| wrong(&error))?;
+            Ok(read)
+        }
         _ => Err(Failure::usage(format!(
             "{shown} must end in .toml or .json, to say how it is to be read"
         ))),
