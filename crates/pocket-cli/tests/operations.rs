@@ -200,6 +200,8 @@ fn who_looks_after_a_server_sees_clients_figures_and_the_page() {
     assert!(get(&url, "/", "").contains("<title>Pocket server</title>"));
     let (_plain, url) = place.serve("plain", &["--no-admin"]);
     assert!(get(&url, "/", "").starts_with("HTTP/1.0 404"));
+    // Without a page there are clients all the same.
+    place.ok(&["clients", "--server", &url]);
     assert!(get(&url, "/health/ready", "").contains("ok"));
 }
 
