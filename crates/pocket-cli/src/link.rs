@@ -18,11 +18,10 @@ use crate::output::{Output, counted};
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Errors that no waiting and no further try can mend.
-const HOPELESS: [&str; 4] = [
+const HOPELESS: [&str; 3] = [
     sync_codes::OTHER_LINEAGE,
     sync_codes::OTHER_NAMESPACE,
     sync_codes::OTHER_USER,
-    sync_codes::RESYNC_REQUIRED,
 ];
 
 /// An open database with an engine that was not started yet.
