@@ -172,7 +172,11 @@ impl<W: Wire> Driver<W> {
                 // Before frames as well: whoever sends without a pause must not put off the end of his token.
                 () = &mut self.timer => self.deadline(),
                 turn = self.wire.turn(&self.session) => match turn {
-                    Turn::Frame(frame) => Event::Frame(frame),
+                    Turn::Frame(frame) => {
+                        // Told as a frame, and not once more when the deadline comes.
+                        self.heard = self.wire.received();
+                        Event::Frame(frame)
+                    }
                     Turn::Bad { code, message } => Event::BadFrame { code, message },
                     Turn::Alive => Event::Alive,
                     Turn::Room => Event::Room,

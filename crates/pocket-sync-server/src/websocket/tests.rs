@@ -59,12 +59,11 @@ impl Peer {
             .config(config)
             .build();
         let (near, far) = tokio::io::duplex(PIPE);
-        tokio::spawn(serve(
-            Arc::clone(&server.inner),
-            far,
-            Vec::new(),
-            Some(Secret::from("t")),
-        ));
+        let inner = Arc::clone(&server.inner);
+        tokio::spawn(async move {
+            let _served = inner.serving();
+            serve(Arc::clone(&inner), far, Vec::new(), Some(Secret::from("t"))).await;
+        });
         let socket = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
         Self {
             server,
@@ -272,6 +271,23 @@ async fn a_large_frame_on_a_slow_line_has_its_time() {
             .unwrap();
     }
     assert_eq!(peer.end().await, ("bad-frame".to_owned(), 100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_silent_and_who_takes_nothing_is_closed_after_its_time() {
+    let mut silent = Peer::join(Config::default(), 300 * SECOND).await;
+    assert_eq!(silent.end().await, ("idle-timeout".to_owned(), 60));
+
+    // It goes on talking, and takes nothing of what it asked for.
+    let mut config = Config::default();
+    config.write_timeout = 20 * SECOND;
+    let mut deaf = Peer::join(config, 300 * SECOND).await;
+    deaf.fill(3, 1_000_000).await;
+    deaf.pull().await;
+    sleep(19 * SECOND).await;
+    assert_eq!(deaf.server.connections(), 1);
+    sleep(2 * SECOND).await;
+    assert_eq!(deaf.server.connections(), 0);
 }
 
 /// A peer that asked for eight pages ahead, and took none, cost eight pages of up to 4 MiB.
