@@ -332,9 +332,7 @@ fn a_push_that_is_ended_half_way_goes_on_later_where_it_was() {
         let lines = place.file("lines", lines);
         place.ok(&["import", "things", &lines]);
         let mut sync = place.start("db", &["sync", "--server", &url]);
-        while get(&metrics, "/metrics", "").contains("\npocket_pushes_total 0\n") {
-            std::thread::sleep(std::time::Duration::from_millis(2));
-        }
+        while get(&metrics, "/metrics", "").contains("\npocket_pushes_total 0\n") {}
         sync.signal("TERM");
         assert_eq!(sync.status(), 0, "{scheme}");
         let pending = || -> u64 {

@@ -32,7 +32,11 @@ impl SyncConfig {
             let path = track.path();
             // Without a name it is not an option that is wrong, but the file.
             let named = matches!(path.iter().next(), Some(Segment::Map { .. }));
-            let option = named.then(|| format!(" `{path}`")).unwrap_or_default();
+            let option = if named {
+                format!(" `{path}`")
+            } else {
+                String::new()
+            };
             SyncError::config(format!("cannot read the options{option}: {error}"))
         })
     }

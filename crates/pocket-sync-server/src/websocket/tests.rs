@@ -279,8 +279,10 @@ async fn who_is_silent_and_who_takes_nothing_is_closed_after_its_time() {
     assert_eq!(silent.end().await, ("idle-timeout".to_owned(), 60));
 
     // It goes on talking, and takes nothing of what it asked for.
-    let mut config = Config::default();
-    config.write_timeout = 20 * SECOND;
+    let config = Config {
+        write_timeout: 20 * SECOND,
+        ..Config::default()
+    };
     let mut deaf = Peer::join(config, 300 * SECOND).await;
     deaf.fill(3, 1_000_000).await;
     deaf.pull().await;
