@@ -18,11 +18,10 @@ use crate::output::{Output, counted};
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Errors that no waiting and no further try can mend.
-const HOPELESS: [&str; 4] = [
+const HOPELESS: [&str; 3] = [
     sync_codes::OTHER_LINEAGE,
     sync_codes::OTHER_NAMESPACE,
     sync_codes::OTHER_USER,
-    sync_codes::RESYNC_REQUIRED,
 ];
 
 /// An open database with an engine that was not started yet.
@@ -166,8 +165,15 @@ fn read(path: &Path) -> Result<SyncConfig> {
         Failure::new(core_codes::CONFIG, error.to_string().trim_end()).at(shown.to_string())
     };
     match path.extension().and_then(OsStr::to_str) {
-        Some("toml") => toml::from_str(&text).map_err(|error| wrong(&error)),
-        Some("json") => serde_json::from_str(&text).map_err(|error| wrong(&error)),
+        Some("toml") => toml::Deserializer::parse(&text)
+            .map_err(|error| wrong(&error))
+            .and_then(|options| SyncConfig::from_options(options).map_err(|error| wrong(&error))),
+        Some("json") => {
+            let mut options = serde_json::Deserializer::from_str(&text);
+            let read = SyncConfig::from_options(&mut options).map_err(|error| wrong(&error))?;
+            options.end().map_err(|error| wrong(&error))?;
+            Ok(read)
+        }
         _ => Err(Failure::usage(format!(
             "{shown} must end in .toml or .json, to say how it is to be read"
         ))),

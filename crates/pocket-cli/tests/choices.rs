@@ -150,6 +150,16 @@ fn options_come_from_a_file_and_the_command_line_goes_before_it() {
             "server_url = \"ws://h\"\nretry_delay = 0\n",
             "retry_delay",
         ),
+        (
+            "d.toml",
+            "server_url = \"ws://h\"\nbatch_size = 0\n",
+            "`batch_size`",
+        ),
+        (
+            "e.json",
+            r#"{"server_url":"ws://h","direction":"up"}"#,
+            "`direction`",
+        ),
     ] {
         let file = place.file(name, text);
         let outcome = place.run(&["sync", "--config", &file, "--once"]);

@@ -150,6 +150,62 @@ fn each_command_says_and_ends_the_same_whether_the_database_is_held_or_not() {
 }
 
 #[test]
+fn the_journal_and_the_collections_are_looked_after_through_the_holder() {
+    let place = Place::new();
+    let (_server, url) = place.serve("server", &["--storage", "memory"]);
+    let sync = ["sync", "--server", &url, "--once"];
+    for id in ["a", "b"] {
+        place.ok(&["insert", "things", &format!(r#"{{"_id":"{id}","n":0}}"#)]);
+    }
+    place.ok(&sync);
+    place.ok_on("other", &sync);
+    for id in ["a", "b"] {
+        place.ok_on("other", &["update", "things", id, r#"{"n":1}"#]);
+        place.ok(&["update", "things", id, r#"{"n":2}"#]);
+    }
+    place.ok_on("other", &sync);
+    place.ok(&[&sync[..], &["--strategy", "server-wins"]].concat());
+    let looks: [&[&str]; 4] = [
+        &["conflicts", "--json"],
+        &["conflicts", "list", "--open"],
+        &["conflicts", "show", "1"],
+        &["conflicts", "show", "1", "--json"],
+    ];
+    let free = looks.map(|words| place.ok(words));
+    for part in [r#""n":0"#, r#""n":1"#, r#""n":2"#, "server-wins"] {
+        assert!(free[3].contains(part), "{part} is not in {}", free[3]);
+    }
+
+    let mut holder = place.start("db", &["sync", "--server", &url, "--watch"]);
+    holder.line_with("idle");
+    assert_eq!(looks.map(|words| place.ok(words)), free);
+    place.ok(&["conflicts", "restore", "1"]);
+    let restored = place.ok(&["get", "things", "a"]);
+    assert!(restored.contains(r#""n":2"#), "{restored}");
+    place.ok(&["conflicts", "dismiss", "2"]);
+    assert_eq!(place.ok(&["conflicts", "list", "--open", "--json"]), "");
+    place
+        .run(&["conflicts", "restore", "1"])
+        .failed(1, "journal-entry-closed");
+    place
+        .run(&["conflicts", "dismiss", "9"])
+        .failed(1, "journal-entry-not-found");
+
+    place.ok(&["insert", "mine", r#"{"_id":"m"}"#, "--local-only"]);
+    place.ok(&["collections", "set", "mine", "--sync"]);
+    // What the holder was told, it does.
+    let elsewhere = || read_elsewhere(&place, &url, "mine");
+    while !elsewhere().contains("\"m\"") {}
+    place.ok(&["collections", "set", "mine", "--local-only"]);
+    place.ok(&["insert", "mine", r#"{"_id":"secret"}"#]);
+    place.ok(&["insert", "things", r#"{"_id":"last"}"#]);
+    while !read_elsewhere(&place, &url, "things").contains("last") {}
+    assert!(!elsewhere().contains("secret"));
+    holder.signal("INT");
+    assert_eq!(holder.status(), 0);
+}
+
+#[test]
 fn a_file_or_a_stream_is_imported_through_the_holder() {
     let mut held = Held::new();
     let lines = numbered(5_000);

@@ -200,6 +200,8 @@ fn who_looks_after_a_server_sees_clients_figures_and_the_page() {
     assert!(get(&url, "/", "").contains("<title>Pocket server</title>"));
     let (_plain, url) = place.serve("plain", &["--no-admin"]);
     assert!(get(&url, "/", "").starts_with("HTTP/1.0 404"));
+    // Without a page there are clients all the same.
+    place.ok(&["clients", "--server", &url]);
     assert!(get(&url, "/health/ready", "").contains("ok"));
 }
 
@@ -292,6 +294,15 @@ fn a_server_speaks_tls_and_takes_a_new_certificate_at_a_hangup() {
     let mut sync = place.command("db", &["sync", "--server", &url, "--once"]);
     let synced = sync.env("SSL_CERT_FILE", trusted).output().unwrap();
     assert!(synced.status.success(), "{synced:?}");
+    // The same over HTTP.
+    place.ok(&["insert", "things", r#"{"_id":"by-http"}"#]);
+    let https = url.replace("wss://", "https://");
+    let trusted = place.file("trusted.pem", made(1, "cert"));
+    let mut sync = place.command("db", &["sync", "--server", &https, "--once", "--json"]);
+    let synced = sync.env("SSL_CERT_FILE", &trusted).output().unwrap();
+    assert!(synced.status.success(), "{synced:?}");
+    let said = String::from_utf8(synced.stdout).unwrap();
+    assert!(said.contains("\"pushed\":1"), "{said}");
     assert!(clients(1).status.success());
     put(2);
     server.signal("HUP");
@@ -304,6 +315,48 @@ fn a_server_speaks_tls_and_takes_a_new_certificate_at_a_hangup() {
     server.signal("HUP");
     server.note_with("the old certificate stays in use");
     assert!(clients(2).status.success());
+}
+
+/// A device that is told to end in the middle of a long push ends well, and what it sends later is no second copy.
+#[test]
+fn a_push_that_is_ended_half_way_goes_on_later_where_it_was() {
+    const COUNT: u64 = 20_000;
+    for scheme in ["ws", "http"] {
+        let place = Place::new();
+        let (_server, url) = place.serve("server", &[]);
+        let metrics = url.clone();
+        let url = url.replace("ws://", &format!("{scheme}://"));
+        let lines = (0..COUNT).fold(String::new(), |lines, n| {
+            lines + &format!("{{\"_id\":\"{n:05}\"}}\n")
+        });
+        let lines = place.file("lines", lines);
+        place.ok(&["import", "things", &lines]);
+        let mut sync = place.start("db", &["sync", "--server", &url]);
+        while get(&metrics, "/metrics", "").contains("\npocket_pushes_total 0\n") {}
+        sync.signal("TERM");
+        assert_eq!(sync.status(), 0, "{scheme}");
+        let pending = || -> u64 {
+            let status = place.ok(&["status", "--json"]);
+            let (_, rest) = status.split_once("\"pending\":").unwrap();
+            let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap();
+            rest[..end].parse().unwrap()
+        };
+        let left = pending();
+        assert!(left > 0, "{scheme}: it was not in the middle");
+        place.ok(&["sync", "--server", &url, "--once"]);
+        assert_eq!(pending(), 0);
+        place.ok_on("other", &["sync", "--server", &url, "--once"]);
+        assert_eq!(
+            place.ok_on("other", &["count", "things"]),
+            format!("{COUNT}\n")
+        );
+        // Each change that takes effect takes a place, so a second copy would show.
+        let status = place.ok_on("other", &["status", "--json"]);
+        assert!(
+            status.contains(&format!("\"seq\":{COUNT}")),
+            "{scheme}: {status}"
+        );
+    }
 }
 
 #[test]

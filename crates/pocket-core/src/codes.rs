@@ -44,6 +44,8 @@ pub const OTHER_LINEAGE: &str = "other-lineage";
 pub const OTHER_NAMESPACE: &str = "other-namespace";
 /// The database belongs to another user.
 pub const OTHER_USER: &str = "other-user";
+/// Another sync engine runs on this open database.
+pub const ALREADY_SYNCING: &str = "already-syncing";
 /// The local change ended each connection it was sent on, so it was taken back.
 pub const WITHDRAWN: &str = "withdrawn";
 /// A page does not start where the store stands.

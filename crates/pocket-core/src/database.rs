@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::commit::{CommitCore, Committer, Job};
 use crate::configure::ConfigureJob;
 use crate::registry::not_found;
+use crate::replica::Engaged;
 use crate::stored::{self, CollectionRow, DatabaseHead, Later};
 use crate::write::ClearJob;
 use crate::{
@@ -30,6 +31,8 @@ struct Inner {
     head: DatabaseHead,
     durability: Durability,
     committer: Committer,
+    /// The servers it is synced with now.
+    engaged: Arc<Engaged>,
 }
 
 /// What a database is opened with.
@@ -127,6 +130,7 @@ impl DatabaseBuilder {
                 head,
                 durability: self.durability,
                 committer,
+                engaged: Arc::default(),
             }),
         };
         for config in self.collections {
@@ -374,6 +378,10 @@ impl Database {
 
     pub(crate) fn core(&self) -> &Arc<CommitCore> {
         self.inner.committer.core()
+    }
+
+    pub(crate) fn engaged(&self) -> &Arc<Engaged> {
+        &self.inner.engaged
     }
 
     pub(crate) async fn submit<J: Job>(&self, job: J) -> Result<J::Output> {

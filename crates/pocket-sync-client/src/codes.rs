@@ -11,7 +11,7 @@ pub const TIMEOUT: &str = "timeout";
 pub const PLAINTEXT_REFUSED: &str = "plaintext-refused";
 /// The server knows fewer numbers of this client than it confirmed: it was restored from a backup.
 pub const RESTORED_SERVER: &str = "restored-server";
-/// The server wants the client to read everything again, which this version cannot do.
+/// The server wants the client to read everything again, which it does.
 pub const RESYNC_REQUIRED: &str = "resync-required";
 /// What is here is not what the server says it should be: everything is read again.
 pub const DIFFERS: &str = "differs";

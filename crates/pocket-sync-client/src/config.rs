@@ -292,9 +292,10 @@ impl SyncConfig {
                  `auto_retry` off",
             ));
         }
-        if self.namespace.is_empty() || self.namespace.len() > MAX_NAMESPACE_BYTES {
+        let fits = (1..=MAX_NAMESPACE_BYTES).contains(&self.namespace.len());
+        if !fits || self.namespace.chars().any(char::is_control) {
             return Err(SyncError::config(format!(
-                "a namespace has 1 to {MAX_NAMESPACE_BYTES} bytes; `default` is the usual one"
+                "a namespace has 1 to {MAX_NAMESPACE_BYTES} bytes and no control characters; `default` is the usual one"
             )));
         }
         self.auth_token.as_deref().map_or(Ok(()), check_token)
@@ -379,6 +380,23 @@ impl SyncConfig {
                 "`conflict_strategy` is `custom`, but there is no rule; give one with `resolve_conflict`, or choose \
                  another strategy",
             ));
+        }
+        if self.resolver.is_some() {
+            // It decides everything, so that nobody would ever be asked what was set beside it.
+            let beside = if !self.collection_strategies.is_empty() {
+                Some("`collection_strategies`")
+            } else if self.rules.has_general() {
+                Some("`resolve_conflict`")
+            } else if self.conflict_strategy != ConflictStrategy::LastWriteWins {
+                Some("`conflict_strategy`")
+            } else {
+                None
+            };
+            if let Some(beside) = beside {
+                return Err(SyncError::config(format!(
+                    "`resolver` decides all conflicts, so {beside} would have no effect; leave one of them out"
+                )));
+            }
         }
         if self.resolve_timeout.is_zero() {
             return Err(SyncError::config(
@@ -525,7 +543,7 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_refused_at_once() {
-        for namespace in [String::new(), "n".repeat(129)] {
+        for namespace in [String::new(), "n".repeat(129), "a\nb".to_owned()] {
             let config = SyncConfig::new("ws://h").namespace(namespace);
             assert_eq!(refused(&config), "config");
         }
@@ -537,6 +555,36 @@ mod tests {
             refused(&SyncConfig::new("wss://h").auth_token("a\r\nb")),
             "config"
         );
+    }
+
+    /// It stands in for everything that decides otherwise, which was left aside without a word.
+    #[test]
+    fn a_resolver_of_ones_own_stands_alone() {
+        let own =
+            || SyncConfig::new("ws://h").resolver(Strategies::new(ConflictStrategy::ServerWins));
+        own().check().expect("it is alone");
+        let rule =
+            |_: pocket_core::replica::Conflict| async { Ok::<_, String>(crate::Resolved::local()) };
+        for (config, beside) in [
+            (
+                own().conflict_strategy(ConflictStrategy::Merge),
+                "`conflict_strategy`",
+            ),
+            (
+                own().collection_strategy("a", ConflictStrategy::Merge),
+                "`collection_strategies`",
+            ),
+            (own().resolve_conflict(rule), "`resolve_conflict`"),
+            (
+                own().resolve_conflict_in("a", rule),
+                "`collection_strategies`",
+            ),
+        ] {
+            let error = config.check().expect_err("it contradicts itself");
+            assert_eq!(error.code(), "config");
+            assert!(error.message().contains("`resolver`"), "{error}");
+            assert!(error.message().contains(beside), "{error}");
+        }
     }
 
     #[test]

@@ -12,14 +12,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
-use pocket_core::JournalEntry;
-use pocket_core::replica::{Answer, Conflict, Replica, Resolver, Ruling, Scope};
+use pocket_core::replica::{Answer, Conflict, Engagement, Replica, Resolver, Ruling, Scope};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, Sleep};
 
 use crate::auth::{AuthReason, TokenSource};
 use crate::config::{RENEWAL_SECONDS, check_token};
 use crate::custom::CustomRules;
+use crate::listeners::{Listener, Telling};
 use crate::session::{Effect, Event, Pass, Session, StoreAnswer, StoreRequest};
 use crate::store::perform;
 use crate::transport::{Connection, Incoming, connect};
@@ -30,7 +30,8 @@ pub(crate) const WAITING_CALLS: usize = 64;
 
 /// What the handle asks of the driver.
 pub(crate) enum Control {
-    Start(oneshot::Sender<()>),
+    /// With the right to sync this database, which is given back at the next stop.
+    Start(Arc<Engagement>, oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
     Command {
         pass: Pass,
@@ -54,9 +55,6 @@ pub(crate) struct Watched {
     /// The count of the outbox's signal that the published status accounts for.
     outbox_seen: AtomicU64,
 }
-
-/// Who wants to hear of conflicts.
-pub(crate) type Listener = Arc<dyn Fn(&JournalEntry) + Send + Sync>;
 
 impl Watched {
     /// What `told` means while the outbox stands at `outbox`: a write that the session has not heard of is not sent.
@@ -139,6 +137,8 @@ pub(crate) struct Driver {
     commands: BTreeMap<u64, oneshot::Sender<Result<(), SyncError>>>,
     last_command: u64,
     stopping: Vec<oneshot::Sender<()>>,
+    telling: Option<Telling>,
+    engagement: Option<Arc<Engagement>>,
 }
 
 /// What a driver is made of.
@@ -164,8 +164,12 @@ impl Driver {
             .watched
             .outbox_seen
             .store(*outbox.borrow(), Ordering::Release);
+        let journal = parts.replica.database().journal();
+        let telling = Telling::new(journal, parts.watched.clone());
         Self {
             outbox,
+            telling: Some(telling),
+            engagement: None,
             session: parts.session,
             replica: parts.replica,
             scope: parts.scope,
@@ -199,6 +203,10 @@ impl Driver {
         }
         self.handle(Event::Stop);
         self.finish().await;
+        if let Some(telling) = self.telling.take() {
+            let last = *self.watched.journaled.borrow();
+            telling.end(last).await;
+        }
     }
 
     async fn next_event(&mut self) -> Option<Event> {
@@ -224,7 +232,8 @@ impl Driver {
 
     fn control(&mut self, control: Control) -> Event {
         match control {
-            Control::Start(done) => {
+            Control::Start(engagement, done) => {
+                self.engagement = Some(engagement);
                 let _ = done.send(());
                 Event::Start
             }
@@ -347,7 +356,7 @@ impl Driver {
         let watched = self.watched.clone();
         Box::pin(async move {
             let answer = perform(&replica, &scope, &resolver, request).await;
-            tell_listeners(&replica, &watched, &answer);
+            tell(&watched, &answer);
             answer
         })
     }
@@ -358,6 +367,11 @@ impl Driver {
             return;
         }
         self.finish().await;
+        let last = *self.watched.journaled.borrow();
+        if let Some(telling) = &mut self.telling {
+            telling.caught_up(last).await;
+        }
+        self.engagement = None;
         for done in self.stopping.drain(..) {
             let _ = done.send(());
         }
@@ -431,11 +445,11 @@ async fn answer_in_time(rules: CustomRules, timeout: Duration, conflict: Conflic
         .unwrap_or(late)
 }
 
-/// Reads the new entries of the journal for those who asked to hear of them.
-fn tell_listeners(replica: &Replica, watched: &Watched, answer: &StoreAnswer) {
+/// Tells those who want to hear of it that the journal has new entries.
+fn tell(watched: &Watched, answer: &StoreAnswer) {
     let journaled = match answer {
         StoreAnswer::Settled(settled) => &settled.journaled,
-        StoreAnswer::Applied(applied) => &applied.journaled,
+        StoreAnswer::Applied(applied) | StoreAnswer::Swept(applied) => &applied.journaled,
         StoreAnswer::Resolved(resolved) => &resolved.journaled,
         _ => return,
     };
@@ -444,22 +458,6 @@ fn tell_listeners(replica: &Replica, watched: &Watched, answer: &StoreAnswer) {
             .journaled
             .send_modify(|told| *told = (*told).max(*last));
     }
-    let listeners = watched.listeners().clone();
-    let (Some(first), false) = (journaled.iter().min().copied(), listeners.is_empty()) else {
-        return;
-    };
-    let (journal, count) = (replica.database().journal(), journaled.len());
-    tokio::spawn(async move {
-        let entries = journal
-            .list(first.checked_sub(1), count)
-            .await
-            .unwrap_or_default();
-        for entry in &entries {
-            for listener in &listeners {
-                listener(entry);
-            }
-        }
-    });
 }
 
 async fn answer(store: &mut Option<BoxFuture<'static, StoreAnswer>>) -> StoreAnswer {

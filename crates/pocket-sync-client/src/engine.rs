@@ -3,16 +3,17 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures_util::{StreamExt, stream};
-use pocket_core::replica::{Checkpoint, Replica, ReplicaState, Wiped};
+use pocket_core::replica::{Checkpoint, Engagement, Replica, ReplicaState, Wiped};
 use pocket_core::{Database, JournalEntry, Subscription, Target};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::config::{Direction, SyncConfig, check_token};
 use crate::driver::{Control, Driver, Parts, WAITING_CALLS, Watched};
+use crate::listeners::ENTRIES_AT_ONCE;
 use crate::session::{Pass, Session};
 use crate::{Progress, Snapshot, Stats, Status, SyncError};
 
@@ -29,14 +30,18 @@ struct Inner {
     config: Mutex<SyncConfig>,
     watched: Arc<Watched>,
     task: Mutex<Task>,
+    /// The right to sync this database, which the driver holds while it runs.
+    engagement: Mutex<Weak<Engagement>>,
 }
-
-/// Entries of the journal that a stream of conflicts reads at once.
-const CONFLICTS_AT_ONCE: usize = 64;
 
 impl Drop for Inner {
     fn drop(&mut self) {
         self.watched.end();
+        // The driver ends by itself; whoever starts another engine now need not wait for that.
+        let held = self.engagement.get_mut();
+        if let Some(engagement) = held.unwrap_or_else(PoisonError::into_inner).upgrade() {
+            engagement.give_back();
+        }
     }
 }
 
@@ -55,6 +60,7 @@ impl SyncEngine {
                 config: Mutex::new(config),
                 watched: Arc::default(),
                 task: Mutex::new(Task::None),
+                engagement: Mutex::default(),
             }),
         }
     }
@@ -62,12 +68,14 @@ impl SyncEngine {
     /// Begins to sync, and goes on until [`stop`](Self::stop). Works offline: it does not wait for the server.
     ///
     /// # Errors
-    /// `config`, `bad-collection-name` or `plaintext-refused` when the configuration cannot work; `destroyed`.
+    /// `config`, `bad-collection-name` or `plaintext-refused` when the configuration cannot work; `already-syncing` while
+    /// another engine runs on this database; `destroyed`.
     pub async fn start(&self) -> Result<(), SyncError> {
         let controls = self.driver()?;
+        let engagement = self.engage()?;
         let (done, started) = oneshot::channel();
         controls
-            .send(Control::Start(done))
+            .send(Control::Start(engagement, done))
             .await
             .map_err(|_| SyncError::destroyed())?;
         started.await.map_err(|_| SyncError::destroyed())
@@ -75,8 +83,8 @@ impl SyncEngine {
 
     /// Closes the connection and stays away until the next [`start`](Self::start).
     ///
-    /// When it returns, the engine touches neither the network nor the database. Local writes keep entering the
-    /// outbox.
+    /// When it returns, the engine touches neither the network nor the database, and listeners were told of all that it
+    /// stored. Local writes keep entering the outbox.
     ///
     /// # Errors
     /// `destroyed`.
@@ -112,9 +120,10 @@ impl SyncEngine {
     /// server has a document already, the collection's strategy decides. Returns how many mutations wait.
     ///
     /// # Errors
-    /// `destroyed`, and what the store says.
+    /// `already-syncing` while another engine runs on this database; `destroyed`, and what the store says.
     pub async fn detach(&self) -> Result<u64, SyncError> {
         self.stop().await?;
+        let _engagement = self.engage()?;
         Ok(self.inner.replica.detach().await?.pending)
     }
 
@@ -123,9 +132,10 @@ impl SyncEngine {
     /// and all settings stay.
     ///
     /// # Errors
-    /// `destroyed`, and what the store says.
+    /// `already-syncing` while another engine runs on this database; `destroyed`, and what the store says.
     pub async fn wipe(&self) -> Result<Wiped, SyncError> {
         self.stop().await?;
+        let _engagement = self.engage()?;
         Ok(self.inner.replica.wipe().await?)
     }
 
@@ -240,7 +250,9 @@ impl SyncEngine {
 
     /// Calls `listener` with each new entry of the journal, after it is stored: conflicts, whoever won, and refusals.
     ///
-    /// It is called on the runtime's workers and should be quick.
+    /// Entries come in their order, one at a time, and a listener that panics keeps no other one from hearing of them. It is
+    /// called on the runtime's workers and should be quick: [`stop`](Self::stop) and [`destroy`](Self::destroy) wait for
+    /// it, so it must not wait for them.
     pub fn on_conflict(&self, listener: impl Fn(&JournalEntry) + Send + Sync + 'static) {
         self.inner.watched.listeners().push(Arc::new(listener));
     }
@@ -260,7 +272,7 @@ impl SyncEngine {
                     }
                     told.wait_for(|last| *last > after).await.ok()?;
                     // What cannot be read now can be read from the journal later.
-                    let entries = journal.list(Some(after), CONFLICTS_AT_ONCE).await.ok()?;
+                    let entries = journal.list(Some(after), ENTRIES_AT_ONCE).await.ok()?;
                     after = entries.last().map_or(*told.borrow(), |last| last.number);
                     read.extend(entries);
                 }
@@ -314,6 +326,21 @@ impl SyncEngine {
             self.inner.replica.passed().await?;
         }
         Ok(())
+    }
+
+    /// The right to sync this database: that of the driver if it runs, else a new one.
+    fn engage(&self) -> Result<Arc<Engagement>, SyncError> {
+        let mut held = self
+            .inner
+            .engagement
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(engagement) = held.upgrade() {
+            return Ok(engagement);
+        }
+        let engagement = Arc::new(self.inner.replica.engage()?);
+        *held = Arc::downgrade(&engagement);
+        Ok(engagement)
     }
 
     /// The way to the driver, which is started if there is none yet.

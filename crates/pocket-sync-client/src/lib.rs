@@ -9,6 +9,7 @@ mod custom;
 mod endpoint;
 mod error;
 mod jwt;
+mod listeners;
 mod moment;
 mod options;
 pub mod session;

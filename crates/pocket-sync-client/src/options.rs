@@ -1,20 +1,44 @@
 //! The settings as a file has them: the names of [`SyncConfig`]'s fields, durations in milliseconds.
 
+use serde::{Deserialize, Deserializer};
+use serde_path_to_error::Segment;
+
 use crate::{SyncConfig, SyncError};
 
 impl SyncConfig {
     /// Reads a configuration. What is not in it has its default; the functions of an application are set afterwards.
     ///
-    /// For other formats: this is a serde type.
-    ///
     /// # Errors
     /// `config`, with the name of an option that does not exist, has a wrong value, or is missing. What contradicts
     /// something else is told by [`check`](Self::check).
     pub fn from_json(text: &str) -> Result<Self, SyncError> {
-        let config: Self = serde_json::from_str(text)
-            .map_err(|error| SyncError::config(format!("cannot read the options: {error}")))?;
+        let mut options = serde_json::Deserializer::from_str(text);
+        let config = Self::from_options(&mut options)?;
         config.check_url()?;
+        options
+            .end()
+            .map_err(|error| SyncError::config(format!("cannot read the options: {error}")))?;
         Ok(config)
+    }
+
+    /// Reads a configuration from any format of serde, like `toml::Deserializer`.
+    ///
+    /// # Errors
+    /// As [`from_json`](Self::from_json); that the server is missing is told by [`check`](Self::check).
+    pub fn from_options<'de, D: Deserializer<'de>>(options: D) -> Result<Self, SyncError> {
+        let mut track = serde_path_to_error::Track::new();
+        let tracked = serde_path_to_error::Deserializer::new(options, &mut track);
+        Self::deserialize(tracked).map_err(|error| {
+            let path = track.path();
+            // Without a name it is not an option that is wrong, but the file.
+            let named = matches!(path.iter().next(), Some(Segment::Map { .. }));
+            let option = if named {
+                format!(" `{path}`")
+            } else {
+                String::new()
+            };
+            SyncError::config(format!("cannot read the options{option}: {error}"))
+        })
     }
 }
 
@@ -153,9 +177,20 @@ mod tests {
     fn what_is_unknown_wrong_missing_or_contradictory_is_named() {
         for (options, named) in [
             (r#""retry_dealy": 5"#, &["retry_dealy"][..]),
-            (r#""conflict_strategy": "mine""#, &["mine", "server-wins"]),
-            (r#""direction": "up""#, &["up", "both"]),
-            (r#""batch_size": 0"#, &["nonzero"]),
+            (
+                r#""conflict_strategy": "mine""#,
+                &["`conflict_strategy`", "mine", "server-wins"],
+            ),
+            (r#""direction": "up""#, &["`direction`", "up", "both"]),
+            (r#""batch_size": 0"#, &["`batch_size`", "nonzero"]),
+            (r#""retry_delay": "x""#, &["`retry_delay`", "x"]),
+            (r#""namespace": 7"#, &["`namespace`", "7"]),
+            (r#""collections": ["a", 7]"#, &["`collections[1]`", "7"]),
+            (
+                r#""collection_strategies": {"a": "mine"}"#,
+                &["`collection_strategies.a`", "mine"],
+            ),
+            (r#""namespace": "a\u0007b""#, &["namespace", "control"]),
             (r#""retry_delay": 0"#, &["retry_delay", "auto_retry"]),
             (r#""resolve_timeout": 0"#, &["resolve_timeout"]),
             (r#""collections": ["a", "a"]"#, &["collections", "`a`"]),
@@ -178,5 +213,7 @@ mod tests {
             }
         }
         assert!(refused("{}").contains("server_url"));
+        assert!(refused("{").contains("the options: EOF"));
+        assert!(refused(r#"{"server_url": "ws://h"} more"#).contains("trailing"));
     }
 }

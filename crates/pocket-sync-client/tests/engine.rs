@@ -7,163 +7,15 @@ mod common;
 use std::time::Duration;
 
 use application::{meet, refuse_at_the_door};
+use common::peer::{Peer, UNAUTHORIZED, code, database, insert, listen, quick, until};
 use common::{applied, document, epoch, error, page, record, seq, welcome};
-use futures_util::{SinkExt, StreamExt};
 use pocket_core::replica::Conflict;
-use pocket_core::{CollectionConfig, Database, Outcome, Subscription, Value, codes as core_codes};
-use pocket_storage_memory::MemoryStorage;
+use pocket_core::{Outcome, Value, codes as core_codes};
 use pocket_sync_client::{AuthReason, Resolved, Status, SyncConfig, SyncEngine, SyncError, codes};
 use pocket_sync_protocol::codes::{self as wire};
-use pocket_sync_protocol::{
-    ClientMessage, Hello, Outcomes, Pull, Push, SUBPROTOCOL, ServerMessage, Welcome, WireLimits,
-    decode_client, encode_server,
-};
+use pocket_sync_protocol::{ClientMessage, Outcomes, Welcome};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
-use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-
-/// One connection, from the server's side.
-struct Peer {
-    socket: WebSocketStream<TcpStream>,
-    path: String,
-    authorization: Option<String>,
-}
-
-impl Peer {
-    #[expect(clippy::result_large_err, reason = "the signature is tungstenite's")]
-    async fn accept(listener: &TcpListener) -> Self {
-        let (stream, _) = listener.accept().await.expect("a client connects");
-        stream.set_nodelay(true).expect("a TCP stream");
-        let (mut path, mut authorization) = (String::new(), None);
-        let callback = |request: &Request, mut response: Response| {
-            path = request.uri().to_string();
-            let header = request.headers().get("authorization");
-            authorization = header.map(|value| value.to_str().expect("a token is text").to_owned());
-            assert_eq!(request.headers()["sec-websocket-protocol"], SUBPROTOCOL);
-            response.headers_mut().insert(
-                "sec-websocket-protocol",
-                HeaderValue::from_static(SUBPROTOCOL),
-            );
-            Ok(response)
-        };
-        let socket = tokio_tungstenite::accept_hdr_async(stream, callback)
-            .await
-            .expect("a proper handshake");
-        Self {
-            socket,
-            path,
-            authorization,
-        }
-    }
-
-    async fn hear(&mut self) -> ClientMessage {
-        loop {
-            match self
-                .socket
-                .next()
-                .await
-                .expect("the client is there")
-                .expect("and speaks properly")
-            {
-                Message::Binary(bytes) => {
-                    return decode_client(&bytes, &WireLimits::default()).expect("a message");
-                }
-                Message::Ping(_) | Message::Pong(_) => {}
-                other => panic!("a message was expected, not {other:?}"),
-            }
-        }
-    }
-
-    async fn say(&mut self, message: impl Into<ServerMessage>) {
-        self.socket
-            .send(Message::Binary(encode_server(&message.into())))
-            .await
-            .expect("the client is there");
-    }
-
-    /// Reads the hello and welcomes; the place and number told are those of `welcome`.
-    async fn welcome(&mut self, welcome: Welcome) -> Hello {
-        let ClientMessage::Hello(hello) = self.hear().await else {
-            panic!("a hello comes first")
-        };
-        self.say(welcome).await;
-        hello
-    }
-
-    async fn push(&mut self) -> Push {
-        loop {
-            if let ClientMessage::Push(push) = self.hear().await {
-                return push;
-            }
-        }
-    }
-
-    async fn pull(&mut self) -> Pull {
-        loop {
-            if let ClientMessage::Pull(pull) = self.hear().await {
-                return pull;
-            }
-        }
-    }
-
-    async fn ping(&mut self) -> u32 {
-        loop {
-            if let ClientMessage::Ping(ping) = self.hear().await {
-                return ping.id;
-            }
-        }
-    }
-
-    async fn ended(mut self) -> Option<CloseFrame> {
-        loop {
-            match self.socket.next().await {
-                Some(Ok(Message::Close(frame))) => return frame,
-                Some(Ok(_)) => {}
-                _ => return None,
-            }
-        }
-    }
-}
-
-async fn listen() -> (TcpListener, String) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let url = format!("ws://{}", listener.local_addr().expect("it is bound"));
-    (listener, url)
-}
-
-async fn database() -> Database {
-    Database::builder("test")
-        .collection(CollectionConfig::new("todos").sync(true))
-        .open(MemoryStorage::new())
-        .await
-        .expect("memory opens")
-}
-
-async fn insert(database: &Database, id: &str) {
-    let todos = database
-        .collection::<Value>("todos")
-        .expect("it is configured");
-    todos
-        .upsert(&document(id, "local"))
-        .await
-        .expect("memory takes it");
-}
-
-fn quick(url: &str) -> SyncConfig {
-    SyncConfig::new(url).retry_delay(Duration::from_millis(10))
-}
-
-async fn until(statuses: &mut Subscription<Status>, wanted: Status) {
-    while statuses.next().await.expect("the engine runs") != wanted {}
-}
-
-fn code(result: &Result<(), SyncError>) -> Result<&(), &str> {
-    result.as_ref().map_err(SyncError::code)
-}
+use tokio::net::TcpListener;
 
 #[tokio::test]
 async fn a_change_goes_out_and_one_comes_in() {
@@ -193,15 +45,7 @@ async fn a_change_goes_out_and_one_comes_in() {
         ("home", None),
         "the header has the token"
     );
-    let (mut push, mut pull) = (None, None);
-    while push.is_none() || pull.is_none() {
-        match peer.hear().await {
-            ClientMessage::Push(told) => push = Some(told),
-            ClientMessage::Pull(told) => pull = Some(told),
-            other => panic!("{other:?}"),
-        }
-    }
-    let (push, pull) = (push.expect("it came"), pull.expect("it came"));
+    let (push, pull) = peer.push_and_pull().await;
     peer.say(applied(&push, 1)).await;
     peer.say(page(&pull, 0, 2, 2, &[record("theirs", 2)])).await;
     until(&mut statuses, Status::Idle).await;
@@ -298,13 +142,20 @@ async fn a_pass_returns_when_everything_is_through() {
 #[tokio::test]
 async fn a_server_that_refuses_at_the_door_is_told_apart_from_a_web_page() {
     for (answer, expected) in [
+        (UNAUTHORIZED, wire::UNAUTHORIZED),
         (
-            "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n",
-            wire::UNAUTHORIZED,
+            "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: 35\r\n\r\n\
+             {\"code\":\"forbidden\",\"message\":\"no\"}",
+            wire::FORBIDDEN,
+        ),
+        // A portal, a proxy: it says nothing about the token.
+        (
+            "HTTP/1.1 401 Unauthorized\r\ncontent-type: text/html\r\ncontent-length: 7\r\n\r\nsign in",
+            codes::CONNECT,
         ),
         (
             "HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n",
-            wire::FORBIDDEN,
+            codes::CONNECT,
         ),
         (
             "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nsign in",

@@ -12,6 +12,26 @@ use pocket_sync_client::{
 use pocket_sync_protocol::codes::{self as wire, close};
 use pocket_sync_protocol::{ClientMessage, EpochStart, Lineage, SessionToken, Welcome};
 
+/// A server may choose any version of a range; one that this side never offered is no welcome.
+#[tokio::test]
+async fn a_welcome_in_a_protocol_version_that_was_not_offered_is_refused() {
+    let mut bench = Bench::new().await;
+    bench.insert_quietly("a").await;
+    bench.greet().await;
+    bench
+        .say(Welcome {
+            version: 2,
+            ..welcome()
+        })
+        .await;
+    assert_eq!(bench.error_code(), wire::VERSION_MISMATCH);
+    assert_eq!(bench.status(), Status::Error);
+    let error = bench.last().stats.last_error.clone().expect("it is told");
+    assert!(error.message().contains("version 2"), "{error}");
+    assert!(bench.pushes().is_empty() && bench.pulls().is_empty());
+    assert_eq!(bench.state().await.pending, 1);
+}
+
 #[tokio::test]
 async fn a_fresh_client_says_hello_and_stores_the_welcome_before_anything_travels() {
     let mut bench = Bench::new().await;

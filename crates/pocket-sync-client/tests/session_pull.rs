@@ -279,10 +279,13 @@ async fn a_collection_that_joins_is_read_from_the_start_before_idle() {
     );
     assert_eq!((joining.after, joining.until), (seq(0), Some(seq(6))));
     assert_eq!(bench.status(), Status::Syncing);
+    let left = |bench: &Bench| bench.last().progress.pull_left;
+    assert_eq!(left(&bench), 6, "it is read from the start");
     bench
         .say(page(&joining, 0, 3, 6, &[record_in("notes", "n", 3)]))
         .await;
     assert_eq!(bench.status(), Status::Syncing, "half of it is read");
+    assert_eq!(left(&bench), 3);
     bench.say(page(&joining, 3, 6, 6, &[])).await;
     let main = bench.the_pull();
     assert_eq!(
@@ -290,6 +293,7 @@ async fn a_collection_that_joins_is_read_from_the_start_before_idle() {
         (seq(6), None, 0)
     );
     assert_eq!(bench.status(), Status::Idle);
+    assert_eq!(left(&bench), 0);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! Everything here is read only. Whoever has the admin token may see it, and whoever asks from this machine itself: the
 //! connection comes from a loopback address, names this machine as its host, and has passed through no proxy.
 
+mod counts;
 mod shown;
 
 use std::collections::HashMap;
@@ -29,7 +30,7 @@ use crate::engine::EngineError;
 use crate::metrics::Gauges;
 use crate::{Namespace, SyncServer};
 
-pub(crate) use self::shown::Counts;
+pub(crate) use self::counts::Counts;
 
 /// Who may look after a server.
 #[derive(Clone, Debug, Default)]
@@ -61,19 +62,21 @@ impl From<EngineError> for Refusal {
 type Answer = Result<Map, Refusal>;
 
 impl SyncServer {
-    /// The routes `/metrics`, and with [`Admin::page`] the page `/` and what it asks for below `/admin`.
+    /// The routes `/metrics` and `/admin/clients`, and with [`Admin::page`] the page `/` and what else it asks for below
+    /// `/admin`.
     ///
     /// [`serve`](Self::serve) has them. Elsewhere, merge them into a router whose requests have a [`Peer`] among their
     /// extensions, or set an admin token.
     pub fn admin_router(&self) -> Router {
-        let router = Router::new().route("/metrics", get(metrics));
+        let router = Router::new()
+            .route("/metrics", get(metrics))
+            .route("/admin/clients", get(clients));
         let router = if self.inner.config.admin.page {
             router
                 .route("/", get(page))
                 .route("/admin/page.css", get(style))
                 .route("/admin/page.js", get(script))
                 .route("/admin/state", get(state))
-                .route("/admin/clients", get(clients))
                 .route("/admin/feed", get(feed))
                 .route("/admin/document", get(document))
                 .route("/admin/search", get(search))

@@ -40,6 +40,9 @@ pub struct Config {
     pub polled_sessions: usize,
     /// A connection that has sent no request, or no hello, for so long is closed.
     pub handshake_timeout: Duration,
+    /// How long one frame over a WebSocket may take to come in, from when its first bytes are there; each 1,024 bytes of
+    /// it buy another second. A body over HTTP has the same time.
+    pub frame_timeout: Duration,
     /// A client that takes nothing of what is sent to it for so long is closed; it comes back and reads on.
     pub write_timeout: Duration,
     /// What a client is told to wait after `retry-later`.
@@ -72,6 +75,7 @@ impl Default for Config {
             poll_timeout: Duration::from_secs(600),
             polled_sessions: 10_000,
             handshake_timeout: Duration::from_secs(10),
+            frame_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
             retry_after: Duration::from_secs(1),
             shutdown_timeout: Duration::from_millis(1_500),

@@ -33,11 +33,14 @@ pub(crate) trait Wire: Send {
     /// Sends a message, as soon as the client takes it.
     fn send(&mut self, frame: Bytes);
 
-    /// A count that rises with every sign of life.
+    /// A count that rises with every sign of life: bytes that came, and bytes that a client took which had not kept up.
     fn received(&self) -> u64;
 
     /// Whether news should be read for the client now. Nothing is lost when it is not: they are read later.
     fn takes_news(&self) -> bool;
+
+    /// Whether the client has taken so little of what was sent that no more should be read for it.
+    fn is_full(&self) -> bool;
 
     /// Whether it is known already that nobody takes anything any more.
     fn is_gone(&self) -> bool;
@@ -57,6 +60,8 @@ pub(crate) enum Turn {
     Bad { code: &'static str, message: String },
     /// No message, but a sign of life; and the other sources are looked at before the next turn.
     Alive,
+    /// The client has taken what was too much for it.
+    Room,
     /// It is gone, or takes nothing any more.
     Gone,
 }
@@ -87,6 +92,7 @@ pub(crate) fn serve<'a, W: Wire + 'a>(
         began,
         timer: Box::pin(tokio::time::sleep_until(began)),
         heard: 0,
+        is_due: false,
         pending: FuturesUnordered::new(),
         events,
         joined: None,
@@ -106,6 +112,8 @@ struct Driver<W> {
     timer: Pin<Box<Sleep>>,
     /// The signs of life when the deadline was last looked at.
     heard: u64,
+    /// The deadline has passed, and the session was not told so yet.
+    is_due: bool,
     /// Reads, fetches and handshake steps under way: at most a few, by the session's own bounds.
     pending: FuturesUnordered<BoxFuture<'static, Event>>,
     events: Events,
@@ -146,6 +154,14 @@ impl<W: Wire> Driver<W> {
             if self.session.is_over() {
                 return;
             }
+            if std::mem::take(&mut self.is_due) {
+                next = Event::Timer;
+                continue;
+            }
+            if self.wire.is_full() && !self.session.is_full() {
+                next = Event::Full;
+                continue;
+            }
             next = tokio::select! {
                 // Answers first: outcomes go out before the doorbell lets the session read its own records.
                 biased;
@@ -153,13 +169,19 @@ impl<W: Wire> Driver<W> {
                 Some(event) = self.pending.next(), if !self.pending.is_empty() => event,
                 // Before frames: a pong must not tell a head that is older than what others were told already.
                 head = moved(&mut self.head), if self.wire.takes_news() => Event::HeadMoved(head),
+                // Before frames as well: whoever sends without a pause must not put off the end of his token.
+                () = &mut self.timer => self.deadline(),
                 turn = self.wire.turn(&self.session) => match turn {
-                    Turn::Frame(frame) => Event::Frame(frame),
+                    Turn::Frame(frame) => {
+                        // Told as a frame, and not once more when the deadline comes.
+                        self.heard = self.wire.received();
+                        Event::Frame(frame)
+                    }
                     Turn::Bad { code, message } => Event::BadFrame { code, message },
                     Turn::Alive => Event::Alive,
+                    Turn::Room => Event::Room,
                     Turn::Gone => Event::Closed,
                 },
-                () = &mut self.timer => self.deadline(),
                 Ok(()) = rights.changed() => {
                     Event::RightsChanged(rights.borrow_and_update().clone())
                 }
@@ -253,7 +275,7 @@ impl<W: Wire> Driver<W> {
         self.pending.push(Box::pin(work.instrument(span)));
     }
 
-    /// A deadline has passed; if bytes came since the last one, the client is merely slow.
+    /// A deadline has passed; if bytes came since the last one, the session is told that first.
     fn deadline(&mut self) -> Event {
         // Asked again at once if the session does not set another deadline.
         self.timer
@@ -264,6 +286,7 @@ impl<W: Wire> Driver<W> {
             return Event::Timer;
         }
         self.heard = heard;
+        self.is_due = true;
         Event::Alive
     }
 

@@ -14,11 +14,13 @@ pub struct Limits {
     pub decide: DecideLimits,
     /// How fast one connection may ask.
     pub rate: RateLimits,
+    /// The pings and pongs of the WebSocket protocol that one connection may send in a second; with more it is closed.
+    pub control_frames: u32,
+    /// The bytes that may wait on one connection to be taken by its client. While more do, no message is read from it
+    /// and no records for it: what waits is at most this, and the page or fetch that was under way. Over HTTP it is what one answer holds.
+    pub unsent_bytes: usize,
     /// The bytes of pushes in flight on one connection; one push is always taken.
     pub push_bytes: usize,
-    /// The bytes that wait to be sent on one connection; with more than that it is not read from until the client takes
-    /// some. One message is always sent.
-    pub unsent_bytes: usize,
     /// The records of a page that reaches the head; what is missing up to this many travels as one page.
     pub page_records: usize,
     /// The most pages a client may let the server send ahead.
@@ -80,8 +82,9 @@ impl Default for Limits {
             wire: ServerLimits::default(),
             decide: DecideLimits::default(),
             rate: RateLimits::default(),
-            push_bytes: 8 * 1024 * 1024,
+            control_frames: 100,
             unsent_bytes: 256 * 1024,
+            push_bytes: 8 * 1024 * 1024,
             page_records: 1_000,
             window: 8,
             fetch_documents: 1_000,

@@ -98,13 +98,12 @@ impl Polled {
         }
     }
 
-    fn poll_turn(
-        &mut self,
-        context: &mut Context<'_>,
-        wants_frames: bool,
-        busy: bool,
-    ) -> Poll<Turn> {
+    fn poll_turn(&mut self, context: &mut Context<'_>, session: &Session) -> Poll<Turn> {
+        let (wants_frames, busy) = (session.wants_frames(), session.is_busy());
         loop {
+            if session.is_full() && !self.is_full() {
+                return Poll::Ready(Turn::Room);
+            }
             if wants_frames && let Some(frame) = self.frames.pop_front() {
                 return Poll::Ready(Turn::Frame(frame));
             }
@@ -152,8 +151,7 @@ impl Polled {
     /// When the request that waits is to be answered, as things stand.
     fn due(&self, busy: bool) -> Option<Instant> {
         let waiting = self.waiting.as_ref()?;
-        let full = self.unsent_bytes >= self.message_bytes;
-        if full || (!self.unsent.is_empty() && !busy) {
+        if self.is_full() || (!self.unsent.is_empty() && !busy) {
             return Some(waiting.since);
         }
         // What is being read or committed belongs to this answer, so that nobody has to ask twice.
@@ -231,6 +229,10 @@ impl Wire for Polled {
         self.waiting.is_some()
     }
 
+    fn is_full(&self) -> bool {
+        self.unsent_bytes >= self.message_bytes
+    }
+
     fn is_gone(&self) -> bool {
         self.ends
             || self
@@ -240,8 +242,7 @@ impl Wire for Polled {
     }
 
     async fn turn(&mut self, session: &Session) -> Turn {
-        let (wants_frames, busy) = (session.wants_frames(), session.is_busy());
-        std::future::poll_fn(|context| self.poll_turn(context, wants_frames, busy)).await
+        std::future::poll_fn(|context| self.poll_turn(context, session)).await
     }
 
     async fn close(mut self, code: u16, _reason: &str, patience: Duration) {

@@ -51,6 +51,8 @@ pub struct Session {
     heard: Moment,
     /// The moment of the event that is being handled.
     now: Moment,
+    /// Whether the client takes less than it was sent.
+    full: bool,
     effects: Vec<Effect>,
     /// The codes of errors told since they were last asked for.
     told: Vec<&'static str>,
@@ -171,6 +173,7 @@ impl Session {
             state,
             heard: Moment::default(),
             now: Moment::default(),
+            full: false,
             effects: Vec::new(),
             told: Vec::new(),
         }
@@ -201,6 +204,11 @@ impl Session {
             Event::FeedRead { ticket, result } => self.feed_read(ticket, result),
             Event::Fetched { ticket, result } => self.fetched(ticket, result),
             Event::HeadMoved(head) => self.head_moved(head),
+            Event::Full => self.full = true,
+            Event::Room => {
+                self.full = false;
+                self.pump();
+            }
             Event::Timer => self.timer(now),
             Event::RightsChanged(rules) => self.rights_changed(now, rules),
             Event::Replaced => self.fail(
@@ -229,6 +237,16 @@ impl Session {
             }
             State::Authenticating(_) | State::Attaching(_) | State::Over => false,
         }
+    }
+
+    /// Whether the client was sent more than it takes, so that nothing is read for it.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Whether the client has come in.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open(_))
     }
 
     /// Whether an answer is being waited for that will lead to more being sent.
@@ -264,10 +282,14 @@ impl Session {
 
     fn frame(&mut self, now: Now, frame: &Bytes) {
         self.heard = now.moment;
-        if let State::Open(open) = &self.state
-            && open.stopping
-        {
-            return;
+        if let State::Open(open) = &self.state {
+            if open.stopping {
+                return;
+            }
+            // Not only when the deadline is looked at: behind its end a token is worth nothing.
+            if let Err(error) = open.is_valid(now) {
+                return self.fail(codes::TOKEN_EXPIRED, error.to_string());
+            }
         }
         let mut limits = self.config.limits.frames();
         if let State::Waiting { .. } = self.state {

@@ -1,5 +1,9 @@
 //! The WebSocket of a connection.
 
+mod coming;
+mod meter;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::sync::Arc;
@@ -11,10 +15,11 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use self::wire::{Meter, Socket};
+use self::meter::Meter;
+use self::wire::Socket;
 use crate::auth::Secret;
 use crate::server::{Held, Inner};
-use crate::session::Session;
+use crate::session::{HELLO_BYTES, Session};
 use crate::{SyncServer, driver};
 
 /// Bytes read from a connection at once. Every connection keeps so many, also one that does nothing; and each read
@@ -23,6 +28,8 @@ const READ_BUFFER: usize = 2 * 1024;
 /// Bytes collected before they are written to a connection, and the most that one fragment of a message has: what was
 /// once collected is kept by the connection for as long as it lives, so a long message goes out in parts.
 const WRITE_BUFFER: usize = 4 * 1024;
+/// Bytes beside a hello that may come before its welcome: headers of frames, and a ping or two.
+const HELLO_ROOM: usize = 1_024;
 
 /// Serves a connection once its upgrade is through.
 pub(crate) async fn upgraded(
@@ -65,14 +72,11 @@ where
         .max_write_buffer_size(3 * WRITE_BUFFER)
         .max_message_size(Some(message_bytes))
         .max_frame_size(Some(message_bytes));
+    // The library takes no other limits once it has begun, so what comes before the welcome is limited by its bytes.
+    let meter = Meter::new(stream, read.len(), (HELLO_BYTES + HELLO_ROOM) as u64);
     let socket =
-        WebSocketStream::from_partially_read(Meter::new(stream), read, Role::Server, Some(config))
-            .await;
-    let wire = Socket::new(
-        socket,
-        server.config.write_timeout,
-        server.config.limits.unsent_bytes,
-    );
+        WebSocketStream::from_partially_read(meter, read, Role::Server, Some(config)).await;
+    let wire = Socket::new(socket, &server.config);
     let session = Session::new(Arc::clone(&server.config));
     driver::serve(server, session, wire, token).await;
 }

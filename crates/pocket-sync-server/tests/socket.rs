@@ -5,14 +5,15 @@
 mod common;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::peer::{Peer, Running, connect, within};
-use futures_util::SinkExt;
-use pocket_core::{Outcome, Seq};
+use futures_util::{FutureExt, SinkExt};
+use pocket_core::{Env, Outcome, Seq, SystemEnv, Timestamp};
 use pocket_storage_memory::MemoryStorage;
 use pocket_sync_protocol::{Ping, ServerMessage};
 use pocket_sync_server::auth::{Access, Namespaces};
-use pocket_sync_server::{Config, Namespace, TokenTable};
+use pocket_sync_server::{Config, Namespace, SyncServer, TokenTable};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -197,13 +198,57 @@ async fn a_newer_connection_of_a_client_ends_the_older() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_connection_is_closed_with_a_code() {
     let mut config = Config::default();
-    config.handshake_timeout = std::time::Duration::from_millis(50);
+    config.handshake_timeout = Duration::from_millis(50);
     let running = Running::start(memory(), TokenTable::open(), config).await;
     let mut peer = Peer::dial(running.address, 1).await;
     assert_eq!(
         peer.end().await,
         ("handshake-timeout".to_owned(), Some(4408))
     );
+    running.stop().await;
+}
+
+/// Pings one after the other until the connection ends, and what it ends with.
+async fn flood(mut peer: Peer) -> (String, Option<u16>) {
+    loop {
+        let next = peer.next().now_or_never();
+        match next {
+            Some(Ok(ServerMessage::Error(error))) => return (error.code, peer.end().await.1),
+            Some(Err(close)) => return (String::new(), close),
+            Some(Ok(_)) | None => {}
+        }
+        if peer.ping().await.is_err() {
+            return peer.end().await;
+        }
+    }
+}
+
+/// Bytes that came were a sign of life, and as long as they came without a pause no deadline was looked at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pings_without_a_pause_put_off_no_deadline() {
+    let mut config = Config::default();
+    config.handshake_timeout = Duration::from_millis(300);
+    config.limits.control_frames = u32::MAX;
+    let until = Timestamp::from_millis(SystemEnv.now().millis() + 1_000);
+    let server = SyncServer::builder(memory())
+        .authenticate_with(move |_| async move { Ok(Access::all("ann").until(until)) })
+        .config(config)
+        .build();
+    let running = Running::of(server).await;
+    let early = flood(Peer::dial(running.address, 1).await).await;
+    // The hello allows 128 KiB and no more, which a quick sender has sent before its time is over.
+    let codes = [
+        ("handshake-timeout".to_owned(), Some(4408)),
+        ("too-large".to_owned(), Some(4413)),
+    ];
+    assert!(codes.contains(&early), "{early:?}");
+    let late = flood(Peer::join(running.address, 1, None).await).await;
+    assert_eq!(late, ("token-expired".to_owned(), Some(4402)));
+    running.stop().await;
+
+    let running = Running::open(memory()).await;
+    let flooded = flood(Peer::join(running.address, 1, None).await).await;
+    assert_eq!(flooded, ("rate-limited".to_owned(), Some(4429)));
     running.stop().await;
 }
 

@@ -65,20 +65,26 @@ pub(super) async fn run(global: &Global, args: ClientsArgs, out: &mut Output) ->
     Ok(())
 }
 
+#[derive(Debug, PartialEq, Eq)]
 struct Place {
     tls: bool,
     host: String,
     port: u16,
+    /// Where the server is mounted, without a slash at its end.
+    base: String,
 }
 
 impl Place {
-    /// The server of a URL; its path does not matter.
+    /// The server of a URL like that for syncing: a path before `/sync` is where it is mounted.
     fn of(url: &str) -> Result<Self> {
         // The same rules as for syncing.
         Endpoint::parse(url)?;
         let (scheme, rest) = url.split_once("://").unwrap_or(("ws", url));
         let tls = ["wss", "https"].contains(&scheme.to_ascii_lowercase().as_str());
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let path = rest[authority.len()..].split(['?', '#']).next();
+        let path = path.unwrap_or_default().trim_end_matches('/');
+        let base = path.strip_suffix("/sync").unwrap_or(path);
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
             _ => (authority, None),
@@ -87,6 +93,7 @@ impl Place {
             tls,
             host: host.to_owned(),
             port: port.unwrap_or(if tls { 443 } else { 80 }),
+            base: base.to_owned(),
         })
     }
 }
@@ -121,8 +128,8 @@ async fn get(
         format!("Authorization: Bearer {token}\r\n")
     });
     let request = format!(
-        "GET /admin/clients HTTP/1.0\r\nHost: {}:{}\r\n{token}\r\n",
-        place.host, place.port
+        "GET {}/admin/clients HTTP/1.0\r\nHost: {}:{}\r\n{token}\r\n",
+        place.base, place.host, place.port
     );
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
@@ -138,7 +145,7 @@ fn read(answer: &str, server: &str) -> Result<Vec<Map>> {
     let foreign = || {
         Failure::new(
             sync_codes::CONNECT,
-            format!("{server} does not answer as a Pocket server with its page for people does"),
+            format!("{server} does not answer as a Pocket server does; is it mounted elsewhere?"),
         )
     };
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(foreign)?;
@@ -158,5 +165,28 @@ fn read(answer: &str, server: &str) -> Result<Vec<Map>> {
             .map(|client| client.as_map().cloned().ok_or_else(foreign))
             .collect(),
         _ => Err(foreign()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_below_a_path_is_asked_there() {
+        let place = |url| {
+            let place = Place::of(url).map_err(|_| url);
+            place.map(|place| (place.tls, place.host, place.port, place.base))
+        };
+        let at =
+            |tls, host: &str, port, base: &str| Ok((tls, host.to_owned(), port, base.to_owned()));
+        assert_eq!(place("ws://h:7700"), at(false, "h", 7700, ""));
+        assert_eq!(place("ws://h:7700/"), at(false, "h", 7700, ""));
+        assert_eq!(place("wss://h/sync"), at(true, "h", 443, ""));
+        assert_eq!(
+            place("https://h/pocket/sync"),
+            at(true, "h", 443, "/pocket")
+        );
+        assert_eq!(place("http://[::1]:80/a/b"), at(false, "[::1]", 80, "/a/b"));
     }
 }

@@ -6,6 +6,7 @@ mod apply;
 mod census;
 mod conflict;
 mod detach;
+mod engagement;
 mod poison;
 mod questions;
 mod rebase;
@@ -32,6 +33,8 @@ use crate::{CollectionName, Database, DocumentId, MutationNumber, Outcome, Resul
 pub use apply::{Applied, IncomingPage, PageKind};
 pub use conflict::{Answer, Conflict, Decision, Resolver, Ruling, Version};
 pub use detach::Wiped;
+pub(crate) use engagement::Engaged;
+pub use engagement::Engagement;
 pub use poison::{Blamed, Resent};
 pub use questions::Resolved;
 pub use settle::Settled;

@@ -519,10 +519,7 @@ fn is_explained(code: u16) -> bool {
 /// When to come back after an error of this code.
 fn comeback(code: &str, retryable: bool, wait: Option<u64>) -> Return {
     match code {
-        wire::OTHER_USER
-        | codes::OTHER_LINEAGE
-        | codes::OTHER_NAMESPACE
-        | codes::RESYNC_REQUIRED => Return::Never,
+        wire::OTHER_USER | codes::OTHER_LINEAGE | codes::OTHER_NAMESPACE => Return::Never,
         // A defect of one side: a new connection may do better, and the delay grows while it does not.
         wire::BAD_FRAME | wire::UNEXPECTED_MESSAGE | wire::TOO_LARGE => Return::Soon,
         _ => match wait {

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use pocket_core::Value;
+use pocket_sync_protocol::codes as wire;
 
 use crate::{Endpoint, SyncError, codes};
 
@@ -43,6 +45,40 @@ fn no_server(status: u16, url: &str) -> SyncError {
              is mounted elsewhere"
         ),
     )
+}
+
+/// What a sync server says about a request that it does not take; none if it is not one that speaks: what a portal or a
+/// proxy says tells nothing about the token.
+fn refusal(content_type: Option<&str>, body: &[u8]) -> Option<SyncError> {
+    let kind = content_type?.split(';').next()?.trim();
+    if !kind.eq_ignore_ascii_case("application/json") {
+        return None;
+    }
+    let Ok(Value::Map(body)) = Value::from_json_str(std::str::from_utf8(body).ok()?) else {
+        return None;
+    };
+    let text = |name: &str| match body.get(name) {
+        Some(Value::String(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let (code, message) = (text("code")?, text("message").unwrap_or_default());
+    let known = wire::info(&code)?;
+    Some(SyncError::from_server(code, message, known.retryable))
+}
+
+/// Something else than a sync server has answered.
+fn stranger(status: u16, url: &str) -> SyncError {
+    SyncError::connect(match status {
+        _ if is_no_server(status) => return no_server(status, url),
+        200..=399 => format!(
+            "`{url}` answered with a web page (HTTP {status}); check the URL, or sign in to this network first"
+        ),
+        401 | 403 => format!(
+            "something before the sync server refused `{url}` (HTTP {status}); check the URL, or sign in to this \
+             network first"
+        ),
+        _ => format!("`{url}` answered with HTTP {status}"),
+    })
 }
 
 /// Whether what answered does not speak TLS at all.
@@ -103,4 +139,54 @@ pub(crate) trait Connection: Send {
 
     /// Sends the rest and a close frame, and waits a moment for the other side's.
     fn close(self: Box<Self>, code: u16, reason: String) -> BoxFuture<'static, ()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_of_a_sync_server_says_something_about_the_token() {
+        let refused =
+            |body: &str| refusal(Some("application/json; charset=utf-8"), body.as_bytes());
+        let good = r#"{"code":"unauthorized","message":"no"}"#;
+        let error = refused(good).expect("it is a server's");
+        assert_eq!((error.code(), error.message()), ("unauthorized", "no"));
+        assert!(!error.is_retryable());
+        for other in [
+            "",
+            "<html>",
+            "[]",
+            r#"{"code":7}"#,
+            r#"{"code":"made-up"}"#,
+            r#"{"error":"x"}"#,
+        ] {
+            assert!(refused(other).is_none(), "{other}");
+        }
+        assert!(refusal(Some("text/html"), good.as_bytes()).is_none());
+        assert!(refusal(None, good.as_bytes()).is_none());
+    }
+
+    #[test]
+    fn what_answers_instead_of_a_server_is_told_apart() {
+        for (status, says) in [
+            (200, "web page"),
+            (302, "sign in"),
+            (401, "before the sync server"),
+            (403, "sign in"),
+            (502, "502"),
+        ] {
+            let error = stranger(status, "ws://h/sync");
+            assert_eq!((error.code(), error.is_retryable()), (codes::CONNECT, true));
+            assert!(error.message().contains(says), "{error}");
+        }
+        for status in [404, 405, 410, 426] {
+            let error = stranger(status, "ws://h/x");
+            assert_eq!(
+                (error.code(), error.is_retryable()),
+                (codes::CONNECT, false)
+            );
+            assert!(error.message().contains("check the path"), "{error}");
+        }
+    }
 }

@@ -4,6 +4,8 @@
 
 mod messages;
 
+pub(crate) mod peer;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -49,15 +49,7 @@ pub(super) async fn meet(listener: &TcpListener, sync: &SyncEngine) -> Peer {
     sync.start().await.expect("it starts");
     let mut peer = Peer::accept(listener).await;
     peer.welcome(welcome()).await;
-    let (mut push, mut pull) = (None, None);
-    while push.is_none() || pull.is_none() {
-        match peer.hear().await {
-            ClientMessage::Push(told) => push = Some(told),
-            ClientMessage::Pull(told) => pull = Some(told),
-            other => panic!("{other:?}"),
-        }
-    }
-    let (push, pull) = (push.expect("it came"), pull.expect("it came"));
+    let (push, pull) = peer.push_and_pull().await;
     let outcomes = vec![Outcome::Conflict { seqs: vec![seq(1)] }];
     peer.say(Outcomes {
         id: push.id,
@@ -164,7 +156,7 @@ pub(super) async fn refuse_at_the_door(listener: &TcpListener) -> String {
         request.push(stream.read_u8().await.expect("a request"));
     }
     stream
-        .write_all(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n")
+        .write_all(UNAUTHORIZED.as_bytes())
         .await
         .expect("the client is there");
     let request = String::from_utf8(request).expect("headers are text");

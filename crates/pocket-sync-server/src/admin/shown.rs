@@ -5,15 +5,15 @@ use std::collections::HashMap;
 use pocket_core::{CollectionName, DocumentId, Map, RecordState, Seq, Value};
 
 use super::{Answer, Refusal, object};
+use crate::SyncServer;
 use crate::engine::{EngineError, ReadRequest};
 use crate::rules::Authority;
-use crate::{Namespace, SyncServer};
 
 /// Records of the feed that are shown at once.
 const SHOWN: usize = 100;
 
 /// Records that are looked at to count or to search; beyond that it is said that there are more.
-const LOOKED_AT: usize = 200_000;
+pub(super) const LOOKED_AT: usize = 200_000;
 
 /// Documents that a search finds at the most.
 const FOUND: usize = 50;
@@ -190,7 +190,7 @@ pub(super) async fn found(server: &SyncServer, asked: &HashMap<String, String>) 
 
 impl crate::server::Inner {
     /// A stretch of the feed behind a place, as nobody's eyes in particular.
-    fn reading(&self, after: Seq) -> ReadRequest {
+    pub(super) fn reading(&self, after: Seq) -> ReadRequest {
         ReadRequest {
             after,
             until: None,
@@ -201,64 +201,5 @@ impl crate::server::Inner {
             authority: Authority::open(),
             digests: false,
         }
-    }
-
-    /// The documents of each collection, and whether that is all of them. Counted anew when the head has moved.
-    async fn counted(
-        &self,
-        namespace: &Namespace,
-        head: Seq,
-    ) -> Result<(Vec<(CollectionName, u64)>, bool), EngineError> {
-        if let Some(counts) = self.counts.get(namespace, head) {
-            return Ok(counts);
-        }
-        let mut counts = std::collections::BTreeMap::<CollectionName, u64>::new();
-        let mut after = Seq::ZERO;
-        let mut looked_at = 0;
-        let is_whole = loop {
-            let page = self.engine.changes(namespace, &self.reading(after)).await?;
-            for record in &page.records {
-                looked_at += 1;
-                let is_live = record
-                    .decode()
-                    .is_ok_and(|record| record.state.body().is_some());
-                *counts.entry(record.collection.clone()).or_default() += u64::from(is_live);
-            }
-            after = page.end;
-            if page.end >= page.head {
-                break true;
-            }
-            if looked_at >= LOOKED_AT {
-                break false;
-            }
-        };
-        let counts = (counts.into_iter().collect(), is_whole);
-        self.counts.put(namespace, head, &counts);
-        Ok(counts)
-    }
-}
-
-/// What was counted last in each namespace.
-#[derive(Default)]
-pub(crate) struct Counts(std::sync::Mutex<HashMap<Namespace, (Seq, Counted)>>);
-
-type Counted = (Vec<(CollectionName, u64)>, bool);
-
-impl Counts {
-    fn get(&self, namespace: &Namespace, head: Seq) -> Option<Counted> {
-        let counts = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let (at, counted) = counts.get(namespace)?;
-        (*at == head).then(|| counted.clone())
-    }
-
-    fn put(&self, namespace: &Namespace, head: Seq, counted: &Counted) {
-        let mut counts = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        counts.insert(namespace.clone(), (head, counted.clone()));
     }
 }

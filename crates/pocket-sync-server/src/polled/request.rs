@@ -22,9 +22,6 @@ use crate::http::{bearer_token, may_connect, refuse};
 use crate::session::{HELLO_BYTES, Session};
 use crate::{SyncServer, driver};
 
-/// How long the first byte of a body may take. After it, one comes each millisecond on the average.
-const BODY_TIME: Duration = Duration::from_secs(30);
-
 /// Bytes of a body that buy it one more second.
 const BYTES_PER_SECOND: usize = 1_024;
 
@@ -116,7 +113,8 @@ async fn exchange(server: &SyncServer, request: Request) -> Result<Response<Body
         None => HELLO_BYTES.min(limits.wire.message_bytes),
         Some(_) => limits.wire.message_bytes,
     };
-    let read = read(headers, body, wire::body_bytes(message_bytes)).await;
+    let most = wire::body_bytes(message_bytes);
+    let read = read(headers, body, most, server.inner.config.frame_timeout).await;
     let read = read.and_then(|body| {
         wire::split(body)
             .map_err(|error| refusal(StatusCode::BAD_REQUEST, error.code(), &error.to_string()))
@@ -263,8 +261,14 @@ fn find(
         })
 }
 
-/// Reads a body of at most `most` bytes, as long as it keeps coming.
-async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Refusal> {
+/// Reads a body of at most `most` bytes, as long as it keeps coming: `patience`, and a second for each
+/// [`BYTES_PER_SECOND`].
+async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    most: usize,
+    patience: Duration,
+) -> Result<Bytes, Refusal> {
     let too_large = || {
         let message = format!("a body has at most {most} bytes here; send less at once");
         refusal(StatusCode::PAYLOAD_TOO_LARGE, codes::TOO_LARGE, &message)
@@ -279,7 +283,7 @@ async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Ref
     loop {
         let received = first.len() + rest.len();
         let bought = u64::try_from(received / BYTES_PER_SECOND).unwrap_or(u64::MAX);
-        let until = began + BODY_TIME + Duration::from_secs(bought);
+        let until = began + patience + Duration::from_secs(bought);
         let chunk = match tokio::time::timeout_at(until, stream.next()).await {
             Ok(Some(Ok(chunk))) => chunk,
             Ok(None) => break,

@@ -80,6 +80,10 @@ pub enum Event {
     },
     /// The doorbell: the head is here now. It may be late, doubled or lost.
     HeadMoved(Seq),
+    /// So much of what was sent waits for the client to take it that nothing more is to be read for it.
+    Full,
+    /// What was sent has gone, and there is room again.
+    Room,
     /// The deadline of the last [`Effect::Timer`] has passed.
     Timer,
     /// Tokens, users or rules have changed, and these are the rules now: whoever is let in by a token is asked for it

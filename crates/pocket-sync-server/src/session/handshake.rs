@@ -223,14 +223,23 @@ pub(super) struct Check {
 }
 
 impl Open {
+    /// Whether the token's time is not over.
+    ///
+    /// # Errors
+    /// [`AuthError::Expired`] when it is.
+    pub(super) fn is_valid(&self, now: Now) -> Result<(), AuthError> {
+        match self.expires {
+            Some(expires) if now.time >= expires => Err(AuthError::Expired),
+            _ => Ok(()),
+        }
+    }
+
     /// Looks at the token's time.
     ///
     /// # Errors
     /// [`AuthError::Expired`] when it is over.
     pub(super) fn check(&mut self, now: Now, every: Duration) -> Result<Check, AuthError> {
-        if self.expires.is_some_and(|expires| now.time >= expires) {
-            return Err(AuthError::Expired);
-        }
+        self.is_valid(now)?;
         let is_due = now.moment >= self.recheck;
         if is_due {
             self.recheck = now.moment.after(every);

@@ -1,7 +1,7 @@
 //! The running pull of a session: catch-up and live reading are this one path.
 //!
-//! The feed is read only while the client has room for a page, so a reader that stalls costs one stretch of the feed at
-//! the most. `sent` is where the client stands once it has applied what was sent; `cursor` is how far the feed was read.
+//! The feed is read only while the client has room for a page and takes what was sent, so a reader that stalls costs one
+//! stretch of the feed at the most. `sent` is where the client stands once it has applied what was sent; `cursor` is how far the feed was read.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -239,7 +239,7 @@ impl Session {
             let State::Open(open) = &mut self.state else {
                 return;
             };
-            if open.stopping {
+            if open.stopping || self.full {
                 return;
             }
             let own = Own {

@@ -1,7 +1,6 @@
 //! The socket of a connection: reads and writes beside each other, and notices when nothing moves.
 
 use std::collections::VecDeque;
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -18,6 +17,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, O
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::WRITE_BUFFER;
+use super::coming::Coming;
+use super::meter::Meter;
+use crate::Config;
 use crate::driver::{Turn, Wire};
 use crate::session::Session;
 
@@ -33,50 +35,80 @@ pub(super) struct Socket<S> {
     unsent_bytes: usize,
     /// Whether the first of them has been sent in part.
     is_cut: bool,
-    /// With more bytes unsent than these, nothing is read.
-    most_unsent: usize,
     /// Whether something was handed to the socket and not flushed.
     dirty: bool,
+    /// The most that may wait before no more is asked for.
+    most_unsent: usize,
     patience: Duration,
     /// Runs while the socket takes nothing; with the bytes it had taken when it was set.
     stalled: Option<(Pin<Box<Sleep>>, u64)>,
+    /// What had been sent when the socket last took less than there was.
+    full_at: Option<u64>,
+    /// Bytes that a full socket made room for: a sign of life, since the client has taken as many.
+    drained: u64,
+    coming: Coming,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket<S> {
-    pub(super) fn new(
-        stream: WebSocketStream<Meter<S>>,
-        patience: Duration,
-        most_unsent: usize,
-    ) -> Self {
+    pub(super) fn new(stream: WebSocketStream<Meter<S>>, config: &Config) -> Self {
         Self {
             stream,
             unsent: VecDeque::new(),
             unsent_bytes: 0,
             is_cut: false,
-            most_unsent,
             dirty: false,
-            patience,
+            most_unsent: config.limits.unsent_bytes,
+            patience: config.write_timeout,
             stalled: None,
+            full_at: None,
+            drained: 0,
+            coming: Coming::new(config.frame_timeout, config.limits.control_frames),
         }
     }
 
-    fn poll_turn(&mut self, context: &mut Context<'_>, wants_frames: bool) -> Poll<Turn> {
-        match self.poll_write(context) {
+    fn poll_turn(&mut self, context: &mut Context<'_>, session: &Session) -> Poll<Turn> {
+        let written = self.poll_write(context);
+        let sent = self.stream.get_ref().sent;
+        if let Some(before) = self.full_at.take() {
+            self.drained += sent - before;
+        }
+        match written {
             Poll::Ready(Ok(())) => self.stalled = None,
             Poll::Ready(Err(_)) => return Poll::Ready(Turn::Gone),
             Poll::Pending => {
+                self.full_at = Some(sent);
                 if self.poll_stalled(context).is_ready() {
                     return Poll::Ready(Turn::Gone);
                 }
             }
         }
-        if !wants_frames || self.unsent_bytes > self.most_unsent {
+        let is_full = self.is_full();
+        if session.is_full() && !is_full {
+            return Poll::Ready(Turn::Room);
+        }
+        if !session.wants_frames() || is_full {
+            self.coming.pause();
             return Poll::Pending;
         }
+        self.poll_read(context)
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Turn> {
         loop {
-            let message = ready!(self.stream.poll_next_unpin(context));
+            let read = self.stream.poll_next_unpin(context);
+            let received = self.stream.get_ref().received;
+            let Poll::Ready(message) = read else {
+                ready!(self.coming.poll_late(context, received));
+                return Poll::Ready(Turn::Bad {
+                    code: codes::IDLE_TIMEOUT,
+                    message: "a frame came too slowly".to_owned(),
+                });
+            };
             match message {
-                Some(Ok(Message::Binary(frame))) => return Poll::Ready(Turn::Frame(frame)),
+                Some(Ok(Message::Binary(frame))) => {
+                    self.coming.message(received);
+                    return Poll::Ready(Turn::Frame(frame));
+                }
                 Some(Ok(Message::Text(_))) => {
                     let message = "messages are binary, not text".to_owned();
                     return Poll::Ready(Turn::Bad {
@@ -85,8 +117,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket<S> {
                     });
                 }
                 // The socket answers pings by itself; the answer goes out with the next flush.
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
+                Some(Ok(Message::Ping(content) | Message::Pong(content))) => {
                     self.dirty = true;
+                    if self.coming.control(content.len(), received) {
+                        return Poll::Ready(Turn::Bad {
+                            code: codes::RATE_LIMITED,
+                            message: "far too many pings; connect again later".to_owned(),
+                        });
+                    }
+                }
+                Some(Ok(Message::Frame(_))) => {}
+                Some(Err(Error::Io(_))) if self.stream.get_ref().is_over() => {
+                    return Poll::Ready(Turn::Bad {
+                        code: codes::TOO_LARGE,
+                        message: "this is too much before the welcome".to_owned(),
+                    });
                 }
                 Some(Err(Error::Capacity(error))) => {
                     return Poll::Ready(Turn::Bad {
@@ -169,8 +214,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket<S> {
         }
         // Not inside of the future: every connection would have room for it from its beginning.
         let mut bytes = vec![0; 4_096];
-        let until = self.received() + DISCARDED;
-        while self.received() < until {
+        let until = self.stream.get_ref().received + DISCARDED;
+        while self.stream.get_ref().received < until {
             let mut buffer = ReadBuf::new(&mut bytes);
             let stream = self.stream.get_mut();
             let read = std::future::poll_fn(|context| {
@@ -191,11 +236,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire for Socket<S> {
     }
 
     fn received(&self) -> u64 {
-        self.stream.get_ref().received
+        self.stream.get_ref().received + self.drained
     }
 
     fn takes_news(&self) -> bool {
         true
+    }
+
+    fn is_full(&self) -> bool {
+        // What the socket itself holds is a few fragments.
+        self.unsent_bytes > self.most_unsent
     }
 
     fn is_gone(&self) -> bool {
@@ -203,11 +253,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire for Socket<S> {
     }
 
     async fn turn(&mut self, session: &Session) -> Turn {
-        let wants_frames = session.wants_frames();
-        std::future::poll_fn(|context| self.poll_turn(context, wants_frames)).await
+        if session.is_open() {
+            self.stream.get_mut().lift();
+        }
+        std::future::poll_fn(|context| self.poll_turn(context, session)).await
     }
 
     async fn close(mut self, code: u16, reason: &str, patience: Duration) {
+        self.stream.get_mut().lift();
         let goodbye = async {
             std::future::poll_fn(|context| self.poll_write(context)).await?;
             let fits = |end: &usize| *end <= REASON_BYTES && reason.is_char_boundary(*end);
@@ -218,9 +271,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire for Socket<S> {
             };
             self.stream.send(Message::Close(Some(frame))).await?;
             // A socket closed with unread bytes in it may take back what was sent, so the rest is read first.
-            let until = self.received() + DISCARDED;
+            let until = self.stream.get_ref().received + DISCARDED;
             let mut answered = false;
-            while self.received() < until
+            while self.stream.get_ref().received < until
                 && let Some(message) = self.stream.next().await
             {
                 answered |= message?.is_close();
@@ -234,56 +287,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire for Socket<S> {
             // What follows a broken frame cannot be understood, only thrown away.
             let _ = tokio::time::timeout(patience, self.discard()).await;
         }
-    }
-}
-
-/// A stream that counts what passes.
-#[derive(Debug)]
-pub(super) struct Meter<S> {
-    stream: S,
-    received: u64,
-    sent: u64,
-}
-
-impl<S> Meter<S> {
-    pub(super) fn new(stream: S) -> Self {
-        Self {
-            stream,
-            received: 0,
-            sent: 0,
-        }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Meter<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        self.received += (buffer.filled().len() - before) as u64;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Meter<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
-        self.sent += written as u64;
-        Poll::Ready(Ok(written))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

@@ -89,7 +89,11 @@ pub struct Peer {
 }
 
 pub async fn connect(address: SocketAddr, headers: &[(&str, &str)]) -> Result<Socket, Error> {
-    let mut request = format!("ws://{address}/sync").into_client_request()?;
+    connect_at(&format!("ws://{address}/sync"), headers).await
+}
+
+async fn connect_at(url: &str, headers: &[(&str, &str)]) -> Result<Socket, Error> {
+    let mut request = url.into_client_request()?;
     for (name, value) in headers {
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
         request
@@ -103,7 +107,11 @@ pub async fn connect(address: SocketAddr, headers: &[(&str, &str)]) -> Result<So
 
 impl Peer {
     pub async fn dial(address: SocketAddr, number: u8) -> Self {
-        let socket = connect(address, &[("sec-websocket-protocol", "pocket.v1")])
+        Self::dial_at(&format!("ws://{address}/sync"), number).await
+    }
+
+    pub async fn dial_at(url: &str, number: u8) -> Self {
+        let socket = connect_at(url, &[("sec-websocket-protocol", "pocket.v1")])
             .await
             .unwrap();
         let client = super::client(number);
@@ -283,6 +291,11 @@ impl Peer {
                 Err(close) => return (code, close),
             }
         }
+    }
+
+    /// A ping of the WebSocket protocol.
+    pub async fn ping(&mut self) -> Result<(), Error> {
+        within(self.socket.send(Message::Ping(Vec::new().into()))).await
     }
 
     pub fn socket(&mut self) -> &mut Socket {

@@ -149,3 +149,49 @@ async fn a_page_of_this_machine_may_ask_and_one_from_elsewhere_may_not() {
     );
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_a_listed_origin_may_ask_and_no_other_one() {
+    let listed = "https://app.example.com";
+    let mut config = Config::default();
+    config.origins.insert(listed.to_owned());
+    let running = Running::start(memory(), TokenTable::open(), config).await;
+    let asked = [
+        ("origin", listed),
+        ("access-control-request-method", "POST"),
+    ];
+    let answer = request(running.address, "OPTIONS", &asked, b"").await;
+    assert_eq!(answer.status, 204);
+    assert_eq!(answer.header("access-control-allow-origin"), Some(listed));
+    assert_eq!(answer.header("access-control-allow-methods"), Some("POST"));
+    assert_eq!(answer.header("vary"), Some("origin"));
+    let from = |origin| [KIND, ("origin", origin)];
+    let answer = request(running.address, "POST", &from(listed), &body([hello(1)])).await;
+    assert!(matches!(
+        &answer.messages()[..],
+        [ServerMessage::Welcome(_)]
+    ));
+    assert_eq!(answer.header("access-control-allow-origin"), Some(listed));
+    for other in [
+        "https://app.example.com.evil.org",
+        "http://app.example.com",
+        "null",
+    ] {
+        let origin = [("origin", other)];
+        let preflight = request(running.address, "OPTIONS", &origin, b"").await;
+        let post = request(running.address, "POST", &from(other), &body([hello(1)])).await;
+        for answer in [preflight, post] {
+            assert_eq!(
+                (answer.status, answer.code()),
+                (403, "forbidden".to_owned()),
+                "{other}"
+            );
+            assert_eq!(
+                answer.header("access-control-allow-origin"),
+                None,
+                "{other}"
+            );
+        }
+    }
+    running.stop().await;
+}

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use pocket_core::ConflictStrategy;
+use pocket_core::replica::Conflict;
+use pocket_core::{ConflictStrategy, Value};
+use pocket_sync_client::{Resolved, SyncError};
 use pocket_sync_server::{Config, TokenTable};
 
 use crate::world::{Device, Transport, World};
@@ -146,6 +148,22 @@ pub(crate) async fn point_11_a_change_refused_or_lost_in_a_conflict_is_not_broad
     );
 }
 
+/// A rule of an application: its own version, if it still has one, written larger.
+async fn in_capitals(conflict: Conflict) -> Result<Resolved, SyncError> {
+    let Some(Value::String(text)) = conflict
+        .local_document()
+        .to_map()
+        .ok()
+        .and_then(|map| map.get("text").cloned())
+    else {
+        return Ok(Resolved::remote());
+    };
+    let id = conflict.document_id.as_str();
+    let document = format!(r#"{{"_id":"{id}","text":"{}"}}"#, text.to_uppercase());
+    let document = Value::from_json_str(&document).unwrap();
+    Ok(Resolved::document(&document)?.because("louder"))
+}
+
 pub(crate) async fn point_12_clients_with_different_strategies_end_with_the_same_documents(
     transport: Transport,
 ) {
@@ -156,6 +174,8 @@ pub(crate) async fn point_12_clients_with_different_strategies_end_with_the_same
         with(ConflictStrategy::ServerWins).await,
         with(ConflictStrategy::ClientWins).await,
         with(ConflictStrategy::ClientWins).await,
+        with(ConflictStrategy::Merge).await,
+        Device::new(world.config().resolve_conflict(in_capitals)).await,
     ];
     let all: Vec<&Device> = devices.iter().collect();
     for n in 0..10 {

@@ -6,6 +6,7 @@ mod conflicts;
 mod faults;
 mod feed;
 mod forgetting;
+mod limits;
 mod network;
 mod outbox;
 mod polling;
@@ -49,6 +50,8 @@ on_both_transports! {
     conflicts::point_10_a_delete_and_an_update_end_the_same_everywhere_and_nothing_comes_back,
     conflicts::point_11_a_change_refused_or_lost_in_a_conflict_is_not_broadcast,
     conflicts::point_12_clients_with_different_strategies_end_with_the_same_documents,
+    limits::a_namespace_that_is_full_takes_changes_again_once_there_is_room,
+    limits::several_servers_and_engines_in_one_process_share_nothing,
     network::point_13_a_server_restart_loses_no_work_and_leaves_nobody_stuck,
     network::point_14_a_client_comes_back_after_an_outage_of_hours,
     network::point_15_a_network_failure_is_survived,

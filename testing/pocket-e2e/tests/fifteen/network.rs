@@ -134,7 +134,19 @@ pub(crate) async fn a_connection_that_is_cut_again_and_again_loses_nothing(trans
 }
 
 /// What stands between a device and the server, answering in its name.
-const STRANGERS: [(&str, &str); 5] = [
+const STRANGERS: [(&str, &str); 8] = [
+    (
+        "a portal that wants to know who this is",
+        "HTTP/1.1 401 Unauthorized\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>",
+    ),
+    (
+        "a portal that lets nobody pass",
+        "HTTP/1.1 403 Forbidden\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>",
+    ),
+    (
+        "a proxy that refuses in JSON of its own",
+        "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: 19\r\n\r\n{\"error\": \"denied\"}",
+    ),
     (
         "a portal's page",
         "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>",

@@ -8,7 +8,6 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use hyper::{Response, StatusCode};
-use pocket_core::Value;
 use pocket_sync_protocol::codes;
 use pocket_sync_protocol::http as wire;
 use pocket_sync_protocol::limits::MAX_MESSAGE_BYTES;
@@ -49,11 +48,11 @@ pub(super) enum Failure {
 /// Reads an answer to its end.
 pub(super) async fn read(response: Response<Incoming>, url: &str) -> Result<Answer, Failure> {
     let (head, body) = response.into_parts();
-    let kind = head
+    let content_type = head
         .headers
         .get(CONTENT_TYPE)
         .and_then(|kind| kind.to_str().ok());
-    let kind = kind
+    let kind = content_type
         .and_then(|kind| kind.split(';').next())
         .unwrap_or_default()
         .trim();
@@ -68,11 +67,20 @@ pub(super) async fn read(response: Response<Incoming>, url: &str) -> Result<Answ
     }
     if kind.eq_ignore_ascii_case("application/json")
         && let Ok(body) = collect(body, REFUSAL_BYTES).await
-        && let Some(failure) = refusal(&body)
+        && let Some(error) = transport::refusal(content_type, &body)
     {
-        return Err(failure);
+        return Err(if error.code() == codes::CONNECTION_GONE {
+            Failure::Gone(error.message().to_owned())
+        } else {
+            Failure::Refused(error)
+        });
     }
-    Err(stranger(head.status, url))
+    let error = transport::stranger(head.status.as_u16(), url);
+    Err(if error.is_retryable() {
+        Failure::Lost(error.message().to_owned())
+    } else {
+        Failure::Refused(error)
+    })
 }
 
 fn frames(headers: &HeaderMap, body: Bytes) -> Result<Answer, Failure> {
@@ -108,83 +116,5 @@ async fn collect(mut body: Incoming, most: usize) -> Result<Bytes, Failure> {
             return Err(Failure::Lost("the answer is too large".to_owned()));
         }
         collected.extend_from_slice(&data);
-    }
-}
-
-/// What a sync server says when it takes a request for none of its connections; none if it is not one that speaks.
-fn refusal(body: &[u8]) -> Option<Failure> {
-    let Ok(Value::Map(body)) = Value::from_json_str(std::str::from_utf8(body).ok()?) else {
-        return None;
-    };
-    let text = |name: &str| match body.get(name) {
-        Some(Value::String(text)) => Some(text.clone()),
-        _ => None,
-    };
-    let (code, message) = (text("code")?, text("message").unwrap_or_default());
-    let known = codes::info(&code)?;
-    if code == codes::CONNECTION_GONE {
-        return Some(Failure::Gone(message));
-    }
-    Some(Failure::Refused(SyncError::from_server(
-        code,
-        message,
-        known.retryable,
-    )))
-}
-
-/// Something else than a sync server has answered: a portal, a proxy, another program. It says nothing about the token.
-fn stranger(status: StatusCode, url: &str) -> Failure {
-    if transport::is_no_server(status.as_u16()) {
-        return Failure::Refused(transport::no_server(status.as_u16(), url));
-    }
-    Failure::Lost(if status.is_success() || status.is_redirection() {
-        format!(
-            "`{url}` answered with a web page (HTTP {status}); check the URL, or sign in to this network first"
-        )
-    } else {
-        format!("`{url}` answered with HTTP {status}")
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_refusal_of_a_sync_server_says_something_about_the_token() {
-        let refused = |body: &str| refusal(body.as_bytes());
-        assert!(matches!(
-            refused(r#"{"code":"unauthorized","message":"no"}"#),
-            Some(Failure::Refused(error)) if error.code() == "unauthorized" && !error.is_retryable()
-        ));
-        assert!(matches!(
-            refused(r#"{"code":"connection-gone","message":"no"}"#),
-            Some(Failure::Gone(_))
-        ));
-        for other in [
-            "",
-            "<html>",
-            "[]",
-            r#"{"code":7}"#,
-            r#"{"code":"made-up"}"#,
-            r#"{"error":"x"}"#,
-        ] {
-            assert!(refused(other).is_none(), "{other}");
-        }
-    }
-
-    #[test]
-    fn what_answers_instead_of_a_server_is_told_apart() {
-        let told = |status| match stranger(status, "http://h/sync") {
-            Failure::Lost(reason) => reason,
-            other => panic!("{other:?}"),
-        };
-        assert!(told(StatusCode::OK).contains("web page"));
-        assert!(told(StatusCode::FOUND).contains("sign in"));
-        assert!(told(StatusCode::BAD_GATEWAY).contains("502"));
-        assert!(matches!(
-            stranger(StatusCode::NOT_FOUND, "http://h/x"),
-            Failure::Refused(error) if error.message().contains("check the path") && !error.is_retryable()
-        ));
     }
 }

@@ -54,6 +54,20 @@ fn a_longer_stretch_travels_in_batches_and_only_as_many_pages_as_the_window_has(
 }
 
 #[test]
+fn nothing_is_read_or_sent_while_the_connection_is_full() {
+    let mut harness = Harness::open(2_000, None);
+    let effects = harness.pull(None, 0, 8, 500);
+    assert!(harness.event(Event::Full).is_empty());
+    // What was being read is kept.
+    let first: Vec<_> = (1..=1_000).map(|seq| (seq, OTHER)).collect();
+    assert!(harness.read(&effects, 1_000, 2_000, &first).is_empty());
+    assert!(harness.event(Event::HeadMoved(Seq::new(2_001))).is_empty());
+    let effects = harness.event(Event::Room);
+    assert_eq!(pages(&effects).len(), 2);
+    assert_eq!(asked(&effects).1.after, Seq::new(1_000));
+}
+
+#[test]
 fn a_hostile_reader_gets_no_wider_window_by_asking_often() {
     let mut harness = Harness::open(2_000, None);
     let effects = harness.pull(None, 0, 2, 1);

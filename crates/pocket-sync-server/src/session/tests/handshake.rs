@@ -167,6 +167,24 @@ fn a_session_ends_when_its_token_does() {
 }
 
 #[test]
+fn a_message_behind_the_end_of_a_token_is_not_taken() {
+    let mut harness = open_with(Access::all("ann").until(Timestamp::from_millis(30_005)));
+    let at = |time| Now {
+        moment: Moment(1),
+        time: Timestamp::from_millis(time),
+    };
+    let frame = encode_client(&push(1).into());
+    let effects = harness.session.handle(at(30_004), Event::Frame(frame));
+    assert!(
+        matches!(effects[..], [Effect::Commit { .. }]),
+        "{effects:?}"
+    );
+    let frame = encode_client(&push(2).into());
+    let effects = harness.session.handle(at(30_005), Event::Frame(frame));
+    assert_eq!(error(&effects), ("token-expired".to_owned(), Some(4402)));
+}
+
+#[test]
 fn a_token_is_checked_again_and_what_was_revoked_ends() {
     let check = |result: Result<Access, AuthError>| {
         let mut harness = open_with(Access::all("ann"));

@@ -1,0 +1,164 @@
+//! A server as those see it who run it: mounted in another one, stopping, and in figures.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod common;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::{Extension, Router};
+use common::peer::{Peer, Running, within};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use pocket_core::{Outcome, Seq};
+use pocket_storage_memory::MemoryStorage;
+use pocket_sync_protocol::{Pull, ServerMessage};
+use pocket_sync_server::decide::Quota;
+use pocket_sync_server::{Config, SyncServer, TokenTable};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+fn memory() -> Arc<MemoryStorage> {
+    Arc::new(MemoryStorage::new())
+}
+
+/// Serves a router as a program of its own would.
+async fn serve(router: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, peer) = listener.accept().await.unwrap();
+            let service = router
+                .clone()
+                .layer(Extension(pocket_sync_server::Peer(peer)));
+            let service = TowerToHyperService::new(service);
+            let connection = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades();
+            tokio::spawn(async move { drop(connection.await) });
+        }
+    });
+    address
+}
+
+async fn ask(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("{request} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    within(stream.read_to_string(&mut answer)).await.unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_can_be_mounted_below_a_path_and_says_when_it_stops() {
+    let server = SyncServer::builder(memory()).build();
+    let below = server.router().merge(server.admin_router());
+    let address = serve(Router::new().nest("/pocket", below)).await;
+    let url = format!("ws://{address}/pocket/sync");
+    let mut peer = Peer::dial_at(&url, 1).await;
+    peer.hello(None, None).await;
+    let ServerMessage::Welcome(_) = peer.receive().await else {
+        panic!("it is let in")
+    };
+    assert!(matches!(
+        peer.put(1, &["a"]).await[..],
+        [Outcome::Applied { .. }]
+    ));
+    for path in [
+        "health",
+        "health/ready",
+        "health/live",
+        "metrics",
+        "admin/clients",
+    ] {
+        let answer = ask(address, &format!("GET /pocket/{path}")).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+        let above = ask(address, &format!("GET /{path}")).await;
+        assert!(above.starts_with("HTTP/1.1 404"), "{path}: {above}");
+    }
+
+    server.stop().await;
+    assert_eq!(peer.end().await, ("going-away".to_owned(), Some(1001)));
+    for path in ["health", "health/ready"] {
+        let answer = ask(address, &format!("GET /pocket/{path}")).await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{path}: {answer}");
+        assert!(answer.contains("stopping"), "{answer}");
+    }
+    let live = ask(address, "GET /pocket/health/live").await;
+    assert!(live.starts_with("HTTP/1.1 200"), "{live}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_figures_tell_what_happened() {
+    let mut config = Config::default();
+    config.limits.decide.quota = Quota {
+        documents: Some(3),
+        ..Quota::default()
+    };
+    let running = Running::start(memory(), TokenTable::open(), config).await;
+    let mut ann = Peer::join(running.address, 1, None).await;
+    // It reads one page of one record, and no further.
+    let mut behind = Peer::join(running.address, 2, None).await;
+    assert_eq!(ann.put(1, &["a", "b"]).await.len(), 2);
+    behind
+        .say(Pull {
+            id: 1,
+            epoch: None,
+            after: Seq::ZERO,
+            until: None,
+            collections: Vec::new(),
+            window: 1,
+            batch: 1,
+            fixed_head: None,
+        })
+        .await;
+    let ServerMessage::Page(page) = behind.receive().await else {
+        panic!("a page comes")
+    };
+    assert_eq!(page.end, Seq::new(2));
+    let outcomes = ann.put(3, &["a", "c", "d"]).await;
+    assert!(
+        matches!(
+            outcomes[..],
+            [
+                Outcome::Conflict { .. },
+                Outcome::Applied { .. },
+                Outcome::Rejected { .. }
+            ]
+        ),
+        "{outcomes:?}"
+    );
+    let mut stranger = Peer::dial(running.address, 3).await;
+    stranger
+        .say(pocket_sync_protocol::Ping { id: 1, time: None })
+        .await;
+    assert_eq!(stranger.end().await.0, "unexpected-message");
+
+    let text = ask(running.address, "GET /metrics").await;
+    let figure = |name: &str| -> u64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let figure = line.unwrap_or_else(|| panic!("no {name} in {text}"));
+        figure.trim().parse().unwrap()
+    };
+    assert_eq!(figure("pocket_pushes_total"), 2);
+    assert_eq!(figure("pocket_outcomes_total{kind=\"applied\"}"), 3);
+    assert_eq!(figure("pocket_outcomes_total{kind=\"conflict\"}"), 1);
+    assert_eq!(figure("pocket_outcomes_total{kind=\"rejected\"}"), 1);
+    assert_eq!(figure("pocket_rejections_total{code=\"quota\"}"), 1);
+    assert_eq!(
+        figure("pocket_errors_total{code=\"unexpected-message\"}"),
+        1
+    );
+    assert_eq!(figure("pocket_clients"), 2);
+    assert!(figure("pocket_received_bytes_total") > 200, "{text}");
+    assert!(figure("pocket_sent_bytes_total") > 200, "{text}");
+    // The one has read two of three places, the other one none at all.
+    let mut lags: Vec<_> = running.server.clients().iter().map(|one| one.lag).collect();
+    lags.sort_unstable();
+    assert_eq!(lags, [1, 3]);
+    assert_eq!(figure("pocket_reader_lag_max"), 3);
+    running.stop().await;
+}
