@@ -9,7 +9,7 @@ use crate::stored::{
     self, CollectionRow, DocumentHead, Later, Presence, Progress, StoredDocument, TargetRow,
 };
 use crate::tx::Tx;
-use crate::{ChangeKind, CollectionName, ConflictStrategy, DocumentId, Place, Result};
+use crate::{ChangeKind, CollectionName, ConflictStrategy, DocumentId, Place, Result, Revision};
 
 /// Stores the settings of a collection.
 pub(crate) fn put_collection(tx: &mut Tx, name: &CollectionName, row: CollectionRow) {
@@ -112,7 +112,10 @@ async fn enqueue_all(tx: &mut Tx, row: &CollectionRow) -> Result<()> {
                 None if before.is_live() => ChangeKind::Delete,
                 None => continue,
             };
-            let rev = stored.head.rev;
+            // The version may be that of another client, or of an id this one had: what is sent bears the id of now.
+            let mut stored = stored;
+            let rev = Revision::new(stored.head.rev.hlc, tx.client());
+            stored.head.rev = rev;
             let slot = Slot {
                 collection: row.id(),
                 id,
