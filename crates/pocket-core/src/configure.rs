@@ -10,7 +10,7 @@ use crate::stored::{
     TargetRow,
 };
 use crate::tx::Tx;
-use crate::{ChangeKind, CollectionName, ConflictStrategy, DocumentId, Place, Result};
+use crate::{ChangeKind, CollectionName, ConflictStrategy, DocumentId, Place, Result, Revision};
 
 /// Stores the settings of a collection.
 pub(crate) fn put_collection(tx: &mut Tx, name: &CollectionName, row: CollectionRow) {
@@ -113,8 +113,12 @@ async fn enqueue_all(tx: &mut Tx, row: &CollectionRow) -> Result<()> {
                 None if before.is_live() => ChangeKind::Delete,
                 None => continue,
             };
-            let rev = stored.head.rev;
+            // The version may be that of another client, or of an id this one had: what is sent bears the id of now.
+            let rev = Revision::new(stored.head.rev.hlc, tx.client());
             let mut slot = Slot::of(row.id(), id, Some(stored));
+            if let Some(document) = &mut slot.after {
+                document.head.rev = rev;
+            }
             slot.before = Some(before).filter(StoredDocument::is_live);
             let mut edit = Edit { slot, kind, rev };
             outbox::enqueue(tx, std::slice::from_mut(&mut edit)).await?;

@@ -79,6 +79,8 @@ pub(crate) enum Presence {
     Live,
     Deleted,
     Erased,
+    /// Of a server version only: the server does not show the document any more, whatever it holds.
+    Hidden,
 }
 
 impl From<Presence> for u8 {
@@ -95,6 +97,7 @@ impl TryFrom<u8> for Presence {
             0 => Ok(Self::Live),
             1 => Ok(Self::Deleted),
             2 => Ok(Self::Erased),
+            3 => Ok(Self::Hidden),
             other => Err(format!("{other} is no state of a document")),
         }
     }

@@ -543,3 +543,87 @@ async fn a_place_behind_the_oldest_opening_that_is_remembered_is_a_fork_even_if_
     let left = world.docs.get_all().await.unwrap();
     assert_eq!(left, [value(r#"{"_id":"b"}"#)]);
 }
+
+/// A copied store had two edits of one document pending. The first stood on what the server had, so both were sent anew,
+/// but the second under the old client id: the server refused the whole push, for ever.
+#[tokio::test]
+async fn what_stands_on_a_change_that_is_sent_anew_takes_the_new_id_along() {
+    let world = World::new().await;
+    world.attach(log(&[(1, 1)], 0, 0, 0)).await;
+    world.insert("made", 1).await;
+    world.pin().await;
+    world.update("made", 2).await;
+    let state = world.replica.renew().await.unwrap();
+    world.attach(log(&[(1, 1)], 1, 0, 0)).await;
+    world
+        .page(
+            1,
+            (0, 1, 1),
+            vec![record("other", 1, PAST, Some(r#"{"n":1}"#))],
+        )
+        .await;
+    let pushed = world.pin().await;
+    let changes: Vec<_> = pushed.iter().flat_map(Mutation::changes).collect();
+    assert_eq!(changes.len(), 2);
+    assert!(
+        changes
+            .iter()
+            .all(|change| change.rev.client == state.client)
+    );
+    assert_eq!(changes[1].base, Some(changes[0].rev));
+}
+
+/// A copy sent a transaction; here a later edit of one of its documents was merged with it before. The server showed the
+/// other document as it was sent, the whole counted as done, and the edit was gone.
+#[tokio::test]
+async fn what_was_merged_with_a_transaction_that_a_copy_sent_is_not_lost() {
+    let world = World::new().await;
+    world.attach(log(&[(1, 1)], 0, 0, 0)).await;
+    let mut tx = world.db.transaction();
+    tx.insert(&world.docs, &value(r#"{"_id":"one","n":1}"#))
+        .unwrap();
+    tx.insert(&world.docs, &value(r#"{"_id":"two","n":1}"#))
+        .unwrap();
+    tx.commit().await.unwrap();
+    let sent = |id: &'static str| {
+        let docs = world.docs.clone();
+        async move { docs.get_document(id).await.unwrap().unwrap().rev }
+    };
+    let (one, two) = (sent("one").await, sent("two").await);
+    world.update("two", 2).await;
+    world.replica.renew().await.unwrap();
+    world.attach(log(&[(1, 1)], 2, 0, 0)).await;
+    let mut records = vec![
+        record("one", 1, PAST, Some(r#"{"n":1}"#)),
+        record("two", 2, PAST, Some(r#"{"n":1}"#)),
+    ];
+    records[0].rev = one;
+    records[1].rev = two;
+    world.page(1, (0, 2, 2), records).await;
+    assert_eq!(
+        world.journal().await,
+        [(Winner::Remote, "outcome-unknown".to_owned())],
+        "the edit is kept"
+    );
+    assert_eq!(world.n("two").await, Some(1));
+}
+
+/// Sync was switched on for a collection that had been written to under an id which the client gave up since: what was
+/// offered bore the old id, and the server refused every push.
+#[tokio::test]
+async fn what_is_offered_when_sync_is_switched_on_bears_the_id_of_now() {
+    let world = World::new().await;
+    world.attach(log(&[(1, 1)], 0, 0, 0)).await;
+    let local = CollectionConfig::new("local").sync(false);
+    world.db.create_collection(local).await.unwrap();
+    let local: Collection<Value> = world.db.collection("local").unwrap();
+    local.insert(&value(r#"{"_id":"a","n":1}"#)).await.unwrap();
+    let state = world.replica.renew().await.unwrap();
+    world.attach(log(&[(1, 1)], 0, 0, 0)).await;
+    let synced = CollectionConfig::new("local").sync(true);
+    world.db.create_collection(synced).await.unwrap();
+    let pushed = world.pin().await;
+    let changes: Vec<_> = pushed.iter().flat_map(Mutation::changes).collect();
+    assert_eq!(changes.len(), 1);
+    assert_eq!(changes[0].rev.client, state.client);
+}

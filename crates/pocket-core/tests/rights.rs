@@ -252,3 +252,47 @@ async fn other_rights_than_the_checkpoint_speaks_for_have_everything_read_again(
     let same = device.attach(Some(b"12345678")).await;
     assert_eq!(same.checkpoint.seq, Seq::new(2));
 }
+
+/// A user made a document that he gave away at once: the word that he may not read it overtook the answer to his push,
+/// as it does over HTTP when an answer gets lost. The document stayed on his device for ever.
+#[tokio::test]
+async fn a_removal_that_comes_before_the_answer_to_what_was_given_away_counts() {
+    let device = Device::new().await;
+    let given = Value::from_json_str(r#"{"_id":"given","mine":"my-words"}"#).unwrap();
+    device.docs.insert(&given).await.unwrap();
+    assert_eq!(device.replica.pin(LIMIT).await.unwrap().mutations.len(), 1);
+    device
+        .apply(page(2, 3, Vec::new(), vec![("given", 3)]))
+        .await;
+    let first = Seq::new(3);
+    let applied = vec![Outcome::Applied { first }];
+    device
+        .replica
+        .settle(MutationNumber::new(1), applied, Arc::new(LocalWins))
+        .await
+        .unwrap();
+    assert!(device.docs.get_document("given").await.unwrap().is_none());
+    // Given back, it is a document like any other.
+    device
+        .apply(page(3, 4, vec![record("given", 4)], Vec::new()))
+        .await;
+    assert!(device.docs.get("given").await.unwrap().is_some());
+}
+
+/// A delete of a document that a device lost the right to read was dropped as if both sides had deleted it.
+#[tokio::test]
+async fn a_delete_of_what_may_not_be_read_any_more_is_journaled() {
+    let device = Device::new().await;
+    device.docs.delete("a").await.unwrap();
+    assert_eq!(device.replica.pin(LIMIT).await.unwrap().mutations.len(), 1);
+    device.apply(page(2, 3, Vec::new(), vec![("a", 3)])).await;
+    let conflict = vec![Outcome::Conflict {
+        seqs: vec![Seq::new(3)],
+    }];
+    let settled = device
+        .replica
+        .settle(MutationNumber::new(1), conflict, Arc::new(LocalWins))
+        .await
+        .unwrap();
+    assert_eq!((settled.state.pending, settled.journaled.len()), (0, 1));
+}

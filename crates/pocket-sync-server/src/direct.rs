@@ -101,6 +101,7 @@ impl NamespaceHandle {
                 after,
                 until: None,
                 live_until: None,
+                told: Seq::ZERO,
                 collections: Arc::clone(&collections),
                 records: limits.page_records,
                 bytes: limits.wire.message_bytes,

@@ -97,6 +97,9 @@ pub struct ReadRequest {
     pub until: Option<Seq>,
     /// Leave out deletions at or before this place: the reader never had what they deleted.
     pub live_until: Option<Seq>,
+    /// The reader was told of all removals up to this place. One further back may have been missed: its document stands
+    /// further on in the feed as soon as it changes again.
+    pub told: Seq,
     /// Read only these collections; none means all.
     pub collections: Arc<BTreeSet<CollectionName>>,
     /// Records at the most.
@@ -139,6 +142,8 @@ pub struct Removed {
     pub key: DocumentKey,
     /// The place of its record.
     pub seq: Seq,
+    /// The reader wrote it himself, so he holds it even if he never read it.
+    pub own: bool,
 }
 
 /// How long a server remembers what is gone.

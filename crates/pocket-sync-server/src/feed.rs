@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use pocket_core::mutants::active;
 use pocket_core::{Body, Seq};
 use pocket_sync_protocol::EncodedRecord;
 
@@ -59,19 +60,19 @@ impl Stretch {
     }
 }
 
-/// What a reader gets of a record, reading from behind `after`.
+/// What a reader gets of a record who was told of all removals up to `told`.
 pub(crate) fn view(
     authority: &Authority,
     record: &EncodedRecord,
     marks: &Marks,
-    after: Seq,
+    told: Seq,
 ) -> View {
     let document = || {
         let record = record.decode().ok()?;
         let body = record.state.body().cloned()?;
         Some((record.id, body))
     };
-    authority.view(&record.collection, record.client, marks, after, document)
+    authority.view(&record.collection, record.client, marks, told, document)
 }
 
 impl Tail {
@@ -166,25 +167,32 @@ impl Tail {
                 &request.authority,
                 &entry.record,
                 &entry.marks,
-                request.after,
+                request.told,
             );
+            let view = match view {
+                View::Hidden if active("pocket-mutant:label-filter-forgotten") => View::Shown,
+                view => view,
+            };
             bytes += match view {
                 View::Hidden => {
                     end = *seq;
                     continue;
                 }
-                View::Removed => request.removal_cost(&entry.key),
+                View::Removed { .. } => request.removal_cost(&entry.key),
                 View::Shown => request.cost(&entry.record),
             };
             if stretch.len() >= request.records || (bytes > request.bytes && !stretch.is_empty()) {
                 stretch.end = end;
                 return Some(stretch);
             }
-            if view == View::Shown {
-                stretch.records.push(entry.record.clone());
+            if let View::Removed { own } = view {
+                stretch.removals.push(Removed {
+                    key: entry.key.clone(),
+                    seq: *seq,
+                    own,
+                });
             } else {
-                let key = entry.key.clone();
-                stretch.removals.push(Removed { key, seq: *seq });
+                stretch.records.push(entry.record.clone());
             }
             end = *seq;
         }
@@ -268,6 +276,7 @@ mod tests {
             after: Seq::new(after),
             until: None,
             live_until: None,
+            told: Seq::new(after),
             collections: std::sync::Arc::default(),
             records,
             bytes,

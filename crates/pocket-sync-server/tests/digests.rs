@@ -74,6 +74,7 @@ fn read(engine: &EmbeddedEngine, after: Seq, authority: &Authority, of: &[&str])
         after,
         until: None,
         live_until: None,
+        told: Seq::ZERO,
         collections: Arc::new(
             of.iter()
                 .map(|name| key(&format!("{name}/x")).collection)
@@ -261,6 +262,7 @@ fn a_page_that_stops_before_the_head_tells_none() {
             after: Seq::ZERO,
             until: None,
             live_until: None,
+            told: Seq::ZERO,
             collections: Arc::default(),
             records: 1,
             bytes: 1_000_000,

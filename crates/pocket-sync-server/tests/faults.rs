@@ -37,6 +37,7 @@ fn everything(after: Seq) -> ReadRequest {
         after,
         until: None,
         live_until: None,
+        told: Seq::ZERO,
         collections: Arc::default(),
         records: 1_000,
         bytes: 1_000_000,

@@ -163,6 +163,7 @@ fn a_store_written_by_the_first_version_opens_and_goes_on() {
         after: Seq::ZERO,
         until: None,
         live_until: None,
+        told: Seq::ZERO,
         collections: Arc::default(),
         records: 100,
         bytes: 100_000,

@@ -153,6 +153,7 @@ fn everything(after: u64) -> ReadRequest {
         after: Seq::new(after),
         until: None,
         live_until: None,
+        told: Seq::ZERO,
         collections: Arc::default(),
         records: 100_000,
         bytes: 100_000_000,

@@ -225,6 +225,7 @@ async fn a_server_that_somebody_else_listens_for_forgets_from_its_first_connecti
         after: Seq::ZERO,
         until: None,
         live_until: None,
+        told: Seq::ZERO,
         collections: Arc::default(),
         records: 100,
         bytes: 100_000,

@@ -4,16 +4,18 @@
 //! Every write of the workload has an id, and every live body carries the ids of the writes it was made of as field
 //! names (`u17`). So any version, wherever it turns up, tells what it holds.
 
+mod ancestry;
+mod forks;
+mod kin;
+mod pushes;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use pocket_core::{
-    Body, Change, ChangeKind, ClientId, CollectionName, DocumentId, MutationContent,
-    MutationNumber, Outcome, Record, RecordState, Revision,
-};
+use pocket_core::{Body, ClientId, CollectionName, DocumentId, MutationNumber, Outcome, Revision};
 use pocket_storage::Durability;
-use pocket_sync_server::decide::{PushAnswer, PushRequest};
 
-use crate::counts::{Counts, Kind};
+pub(crate) use self::forks::{Forks, Mark};
+use crate::rights::{RightsBook, Team};
 
 pub(crate) type WriteId = u64;
 
@@ -105,6 +107,8 @@ pub(crate) struct Version {
     pub(crate) live: bool,
     pub(crate) erased: bool,
     pub(crate) ids: Vec<WriteId>,
+    /// The team that may read it; everybody if none. A deletion has that of what it deleted.
+    pub(crate) team: Option<Team>,
     /// Who pushed it as what; none while it was only seen in a feed.
     pub(crate) by: Option<(ClientId, MutationNumber, Option<Revision>)>,
 }
@@ -114,6 +118,8 @@ struct Pushed {
     /// Of its content; none while only its number was seen.
     hash: Option<u64>,
     outcome: Option<Outcome>,
+    /// How many outcomes were known when this one was.
+    decided: u64,
     documents: Vec<DocKey>,
 }
 
@@ -132,6 +138,22 @@ pub(crate) struct Audit {
     /// Writes that a server was ever sent.
     pub(crate) sent: BTreeSet<WriteId>,
     pub(crate) clients: BTreeMap<ClientId, usize>,
+    /// For each device that was copied from another one: from which.
+    origins: BTreeMap<usize, usize>,
+    /// A store was copied, or went back to an older state: two may use the same numbers.
+    pub(crate) doubles: bool,
+    /// Clients took other ids, so nobody may ever ask for the outcomes of the old ones.
+    pub(crate) renewed: bool,
+    /// The server was told to forget clients: then their numbers begin anew.
+    pub(crate) clients_forgotten: bool,
+    /// What restored servers have lost.
+    pub(crate) forks: Forks,
+    /// Outcomes that became known.
+    outcomes: u64,
+    /// Up to where deletions were forgotten, for each namespace.
+    pub(crate) horizons: BTreeMap<usize, u64>,
+    /// Who may read what, where there are rules.
+    pub(crate) rights: Option<RightsBook>,
     tombstones: BTreeMap<(DocKey, Revision), WriteId>,
 }
 
@@ -207,6 +229,42 @@ impl Audit {
         Ok(())
     }
 
+    /// A device's store went back to what it was at `sequence`. What came later is gone with it, unless somebody else
+    /// has it.
+    pub(crate) fn after_restore(&mut self, client: usize, sequence: u64) {
+        let mut reached = BTreeSet::new();
+        for write in self.writes.values_mut() {
+            if write.client == client && write.sequence > sequence {
+                if write.state == State::Acknowledged {
+                    write.state = State::GivenUp;
+                }
+                reached.insert((client, write.document.clone()));
+            }
+        }
+        self.open.extend(reached);
+        // What only this device had of a history that the server lost is gone for good.
+        let lost = self.forks.ids.clone();
+        self.give_up(|id, _| lost.contains(&id));
+    }
+
+    /// Whether a device ever erased a document.
+    pub(crate) fn erased_by(&self, client: usize, key: &DocKey) -> bool {
+        let mut writes = self.writes.values();
+        writes.any(|write| {
+            write.kind == WriteKind::Erase && write.client == client && write.document == *key
+        })
+    }
+
+    /// Nothing is promised about these writes any more.
+    pub(crate) fn give_up(&mut self, which: impl Fn(WriteId, &Write) -> bool) {
+        for (id, write) in &mut self.writes {
+            if write.state == State::Acknowledged && which(*id, write) {
+                write.state = State::GivenUp;
+                self.open.insert((write.client, write.document.clone()));
+            }
+        }
+    }
+
     pub(crate) fn name_tombstone(&mut self, document: DocKey, rev: Revision, id: WriteId) {
         self.tombstones.entry((document, rev)).or_insert(id);
     }
@@ -216,9 +274,9 @@ impl Audit {
         if let Some(id) = self.tombstones.get(&(document.clone(), rev)) {
             return Some(*id);
         }
-        let client = self.clients.get(&rev.client)?;
+        let client = *self.clients.get(&rev.client)?;
         let mut deletes = self.writes.iter().rev().filter(|(_, write)| {
-            write.client == *client && write.document == *document && !write.kind.puts()
+            self.are_kin(write.client, client) && write.document == *document && !write.kind.puts()
         });
         deletes.next().map(|(id, _)| *id)
     }
@@ -236,169 +294,6 @@ impl Audit {
         }
         self.tombstone(document, rev).into_iter().collect()
     }
-
-    /// A push reached the engine: its content must be the one its numbers always had.
-    pub(crate) fn received(
-        &mut self,
-        namespace: usize,
-        push: &PushRequest,
-        counts: &mut Counts,
-    ) -> Verdict {
-        for (place, mutation) in (0_u64..).zip(&push.mutations) {
-            let number = push.first.plus(place);
-            let (hash, changes) = match mutation {
-                // What ended the connections too often is withdrawn: only its number travels.
-                Ok(mutation) if matches!(mutation.content, MutationContent::Withdrawn) => {
-                    counts.add(Kind::Withdrawn);
-                    (None, Vec::new())
-                }
-                Ok(mutation) => (
-                    Some(hash_changes(mutation.changes())),
-                    mutation.changes().to_vec(),
-                ),
-                Err(bad) => (
-                    Some(u64::from(crc32fast::hash(bad.code.as_bytes()))),
-                    Vec::new(),
-                ),
-            };
-            let mut documents = Vec::new();
-            for change in &changes {
-                let key = doc_key(namespace, &change.collection, &change.id);
-                let ids = change.kind.body().map(ids_of).unwrap_or_default();
-                let live = change.kind.body().is_some();
-                self.sent
-                    .extend(self.writes_in(&key, live, &ids, change.rev));
-                self.documents.insert(key.clone());
-                documents.push(key);
-            }
-            let fresh = Pushed {
-                hash,
-                outcome: None,
-                documents,
-            };
-            let known = self
-                .pushed
-                .entry((namespace, push.client, number))
-                .or_insert(fresh);
-            known.hash = known.hash.or(hash);
-            if hash.is_some() && known.hash != hash {
-                return broken(
-                    "P2",
-                    format!(
-                        "client {:?} sent another content under number {number}: {changes:?}",
-                        self.clients.get(&push.client)
-                    ),
-                );
-            }
-        }
-        Ok(())
-    }
-
-    /// The engine answered: an outcome never changes, and a place belongs to one change.
-    pub(crate) fn decided(
-        &mut self,
-        namespace: usize,
-        push: &PushRequest,
-        answer: &PushAnswer,
-        counts: &mut Counts,
-    ) -> Verdict {
-        for ((place, outcome), mutation) in (0_u64..).zip(&answer.outcomes).zip(&push.mutations) {
-            let number = answer.first.plus(place);
-            let Some(known) = self.pushed.get_mut(&(namespace, push.client, number)) else {
-                return broken("P2", format!("an outcome for number {number}, never sent"));
-            };
-            match &known.outcome {
-                Some(before) if before != outcome => {
-                    return broken(
-                        "P2",
-                        format!("number {number} became {outcome:?} after it was {before:?}"),
-                    );
-                }
-                Some(_) => counts.add(Kind::PushRepeated),
-                None => {
-                    known.outcome = Some(outcome.clone());
-                    count_outcome(outcome, counts);
-                    if let (Outcome::Applied { first }, Ok(mutation)) = (outcome, mutation) {
-                        for (offset, change) in (0_u64..).zip(mutation.changes()) {
-                            let seq = first.get() + offset;
-                            self.applied(namespace, seq, change, push.client, number)?;
-                        }
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn applied(
-        &mut self,
-        namespace: usize,
-        seq: u64,
-        change: &Change,
-        client: ClientId,
-        number: MutationNumber,
-    ) -> Verdict {
-        let key = doc_key(namespace, &change.collection, &change.id);
-        let version = Version {
-            rev: change.rev,
-            live: change.kind.body().is_some(),
-            erased: matches!(change.kind, ChangeKind::Erase),
-            ids: change.kind.body().map(ids_of).unwrap_or_default(),
-            by: Some((client, number, change.base)),
-        };
-        self.stands_at(key, seq, version)
-    }
-
-    /// A feed showed a record.
-    pub(crate) fn served(&mut self, namespace: usize, record: &Record) -> Verdict {
-        let key = doc_key(namespace, &record.collection, &record.id);
-        let version = Version {
-            rev: record.rev,
-            live: record.state.body().is_some(),
-            erased: matches!(record.state, RecordState::Erased),
-            ids: record.state.body().map(ids_of).unwrap_or_default(),
-            by: None,
-        };
-        self.stands_at(key, record.seq.get(), version)
-    }
-
-    fn stands_at(&mut self, key: DocKey, seq: u64, version: Version) -> Verdict {
-        let place = (key.namespace, seq);
-        let owner = self.places.entry(place).or_insert_with(|| key.clone());
-        if *owner != key {
-            return broken(
-                "P2",
-                format!("place {seq} is taken by {owner} and by {key}"),
-            );
-        }
-        self.documents.insert(key.clone());
-        let versions = self.history.entry(key.clone()).or_default();
-        match versions.get_mut(&seq) {
-            None => {
-                versions.insert(seq, version);
-            }
-            Some(known) => {
-                if known.rev != version.rev
-                    || known.live != version.live
-                    || known.ids != version.ids
-                {
-                    return broken(
-                        "P3",
-                        format!("{key} at place {seq} was {known:?}, and now is {version:?}"),
-                    );
-                }
-                match (&known.by, &version.by) {
-                    (Some(one), Some(other)) if one != other => {
-                        return broken("P2", format!("{key} at place {seq} was written twice"));
-                    }
-                    (None, Some(_)) => known.by = version.by,
-                    _ => {}
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// The newest place of a namespace that is known.
     pub(crate) fn head(&self, namespace: usize) -> u64 {
         let range = (namespace, 0)..=(namespace, u64::MAX);
@@ -416,6 +311,10 @@ impl Audit {
 
     /// Every place up to the head is explained by one change of one mutation.
     pub(crate) fn check_places(&self, namespace: usize) -> Verdict {
+        if self.renewed {
+            // Who takes another id never asks for the outcomes of the old one.
+            return Ok(());
+        }
         for seq in 1..=self.head(namespace) {
             let Some(key) = self.places.get(&(namespace, seq)) else {
                 return broken(
@@ -451,49 +350,20 @@ impl Audit {
         Some((*seq, version))
     }
 
+    /// The writes that a version of the server is made of.
+    pub(crate) fn ids_of_version(&self, key: &DocKey, rev: Revision) -> Vec<WriteId> {
+        let versions = self.history.get(key).into_iter().flatten();
+        let versions = versions.filter(|(_, version)| version.rev == rev);
+        versions
+            .flat_map(|(_, version)| version.ids.clone())
+            .collect()
+    }
+
     /// The place of a version of the server.
     pub(crate) fn place_of(&self, key: &DocKey, rev: Revision) -> Option<u64> {
         let versions = self.history.get(key)?;
         let mut found = versions.iter().filter(|(_, version)| version.rev == rev);
         found.next_back().map(|(seq, _)| *seq)
-    }
-
-    /// What a write replaced, and what that replaced, back to where there was no document; with itself.
-    pub(crate) fn made_of(&self, id: WriteId) -> BTreeSet<WriteId> {
-        let mut closed = BTreeSet::new();
-        let mut next = vec![id];
-        while let Some(id) = next.pop() {
-            let before = self.writes.get(&id).map(|write| &write.before);
-            if let (true, Some(Before::Live(ids))) = (closed.insert(id), before) {
-                next.extend(ids);
-            }
-        }
-        closed
-    }
-
-    /// What these writes replaced, and what that replaced, and so on; with themselves.
-    pub(crate) fn closure(&self, roots: impl IntoIterator<Item = WriteId>) -> BTreeSet<WriteId> {
-        let mut closed = BTreeSet::new();
-        let mut next: Vec<WriteId> = roots.into_iter().collect();
-        while let Some(id) = next.pop() {
-            if !closed.insert(id) {
-                continue;
-            }
-            // An update keeps what it was made on in its body; losing that would be a loss.
-            match self.writes.get(&id) {
-                Some(Write {
-                    kind,
-                    before: Before::Live(ids),
-                    ..
-                }) if *kind != WriteKind::Update => next.extend(ids),
-                Some(Write {
-                    before: Before::NotLive(delete),
-                    ..
-                }) => next.extend(delete),
-                _ => {}
-            }
-        }
-        closed
     }
 }
 
@@ -503,32 +373,4 @@ pub(crate) fn doc_key(namespace: usize, collection: &CollectionName, id: &Docume
         collection: collection.clone(),
         id: id.clone(),
     }
-}
-
-fn count_outcome(outcome: &Outcome, counts: &mut Counts) {
-    counts.add(match outcome {
-        Outcome::Applied { .. } => Kind::Applied,
-        Outcome::Conflict { .. } => Kind::Conflict,
-        Outcome::Rejected { code, .. } if code == "clock" => Kind::RejectedClock,
-        Outcome::Rejected { .. } => Kind::RejectedOther,
-    });
-}
-
-fn hash_changes(changes: &[Change]) -> u64 {
-    let mut hash = crc32fast::Hasher::new();
-    for change in changes {
-        hash.update(change.collection.as_str().as_bytes());
-        hash.update(change.id.as_str().as_bytes());
-        hash.update(&change.rev.hlc.bits().to_le_bytes());
-        if let Some(base) = change.base {
-            hash.update(&base.hlc.bits().to_le_bytes());
-            hash.update(base.client.as_bytes());
-        }
-        match &change.kind {
-            ChangeKind::Put(body) => hash.update(body.as_bytes()),
-            ChangeKind::Delete => hash.update(b"delete"),
-            ChangeKind::Erase => hash.update(b"erase"),
-        }
-    }
-    u64::from(hash.finalize())
 }

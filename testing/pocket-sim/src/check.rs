@@ -3,7 +3,7 @@
 //! P1 acknowledged writes survive · P2 exactly once (in `audit.rs`) · P3 one order · P4 convergence, P5 no silent loss,
 //! P6 no resurrection (in `verdict.rs`) · P7 read your own writes · P8 transactions stay whole.
 
-use pocket_core::{codes, replica};
+use pocket_core::{ClientId, codes, replica};
 use pocket_sync_client::{Pass, StoreAnswer, SyncError};
 
 use crate::audit::{DocKey, Verdict, WriteId, broken};
@@ -43,7 +43,10 @@ impl World {
     pub(crate) fn journal_of(&self, index: usize) -> Verdict<JournalView> {
         let client = &self.clients[index];
         match view::look_at_journal(client.disk.look(), client.shape.namespace) {
-            Ok(journal) => Ok(journal),
+            Ok(mut journal) => {
+                journal.extend(&client.told);
+                Ok(journal)
+            }
             Err(error) => broken(
                 "P5",
                 format!("client {index}'s journal cannot be read: {error:?}"),
@@ -68,14 +71,23 @@ impl World {
         if let StoreAnswer::Settled(settled) = answer {
             client.confirmed = settled.state.confirmed.get();
         }
-        if let Some(state) = state_of(answer) {
+        if let StoreAnswer::Attached(_) = answer {
             let client = &mut self.clients[index];
+            client.met = client.meets;
+        }
+        if let StoreAnswer::Renewed(state) = answer {
+            self.renewed(index, state.client)?;
+        }
+        if let Some(state) = state_of(answer) {
             let resyncs = state.checkpoint.resyncing;
+            let client = &mut self.clients[index];
             if resyncs && !std::mem::replace(&mut client.resyncing, resyncs) {
-                self.counts.add(Kind::Resynced);
+                client.resynced = true;
+                self.count_resync(index, before);
             }
             let client = &mut self.clients[index];
             client.resyncing = resyncs;
+            client.first_sync = state.checkpoint.fixed_head.is_some();
             if resyncs {
                 // It begins at the start.
                 client.checkpoint = state.checkpoint.seq.get();
@@ -150,6 +162,40 @@ impl World {
         Ok(())
     }
 
+    /// A client took another id; it must have had a reason.
+    fn renewed(&mut self, index: usize, id: ClientId) -> Verdict {
+        self.counts.add(Kind::Renewed);
+        self.audit.renewed = true;
+        self.knows_id(index, id);
+        let kin = (0..self.clients.len()).filter(|other| self.audit.are_kin(index, *other));
+        let has_reason = self.audit.clients_forgotten
+            || self.audit.forks.count > 0
+            || kin.clone().count() > 1
+            || kin.clone().any(|other| self.clients[other].restored);
+        if has_reason {
+            return Ok(());
+        }
+        broken(
+            "P2",
+            format!(
+                "client {index} took another id: it was neither copied nor restored nor forgotten"
+            ),
+        )
+    }
+
+    fn count_resync(&mut self, index: usize, read_to: u64) {
+        self.counts.add(Kind::Resynced);
+        let namespace = self.clients[index].shape.namespace;
+        let horizon = self.audit.horizons.get(&namespace);
+        if self.audit.forks.count > 0 {
+            self.counts.add(Kind::ResyncedForked);
+        } else if self.audit.rights_changed(index) {
+            self.counts.add(Kind::ResyncedRights);
+        } else if horizon.is_some_and(|horizon| *horizon > read_to) {
+            self.counts.add(Kind::ResyncedForgotten);
+        }
+    }
+
     /// Each document a client shows is no older than what it has read, and no older than what it wrote.
     pub(crate) fn check_view(&mut self, index: usize, restarted: bool) -> Verdict {
         self.counts.add(Kind::ViewChecked);
@@ -158,16 +204,24 @@ impl World {
         let mut journal = None;
         for key in &keys {
             let seen = view.documents.get(key);
-            self.check_order(index, key, seen)?;
+            self.check_order(index, key, seen, view.pending)?;
             self.check_own_write(index, key, seen, &mut journal, restarted)?;
         }
         Ok(())
     }
 
-    fn check_order(&mut self, index: usize, key: &DocKey, seen: Option<&Seen>) -> Verdict {
+    fn check_order(
+        &mut self,
+        index: usize,
+        key: &DocKey,
+        seen: Option<&Seen>,
+        outbox: u64,
+    ) -> Verdict {
         let client = &mut self.clients[index];
-        // What is switched on and off is read anew by and by.
+        // What is switched on and off is read anew by and by; so is everything once the server has gone back.
         if client.resyncing
+            || client.first_sync
+            || client.met != self.audit.forks.count
             || !client.reads(&key.collection)
             || (client.toggled && key.collection.as_str() == "late")
         {
@@ -181,14 +235,33 @@ impl World {
         let covered = newest
             .filter(|(seq, _)| *seq <= client.checkpoint && told)
             .map(|(seq, version)| (seq, version.live));
+        // Rights that change are heard of by and by, and then everything is read again.
+        let reads = newest.is_none_or(|(_, version)| self.audit.may_read(index, key, version));
+        if !reads || self.audit.rights_changed(index) {
+            let gone = covered.is_none() || self.audit.rights_changed(index);
+            if gone || pending_or_gone(seen, outbox) {
+                return Ok(());
+            }
+            return broken(
+                "P10",
+                format!(
+                    "client {index} has read to {} and shows {key}, which his user may not read since {covered:?}",
+                    client.checkpoint
+                ),
+            );
+        }
         let place = seen.and_then(|seen| self.audit.place_of(key, seen.rev));
         // What its own store has not heard to be applied is pending there, and shown in spite of anything newer.
         let pending = place.is_some_and(|place| {
             let version = &self.audit.history[key][&place];
-            let own = self.audit.clients.get(&version.rev.client) == Some(&index);
-            own && version
-                .by
-                .is_none_or(|(_, number, _)| number.get() > client.confirmed)
+            let own = client.ids.contains(&version.rev.client);
+            own && version.by.is_none_or(|(id, number, _)| {
+                if client.id == Some(id) {
+                    number.get() > client.confirmed
+                } else {
+                    outbox > 0
+                }
+            })
         });
         let whole = !client.shape.narrow;
         match (seen, place, covered) {
@@ -212,8 +285,13 @@ impl World {
                 }
                 client.shown.insert(key.clone(), place);
             }
-            // A deletion that nobody was told of is left out of a first sync.
-            (None, _, Some((seq, true))) if whole && !self.audit.may_have_moved(key) => {
+            // A deletion that nobody was told of is left out of a first sync; and what was erased here comes back only
+            // when everything is read again, should the server refuse that.
+            (None, _, Some((seq, true)))
+                if whole
+                    && !self.audit.may_have_moved(key)
+                    && !self.audit.erased_by(index, key) =>
+            {
                 return broken(
                     "P3",
                     format!(
@@ -240,10 +318,15 @@ impl World {
             return Ok(());
         };
         let toggled = self.clients[index].toggled && key.collection.as_str() == "late";
-        if self.audit.open.contains(&own) || toggled {
+        // Whoever gives a document away, or loses the right to read it, shows it no longer.
+        let reads = self.audit.always_read(index, key);
+        if self.audit.open.contains(&own) || toggled || !reads {
             return Ok(());
         }
         let write = &self.audit.writes[&id];
+        if self.audit.is_local_affair(id, write) {
+            return Ok(());
+        }
         let live = seen.filter(|seen| seen.live);
         let shows = match live {
             Some(seen) if write.kind.puts() => seen.ids.contains(&id),
@@ -278,13 +361,18 @@ impl World {
 
     /// Whether the server applied a write and the client shows something that came later.
     fn was_superseded(&self, key: &DocKey, id: WriteId, seen: Option<&Seen>) -> bool {
-        let Some(versions) = self.audit.history.get(key) else {
-            return false;
-        };
         let holds = |version: &crate::audit::Version| {
             self.audit
                 .writes_in(key, version.live, &version.ids, version.rev)
                 .contains(&id)
+        };
+        // What came behind it was lost by the server, and is here still.
+        let shows_lost = seen.is_some_and(|seen| self.audit.forks.has(key, seen.rev));
+        if shows_lost || self.audit.forks.superseded(key, holds) {
+            return true;
+        }
+        let Some(versions) = self.audit.history.get(key) else {
+            return false;
         };
         let first = versions
             .iter()
@@ -352,7 +440,9 @@ impl World {
             else {
                 continue;
             };
-            if holds(*id) != holds(mate) {
+            // What a restored server lost comes back document by document.
+            let lost = self.audit.forks.ids.contains(id) || self.audit.forks.ids.contains(&mate);
+            if holds(*id) != holds(mate) && !lost {
                 return broken(
                     "P8",
                     format!(
@@ -401,6 +491,11 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// Whether a document that may not be read is not shown, or may be shown for what is pending to it.
+fn pending_or_gone(seen: Option<&Seen>, outbox: u64) -> bool {
+    outbox > 0 || seen.is_none_or(|seen| !seen.live)
 }
 
 /// The replica's state in an answer.

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::history;
-use crate::mutants::{MUTANTS, RARE};
+use crate::mutants::{MUTANTS, Mutant};
 use crate::runner::{self, ENOUGH, Plan, Report};
+use crate::swarm::Profile;
 
 /// Seeds that broke a promise once; they are run before all others.
 const REGRESSIONS: &str = include_str!("../seeds/regressions.txt");
@@ -94,8 +95,8 @@ pub fn run() -> ExitCode {
             only,
         } => mutants(histories, seed, threads, only.as_deref()),
         Command::List => {
-            for name in MUTANTS.iter().chain(RARE) {
-                println!("mutant {name}");
+            for mutant in MUTANTS {
+                println!("mutant {}", mutant.name);
             }
             regressions()
                 .for_each(|(seed, clients)| println!("seed {seed} with {clients} clients"));
@@ -127,6 +128,7 @@ fn histories_run(histories: u64, seed: u64, clients: usize, threads: usize, stop
         threads,
         stops,
         mutant: None,
+        profile: Profile::Any,
     };
     let mut broken = false;
     let mut count = 0;
@@ -190,7 +192,9 @@ fn replay(seed: u64, clients: usize, mutant: Option<&str>) -> bool {
         return no_mutants();
     }
     crate::mutants::plant(mutant);
-    let ending = history::run(seed, clients, true);
+    let known = MUTANTS.iter().find(|known| Some(known.name) == mutant);
+    let profile = known.map_or(Profile::Any, |known| known.profile);
+    let ending = history::run(seed, clients, profile, true);
     println!(
         "seed {} ends at {} ms with trace {:016x}",
         ending.seed, ending.virtual_millis, ending.hash
@@ -215,12 +219,8 @@ fn mutants(histories: u64, seed: u64, threads: usize, only: Option<&str>) -> boo
     }
     silence_panics();
     let mut good = true;
-    let rare = only.map_or(&[][..], |_| RARE);
-    for name in MUTANTS
-        .iter()
-        .chain(rare)
-        .filter(|name| only.is_none_or(|only| only == **name))
-    {
+    let chosen = |mutant: &&Mutant| only.is_none_or(|only| only == mutant.name);
+    for Mutant { name, profile } in MUTANTS.iter().filter(chosen) {
         let plan = Plan {
             first_seed: seed,
             histories,
@@ -228,6 +228,7 @@ fn mutants(histories: u64, seed: u64, threads: usize, only: Option<&str>) -> boo
             threads,
             stops: true,
             mutant: Some(name),
+            profile: *profile,
         };
         let report = runner::run(plan);
         match report.broken.first_key_value() {

@@ -41,6 +41,17 @@ pub(crate) struct NodeDisk {
     gate: Gate,
 }
 
+/// What a disk held at one moment.
+#[derive(Debug)]
+pub(crate) struct Backup(MemoryDisk);
+
+impl Backup {
+    /// A store on it.
+    pub(crate) fn open(&self) -> Arc<dyn Storage> {
+        Arc::new(self.0.copy().open())
+    }
+}
+
 impl NodeDisk {
     pub(crate) fn new(dice: Dice, lateness: Lateness) -> Self {
         Self {
@@ -64,6 +75,16 @@ impl NodeDisk {
             inner: FaultyStorage::new(inner, &self.faults),
             gate: self.gate.clone(),
         })
+    }
+
+    /// What it holds now.
+    pub(crate) fn copy(&self) -> Backup {
+        Backup(self.disk.copy())
+    }
+
+    /// From now on it holds what it held then. No process may be running on it.
+    pub(crate) fn restore(&mut self, backup: &Backup) {
+        self.disk = backup.0.copy();
     }
 
     /// A look at what is stored, past all faults: the auditor's.

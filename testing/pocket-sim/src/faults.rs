@@ -103,6 +103,13 @@ impl World {
                 }
             }
             Fault::TokenExpiry => self.expire_token(index),
+            Fault::ClientCopy => self.copy_client(index),
+            Fault::ClientBackup => self.back_up_client(index),
+            Fault::ClientRestore => self.restore_client(index),
+            Fault::ServerBackup => self.back_up_server(),
+            Fault::ServerRestore => self.restore_server(),
+            Fault::Forget => self.forget(),
+            Fault::Rights => self.change_rights(index),
             Fault::Stop => {
                 if self.clients[index].up().is_some_and(|up| up.running) {
                     self.counts.add(Kind::Stopped);

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use crate::audit::{Verdict, Violation, broken};
 use crate::client::Reach;
 use crate::counts::{Counts, Kind};
-use crate::swarm::{ClientShape, Swarm};
+use crate::swarm::{ClientShape, Profile, Swarm};
 use crate::trace::Node;
 use crate::world::{Happening, World};
 
@@ -26,8 +26,10 @@ pub(crate) struct Ending {
 }
 
 /// Runs the history of a seed; a panic of the system under test breaks it like any other fault.
-pub(crate) fn run(seed: u64, most_clients: usize, prints: bool) -> Ending {
-    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| live(seed, most_clients, prints)));
+pub(crate) fn run(seed: u64, most_clients: usize, profile: Profile, prints: bool) -> Ending {
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        live(seed, most_clients, profile, prints)
+    }));
     outcome.unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()
@@ -47,8 +49,8 @@ pub(crate) fn run(seed: u64, most_clients: usize, prints: bool) -> Ending {
     })
 }
 
-fn live(seed: u64, most_clients: usize, prints: bool) -> Ending {
-    let swarm = Swarm::draw(seed, most_clients);
+fn live(seed: u64, most_clients: usize, profile: Profile, prints: bool) -> Ending {
+    let swarm = Swarm::draw(seed, most_clients, profile);
     let mut world = World::new(seed, swarm, prints);
     if prints {
         println!("{:#?}", world.swarm);
@@ -115,14 +117,23 @@ impl World {
             let newest = same.map(|client| client.token_version).max().unwrap_or(0);
             self.clients[index].token_version = newest;
             self.start_client(index);
-            self.until_rest(LIVE)?;
+            self.until_rest(self.live())?;
         }
         // Nobody may have fallen asleep: what is written now reaches everybody without a new connection.
         for index in 0..self.clients.len() {
             self.operate(index);
-            self.until_rest(LIVE)?;
+            self.until_rest(self.live())?;
         }
         Ok(())
+    }
+
+    /// Only when they write, two copies find out that they are two; and then one of them may wait for a while.
+    fn live(&self) -> u64 {
+        if self.audit.doubles || self.audit.clients_forgotten {
+            REST
+        } else {
+            LIVE
+        }
     }
 
     fn calm_down(&mut self) {

@@ -1,45 +1,61 @@
 //! Planted bugs: a simulator that was never shown a bug proves nothing.
 
-/// Every planted bug, by its name behind `pocket-mutant:`.
-pub(crate) const MUTANTS: &[&str] = &[
-    "joins-not-read",
-    "loser-not-journaled",
-    "checkpoint-not-stored",
-    "pull-overwrites-pending",
-    "resend-skipped",
-    "idle-with-outbox",
-    "confirmed-before-stored",
-    "no-dedup",
-    "gap-accepted",
-    "rejected-stops-queue",
-    "half-transaction-applied",
-    "base-compared-by-existence-only",
-    "ack-before-commit",
-    "outbox-dropped-when-sent",
-    "number-given-without-durability",
-    "resend-changes-content",
-    "tombstone-ignored",
-    "conflict-resolved-before-outcome",
-    "half-transaction-repushed",
-    "erase-keeps-content",
-    "withdrawn-counts-as-done",
-];
+use crate::swarm::Profile;
 
-/// Planted bugs that take more histories than a short run has, a sharper generator, or faults that are not there yet
-/// (stores that are copied or restored, deletions that are forgotten): run them one by one with
-/// `mutants --only NAME --histories N`. None of them counts as caught.
-pub(crate) const RARE: &[&str] = &[
-    "stale-page-accepted",
-    "echo-suppressed-always",
-    "relaxed-store-confirms",
-    "erase-overtakes",
-    "token-forgotten",
-    "copies-unnoticed",
-    "doubt-is-done",
-    "epoch-by-name-only",
-    "horizon-ignored",
-    "places-compared-across-histories",
-    "tombstones-left-out-to-the-head",
+/// A planted bug.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mutant {
+    /// Its name behind `pocket-mutant:`.
+    pub(crate) name: &'static str,
+    /// What its histories show more of, so that a short run is enough.
+    pub(crate) profile: Profile,
+}
+
+const fn mutant(name: &'static str) -> Mutant {
+    leaning(name, Profile::Any)
+}
+
+const fn leaning(name: &'static str, profile: Profile) -> Mutant {
+    Mutant { name, profile }
+}
+
+/// Every planted bug; each must be caught.
+pub(crate) const MUTANTS: &[Mutant] = &[
+    mutant("joins-not-read"),
+    mutant("loser-not-journaled"),
+    mutant("checkpoint-not-stored"),
+    mutant("pull-overwrites-pending"),
+    mutant("resend-skipped"),
+    mutant("idle-with-outbox"),
+    mutant("confirmed-before-stored"),
+    mutant("no-dedup"),
+    mutant("gap-accepted"),
+    mutant("rejected-stops-queue"),
+    mutant("half-transaction-applied"),
+    mutant("base-compared-by-existence-only"),
+    mutant("ack-before-commit"),
+    mutant("outbox-dropped-when-sent"),
+    mutant("number-given-without-durability"),
+    mutant("resend-changes-content"),
+    mutant("tombstone-ignored"),
+    mutant("conflict-resolved-before-outcome"),
+    mutant("half-transaction-repushed"),
+    mutant("erase-keeps-content"),
+    mutant("withdrawn-counts-as-done"),
+    leaning("stale-page-accepted", Profile::Lossy),
+    leaning("echo-suppressed-always", Profile::Forgets),
+    leaning("relaxed-store-confirms", Profile::Relaxed),
+    leaning("erase-overtakes", Profile::Erases),
+    mutant("token-forgotten"),
+    leaning("copies-unnoticed", Profile::Copies),
+    leaning("doubt-is-done", Profile::Restores),
+    leaning("epoch-by-name-only", Profile::Forks),
+    leaning("horizon-ignored", Profile::Forgets),
+    leaning("places-compared-across-histories", Profile::Forks),
+    leaning("tombstones-left-out-to-the-head", Profile::SlowReading),
+    leaning("removal-not-sent", Profile::Rights),
+    leaning("label-filter-forgotten", Profile::Rights),
+    leaning("rights-change-unnoticed", Profile::ChangedRights),
 ];
 
 /// Makes this thread run with a planted bug.

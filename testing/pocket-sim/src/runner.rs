@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::counts::Counts;
 use crate::history::{self, Ending};
+use crate::swarm::Profile;
 
 /// Every so many histories one is run twice, to see that nothing but the seed decides.
 const TWICE_EVERY: u64 = 100;
@@ -23,6 +24,7 @@ pub(crate) struct Plan {
     /// Stop at the first broken promise.
     pub(crate) stops: bool,
     pub(crate) mutant: Option<&'static str>,
+    pub(crate) profile: Profile,
 }
 
 /// What came of it.
@@ -60,10 +62,10 @@ fn work(plan: Plan, next: &AtomicU64, report: &Mutex<Report>) {
             return;
         }
         let seed = plan.first_seed.wrapping_add(place);
-        let ending = history::run(seed, plan.most_clients, false);
+        let ending = history::run(seed, plan.most_clients, plan.profile, false);
         let again = place
             .is_multiple_of(TWICE_EVERY)
-            .then(|| history::run(seed, plan.most_clients, false).hash);
+            .then(|| history::run(seed, plan.most_clients, plan.profile, false).hash);
         let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
         report.histories += 1;
         report.virtual_millis += ending.virtual_millis;

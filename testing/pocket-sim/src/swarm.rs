@@ -8,6 +8,7 @@ use pocket_storage::Durability;
 use crate::client::STRATEGIES;
 use crate::dice::{Dice, Part};
 use crate::disk::Lateness;
+use crate::rights::Rights;
 
 /// One fault of the world, drawn whenever the fault clock strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,13 @@ pub(crate) enum Fault {
     Cut,
     TokenExpiry,
     Stop,
+    ClientCopy,
+    ClientBackup,
+    ClientRestore,
+    ServerBackup,
+    ServerRestore,
+    Forget,
+    Rights,
 }
 
 const FAULTS: &[Fault] = &[
@@ -53,7 +61,31 @@ const FAULTS: &[Fault] = &[
     Fault::Cut,
     Fault::TokenExpiry,
     Fault::Stop,
+    Fault::ClientCopy,
+    Fault::ClientBackup,
+    Fault::ClientRestore,
+    Fault::ServerBackup,
+    Fault::ServerRestore,
+    Fault::Forget,
+    Fault::Rights,
 ];
+
+/// What a run is to show more of than chance alone would.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Profile {
+    #[default]
+    Any,
+    Copies,
+    Restores,
+    Forks,
+    Forgets,
+    Rights,
+    ChangedRights,
+    Relaxed,
+    Lossy,
+    SlowReading,
+    Erases,
+}
 
 /// Loss on single frames: what HTTP or a broken proxy does, and a WebSocket never.
 #[derive(Clone, Copy, Debug, Default)]
@@ -75,6 +107,8 @@ pub(crate) struct ClientShape {
     pub(crate) begins: u64,
     /// Whether it reads only some collections at first.
     pub(crate) narrow: bool,
+    /// It asks for what there is, as over HTTP.
+    pub(crate) polls: bool,
     pub(crate) operations: u64,
 }
 
@@ -115,10 +149,14 @@ pub(crate) struct Swarm {
     pub(crate) late_joiner: bool,
     pub(crate) side_strategy: usize,
     pub(crate) general_strategy: usize,
+    /// What each user may do at first, where there are rules.
+    pub(crate) rights: Option<Vec<Rights>>,
+    /// Whether the server may forget clients.
+    pub(crate) expires: bool,
 }
 
 impl Swarm {
-    pub(crate) fn draw(seed: u64, most_clients: usize) -> Self {
+    pub(crate) fn draw(seed: u64, most_clients: usize, profile: Profile) -> Self {
         let mut dice = Dice::new(seed, Part::Swarm);
         let dice = &mut dice;
         let count = dice.between(1, most_clients.max(1) as u64) as usize;
@@ -128,6 +166,7 @@ impl Swarm {
         let chaos = dice.between(5_000, 40_000);
         let narrow = dice.chance(0.3);
         let relaxed = dice.chance(0.4);
+        let polls = dice.chance(0.3);
         let operations = dice.between(3, 30);
         let clients = (0..count)
             .map(|index| ClientShape {
@@ -150,6 +189,7 @@ impl Swarm {
                     dice.below(chaos)
                 },
                 narrow: narrow && dice.chance(0.5),
+                polls: polls && dice.chance(0.5),
                 operations: dice.between(1, operations),
             })
             .collect();
@@ -158,7 +198,10 @@ impl Swarm {
             .iter()
             .map(|_| u32::from(dice.chance(0.45)) * dice.between(1, 10) as u32)
             .collect();
-        Self {
+        let rights = dice
+            .chance(0.25)
+            .then(|| (0..users).map(|_| Rights::draw(dice)).collect());
+        let mut swarm = Self {
             clients,
             chaos,
             heartbeat: dice.pick(&[1_000, 2_000, 5_000]),
@@ -199,6 +242,134 @@ impl Swarm {
             side_strategy: dice.index(STRATEGIES.len()),
             general_strategy: dice.index(STRATEGIES.len()),
             killers: some(dice, 0.2, 0.05),
+            rights,
+            expires: dice.chance(0.5),
+        };
+        if lossy {
+            // Streams lose nothing.
+            swarm
+                .clients
+                .iter_mut()
+                .for_each(|client| client.polls = true);
+        }
+        swarm.choose_rare_faults(dice);
+        swarm.lean(profile, dice);
+        swarm
+    }
+
+    /// What leaves less promised afterwards happens in a part of the histories only.
+    fn choose_rare_faults(&mut self, dice: &mut Dice) {
+        let copies = dice.chance(0.08);
+        let restores = dice.chance(0.08);
+        let forks = dice.chance(0.12);
+        let forgets = dice.chance(0.2);
+        let changes = self.rights.is_some() && dice.chance(0.5);
+        // A document that was given away leaves the client that wrote it, known by its id; what becomes of it on a
+        // device that took another id meanwhile is not settled.
+        let keeps_ids = self.rights.is_some();
+        let (copies, restores, forks) = (
+            copies && !keeps_ids,
+            restores && !keeps_ids,
+            forks && !keeps_ids,
+        );
+        self.expires &= !keeps_ids;
+        for (faults, happen) in [
+            (&[Fault::ClientCopy][..], copies),
+            (&[Fault::ClientBackup, Fault::ClientRestore], restores),
+            (&[Fault::ServerBackup, Fault::ServerRestore], forks),
+            (&[Fault::Forget], forgets),
+            (&[Fault::Rights], changes),
+        ] {
+            for fault in faults {
+                let weight = if happen { 4 + dice.below(12) as u32 } else { 0 };
+                self.weigh(*fault, weight);
+            }
+        }
+        if self.rights.is_some() {
+            // Nobody can tell for how long a right holds on that cannot be looked at.
+            self.auth_unavailable = 0.0;
+        }
+        if forks {
+            // What a loss of power takes away again may have been the last copy of what the server lost.
+            for client in &mut self.clients {
+                client.durability = Durability::PowerLoss;
+            }
+        }
+    }
+
+    fn weigh(&mut self, fault: Fault, weight: u32) {
+        let place = FAULTS.iter().position(|other| *other == fault);
+        self.weights[place.expect("each fault is in the list")] = weight;
+        if weight > 0 && self.fault_every == 0 {
+            self.fault_every = 1_000;
+        }
+    }
+
+    /// Makes some faults likelier than chance alone would.
+    fn lean(&mut self, profile: Profile, dice: &mut Dice) {
+        let often = 12;
+        match profile {
+            Profile::Any => {}
+            Profile::Copies => self.weigh(Fault::ClientCopy, often),
+            Profile::Restores => {
+                self.weigh(Fault::ClientBackup, often);
+                self.weigh(Fault::ClientRestore, often);
+            }
+            Profile::Forks => {
+                self.weigh(Fault::ServerBackup, often);
+                self.weigh(Fault::ServerRestore, often);
+                for client in &mut self.clients {
+                    client.durability = Durability::PowerLoss;
+                }
+            }
+            Profile::Forgets => self.weigh(Fault::Forget, often),
+            Profile::Rights => {
+                if self.rights.is_none() {
+                    let users = self.clients.iter().map(|client| client.user).max();
+                    let users = 0..=users.unwrap_or(0);
+                    self.rights = Some(users.map(|_| Rights::draw(dice)).collect());
+                    self.auth_unavailable = 0.0;
+                }
+            }
+            Profile::ChangedRights => {
+                self.lean(Profile::Rights, dice);
+                self.weigh(Fault::Rights, often);
+            }
+            Profile::Relaxed => {
+                for client in &mut self.clients {
+                    client.durability = Durability::Relaxed;
+                }
+                self.weigh(Fault::ClientPower, often);
+                self.weigh(Fault::ClientCrashInCall, often);
+            }
+            Profile::Lossy => {
+                self.loss = Loss {
+                    drop: 0.05,
+                    double: 0.2,
+                    reorder: 0.3,
+                };
+                self.page_records = 1;
+                self.clients
+                    .iter_mut()
+                    .for_each(|client| client.polls = true);
+            }
+            Profile::SlowReading => {
+                self.page_records = 1;
+                self.documents = self.documents.max(3);
+                self.latency = self.latency.max(20);
+                self.late_joiner = false;
+                let chaos = self.chaos;
+                for client in &mut self.clients[1..] {
+                    client.begins = dice.below(chaos);
+                    client.batch = 1;
+                }
+            }
+            Profile::Erases => {
+                self.erases = 6;
+                self.general_strategy = 4;
+                self.documents = 1;
+                self.late_answers = 0.3;
+            }
         }
     }
 

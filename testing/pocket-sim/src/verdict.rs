@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::audit::{Before, DocKey, State, Verdict, Version, WriteId, WriteKind, broken};
+use pocket_core::Revision;
+
+use crate::audit::{Before, DocKey, State, Verdict, Version, Write, WriteId, WriteKind, broken};
 use crate::counts::Kind;
 use crate::view::{self, JournalView};
 use crate::world::World;
@@ -42,7 +44,9 @@ impl World {
                 .get(key)
                 .filter(|seen| seen.live)
                 .map(|seen| seen.rev);
-            let current = self.audit.current(key).filter(|(_, version)| version.live);
+            let current = self.audit.current(key);
+            let current = current
+                .filter(|(_, version)| version.live && self.audit.may_read(index, key, version));
             if shown != current.map(|(_, version)| version.rev) {
                 return Some(format!(
                     "client {index} shows {:?} of {key}, where {current:?} stands",
@@ -69,11 +73,79 @@ impl World {
         }
         let mut journals = Vec::new();
         for index in 0..self.clients.len() {
-            journals.push(self.journal_of(index)?);
+            let journal = self.journal_of(index)?;
+            for rule in &journal.rules {
+                self.count_rule(rule);
+            }
+            journals.push(journal);
         }
         self.check_history(&journals)?;
         self.check_erasures()?;
+        self.check_revocations()?;
         self.check_losses(&journals)
+    }
+
+    fn count_rule(&mut self, rule: &str) {
+        let kind = match rule {
+            "last-write-wins" => Kind::ResolvedLater,
+            "server-wins" => Kind::ResolvedServer,
+            "client-wins" => Kind::ResolvedClient,
+            "merge" => Kind::ResolvedMerge,
+            "custom" => Kind::ResolvedCustom,
+            "outcome-unknown" => Kind::ResolvedDoubt,
+            "access-revoked" => Kind::ResolvedRevoked,
+            _ => return,
+        };
+        self.counts.add(kind);
+    }
+
+    /// P10: of a document that a device may not read any more, it holds at the most what its user wrote himself.
+    fn check_revocations(&mut self) -> Verdict {
+        if self.audit.rights.is_none() {
+            return Ok(());
+        }
+        for index in 0..self.clients.len() {
+            // Whoever reads everything again is not told what is gone, only not shown it.
+            if self.audit.rights_changed(index) || self.clients[index].resynced {
+                continue;
+            }
+            let client = &self.clients[index];
+            let store = view::everything(&client.disk.look());
+            let own: BTreeSet<WriteId> = self
+                .audit
+                .writes
+                .iter()
+                .filter(|(_, write)| self.audit.are_kin(write.client, index))
+                .flat_map(|(id, _)| self.audit.made_of(*id))
+                .collect();
+            let keys = self.keys_of(client.shape.namespace);
+            // What he merged with is his, too.
+            let journal = self.journal_of(index)?;
+            for key in keys.iter().filter(|key| client.reads(&key.collection)) {
+                let hidden = self.audit.current(key);
+                let hidden = hidden.is_some_and(|(_, version)| {
+                    version.live && !self.audit.may_read(index, key, version)
+                });
+                let late = key.collection.as_str() == "late" && client.toggled;
+                if !hidden || late {
+                    continue;
+                }
+                let versions = self.audit.history.get(key).into_iter().flatten();
+                let mut ids = versions.flat_map(|(_, version)| &version.ids);
+                if let Some(id) = ids.find(|id| {
+                    !own.contains(id) && !journal.local.contains(id) && holds(&store, **id)
+                }) {
+                    return broken(
+                        "P10",
+                        format!(
+                            "client {index} still holds write {id} of {key}, which his user may not read any more"
+                        ),
+                    );
+                }
+                self.counts.add(Kind::RevocationChecked);
+            }
+        }
+        Ok(())
     }
 
     /// A device holds nothing of another namespace.
@@ -117,8 +189,15 @@ impl World {
             }
         }
         for (index, client) in self.clients.iter().enumerate() {
+            // Whoever reads everything again is not told of deletions, and what he kept beside the document stays.
+            if client.resynced {
+                continue;
+            }
             let store = view::everything(&client.disk.look());
             for (key, id) in &names {
+                if !self.audit.always_read(index, key) {
+                    continue;
+                }
                 // What is switched on and off is a local affair for a while.
                 let late = key.collection.as_str() == "late" && client.toggled;
                 let reads = client.reads(&key.collection) && !late;
@@ -146,10 +225,19 @@ impl World {
     fn check_history(&self, journals: &[JournalView]) -> Verdict {
         for (key, versions) in &self.audit.history {
             let mut before: Option<&Version> = None;
+            let mut before_seq = None;
             for (seq, version) in versions {
                 let Some((client, number, base)) = version.by else {
+                    // Pushed under an id that nobody has any more.
+                    before = Some(version);
                     continue;
                 };
+                // A version that nobody was ever shown may lie between.
+                let from = before_seq.replace(*seq).unwrap_or(0);
+                if self.audit.renewed && !self.audit.knows(key.namespace, from, *seq) {
+                    before = Some(version);
+                    continue;
+                }
                 let stands = before.filter(|before| before.live).map(|before| before.rev);
                 if !version.erased && base != stands {
                     return broken(
@@ -183,6 +271,14 @@ impl World {
         let Some(author) = self.audit.clients.get(&client) else {
             return Ok(());
         };
+        // Deletions that a restored server has lost may not come back, and what it lost does.
+        if self.audit.forks.held(key, &version.ids) {
+            return Ok(());
+        }
+        let kin: Vec<&JournalView> = (0..self.clients.len())
+            .filter(|other| self.audit.are_kin(*author, *other))
+            .map(|other| &journals[other])
+            .collect();
         // Switching sync on offers what is there as if it were new.
         if self.clients[*author].toggled && key.collection.as_str() == "late" {
             return Ok(());
@@ -190,11 +286,15 @@ impl World {
         let before = &self.audit.history[key];
         let earlier = || before.range(..seq).map(|(_, version)| version);
         let decided = earlier().filter(|version| !version.live).any(|version| {
-            journals[*author]
-                .kept
-                .contains(&(key.clone(), Some(version.rev)))
+            let decided = (key.clone(), Some(version.rev));
+            kin.iter().any(|journal| journal.kept.contains(&decided))
         });
+        // Whether a copy, or the id it had before, made it and somebody deleted it, a device cannot know once it has
+        // read from the start, where deletions are left out.
+        let knows =
+            !self.audit.doubles && !self.audit.clients_forgotten && self.audit.forks.count == 0;
         let known: BTreeSet<WriteId> = earlier()
+            .filter(|_| knows)
             .flat_map(|version| version.ids.iter().copied())
             .collect();
         let created = version
@@ -202,13 +302,19 @@ impl World {
             .iter()
             .any(|id| self.created(*id, *author, &known));
         // A resync that does not see a document any more counts it as deleted, by a tombstone of the device's own.
-        let missed = journals[*author].kept.iter().any(|(kept, rev)| {
-            let unseen = rev.filter(|rev| rev.client == client);
-            kept == key
-                && unseen.is_some_and(|rev| {
-                    let tombstone = (key.clone(), rev);
-                    journals[*author].remote_tombstones.contains(&tombstone)
-                })
+        let missed = kin.iter().any(|journal| {
+            journal.kept.iter().any(|(kept, rev)| {
+                let own = |rev: &Revision| {
+                    let device = self.audit.clients.get(&rev.client);
+                    device.is_some_and(|device| self.audit.are_kin(*device, *author))
+                };
+                let unseen = rev.filter(own);
+                kept == key
+                    && unseen.is_some_and(|rev| {
+                        let tombstone = (key.clone(), rev);
+                        journal.remote_tombstones.contains(&tombstone)
+                    })
+            })
         });
         if decided || missed || created {
             return Ok(());
@@ -228,7 +334,7 @@ impl World {
             .audit
             .writes
             .get(&id)
-            .filter(|write| write.client == author);
+            .filter(|write| self.audit.are_kin(write.client, author));
         let Some(write) = write.filter(|_| !known.contains(&id)) else {
             return false;
         };
@@ -260,6 +366,11 @@ impl World {
             {
                 roots.extend(self.audit.tombstone(key, *rev));
             }
+            if self.audit.rights.is_some() {
+                // With the right to read goes what others wrote; that there was an entry shows still.
+                let bodiless = journal.remote_tombstones.iter();
+                roots.extend(bodiless.flat_map(|(key, rev)| self.audit.ids_of_version(key, *rev)));
+            }
         }
         for (key, versions) in &self.audit.history {
             let erased = versions
@@ -267,6 +378,9 @@ impl World {
                 .rev()
                 .find(|(_, version)| version.erased)
                 .map(|(seq, _)| *seq);
+            if erased.is_some() {
+                roots.extend(self.audit.forks.ids_of(key));
+            }
             for (seq, version) in versions {
                 let last = versions
                     .last_key_value()
@@ -302,6 +416,9 @@ impl World {
                 && self.clients[write.client].toggled
         });
         roots.extend(local.map(|(id, _)| *id));
+        let affairs = self.audit.writes.iter();
+        let affairs = affairs.filter(|(id, write)| self.audit.is_local_affair(**id, write));
+        roots.extend(affairs.map(|(id, _)| *id));
         // Two who delete the same want the same: the deletion of one stands for that of the other.
         let deletes = self.audit.writes.iter().filter(|(_, write)| {
             let mut versions = self
@@ -340,7 +457,8 @@ impl World {
         };
         let own = |id: &WriteId| {
             let other = self.audit.writes.get(id);
-            other.is_some_and(|other| other.client == write.client) && !heard.contains(id)
+            let kin = |other: &Write| self.audit.are_kin(other.client, write.client);
+            other.is_some_and(kin) && !heard.contains(id)
         };
         own(&id) && self.audit.made_of(id).iter().all(own)
     }

@@ -70,9 +70,11 @@ fn open(storage: Arc<dyn Storage>) -> Result<Database, Error> {
 }
 
 /// What a device's journal holds.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct JournalView {
     pub(crate) entries: usize,
+    /// Which rules decided.
+    pub(crate) rules: Vec<String>,
     /// Local writes that lost, won or were refused.
     pub(crate) local: BTreeSet<WriteId>,
     /// Local tombstones in it.
@@ -101,6 +103,7 @@ pub(crate) fn look_at_journal(
         after = Some(last.number);
         for entry in &entries {
             view.entries += 1;
+            view.rules.push(entry.rule.clone());
             for document in &entry.documents {
                 view.add(namespace, document, entry.winner);
             }
@@ -109,6 +112,19 @@ pub(crate) fn look_at_journal(
 }
 
 impl JournalView {
+    /// Adds what another journal holds.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        self.local.extend(&other.local);
+        self.remote.extend(&other.remote);
+        let add = |these: &mut BTreeSet<(DocKey, Revision)>, others: &BTreeSet<_>| {
+            these.extend(others.iter().cloned());
+        };
+        add(&mut self.local_tombstones, &other.local_tombstones);
+        add(&mut self.remote_tombstones, &other.remote_tombstones);
+        self.erased.extend(other.erased.iter().cloned());
+        self.kept.extend(other.kept.iter().cloned());
+    }
+
     fn add(&mut self, namespace: usize, document: &JournalDocument, winner: Winner) {
         let key = doc_key(namespace, &document.collection, &document.id);
         if document.erased {

@@ -63,13 +63,14 @@ fn server(message: &ServerMessage) -> String {
             outcomes.id, outcomes.first, outcomes.gap, outcomes.outcomes
         ),
         ServerMessage::Page(page) => format!(
-            "page {} from {} to {} head {} joining {:?} with {} records",
+            "page {} from {} to {} head {} joining {:?} with {} records, without {:?}",
             page.id,
             page.start,
             page.end,
             page.head,
             page.joining,
-            page.records().map_or(0, |records| records.len())
+            page.records().map_or(0, |records| records.len()),
+            page.removals().unwrap_or_default()
         ),
         ServerMessage::Error(error) => {
             format!("error {} of {:?}: {}", error.code, error.id, error.message)

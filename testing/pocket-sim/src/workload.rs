@@ -1,13 +1,19 @@
 //! What applications do: single writes, several at once, transactions, transfers between accounts, and reads.
 
-use pocket_core::{Collection, CollectionName, Database, DocumentId, Error, Map, Value, codes};
+mod ended;
+mod perform;
+
+use pocket_core::{CollectionName, Database, DocumentId, Error, Value};
 
 use crate::audit::{Before, DocKey, State, Write, WriteId, WriteKind};
 use crate::client::{Done, name};
 use crate::counts::Kind;
+use crate::rights::{TEAMS, Team};
 use crate::trace::Node;
 use crate::view;
 use crate::world::{Happening, World};
+
+use self::perform::perform;
 
 /// An operation under way, with the writes it stands for.
 #[derive(Clone, Debug)]
@@ -26,6 +32,8 @@ struct Plan {
     kind: WriteKind,
     /// Bytes of padding.
     padding: usize,
+    /// What it says of who may read the document, if it says anything: one team, or everybody.
+    team: Option<Option<Team>>,
     before: Before,
 }
 
@@ -185,10 +193,12 @@ impl World {
                 Some(seen) => Before::NotLive(self.audit.tombstone(&key, seen.rev)),
                 None => Before::NotLive(None),
             };
+            let team = self.team(kind);
             plans.push(Plan {
                 key,
                 kind,
                 padding,
+                team,
                 before,
             });
         }
@@ -204,6 +214,19 @@ impl World {
             self.counts.add(Kind::Transacted);
         }
         self.begin(index, plans, form);
+    }
+
+    /// Where there are rules, many documents name a team, and some writes give them to another one.
+    fn team(&mut self, kind: WriteKind) -> Option<Option<Team>> {
+        let says = match kind {
+            WriteKind::Update => 0.25,
+            _ => 0.8,
+        };
+        if self.audit.rights.is_none() || !self.work_dice.chance(says) {
+            return None;
+        }
+        let team = self.work_dice.below(TEAMS + 1);
+        Some(Team::try_from(team).ok().filter(|_| team < TEAMS))
     }
 
     fn transfer(&mut self, index: usize) {
@@ -232,6 +255,7 @@ impl World {
                 key,
                 kind: WriteKind::Update,
                 padding: 0,
+                team: None,
                 before,
             });
         }
@@ -251,6 +275,7 @@ impl World {
                 },
                 kind: WriteKind::Insert,
                 padding: 0,
+                team: None,
                 before: Before::NotLive(None),
             })
             .collect();
@@ -415,165 +440,5 @@ impl World {
             db.create_collection(pocket_core::CollectionConfig::new("late").sync(on))
                 .await
         });
-    }
-
-    /// An operation ended.
-    pub(crate) fn worked(
-        &mut self,
-        index: usize,
-        operation: Operation,
-        result: &Result<(), Error>,
-    ) {
-        self.note(Node::Client(index), || match result {
-            Ok(()) => format!("did {}", operation.what),
-            Err(error) => format!("could not: {} ({error:?})", operation.what),
-        });
-        if let Some(up) = self.clients[index].up_mut() {
-            up.working = None;
-        }
-        let keys: Vec<DocKey> = operation
-            .writes
-            .iter()
-            .map(|id| self.audit.writes[id].document.clone())
-            .collect();
-        let Ok(view) = view::look(self.clients[index].disk.look(), &keys) else {
-            return;
-        };
-        let state = match result {
-            Ok(()) => State::Acknowledged,
-            // The only ones that leave it open.
-            Err(error)
-                if matches!(
-                    error.code(),
-                    codes::STORAGE | codes::CLOSED | codes::CORRUPT
-                ) =>
-            {
-                State::Unknown
-            }
-            Err(_) => State::Refused,
-        };
-        if state == State::Unknown {
-            self.counts.add(Kind::WriteUnknown);
-        }
-        for (id, key) in operation.writes.iter().zip(&keys) {
-            self.audit.end_write(*id, state, view.sequence);
-            let seen = view.documents.get(key).filter(|seen| !seen.live);
-            if let (Some(seen), State::Acknowledged, false) =
-                (seen, state, self.audit.writes[id].kind.puts())
-            {
-                self.audit.name_tombstone(key.clone(), seen.rev, *id);
-            }
-        }
-        if state != State::Acknowledged && operation.switch.is_some() {
-            // Tried again until it is done.
-            let on = self.clients[index].late_syncs;
-            let news = Happening::Switch { client: index, on };
-            self.schedule(100, news);
-        }
-    }
-
-    /// Operations that died with their process: nobody knows whether they took effect.
-    pub(crate) fn abandon(&mut self, operation: Option<Operation>) {
-        let Some(operation) = operation else { return };
-        if !operation.writes.is_empty() {
-            self.counts.add(Kind::WriteUnknown);
-        }
-        self.note(Node::Client(operation.client), || {
-            format!("never heard of: {}", operation.what)
-        });
-        for id in operation.writes {
-            self.audit.end_write(id, State::Unknown, u64::MAX);
-        }
-    }
-}
-
-/// A document or a patch that carries a write.
-fn fields(id: WriteId, padding: usize, document: Option<&DocKey>) -> Value {
-    let mut map = Map::new();
-    if let Some(key) = document {
-        map.insert("_id", Value::from(key.id.as_str()));
-    }
-    map.insert(format!("u{id}"), Value::Bool(true));
-    map.insert("top", Value::from(i64::try_from(id).unwrap_or(0)));
-    let padding = match padding {
-        KILLER_PADDING => KILLER.to_owned(),
-        padding => "x".repeat(padding),
-    };
-    map.insert("padding", Value::from(padding.as_str()));
-    Value::Map(map)
-}
-
-async fn perform(db: &Database, work: &[(Plan, WriteId)], form: Form) -> Result<(), Error> {
-    let collection = |key: &DocKey| db.collection::<Value>(key.collection.as_str());
-    if form == Form::Transaction {
-        let mut tx = db.transaction();
-        for (plan, id) in work {
-            let documents = collection(&plan.key)?;
-            let text = plan.key.id.as_str();
-            let found = tx.get(&documents, text).await?;
-            if ids_in(found.as_ref()) != live_ids(&plan.before) {
-                // What was planned stands on something else by now; the book must stay right.
-                return Err(Error::new(
-                    codes::TRANSACTION_CONFLICT,
-                    "it changed before it was read",
-                ));
-            }
-            match plan.kind {
-                WriteKind::Insert => {
-                    drop(tx.insert(&documents, &fields(*id, plan.padding, Some(&plan.key)))?);
-                }
-                WriteKind::Upsert => {
-                    drop(tx.upsert(&documents, &fields(*id, plan.padding, Some(&plan.key)))?);
-                }
-                WriteKind::Update => {
-                    tx.update(&documents, text, &fields(*id, plan.padding, None))?;
-                }
-                WriteKind::Delete => tx.delete(&documents, text)?,
-                WriteKind::Erase => tx.hard_delete(&documents, text)?,
-            }
-        }
-        return tx.commit().await;
-    }
-    let Some((first, id)) = work.first() else {
-        return Ok(());
-    };
-    let documents: Collection<Value> = collection(&first.key)?;
-    let values: Vec<Value> = work
-        .iter()
-        .map(|(plan, id)| fields(*id, plan.padding, Some(&plan.key)))
-        .collect();
-    let text = first.key.id.as_str();
-    match (first.kind, work.len()) {
-        (WriteKind::Insert, 1) => documents.insert(&values[0]).await.map(drop),
-        (WriteKind::Insert, _) => documents.insert_many(&values).await.map(drop),
-        (WriteKind::Upsert, 1) => documents.upsert(&values[0]).await.map(drop),
-        (WriteKind::Upsert, _) => documents.upsert_many(&values).await.map(drop),
-        (WriteKind::Delete, _) => {
-            documents
-                .delete_many(work.iter().map(|(plan, _)| plan.key.id.as_str()))
-                .await
-        }
-        (WriteKind::Update, _) => documents
-            .update(text, &fields(*id, first.padding, None))
-            .await
-            .map(drop),
-        (WriteKind::Erase, _) => documents.hard_delete(text).await,
-    }
-}
-
-/// What a read found, as the book has it; none when it is not live.
-fn ids_in(found: Option<&Value>) -> Option<Vec<WriteId>> {
-    let names = found.and_then(Value::as_map)?.keys();
-    Some(
-        names
-            .filter_map(|name| name.strip_prefix('u')?.parse().ok())
-            .collect(),
-    )
-}
-
-fn live_ids(before: &Before) -> Option<Vec<WriteId>> {
-    match before {
-        Before::Live(ids) => Some(ids.clone()),
-        Before::NotLive(_) => None,
     }
 }

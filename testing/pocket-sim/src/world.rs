@@ -8,6 +8,7 @@ use crate::clock::WorldClock;
 use crate::counts::Counts;
 use crate::dice::{Dice, Part};
 use crate::network::{Network, Parcel, Way};
+use crate::rights::RightsBook;
 use crate::server::{Server, ServerNews};
 use crate::swarm::Swarm;
 use crate::trace::{Node, Trace};
@@ -93,6 +94,14 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, swarm: Swarm, prints: bool) -> Self {
         let shapes = swarm.clients.clone();
+        let mut audit = Audit::default();
+        let rights = swarm.rights.as_deref();
+        audit.rights = rights.map(RightsBook::new);
+        if let Some(rights) = &mut audit.rights {
+            shapes
+                .iter()
+                .for_each(|shape| rights.add_device(shape.user));
+        }
         let clients: Vec<Client> = (0..)
             .zip(shapes)
             .map(|(index, shape)| Client::new(seed, index, shape, &swarm))
@@ -101,11 +110,11 @@ impl World {
             clock: WorldClock::default(),
             queue: BTreeMap::new(),
             last: 0,
-            server: Server::new(seed, &swarm),
+            server: Server::new(seed, &swarm, rights),
             steps: 0,
             net: Network::new(clients.len(), Dice::new(seed, Part::Network)),
             clients,
-            audit: Audit::default(),
+            audit,
             counts: Counts::default(),
             trace: Trace::new(prints),
             fault_dice: Dice::new(seed, Part::Faults),
@@ -134,6 +143,9 @@ impl World {
     /// Adds a device.
     pub(crate) fn join(&mut self, shape: crate::swarm::ClientShape) -> usize {
         let index = self.clients.len();
+        if let Some(rights) = &mut self.audit.rights {
+            rights.add_device(shape.user);
+        }
         let mut client = Client::new(self.seed, index, shape, &self.swarm);
         (client.toggled, client.late_syncs) = (false, true);
         self.clients.push(client);

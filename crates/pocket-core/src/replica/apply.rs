@@ -128,7 +128,7 @@ impl Job for ApplyJob {
             }
         }
         erase::forget_content(tx, self.target, &erased, Forget::Everything, &[]).await?;
-        let revoked = self.revoke(tx).await?;
+        let revoked = self.revoke(tx, row.checkpoint.later.resync).await?;
         if checkpoint.later.running.is_none() {
             met.extend(waiting(tx, self.target, row.checkpoint.seq, &self.page.kind).await?);
         }
@@ -265,8 +265,12 @@ impl ApplyJob {
             .after
             .as_ref()
             .and_then(|document| document.head.server);
-        // A lower place never replaces a higher one.
-        if seen == Seen::AsAlways && server.is_some_and(|server| server.seq >= record.seq) {
+        // A lower place never replaces a higher one, but where the feed shows again what it did not for a while.
+        let fetched = self.page.kind == PageKind::Fetched;
+        let is_newer = |server: ServerVersion| {
+            server.seq < record.seq || (server.presence == Presence::Hidden && !fetched)
+        };
+        if seen == Seen::AsAlways && !server.is_none_or(is_newer) {
             // Only the mark of a resync, if there is one.
             slot.store(tx);
             return Ok(None);

@@ -11,7 +11,7 @@ use pocket_storage::ScanLimit;
 
 use super::resolve::{Loss, Resolution};
 use super::state::{ReplicaState, snapshot};
-use super::{load_target, store_target};
+use super::{load_target, resync, store_target};
 use crate::commit::Job;
 use crate::journal::{JournalKind, RemoteVersion};
 use crate::keys::{self, Target};
@@ -52,8 +52,13 @@ impl Job for RenewJob {
         row.token = None;
         row.confirmed = MutationNumber::ZERO;
         row.last_number = MutationNumber::ZERO;
-        store_target(tx, self.target, &row);
         self.doubt_all(tx).await?;
+        if row.checkpoint.rights.is_some() {
+            // Of a document that the user may not read, only the client that wrote it is told to let go; and that this
+            // one is no longer.
+            resync::begin(tx, self.target, &mut row.checkpoint, None).await?;
+        }
+        store_target(tx, self.target, &row);
         snapshot(tx, self.target, &row).await
     }
 }
@@ -137,6 +142,10 @@ impl Resolution<'_> {
         for slot in &slots {
             remotes.push(self.remote_of(slot).await?);
         }
+        let done: Vec<bool> = entry.changes.iter().zip(&remotes).map(is_this).collect();
+        if done.contains(&true) && done.contains(&false) {
+            return self.settle_in_part(entry, slots, remotes, &done).await;
+        }
         let pairs = || entry.changes.iter().zip(&remotes);
         let finding = if active("pocket-mutant:doubt-is-done") || pairs().any(is_this) {
             Finding::Done
@@ -185,8 +194,41 @@ impl Resolution<'_> {
         }
     }
 
+    /// A copy sent the mutation before a later change was merged with it here: what the server shows is settled, and
+    /// the rest stays in doubt, as a mutation of its own.
+    async fn settle_in_part(
+        &mut self,
+        entry: Entry,
+        slots: Vec<Slot>,
+        remotes: Vec<Option<RemoteVersion>>,
+        done: &[bool],
+    ) -> Result<Vec<Place>> {
+        let mut next = Vec::new();
+        let mut rest = Entry {
+            changes: Vec::new(),
+            ..entry.clone()
+        };
+        let stored = entry.changes.len();
+        let parts = entry.changes.into_iter().zip(slots).zip(remotes).zip(done);
+        for (((change, mut slot), remote), done) in parts {
+            if !done {
+                rest.changes.push(change);
+                continue;
+            }
+            slot.forget_place(entry.place);
+            match slot.pending().first() {
+                Some(first) => next.push(*first),
+                None => self.adopt(&mut slot, change.rev, remote),
+            }
+            self.store_slot(&slot)?;
+        }
+        outbox::store(self.tx, self.target, &rest, stored);
+        next.push(entry.place);
+        Ok(next)
+    }
+
     /// The mutation is unsent, and of this client: its revisions keep their time.
-    async fn make_own(&mut self, entry: &mut Entry) -> Result<()> {
+    pub(super) async fn make_own(&mut self, entry: &mut Entry) -> Result<()> {
         let client = self.tx.client();
         for change in &mut entry.changes {
             let old = change.rev;

@@ -69,6 +69,9 @@ impl Rule {
     }
 }
 
+/// The rule of changes to documents that the server does not show.
+const NOT_READABLE: &str = "server-version-not-readable";
+
 /// What is known about one change of a mutation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Verdict {
@@ -291,6 +294,11 @@ impl Resolution<'_> {
         remote: &RemoteVersion,
     ) -> Result<(Verdict, Option<Rule>, Option<Conflict>)> {
         let local_body = change.kind.body();
+        if remote.version.presence == Presence::Hidden && local_body.is_none() {
+            // It did not take effect, and the document may still be there for others.
+            let verdict = Verdict::Decided(Decision::KeepRemote);
+            return Ok((verdict, Some(Rule::named(NOT_READABLE)), None));
+        }
         let same = change.rev == remote.version.rev
             || match (local_body, &remote.body) {
                 (None, None) => true,
@@ -461,6 +469,10 @@ impl Resolution<'_> {
                 }
             }
         }
+        if entry.doubt != Doubt::None {
+            // What it was made on did not take effect under the old id; so it did not either.
+            return self.make_own(&mut entry).await;
+        }
         entry.progress = Progress::Unsent;
         outbox::stop_waiting(self.tx, self.target, entry.place);
         outbox::store_head(self.tx, self.target, &entry);
@@ -494,7 +506,7 @@ impl Resolution<'_> {
         }
         let loss = Loss {
             kind: JournalKind::Conflict,
-            rule: "server-version-not-readable",
+            rule: NOT_READABLE,
             code: Some("forbidden".to_owned()),
             reason: Some(
                 "the server's version of the document cannot be read or is gone".to_owned(),
@@ -621,7 +633,8 @@ impl Resolution<'_> {
             .after
             .as_ref()
             .map_or(0, |document| document.head.resync);
-        slot.after = remote.map(|remote| server_document(remote.version, remote.body, resync));
+        let shown = remote.filter(|remote| remote.version.presence != Presence::Hidden);
+        slot.after = shown.map(|remote| server_document(remote.version, remote.body, resync));
     }
 
     /// Whether a document was written since sync of its collection was switched off, behind the pending version

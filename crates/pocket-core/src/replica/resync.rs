@@ -71,6 +71,7 @@ pub(super) async fn compare(
     if log.last_number < row.confirmed {
         // The server forgot outcomes that are stored here: it was restored, though nothing was read since.
         renumber(tx, target, row, log.last_number).await?;
+        begin(tx, target, &mut row.checkpoint, None).await?;
     }
     row.later.epochs.clone_from(&log.epochs);
     Ok(())
@@ -551,7 +552,12 @@ impl SweepJob {
             resolve::store_slot(tx, &slot)?;
             return Ok(None);
         }
-        bury(tx, self.target, &mut slot, row.checkpoint.seq);
+        // Where there are rules, it may as well have been hidden.
+        let presence = match row.checkpoint.rights {
+            Some(_) => Presence::Hidden,
+            None => Presence::Deleted,
+        };
+        bury(tx, self.target, &mut slot, (row.checkpoint.seq, presence));
         if let Some(document) = &mut slot.after {
             document.head.resync = row.checkpoint.later.resync;
         }
@@ -579,12 +585,13 @@ impl SweepJob {
     }
 }
 
-/// The server deleted the document, later than any change that is pending here.
-fn bury(tx: &mut Tx, target: Target, slot: &mut Slot, seq: Seq) {
+/// The server no longer shows the document; for what is pending here that is a deletion, later than any of it. Where it
+/// may only be hidden, whatever the server shows of it some time takes the place of this.
+pub(super) fn bury(tx: &mut Tx, target: Target, slot: &mut Slot, (seq, presence): (Seq, Presence)) {
     let version = ServerVersion {
         rev: tx.next_revision(),
         seq,
-        presence: Presence::Deleted,
+        presence,
     };
     if let Some(document) = &mut slot.after {
         document.head.server = Some(version);
@@ -596,7 +603,7 @@ fn bury(tx: &mut Tx, target: Target, slot: &mut Slot, seq: Seq) {
 impl Resolution<'_> {
     /// The server deleted the document at `seq` at the latest, without telling.
     pub(super) fn bury(&mut self, slot: &mut Slot, seq: Seq) {
-        bury(self.tx, self.target, slot, seq);
+        bury(self.tx, self.target, slot, (seq, Presence::Deleted));
     }
 }
 

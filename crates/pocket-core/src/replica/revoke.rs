@@ -2,17 +2,19 @@
 
 use super::apply::ApplyJob;
 use super::resolve::{self, Loss, Resolution};
+use super::resync;
 use crate::erase::{self, Erased, Forget};
 use crate::journal::JournalKind;
-use crate::keys::CollectionId;
+use crate::keys::{CollectionId, Target};
 use crate::outbox::{self, Slot};
+use crate::stored::{Presence, Progress};
 use crate::tx::Tx;
 use crate::{DocumentId, Result};
 
 impl ApplyJob {
     /// Removes the documents that the page withdraws, with what others wrote of them. Returns those with pending changes
     /// and those without.
-    pub(super) async fn revoke(&self, tx: &mut Tx) -> Result<Erased> {
+    pub(super) async fn revoke(&self, tx: &mut Tx, resync: u64) -> Result<Erased> {
         let mut revoked = Erased::new();
         for (name, id, seq) in &self.page.removals {
             let Some(row) = tx.registry().get_even_dropped(name).cloned() else {
@@ -23,12 +25,20 @@ impl ApplyJob {
                 .after
                 .as_ref()
                 .and_then(|document| document.head.server);
+            let on_its_way = is_on_its_way(tx, self.target, &slot).await?;
             // It was read again further on, or belongs to this user alone.
-            if !row.sync || known.is_none_or(|server| server.seq > *seq) {
+            let stays = known.map_or(!on_its_way, |server| server.seq > *seq);
+            if !row.sync || stays {
                 continue;
             }
             if slot.pending().is_empty() {
                 slot.after = None;
+            } else if on_its_way {
+                // It may have taken effect before the document was hidden, or be what hid it, and is told so later.
+                resync::bury(tx, self.target, &mut slot, (*seq, Presence::Hidden));
+                if let Some(document) = &mut slot.after {
+                    document.head.resync = resync;
+                }
             } else if let Some(document) = &mut slot.after {
                 document.head.server = None;
             }
@@ -52,11 +62,8 @@ pub(super) async fn lose_changes(
         let Some(place) = slot.pending().first().copied() else {
             return Ok(());
         };
-        for other in slot.pending() {
-            let row = outbox::load_row(resolution.tx, resolution.target, *other).await?;
-            if matches!(row.progress, crate::stored::Progress::Pinned(_)) {
-                return Ok(());
-            }
+        if is_on_its_way(resolution.tx, resolution.target, &slot).await? {
+            return Ok(());
         }
         let entry = outbox::load(resolution.tx, resolution.target, place).await?;
         let mut slots = Vec::with_capacity(entry.changes.len());
@@ -77,4 +84,15 @@ pub(super) async fn lose_changes(
             resolution.try_resolve(place).await?;
         }
     }
+}
+
+/// Whether a change of the document was sent, and its outcome is unknown.
+async fn is_on_its_way(tx: &mut Tx, target: Target, slot: &Slot) -> Result<bool> {
+    for place in slot.pending() {
+        let row = outbox::load_row(tx, target, *place).await?;
+        if matches!(row.progress, Progress::Pinned(_)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -161,7 +161,7 @@ impl Job for SettleJob {
         settled.journaled = std::mem::take(&mut resolution.journaled);
         let fresh = &settled.journaled;
         erase::forget_content(tx, self.target, &erased, Forget::Everything, fresh).await?;
-        read_again(tx, &mut row, &unerased)?;
+        read_again(tx, self.target, &mut row, &unerased).await?;
         row.later.told = told;
         self.confirm(tx, &mut row).await?;
         store_target(tx, self.target, &row);
@@ -238,8 +238,20 @@ fn erases(changes: &[ChangeRow]) -> impl Iterator<Item = (CollectionId, Document
 }
 
 /// Erases that were refused: nothing is left here to go back to, so their collections are read from the start.
-fn read_again(tx: &Tx, row: &mut TargetRow, unerased: &Erased) -> Result<()> {
-    for (collection, _) in unerased {
+async fn read_again(
+    tx: &mut Tx,
+    target: Target,
+    row: &mut TargetRow,
+    unerased: &Erased,
+) -> Result<()> {
+    for (collection, id) in unerased {
+        let mut slot = Slot::load(tx, *collection, id).await?;
+        if let Some(document) = &mut slot.after {
+            // Written anew meanwhile. The version that is known of the server has no body here: it is to come again.
+            document.head.server = None;
+            tx.delete(keys::shadow(target, *collection, id));
+            slot.store(tx);
+        }
         let name = tx.registry().name(*collection)?;
         if row.checkpoint.epoch.is_some() {
             let joining = &mut row.checkpoint.joining;
@@ -273,7 +285,10 @@ async fn applied(
             .after
             .as_ref()
             .and_then(|document| document.head.server)
-            .is_some_and(|server| server.seq > seq);
+            .is_some_and(|server| {
+                // Another version at the same place says that the place was passed and this one not shown.
+                server.seq > seq || (server.seq == seq && server.rev != change.rev)
+            });
         free.extend(slot.pending().first().copied());
         if newer {
             if slot.pending().is_empty() {

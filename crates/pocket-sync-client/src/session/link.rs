@@ -196,6 +196,8 @@ impl Session {
         let (Some(live), Some(replica)) = (self.link.live(), self.store.replica()) else {
             return false;
         };
-        replica.checkpoint.seq < live.head || !replica.checkpoint.joining.is_empty()
+        // What waits for places that were read long ago takes one more page, even if nothing is on it.
+        let waits = replica.waiting > replica.undecided + replica.unread;
+        replica.checkpoint.seq < live.head || !replica.checkpoint.joining.is_empty() || waits
     }
 }

@@ -317,6 +317,8 @@ impl Session {
         match (of_push, of_pull) {
             // It answers something given up long ago, or a copy of it that the network made.
             (false, false) => return,
+            // Somebody with this id has stored outcomes that this store has not: it is a copy, or was restored.
+            (true, _) if told.code() == wire::UNKNOWN_NUMBER => return self.renew(told),
             _ if !error.retryable => return self.lose(told, back, close::NORMAL),
             (true, _) => {
                 if told.code() == wire::RATE_LIMITED {
@@ -376,7 +378,8 @@ impl Session {
 
     /// There is no connection any more: decides when to come back, and who hears of it.
     fn lost_from(&mut self, error: SyncError, back: Return, was_attached: bool) {
-        if self.running && self.config.renews && renewal::needs_token(&error) {
+        let another = self.config.renews || self.renewal.is_outdated();
+        if self.running && another && renewal::needs_token(&error) {
             return self.token_refused(error, was_attached);
         }
         if self.running {

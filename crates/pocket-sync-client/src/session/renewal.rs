@@ -32,6 +32,11 @@ impl Renewal {
         self.used = self.token;
     }
 
+    /// Whether there is a newer token than the one that the last connection was opened with.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.used != self.token
+    }
+
     /// When there is something to do.
     pub(super) fn due_at(&self) -> Option<Moment> {
         let due = self.due.as_ref().filter(|_| self.asked.is_none());
@@ -69,7 +74,7 @@ impl Session {
     /// The server wants another token, and the application can give one.
     pub(super) fn token_refused(&mut self, error: SyncError, was_attached: bool) {
         self.stats.last_error = Some(error.clone());
-        if self.renewal.used != self.renewal.token {
+        if self.renewal.is_outdated() {
             // There is a newer one already: it has its chance at once.
             self.attention = Attention::None;
             self.retry_at = Some(self.now);

@@ -192,7 +192,9 @@ impl Session {
     }
 
     fn next_request(&mut self) -> Option<StoreRequest> {
-        match self.store.due.take() {
+        // Tried again no sooner than the next connection: a disk that is full stays so for a while.
+        let is_time = self.retry_at.is_some_and(|at| at <= self.now);
+        match self.store.due.take_if(|_| is_time) {
             Some(Due::Renewal) => return Some(StoreRequest::Renew),
             Some(Due::Resync) => return Some(StoreRequest::Resync),
             None => {}

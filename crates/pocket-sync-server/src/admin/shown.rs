@@ -195,6 +195,7 @@ impl crate::server::Inner {
             after,
             until: None,
             live_until: None,
+            told: Seq::ZERO,
             collections: std::sync::Arc::default(),
             records: self.config.limits.page_records,
             bytes: self.config.limits.wire.message_bytes,

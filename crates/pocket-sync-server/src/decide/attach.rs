@@ -43,7 +43,10 @@ pub fn attach(
             outcomes: VecDeque::new(),
             issued: token,
             outstanding: Vec::new(),
-            presented,
+            // A token that was issued to a record which is forgotten proves nothing. Whoever presents it is told that
+            // nothing is known of him; should that get lost, the same token is refused the next time, so that he takes
+            // another id in any case and never sends anew, under numbers that begin again, what took effect before.
+            presented: None,
             last_seen: now,
         });
     };

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pocket_core::mutants::active;
 use pocket_core::{Body, Change, ChangeKind, ClientId, CollectionName, DocumentId, Seq};
 use pocket_sync_protocol::codes::rejection;
 use sha2::{Digest, Sha256};
@@ -35,7 +36,10 @@ pub(crate) enum View {
     /// The record.
     Shown,
     /// That it is no longer his to see.
-    Removed,
+    Removed {
+        /// He wrote it himself.
+        own: bool,
+    },
     /// Nothing.
     Hidden,
 }
@@ -131,7 +135,7 @@ impl Authority {
         contained(|| authorizer.authorize(&attempt)).unwrap_or(false)
     }
 
-    /// What the reader gets of a record that `writer` wrote, reading from behind `after`.
+    /// What the reader gets of a record that `writer` wrote, who was told of all removals up to `told`.
     ///
     /// `document` is asked only for a record that was written under other rules.
     pub(crate) fn view(
@@ -139,7 +143,7 @@ impl Authority {
         collection: &CollectionName,
         writer: ClientId,
         marks: &Marks,
-        after: Seq,
+        told: Seq,
         document: impl FnOnce() -> Option<(DocumentId, Body)>,
     ) -> View {
         let Some((inner, _, rules)) = self.reader() else {
@@ -147,7 +151,7 @@ impl Authority {
         };
         // Whoever wrote what he may not read holds it, and is told to let go.
         let hidden = if writer == inner.client {
-            View::Removed
+            View::Removed { own: true }
         } else {
             View::Hidden
         };
@@ -165,8 +169,12 @@ impl Authority {
         };
         if audience.is_held_by(&inner.access) {
             View::Shown
-        } else if marks.audience(rules).is_some() && marks.left_behind(&inner.access, after) {
-            View::Removed
+        } else if hidden == View::Hidden
+            && marks.audience(rules).is_some()
+            && marks.left_behind(&inner.access, told)
+            && !active("pocket-mutant:removal-not-sent")
+        {
+            View::Removed { own: false }
         } else {
             hidden
         }

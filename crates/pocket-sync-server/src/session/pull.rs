@@ -32,6 +32,9 @@ pub(super) struct Pulling {
     fixes: bool,
     /// It reads from the start, and no page was acknowledged yet: to the client, each may be the first one.
     unacknowledged: bool,
+    /// Removals up to here were told: that is where reading reached the head last. Of what is before the session nothing
+    /// is known, for who went away in the middle of a catch-up may have passed the place of one.
+    told: Seq,
     window: u32,
     credits: u32,
     batch: usize,
@@ -82,7 +85,10 @@ impl Session {
             return self.refuse(pull.id, codes::UNKNOWN_EPOCH, message);
         }
         let joins = !pull.collections.is_empty();
-        if open.rights_changed && pull.after > Seq::ZERO {
+        if open.rights_changed
+            && pull.after > Seq::ZERO
+            && !active("pocket-mutant:rights-change-unnoticed")
+        {
             let message = "your rights to read have changed since this place was read; resync";
             return self.refuse(pull.id, codes::RIGHTS_CHANGED, message);
         }
@@ -119,6 +125,7 @@ impl Session {
             fixed_head,
             fixes: fresh,
             unacknowledged: fresh,
+            told: Seq::ZERO,
             window,
             credits: window,
             batch: usize::try_from(pull.batch)
@@ -273,6 +280,7 @@ impl Session {
                     after: pull.cursor,
                     until,
                     live_until: pull.live_until(),
+                    told: pull.told,
                     collections: Arc::clone(&pull.collections),
                     records: self.config.limits.page_records,
                     bytes: message_bytes - PageBuilder::FIXED_BYTES,
@@ -357,9 +365,9 @@ impl Pulling {
             let removal = ahead.removals.front();
             let record = ahead.records.front();
             let removal = removal.filter(|gone| record.is_none_or(|record| gone.seq < record.seq));
-            if let Some(Removed { key, seq }) = removal {
-                // Whoever reads for the first time has nothing to let go of.
-                let is_news = self.first_sync.is_none_or(|head| *seq > head);
+            if let Some(Removed { key, seq, own }) = removal {
+                // Whoever reads for the first time has nothing to let go of but what he wrote meanwhile.
+                let is_news = *own || self.first_sync.is_none_or(|head| *seq > head);
                 if is_news && !builder.remove(&key.collection, &key.id, *seq) {
                     break;
                 }
@@ -378,6 +386,9 @@ impl Pulling {
         let is_last = ahead.records.is_empty() && ahead.removals.is_empty();
         if is_last {
             self.cursor = ahead.end;
+            if ahead.complete {
+                self.told = self.cursor;
+            }
         }
         let goes_on = self.cursor < self.until.unwrap_or(head).min(head.max(ahead.head));
         let untold = self.cursor.get() - self.sent.get();

@@ -225,15 +225,19 @@ impl EmbeddedEngine {
                     continue;
                 }
                 let record = EncodedRecord::encode(&record);
-                match feed::view(&request.authority, &record, &marks, request.after) {
+                match feed::view(&request.authority, &record, &marks, request.told) {
                     View::Hidden => {}
-                    View::Removed => {
+                    View::Removed { own } => {
                         bytes += request.removal_cost(key);
                         if bytes > request.bytes && !stretch.is_empty() {
                             return Ok((stretch, newest));
                         }
                         let key = key.clone();
-                        stretch.removals.push(Removed { key, seq: *seq });
+                        stretch.removals.push(Removed {
+                            key,
+                            seq: *seq,
+                            own,
+                        });
                     }
                     View::Shown => {
                         bytes += request.cost(&record);
