@@ -5,7 +5,7 @@ use crate::report::Outcome;
 use crate::workspace::Workspace;
 
 /// How many histories `cargo xtask ci` runs.
-pub(crate) const HISTORIES_IN_CI: u64 = 5_000;
+pub(crate) const HISTORIES_IN_CI: u64 = 12_000;
 
 /// What to simulate.
 #[derive(clap::Args)]

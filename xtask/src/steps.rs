@@ -118,7 +118,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "sim",
-        about: "5,000 simulated histories",
+        about: "12,000 simulated histories",
         run: |workspace| {
             sim::histories(workspace, sim::HISTORIES_IN_CI, 1, &[]).map(|()| Done::Passed)
         },

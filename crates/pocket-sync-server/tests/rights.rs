@@ -245,7 +245,7 @@ async fn a_reader_gets_the_record_a_removal_or_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cursor_behind_a_change_of_labels_is_told_once() {
+async fn a_cursor_is_told_of_labels_that_left_whether_it_stands_behind_them_or_not() {
     let storage = Arc::new(MemoryStorage::new());
     let first = running(&storage).await;
     let mut root = User::join(&first, "root").await;
@@ -263,10 +263,12 @@ async fn a_cursor_behind_a_change_of_labels_is_told_once() {
         for (number, (name, after, what)) in (150..).zip([
             // She held it at 1, and it left her at 2.
             ("ann", 1, seen(&[], &["a"])),
-            ("ann", 2, seen(&[], &[])),
+            // Whoever comes back may have passed that place in the middle of a catch-up, when the document stood further on
+            // already: told again rather than never.
+            ("ann", 2, seen(&[], &["a"])),
             // He held it from 2 on, and it left him at 3.
             ("bob", 2, seen(&["b"], &["a"])),
-            ("bob", 3, seen(&["b"], &[])),
+            ("bob", 3, seen(&["b"], &["a"])),
         ]) {
             let mut user = User::join(&place, name).await;
             let rights = rights(&user);

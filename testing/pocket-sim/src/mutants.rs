@@ -46,7 +46,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     leaning("echo-suppressed-always", Profile::Forgets),
     leaning("relaxed-store-confirms", Profile::Relaxed),
     leaning("erase-overtakes", Profile::Erases),
-    mutant("token-forgotten"),
+    leaning("token-forgotten", Profile::Lossy),
     leaning("copies-unnoticed", Profile::Copies),
     leaning("doubt-is-done", Profile::Restores),
     leaning("epoch-by-name-only", Profile::Forks),

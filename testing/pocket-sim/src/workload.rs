@@ -33,8 +33,15 @@ struct Plan {
     /// Bytes of padding.
     padding: usize,
     /// What it says of who may read the document, if it says anything: one team, or everybody.
-    team: Option<Option<Team>>,
+    team: Option<Readers>,
     before: Before,
+}
+
+/// Who may read a document, as a write says it.
+#[derive(Clone, Copy, Debug)]
+enum Readers {
+    Everybody,
+    Team(Team),
 }
 
 /// How the writes of an operation are made.
@@ -217,7 +224,7 @@ impl World {
     }
 
     /// Where there are rules, many documents name a team, and some writes give them to another one.
-    fn team(&mut self, kind: WriteKind) -> Option<Option<Team>> {
+    fn team(&mut self, kind: WriteKind) -> Option<Readers> {
         let says = match kind {
             WriteKind::Update => 0.25,
             _ => 0.8,
@@ -226,7 +233,8 @@ impl World {
             return None;
         }
         let team = self.work_dice.below(TEAMS + 1);
-        Some(Team::try_from(team).ok().filter(|_| team < TEAMS))
+        let team = Team::try_from(team).ok().filter(|_| team < TEAMS);
+        Some(team.map_or(Readers::Everybody, Readers::Team))
     }
 
     fn transfer(&mut self, index: usize) {

@@ -98,9 +98,9 @@ impl World {
         let rights = swarm.rights.as_deref();
         audit.rights = rights.map(RightsBook::new);
         if let Some(rights) = &mut audit.rights {
-            shapes
-                .iter()
-                .for_each(|shape| rights.add_device(shape.user));
+            for shape in &shapes {
+                rights.add_device(shape.user);
+            }
         }
         let clients: Vec<Client> = (0..)
             .zip(shapes)

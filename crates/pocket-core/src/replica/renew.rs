@@ -144,7 +144,7 @@ impl Resolution<'_> {
         }
         let done: Vec<bool> = entry.changes.iter().zip(&remotes).map(is_this).collect();
         if done.contains(&true) && done.contains(&false) {
-            return self.settle_in_part(entry, slots, remotes, &done).await;
+            return self.settle_in_part(entry, slots, remotes, &done);
         }
         let pairs = || entry.changes.iter().zip(&remotes);
         let finding = if active("pocket-mutant:doubt-is-done") || pairs().any(is_this) {
@@ -196,7 +196,7 @@ impl Resolution<'_> {
 
     /// A copy sent the mutation before a later change was merged with it here: what the server shows is settled, and
     /// the rest stays in doubt, as a mutation of its own.
-    async fn settle_in_part(
+    fn settle_in_part(
         &mut self,
         entry: Entry,
         slots: Vec<Slot>,

@@ -28,7 +28,7 @@ use crate::stored::{
 };
 use crate::tx::Tx;
 use crate::{
-    Body, ChangeKind, DocumentId, Epoch, MutationNumber, Place, Record, RecordState, Result,
+    Body, ChangeKind, DocumentId, Epoch, Hlc, MutationNumber, Place, Record, RecordState, Result,
     Revision, Seq,
 };
 
@@ -61,6 +61,8 @@ pub(super) async fn compare(
         Standing::Contained => {}
         Standing::BelowHorizon => begin(tx, target, &mut row.checkpoint, None).await?,
         Standing::Parted(shared) => {
+            // What was accepted in the other history says nothing of what this server's clock accepts.
+            tx.state().seen = Hlc::from_bits(0);
             if row.checkpoint.epoch.is_some() || row.checkpoint.later.running.is_none() {
                 renumber(tx, target, row, log.last_number).await?;
             }

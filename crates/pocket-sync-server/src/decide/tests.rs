@@ -483,6 +483,16 @@ fn a_hello_of_the_past_does_not_make_the_client_a_copy() {
     );
 }
 
+/// The server forgot a client; the welcome that told so got lost, and the next one called it known. So it went on under
+/// its old id, gave its numbers anew, and what had taken effect before took effect twice.
+#[test]
+fn a_forgotten_client_that_missed_its_welcome_is_refused_the_next_time() {
+    let anew = attach(NOW, None, "ann", Some(token(1)), token(2)).unwrap();
+    let refused = attach(NOW, Some(anew.clone()), "ann", Some(token(1)), token(3));
+    assert_eq!(refused.unwrap_err(), AttachRefusal::ClientCopied);
+    assert!(attach(NOW, Some(anew), "ann", Some(token(2)), token(3)).is_ok());
+}
+
 #[test]
 fn after_the_first_push_of_a_session_older_tokens_are_those_of_a_copy() {
     let known = attach(NOW, None, "ann", None, token(1)).unwrap();

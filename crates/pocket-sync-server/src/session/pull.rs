@@ -366,8 +366,10 @@ impl Pulling {
             let record = ahead.records.front();
             let removal = removal.filter(|gone| record.is_none_or(|record| gone.seq < record.seq));
             if let Some(Removed { key, seq, own }) = removal {
-                // Whoever reads for the first time has nothing to let go of but what he wrote meanwhile.
-                let is_news = *own || self.first_sync.is_none_or(|head| *seq > head);
+                // What was hidden when a reading from the start began was not shown in it: there is nothing to let go of
+                // but what the reader wrote meanwhile. What is hidden later may have been on an earlier page.
+                let shown = self.fixed_head.is_none_or(|head| *seq > head);
+                let is_news = *own || (self.joining.is_none() && shown);
                 if is_news && !builder.remove(&key.collection, &key.id, *seq) {
                     break;
                 }

@@ -2,7 +2,7 @@
 
 use pocket_core::{Collection, Database, Error, Map, Value, codes};
 
-use super::{Form, KILLER, KILLER_PADDING, Plan};
+use super::{Form, KILLER, KILLER_PADDING, Plan, Readers};
 use crate::audit::{Before, DocKey, WriteId, WriteKind};
 
 /// A document or a patch that carries a write.
@@ -11,8 +11,10 @@ fn fields(id: WriteId, plan: &Plan, whole: bool) -> Value {
     if whole {
         map.insert("_id", Value::from(plan.key.id.as_str()));
     }
-    if let Some(team) = plan.team {
-        map.insert("team", Value::from(team.map_or(-1, i64::from)));
+    match plan.team {
+        Some(Readers::Team(team)) => drop(map.insert("team", Value::from(i64::from(team)))),
+        Some(Readers::Everybody) => drop(map.insert("team", Value::from(-1_i64))),
+        None => {}
     }
     map.insert(format!("u{id}"), Value::Bool(true));
     map.insert("top", Value::from(i64::try_from(id).unwrap_or(0)));
