@@ -244,6 +244,49 @@ async fn a_reader_gets_the_record_a_removal_or_nothing() {
     cold.stop().await;
 }
 
+/// Ann made a document for others, and somebody else wrote it next before she had read that place. The record was no longer
+/// hers by then, so she heard nothing, and showed her version for ever. Found by digests, in the simulator.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_wrote_what_he_may_not_read_lets_go_of_it_even_if_others_write_it_next() {
+    let storage = Arc::new(MemoryStorage::new());
+    let live = running(&storage).await;
+    let mut ann = User::join(&live, "ann").await;
+    let mut root = User::join(&live, "root").await;
+    root.write("a", None, to("user", "ann")).await;
+    assert_eq!(ann.read_after(0).await, seen(&["a"], &[]));
+    assert_eq!(ann.write("b", None, to("team", "red")).await, applied(2));
+    let made = ann.rev(1);
+    assert_eq!(
+        root.write("b", Some(made), to("team", "red")).await,
+        applied(3)
+    );
+    let mut told = Seen::default();
+    while !told.removals.contains(&"b".to_owned()) {
+        told.add(&ann.peer.page().await);
+    }
+    assert_eq!(told.records, Vec::<String>::new());
+    live.stop().await;
+    // The same from the store, where only the later version is left.
+    let cold = running(&storage).await;
+    let mut ann = User::join(&cold, "ann").await;
+    let welcome = ann.peer.welcome.as_ref().unwrap();
+    let checkpoint = HelloCheckpoint {
+        epoch: ann.peer.epoch(),
+        seq: Seq::new(1),
+        rights: welcome.rights.clone(),
+        fixed_head: None,
+    };
+    let mut again = Peer::dial(cold.address, 150).await;
+    again.say(hello(&again, "ann", Some(checkpoint))).await;
+    let ServerMessage::Welcome(welcome) = again.receive().await else {
+        panic!("no welcome")
+    };
+    again.welcome = Some(welcome);
+    ann.peer = again;
+    assert_eq!(ann.read_after(1).await, seen(&[], &["b"]));
+    cold.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cursor_is_told_of_labels_that_left_whether_it_stands_behind_them_or_not() {
     let storage = Arc::new(MemoryStorage::new());

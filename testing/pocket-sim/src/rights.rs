@@ -245,7 +245,7 @@ impl Audit {
         )
     }
 
-    /// P10: who is told that he may not see a document any more saw it once, or wrote it.
+    /// P10: who is told that he may not see a document any more saw it once, or wrote it, on whatever device.
     fn check_removal(&self, device: usize, key: &DocKey) -> Verdict {
         let Some(rights) = &self.rights else {
             return broken(
@@ -256,8 +256,8 @@ impl Audit {
         let user = rights.devices[device];
         let mut versions = self.history.get(key).into_iter().flatten();
         let known = versions.any(|(_, version)| {
-            let own = self.clients.get(&version.rev.client);
-            own.is_some_and(|own| self.are_kin(*own, device))
+            let writer = self.clients.get(&version.rev.client);
+            writer.is_some_and(|writer| rights.devices[*writer] == user)
                 || rights.read_since(0, user, key.collection.as_str(), version.team)
         });
         // Versions whose outcome nobody heard of, and lost ones, are not in the book.

@@ -106,12 +106,19 @@ impl Marks {
             .collect();
         let leaving = before.audience.0.iter().filter(|label| !stays(label));
         left.extend(leaving.map(|label| (Arc::clone(label), seq)));
-        // Too many to remember: whoever might have held one is told that it is gone, which harms nobody.
-        while left.len() > LEFT {
-            let (_, oldest) = left.remove(0);
-            left[0] = (EVERYONE.into(), left[0].1.max(oldest));
-        }
-        Self::with(audience, left, rules)
+        Self::with(audience, bounded(left), rules)
+    }
+
+    /// The same, written at `seq` by somebody who may not read it.
+    pub(super) fn written_blind(&self, writer: &str, seq: Seq) -> Self {
+        let Some(marked) = &self.0 else {
+            return self.clone();
+        };
+        let label = blind(writer);
+        let others = marked.left.iter().filter(|(left, _)| **left != *label);
+        let mut left: Vec<_> = others.cloned().collect();
+        left.push((label.into(), seq));
+        Self::with(marked.audience.clone(), bounded(left), marked.rules)
     }
 
     /// The same without labels that left at or before `horizon`: whoever stood before that reads everything again, and lets go
@@ -152,6 +159,14 @@ impl Marks {
         Some((marked.rules, marked.audience.clone()))
     }
 
+    /// Whether a user wrote it behind `after` without being able to read it.
+    pub(super) fn was_written_blind(&self, user: &str, after: Seq) -> bool {
+        let label = blind(user);
+        let left = self.0.iter().flat_map(|marked| &marked.left);
+        left.into_iter()
+            .any(|(left, seq)| *seq > after && **left == *label)
+    }
+
     /// What is stored: labels, those that left, and the rules.
     pub(crate) fn parts(&self) -> (Vec<String>, Vec<(String, Seq)>, Option<RulesId>) {
         let Some(marked) = self.0.as_deref() else {
@@ -175,6 +190,20 @@ impl Marks {
         let left = left.into_iter().map(|(label, seq)| (label.into(), seq));
         Self::with(Audience::labels(labels), left.collect(), rules)
     }
+}
+
+/// Nobody holds such a label: it stands among those that left, for a writer who may not read what he wrote.
+fn blind(writer: &str) -> String {
+    format!("wrote:{writer}")
+}
+
+/// Too many to remember: whoever might have held one is told that it is gone, which harms nobody.
+fn bounded(mut left: Vec<(Arc<str>, Seq)>) -> Vec<(Arc<str>, Seq)> {
+    while left.len() > LEFT {
+        let (_, oldest) = left.remove(0);
+        left[0] = (EVERYONE.into(), left[0].1.max(oldest));
+    }
+    left
 }
 
 fn holds(access: &Access, label: &str) -> bool {

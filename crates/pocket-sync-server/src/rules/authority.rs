@@ -56,16 +56,29 @@ pub(crate) struct Standing {
 
 /// A change that the rules allow.
 #[derive(Debug, Default)]
-pub(crate) struct Admitted(Option<(Marks, Audience, RulesId)>);
+pub(crate) struct Admitted(Option<Admission>);
+
+#[derive(Debug)]
+struct Admission {
+    before: Marks,
+    audience: Audience,
+    rules: RulesId,
+    /// The writer, if he may not read what he wrote.
+    blind: Option<Arc<str>>,
+}
 
 impl Admitted {
     /// What the record remembers, written at `seq`. Nobody reads on from before `horizon`.
     pub(crate) fn marks(self, seq: Seq, horizon: Seq) -> Marks {
-        match self.0 {
-            Some((before, audience, rules)) => {
-                before.without_left(horizon).next(audience, rules, seq)
-            }
-            None => Marks::default(),
+        let Some(admission) = self.0 else {
+            return Marks::default();
+        };
+        let before = admission.before.without_left(horizon);
+        let marks = before.next(admission.audience, admission.rules, seq);
+        match admission.blind {
+            // He holds it all the same, and must hear that it is not his to see even when others write it next.
+            Some(writer) => marks.written_blind(&writer, seq),
+            None => marks,
         }
     }
 }
@@ -155,8 +168,19 @@ impl Authority {
         } else {
             View::Hidden
         };
-        if !self.may_read(collection) {
-            return hidden;
+        let may_read = self.may_read(collection);
+        let unseen = || {
+            let known = marks.audience(rules).is_some()
+                && (marks.was_written_blind(&inner.access.user, told)
+                    || may_read && marks.left_behind(&inner.access, told));
+            if known && hidden == View::Hidden && !active("pocket-mutant:removal-not-sent") {
+                View::Removed { own: false }
+            } else {
+                hidden
+            }
+        };
+        if !may_read {
+            return unseen();
         }
         let computed;
         let audience = if let Some(audience) = marks.audience(rules) {
@@ -169,14 +193,8 @@ impl Authority {
         };
         if audience.is_held_by(&inner.access) {
             View::Shown
-        } else if hidden == View::Hidden
-            && marks.audience(rules).is_some()
-            && marks.left_behind(&inner.access, told)
-            && !active("pocket-mutant:removal-not-sent")
-        {
-            View::Removed { own: false }
         } else {
-            hidden
+            unseen()
         }
     }
 
@@ -238,7 +256,14 @@ impl Authority {
             if let Some(fault) = audience.fault() {
                 return Err((rejection::VALIDATION, fault));
             }
-            admitted = Admitted(Some((before, audience, *rules)));
+            let sees = inner.access.trusted
+                || audience.is_held_by(&inner.access) && self.may_read(&change.collection);
+            admitted = Admitted(Some(Admission {
+                before,
+                audience,
+                rules: *rules,
+                blind: (!sees).then(|| Arc::clone(&inner.access.user)),
+            }));
         }
         if let Some(validator) = &inner.rules.validator {
             let answer = contained(|| validator.validate(&attempt));
