@@ -56,6 +56,10 @@ impl Telemetry {
     }
 
     /// Sends what waits. The runtime must still run, and this must not be called on it.
+    #[cfg_attr(
+        not(feature = "otel"),
+        expect(clippy::unused_self, reason = "without traces nothing waits")
+    )]
     pub(crate) fn end(self) {
         #[cfg(feature = "otel")]
         if let Some(spans) = self.spans {

@@ -104,6 +104,8 @@ impl Desk {
                 place.file("pocket.toml", block.text);
             }
         }
+        // What a home with a shell in it has.
+        std::fs::create_dir_all(place.path(".local/share/bash-completion/completions")).unwrap();
         Self {
             place,
             port,
@@ -122,6 +124,7 @@ impl Desk {
             .args(["-c", &line])
             .current_dir(self.place.path("."))
             .env("PATH", format!("{}:{path}", program.display()))
+            .env("HOME", self.place.path("."))
             // Where a line does not say where to listen.
             .env("POCKET_LISTEN", format!("127.0.0.1:{}", self.port))
             .env_remove("POCKET_TOKEN");
