@@ -311,7 +311,7 @@ async fn a_cursor_is_told_of_labels_that_left_whether_it_stands_behind_them_or_n
             ("ann", 2, seen(&[], &["a"])),
             // He held it from 2 on, and it left him at 3.
             ("bob", 2, seen(&["b"], &["a"])),
-            ("bob", 3, seen(&["b"], &["a"])),
+            ("bob", 3, seen(&["b"], &[])),
         ]) {
             let mut user = User::join(&place, name).await;
             let rights = rights(&user);

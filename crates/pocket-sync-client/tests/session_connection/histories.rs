@@ -94,6 +94,20 @@ async fn a_copy_that_is_refused_comes_back_at_once_under_another_id() {
     assert_eq!(bench.the_pull().after, seq(4));
 }
 
+/// A copy gave no number that the original had not given, but the original had confirmed them: the copy asked for the
+/// outcomes for ever.
+#[tokio::test]
+async fn a_copy_that_asks_for_what_the_original_has_confirmed_takes_another_id() {
+    let mut bench = Bench::new().await;
+    bench.insert_quietly("a").await;
+    let hello = bench.connect().await;
+    let push = bench.the_push();
+    bench
+        .say(error(Some(push.id), wire::UNKNOWN_NUMBER, false, false))
+        .await;
+    assert_ne!(bench.opened().await.client, hello.client);
+}
+
 #[tokio::test]
 async fn a_client_that_the_server_forgot_takes_another_id() {
     let mut bench = Bench::new().await;
