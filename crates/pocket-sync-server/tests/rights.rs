@@ -266,16 +266,14 @@ async fn who_wrote_what_he_may_not_read_lets_go_of_it_even_if_others_write_it_ne
     }
     assert_eq!(told.records, Vec::<String>::new());
     live.stop().await;
-    // The same from the store, where only the later version is left.
-    let cold = running(&storage).await;
-    let mut ann = User::join(&cold, "ann").await;
-    let welcome = ann.peer.welcome.as_ref().unwrap();
+    // The same from the store, where only the later version is left, and for another device of hers.
     let checkpoint = HelloCheckpoint {
         epoch: ann.peer.epoch(),
         seq: Seq::new(1),
-        rights: welcome.rights.clone(),
+        rights: ann.peer.welcome.as_ref().unwrap().rights.clone(),
         fixed_head: None,
     };
+    let cold = running(&storage).await;
     let mut again = Peer::dial(cold.address, 150).await;
     again.say(hello(&again, "ann", Some(checkpoint))).await;
     let ServerMessage::Welcome(welcome) = again.receive().await else {
