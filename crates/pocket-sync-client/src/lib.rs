@@ -9,7 +9,6 @@ mod custom;
 mod endpoint;
 mod error;
 mod jwt;
-mod listeners;
 mod moment;
 mod options;
 pub mod session;
@@ -20,6 +19,8 @@ pub mod store;
 mod driver;
 #[cfg(not(target_arch = "wasm32"))]
 mod engine;
+#[cfg(not(target_arch = "wasm32"))]
+mod listeners;
 #[cfg(not(target_arch = "wasm32"))]
 mod transport;
 

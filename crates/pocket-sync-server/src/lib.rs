@@ -7,7 +7,7 @@ mod config;
 mod connected;
 pub mod decide;
 mod digests;
-mod direct;
+pub mod direct;
 mod doorbell;
 mod driver;
 pub mod engine;

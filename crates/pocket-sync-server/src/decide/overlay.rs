@@ -158,7 +158,7 @@ impl Overlay {
         self.slots.reserve(documents);
     }
 
-    /// Names a document, missing until it is [`set`](Self::set); none when it was named before.
+    /// Names a document, missing until it is told; none when it was named before.
     pub fn name(&mut self, key: DocumentKey) -> Option<usize> {
         let next = self.slots.len();
         match self.documents.entry(key) {
