@@ -42,13 +42,6 @@ pub(crate) trait Job: MaybeSend + 'static {
         0
     }
 
-    /// Asked once it has run: whether a crash may take its writes away again, because whoever ran it would do so anew.
-    ///
-    /// They survive with the next commit that is durable.
-    fn may_be_lost(&self) -> bool {
-        false
-    }
-
     async fn run(&mut self, tx: &mut Tx) -> Result<Self::Output>;
 }
 
@@ -82,11 +75,7 @@ impl<J: Job> Queued for Entered<J> {
     }
 
     fn durability(&self) -> Durability {
-        if self.job.may_be_lost() {
-            Durability::Relaxed
-        } else {
-            self.durability
-        }
+        self.durability
     }
 
     async fn run(&mut self, tx: &mut Tx) -> Result<()> {

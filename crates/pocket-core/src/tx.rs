@@ -278,11 +278,6 @@ impl Tx {
         self.own_events.push(event);
     }
 
-    /// Whether subscribers will hear of what the running job did.
-    pub(crate) fn has_events(&self) -> bool {
-        !self.own_events.is_empty()
-    }
-
     pub(crate) fn outbox_grew(&mut self) {
         self.own_outbox_grew = true;
     }

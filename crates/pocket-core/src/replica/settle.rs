@@ -38,8 +38,6 @@ pub struct Settled {
     pub conflicts: usize,
     /// Entries that were written into the journal.
     pub journaled: Vec<u64>,
-    /// Whether it survives a loss of power already, and not only together with the next commit that does.
-    pub is_durable: bool,
 }
 
 pub(super) struct SettleJob {
@@ -47,8 +45,6 @@ pub(super) struct SettleJob {
     pub(super) first: MutationNumber,
     pub(super) outcomes: Vec<Outcome>,
     pub(super) resolver: Arc<dyn Resolver>,
-    /// Whether all that the run stored would be stored again by the same outcomes.
-    pub(super) may_be_lost: bool,
 }
 
 #[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
@@ -58,10 +54,6 @@ impl Job for SettleJob {
 
     fn runs_alone(&self) -> bool {
         true
-    }
-
-    fn may_be_lost(&self) -> bool {
-        self.may_be_lost || crate::mutants::active("pocket-mutant:relaxed-store-confirms")
     }
 
     async fn run(&mut self, tx: &mut Tx) -> Result<Settled> {
@@ -76,9 +68,7 @@ impl Job for SettleJob {
             rejected: 0,
             conflicts: 0,
             journaled: Vec::new(),
-            is_durable: true,
         };
-        let pending = pinned.iter().flatten().count();
         let mut free: Vec<Place> = Vec::new();
         let (mut erased, mut unerased) = (Erased::new(), Erased::new());
         let left_out = left_out(tx, &row);
@@ -154,7 +144,6 @@ impl Job for SettleJob {
                 }
             }
         }
-        let all_done = free.is_empty() && settled.applied == pending;
         for place in free {
             resolution.try_resolve(place).await?;
         }
@@ -165,10 +154,6 @@ impl Job for SettleJob {
         row.later.told = told;
         self.confirm(tx, &mut row).await?;
         store_target(tx, self.target, &row);
-        // No more than that they took effect, of which the application sees nothing.
-        let erases = !erased.is_empty() || !unerased.is_empty();
-        self.may_be_lost = all_done && !erases && !tx.has_events();
-        settled.is_durable = !self.may_be_lost;
         settled.state = snapshot(tx, self.target, &row).await?;
         Ok(settled)
     }

@@ -74,7 +74,7 @@ struct Flight {
     /// What is known of them, from the first on.
     outcomes: Vec<Outcome>,
     /// The outcomes that were stored when it was sent.
-    stored: MutationNumber,
+    confirmed: MutationNumber,
     /// Nothing else may be on its way.
     alone: bool,
 }
@@ -148,12 +148,12 @@ impl Pushing {
             && self.resend == Resend::None
     }
 
-    /// What was stored when a push on its way was sent. Outcomes stored since may be younger than an answer that was overtaken.
-    fn stored_with(&self, id: u32) -> Option<MutationNumber> {
+    /// What a push on its way confirmed. Outcomes stored since may be younger than an answer that was overtaken.
+    fn confirmed_with(&self, id: u32) -> Option<MutationNumber> {
         let mut flying = self.flying.iter();
         flying
             .find(|flight| flight.id == id)
-            .map(|flight| flight.stored)
+            .map(|flight| flight.confirmed)
     }
 
     pub(super) fn is_flying(&self, id: u32) -> bool {
@@ -291,12 +291,12 @@ impl Pushing {
         self.flying.len() < window && self.paused_until.is_none()
     }
 
-    /// The next push. `confirmed`: what it tells to be stored for good; `stored`: what is stored.
+    /// The next push.
     fn next_push(
         &mut self,
         id: u32,
         client: ClientId,
-        (confirmed, stored): (MutationNumber, MutationNumber),
+        confirmed: MutationNumber,
         now: Moment,
     ) -> Result<Bytes, ProtocolError> {
         let first = self
@@ -336,7 +336,7 @@ impl Pushing {
             first,
             changes: counts,
             outcomes: Vec::new(),
-            stored,
+            confirmed,
             alone,
         });
         Ok(frame)
@@ -419,18 +419,14 @@ impl Session {
             if !live.push.may_send() {
                 return;
             }
-            let stored = replica.confirmed;
             let confirmed = if pocket_core::mutants::active("pocket-mutant:confirmed-before-stored")
             {
-                live.push.heard_up_to(stored)
+                live.push.heard_up_to(replica.confirmed)
             } else {
-                self.store.for_good()
+                replica.confirmed
             };
             let id = live.next_id();
-            let next = live
-                .push
-                .next_push(id, replica.client, (confirmed, stored), self.now);
-            match next {
+            match live.push.next_push(id, replica.client, confirmed, self.now) {
                 Ok(frame) => self.effects.push(Effect::Send(frame)),
                 // What the store gave cannot be sent: trying again at full speed would not change it.
                 Err(error) => return self.lose(error.into(), Return::Slowly, close::NORMAL),
@@ -447,7 +443,7 @@ impl Session {
         let Some(live) = self.link.live_mut() else {
             return;
         };
-        let Some(stored) = live.push.stored_with(answer.id) else {
+        let Some(confirmed) = live.push.confirmed_with(answer.id) else {
             return;
         };
         let gap = answer.gap;
@@ -457,11 +453,11 @@ impl Session {
         }
         match gap {
             // The next handshake compares the histories.
-            Some(expected) if expected <= stored => self.lose(
+            Some(expected) if expected <= confirmed => self.lose(
                 SyncError::retryable(
                     codes::RESTORED_SERVER,
                     format!(
-                        "the server expects number {expected}, but had answered up to {stored}: it was restored \
+                        "the server expects number {expected}, but had answered up to {confirmed}: it was restored \
                          from an older state"
                     ),
                 ),

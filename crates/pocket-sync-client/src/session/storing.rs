@@ -1,6 +1,5 @@
 //! Asking the store, one request at a time, and what its answers mean.
 
-use pocket_core::mutants::active;
 use pocket_core::replica::{ReplicaState, Scope, Verdict, Verified};
 use pocket_core::{Mutation, MutationNumber};
 use pocket_sync_protocol::codes::close;
@@ -16,9 +15,6 @@ pub(super) struct Store {
     asked: Option<Ticket>,
     /// Where the replica stood at the last answer; none before the first one and after a failure.
     replica: Option<ReplicaState>,
-    /// The outcomes up to here are stored for good, and the server may forget them. Those behind may be lost in a crash,
-    /// and would be asked for again.
-    for_good: MutationNumber,
     /// What has to change in it before anything else.
     due: Option<Due>,
     /// It has to be read again before anything relies on it.
@@ -58,18 +54,6 @@ struct Ticket {
 impl Store {
     pub(super) fn replica(&self) -> Option<&ReplicaState> {
         self.replica.as_ref()
-    }
-
-    /// What the server may be told to be stored.
-    pub(super) fn for_good(&self) -> MutationNumber {
-        self.for_good
-    }
-
-    /// The last commit was durable, and with it everything before.
-    fn is_safe(&mut self) {
-        if let Some(replica) = &self.replica {
-            self.for_good = replica.confirmed;
-        }
     }
 
     /// What is known may no longer hold.
@@ -262,16 +246,12 @@ impl Session {
             StoreAnswer::Loaded(state) => self.loaded(state),
             StoreAnswer::Attached(state) => {
                 self.store.replica = Some(state);
-                self.store.is_safe();
                 if current {
                     self.attached();
                 }
             }
             StoreAnswer::Pinned(pinned) => {
                 let mutations = pinned.mutations;
-                if !mutations.is_empty() {
-                    self.store.is_safe();
-                }
                 self.store.left_out = pinned.left_out;
                 self.numbered(&mutations);
                 if let Some(live) = self
@@ -310,9 +290,6 @@ impl Session {
                     (settled.journaled.len() as u64).saturating_sub(refused);
                 self.stats.rejected_count += refused;
                 self.progressed(settled.state);
-                if settled.is_durable || active("pocket-mutant:relaxed-store-confirms") {
-                    self.store.is_safe();
-                }
                 // A conflict that was decided for the local version is in the outbox again.
                 self.store_may_hold_more(told > settled.applied as u64);
             }
