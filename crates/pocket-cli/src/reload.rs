@@ -12,6 +12,8 @@ pub(crate) struct Source {
     what: &'static str,
     files: WatchedFiles,
     read: Box<dyn FnMut() -> Result<(), String> + Send>,
+    /// They have changed, and somebody may still be writing them.
+    settling: bool,
     /// Why they could not be read last.
     failed: Option<String>,
 }
@@ -29,14 +31,19 @@ impl Source {
             what,
             files,
             read: Box::new(read),
+            settling: false,
             failed: None,
         }
     }
 
-    /// Reads the files if they have changed, if they could not be read last, or if this is asked for.
+    /// Reads the files if they have changed and stayed so since the last look, if they could not be read last, or if this
+    /// is asked for.
+    ///
+    /// A file that is half written may well be one that can be read, and says something else.
     fn look(&mut self, asked: bool) {
-        let changed = self.files.have_changed();
-        if !changed && !asked && self.failed.is_none() {
+        let changes = self.files.have_changed();
+        let changed = std::mem::replace(&mut self.settling, changes && !asked);
+        if self.settling || !(changed || asked || self.failed.is_some()) {
             return;
         }
         let what = self.what;
@@ -150,9 +157,11 @@ mod tests {
         assert_eq!(look(false), (0, String::new()));
         assert_eq!(look(true), (1, "good".to_owned()));
         std::fs::write(&path, "better").unwrap();
+        assert_eq!(look(false), (0, "good".to_owned()), "it may be half");
         assert_eq!(look(false), (1, "better".to_owned()));
         assert_eq!(look(false), (0, "better".to_owned()));
         std::fs::write(&path, "bad").unwrap();
+        assert_eq!(look(false), (0, "better".to_owned()));
         assert_eq!(look(false), (1, "better".to_owned()), "the old stays");
         assert_eq!(
             look(false),
@@ -160,8 +169,10 @@ mod tests {
             "and it is looked again"
         );
         std::fs::remove_file(&path).unwrap();
+        assert_eq!(look(false), (0, "better".to_owned()));
         assert_eq!(look(false), (1, "better".to_owned()));
         std::fs::write(&path, "best").unwrap();
+        assert_eq!(look(false), (0, "better".to_owned()));
         assert_eq!(look(false), (1, "best".to_owned()));
         assert_eq!(look(false), (0, "best".to_owned()));
     }

@@ -123,7 +123,8 @@ impl SyncEngine {
     /// `already-syncing` while another engine runs on this database; `destroyed`, and what the store says.
     pub async fn detach(&self) -> Result<u64, SyncError> {
         self.stop().await?;
-        let _engagement = self.engage()?;
+        // Not the one that a start would share.
+        let _engagement = self.inner.replica.engage()?;
         Ok(self.inner.replica.detach().await?.pending)
     }
 
@@ -135,7 +136,7 @@ impl SyncEngine {
     /// `already-syncing` while another engine runs on this database; `destroyed`, and what the store says.
     pub async fn wipe(&self) -> Result<Wiped, SyncError> {
         self.stop().await?;
-        let _engagement = self.engage()?;
+        let _engagement = self.inner.replica.engage()?;
         Ok(self.inner.replica.wipe().await?)
     }
 

@@ -12,6 +12,9 @@ use crate::driver::Watched;
 /// Entries of the journal that are read at once.
 pub(crate) const ENTRIES_AT_ONCE: usize = 64;
 
+/// Times the journal is read before its entries are passed over.
+const READS: usize = 3;
+
 /// Who wants to hear of conflicts.
 pub(crate) type Listener = Arc<dyn Fn(&JournalEntry) + Send + Sync>;
 
@@ -71,8 +74,13 @@ async fn tell_from(journal: &Journal, watched: &Watched, after: u64, last: u64) 
     if listeners.is_empty() {
         return last;
     }
-    // What cannot be read now can be read from the journal later.
-    let entries = journal.list(Some(after), ENTRIES_AT_ONCE).await;
+    let mut entries = journal.list(Some(after), ENTRIES_AT_ONCE).await;
+    for _ in 1..READS {
+        if entries.is_err() {
+            entries = journal.list(Some(after), ENTRIES_AT_ONCE).await;
+        }
+    }
+    // A store that fails again and again has told so on its own; the entries stay in the journal.
     let entries = entries.unwrap_or_default();
     for entry in &entries {
         for listener in &listeners {

@@ -143,7 +143,8 @@ async fn forget(
                 "forgotten"
             );
         }
-        if !batch.more || !pause(stop, began.elapsed().min(REST)).await {
+        // Also behind the last one: the next namespace may be as small as this, and there may be many.
+        if !pause(stop, began.elapsed().min(REST)).await || !batch.more {
             return Ok(());
         }
     }

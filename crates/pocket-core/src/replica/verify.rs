@@ -97,11 +97,20 @@ impl VerifyJob {
     }
 
     async fn compare(&self, tx: &mut Tx, row: &mut TargetRow) -> Result<Verdict> {
+        let now = tx.now().millis();
+        let since = row.later.repaired.map(|last| now.saturating_sub(last));
+        // A clock that went back says nothing of the time since.
+        let resyncs = since.is_none_or(|since| !(0..REPAIR_PAUSE_MS).contains(&since));
         let collections = collections(tx, row);
         let mut differing = self.unknown(tx, row);
         for (name, collection) in collections {
             let told = self.claim.digests.get(&name).copied().unwrap_or_default();
             if collection.later.held == told {
+                continue;
+            }
+            if !resyncs {
+                // It was counted when everything was read again, a short while ago.
+                differing.push(name);
                 continue;
             }
             // The sum may have gone wrong, and not the documents.
@@ -118,10 +127,6 @@ impl VerifyJob {
         if differing.is_empty() {
             return Ok(Verdict::Same);
         }
-        let now = tx.now().millis();
-        let since = row.later.repaired.map(|last| now.saturating_sub(last));
-        // A clock that went back says nothing of the time since.
-        let resyncs = since.is_none_or(|since| !(0..REPAIR_PAUSE_MS).contains(&since));
         if resyncs {
             row.later.repaired = Some(now);
             resync::begin(tx, self.target, &mut row.checkpoint, None).await?;

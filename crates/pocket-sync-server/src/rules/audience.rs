@@ -52,6 +52,11 @@ impl Audience {
                 self.0.len()
             ));
         }
+        if self.0.iter().any(|label| label.starts_with(BLIND)) {
+            return Some(format!(
+                "the rules give it an audience label that begins with `{BLIND}`, which is the server's own"
+            ));
+        }
         let fits = |label: &Arc<str>| !label.is_empty() && label.len() <= LABEL_BYTES;
         (!self.0.iter().all(fits)).then(|| {
             format!("the rules give it an audience label that has not 1 to {LABEL_BYTES} bytes")
@@ -163,8 +168,9 @@ impl Marks {
     pub(super) fn was_written_blind(&self, user: &str, after: Seq) -> bool {
         let label = blind(user);
         let left = self.0.iter().flat_map(|marked| &marked.left);
+        // Of those that were too many to remember, one may be this one.
         left.into_iter()
-            .any(|(left, seq)| *seq > after && **left == *label)
+            .any(|(left, seq)| *seq > after && (**left == *label || **left == *EVERYONE))
     }
 
     /// What is stored: labels, those that left, and the rules.
@@ -192,9 +198,11 @@ impl Marks {
     }
 }
 
-/// Nobody holds such a label: it stands among those that left, for a writer who may not read what he wrote.
+/// Nobody holds a label that begins so: it stands among those that left, for a writer who may not read what he wrote.
+const BLIND: &str = "wrote:";
+
 fn blind(writer: &str) -> String {
-    format!("wrote:{writer}")
+    format!("{BLIND}{writer}")
 }
 
 /// Too many to remember: whoever might have held one is told that it is gone, which harms nobody.
@@ -207,7 +215,7 @@ fn bounded(mut left: Vec<(Arc<str>, Seq)>) -> Vec<(Arc<str>, Seq)> {
 }
 
 fn holds(access: &Access, label: &str) -> bool {
-    label == EVERYONE || access.holds(label)
+    label == EVERYONE || !label.starts_with(BLIND) && access.holds(label)
 }
 
 #[cfg(test)]

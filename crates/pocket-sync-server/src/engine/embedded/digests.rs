@@ -1,8 +1,9 @@
 //! The digests of a namespace: kept in the commit that moves them, and counted once where they were not kept before.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use pocket_core::{CollectionName, Digest, DocumentId};
+use pocket_core::{CollectionName, Digest, DocumentId, Seq};
 use pocket_storage::{Batch, Direction, ScanLimit, StorageError};
 
 use super::EmbeddedEngine;
@@ -63,7 +64,9 @@ impl EmbeddedEngine {
                 let id = DocumentId::new(id).map_err(corrupt)?;
                 let digest = Digest::of(&id, row.rev);
                 let readership = row.into_marks().readership();
-                survey.digests.add(&collection, &readership, digest);
+                if survey.digests.len() <= MOST {
+                    survey.digests.add(&collection, &readership, digest);
+                }
             }
         }
     }
@@ -150,18 +153,25 @@ impl Open {
             self.digests = None;
         }
         if let Some(digests) = &mut self.digests {
+            // Copied only if a reader sums them at this moment.
+            let digests = Arc::make_mut(digests);
             for ((collection, readership), by) in moved {
                 digests.add(&collection, &readership, by);
             }
         }
     }
 
-    /// What a reader should hold that has read up to the head; none where that is not known or not asked for.
-    pub(super) fn digests_for(
-        &self,
-        request: &ReadRequest,
-    ) -> Option<BTreeMap<CollectionName, Digest>> {
-        let digests = self.digests.as_ref().filter(|_| request.digests)?;
-        digests.seen_by(&request.authority, |name| request.wants(name))
+    /// The digests, for a reader who asks for them and has read up to the head with `end`.
+    pub(super) fn digests_at(&self, request: &ReadRequest, end: Seq) -> Option<Arc<Digests>> {
+        let reaches = request.digests && end == self.state.head;
+        self.digests.clone().filter(|_| reaches)
     }
+}
+
+/// What the reader of a request should hold; none where that is not known. It asks the rules, so no lock may be held.
+pub(super) fn digests_for(
+    request: &ReadRequest,
+    digests: Option<Arc<Digests>>,
+) -> Option<BTreeMap<CollectionName, Digest>> {
+    digests?.seen_by(&request.authority, |name| request.wants(name))
 }

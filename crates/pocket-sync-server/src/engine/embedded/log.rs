@@ -55,7 +55,7 @@ pub(super) struct Open {
     pub(super) stored: Bytes,
     pub(super) tail: Tail,
     /// What each reader should hold, where that is kept.
-    pub(super) digests: Option<Digests>,
+    pub(super) digests: Option<Arc<Digests>>,
     pub(super) clients: HashMap<ClientId, ClientRecord>,
 }
 

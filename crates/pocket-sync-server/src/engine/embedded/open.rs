@@ -1,5 +1,7 @@
 //! Opening a namespace's log.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use pocket_storage::{Batch, Durability, StorageError};
 
@@ -62,14 +64,14 @@ impl EmbeddedEngine {
         let mut digests = None;
         match row.later.digests {
             Some(true) if row.later.usage.is_some() || !is_counted => {
-                digests = Some(self.load_digests(log).await?);
+                digests = Some(Arc::new(self.load_digests(log).await?));
             }
             Some(false) if row.later.usage.is_some() || !is_counted => {}
             _ => {
                 let survey = self.survey(log).await?;
                 let kept = self.store_digests(log, &survey.digests, &mut batch).await?;
                 row.later.digests = Some(kept);
-                digests = Some(survey.digests).filter(|_| kept);
+                digests = Some(Arc::new(survey.digests)).filter(|_| kept);
                 row.later.usage = Some(survey.usage);
             }
         }
@@ -98,7 +100,7 @@ impl EmbeddedEngine {
     ) -> Result<Open, StorageError> {
         let mut digests = None;
         if row.later.digests == Some(true) {
-            digests = Some(self.load_digests(log).await?);
+            digests = Some(Arc::new(self.load_digests(log).await?));
             let now = self.inner.storage.get(&log.keys.log()).await?;
             if now.as_ref() != Some(&stored) {
                 // The other engine writes on: these are digests of another moment.

@@ -8,7 +8,8 @@ use pocket_core::Seq;
 use pocket_storage::{Direction, ScanLimit};
 use pocket_sync_protocol::EncodedRecord;
 
-use super::log::{Log, Open, Sight};
+use super::digests::digests_for;
+use super::log::{Log, Sight};
 use super::{ATTEMPTS, EmbeddedEngine, busy, read_error};
 use crate::decide::DocumentKey;
 use crate::engine::{EngineError, EngineResult, FeedPage, Fetched, ReadRequest, Removed};
@@ -32,8 +33,7 @@ impl EmbeddedEngine {
             let seen = log.sight(|open| {
                 let stretch = open.tail.read(request, limit(open.state.head));
                 stretch.map(|stretch| {
-                    let reaches = stretch.end == open.state.head;
-                    let digests = reaches.then(|| open.digests_for(request)).flatten();
+                    let digests = open.digests_at(request, stretch.end);
                     (stretch, digests)
                 })
             });
@@ -42,6 +42,7 @@ impl EmbeddedEngine {
                 continue;
             };
             if let Some((stretch, digests)) = stretch {
+                let digests = digests_for(request, digests);
                 let page = page(request, before.head, before, stretch);
                 return Ok(FeedPage { digests, ..page });
             }
@@ -50,10 +51,8 @@ impl EmbeddedEngine {
                 Some(after) if newest > after.head => self.rejoin(log).await,
                 Some(after) if self.has_forgotten_more(log, after).await? => {}
                 Some(after) => {
-                    let reaches = |open: &Open| open.state.head == stretch.end;
-                    let digests = log
-                        .sight(|open| reaches(open).then(|| open.digests_for(request)))
-                        .and_then(|(_, digests)| digests.flatten());
+                    let digests = log.sight(|open| open.digests_at(request, stretch.end));
+                    let digests = digests_for(request, digests.and_then(|(_, digests)| digests));
                     let page = page(request, before.head, after, stretch);
                     return Ok(FeedPage { digests, ..page });
                 }
