@@ -252,3 +252,40 @@ async fn a_refused_erase_has_its_collection_read_again() {
     let state = device.replica.load(&Scope::All).await.unwrap();
     assert!(state.checkpoint.joining.is_empty());
 }
+
+/// An erase was made while an edit was on its way: the edit took effect, the erase was refused, and the document was back
+/// with its body. It was stored as if the server had never had it, so its removal was passed over.
+#[tokio::test]
+async fn a_document_that_a_refused_erase_brought_back_leaves_when_it_may_no_longer_be_read() {
+    let device = Device::knowing("theirs").await;
+    device.edit("mine").await;
+    assert_eq!(device.pin().await.len(), 1);
+    device.docs.hard_delete("a").await.unwrap();
+    device.settle(1, applied(2)).await;
+    assert_eq!(device.pin().await.len(), 1);
+    device.settle(2, rejected()).await;
+    assert!(device.docs.get("a").await.unwrap().is_some());
+
+    let name = CollectionName::new("docs").unwrap();
+    let joining = IncomingPage {
+        kind: PageKind::Joining(name.clone()),
+        epoch: Epoch::from_bytes([1; 16]),
+        start: Seq::ZERO,
+        end: Seq::new(1),
+        head: Seq::new(3),
+        records: Vec::new(),
+        removals: Vec::new(),
+    };
+    let hidden = IncomingPage {
+        kind: PageKind::Feed,
+        start: Seq::new(1),
+        end: Seq::new(3),
+        removals: vec![(name, DocumentId::new("a").unwrap(), Seq::new(3))],
+        ..joining.clone()
+    };
+    for page in [joining, hidden] {
+        let resolver = Arc::new(LocalWins);
+        device.replica.apply(page, resolver).await.unwrap();
+    }
+    assert!(device.docs.get("a").await.unwrap().is_none());
+}

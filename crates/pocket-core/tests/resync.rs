@@ -608,6 +608,28 @@ async fn what_was_merged_with_a_transaction_that_a_copy_sent_is_not_lost() {
     assert_eq!(world.n("two").await, Some(1));
 }
 
+/// Two copies of a store, whose clocks stood still, gave one revision to different edits of a document. The server showed
+/// that of the other copy; the one made here counted as done by its revision, and was in no journal.
+#[tokio::test]
+async fn an_edit_is_not_taken_for_that_of_a_copy_which_bears_the_same_revision() {
+    let world = World::new().await;
+    world.attach(log(&[(1, 1)], 0, 0, 0)).await;
+    world.insert("one", 1).await;
+    let here = world.docs.get_document("one").await.unwrap().unwrap().rev;
+    world.replica.renew().await.unwrap();
+    world.attach(log(&[(1, 1)], 1, 0, 0)).await;
+    let mut theirs = record("one", 1, PAST, Some(r#"{"n":2}"#));
+    theirs.rev = here;
+    let state = world.page(1, (0, 1, 1), vec![theirs]).await.state;
+    assert_eq!(
+        world.journal().await,
+        [(Winner::Remote, "outcome-unknown".to_owned())],
+        "the edit is kept"
+    );
+    assert_eq!(world.n("one").await, Some(2));
+    assert_eq!((state.waiting, state.pending), (0, 0));
+}
+
 /// Sync was switched on for a collection that had been written to under an id which the client gave up since: what was
 /// offered bore the old id, and the server refused every push.
 #[tokio::test]

@@ -340,6 +340,10 @@ impl World {
         if shows || self.was_superseded(key, id, seen) {
             return Ok(());
         }
+        // What took effect and nobody was told of, as the server ended first, may have given it away.
+        if live.is_none() && self.audit.rights.is_some() && self.audit.may_have_moved(key) {
+            return Ok(());
+        }
         if journal.is_none() {
             *journal = Some(self.journal_of(index)?);
         }

@@ -263,11 +263,11 @@ impl Resolution<'_> {
     }
 }
 
-/// Whether the server shows the very version that a change made.
+/// Whether the server shows the very version that a change made. Two copies of a store may have given the same revision
+/// to different changes, so its content counts, too.
 fn is_this((change, remote): (&PendingChange, &Option<RemoteVersion>)) -> bool {
-    remote
-        .as_ref()
-        .is_some_and(|remote| remote.version.rev == change.rev)
+    let version = remote.as_ref().map(|remote| remote.version);
+    version.is_some_and(|version| version.rev == change.rev) && says_the_same((change, remote))
 }
 
 /// Whether what the server shows is what a change was made on.

@@ -13,8 +13,8 @@ use crate::journal::JournalKind;
 use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::outbox::{self, Entry, Slot};
 use crate::stored::{
-    self, ChangeRow, CheckpointRow, MutationRow, Progress, ServerVersion, Shadow, StoredKind,
-    TargetRow,
+    self, ChangeRow, CheckpointRow, MutationRow, Progress, ServerVersion, Shadow, StoredDocument,
+    StoredKind, TargetRow,
 };
 use crate::tx::Tx;
 use crate::{
@@ -231,7 +231,13 @@ async fn read_again(
 ) -> Result<()> {
     for (collection, id) in unerased {
         let mut slot = Slot::load(tx, *collection, id).await?;
-        if let Some(document) = &mut slot.after {
+        // An earlier edit took effect behind the erase's back: what is shown is the server's version, body and all.
+        let is_whole = |document: &StoredDocument| {
+            let server = document.head.server.map(|server| server.rev);
+            document.body.is_some() && server == Some(document.head.rev)
+        };
+        let went_back = slot.pending().is_empty() && slot.after.as_ref().is_some_and(is_whole);
+        if let (false, Some(document)) = (went_back, &mut slot.after) {
             // Written anew meanwhile. The version that is known of the server has no body here: it is to come again.
             document.head.server = None;
             tx.delete(keys::shadow(target, *collection, id));
