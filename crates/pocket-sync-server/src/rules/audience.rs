@@ -168,9 +168,8 @@ impl Marks {
     pub(super) fn was_written_blind(&self, user: &str, after: Seq) -> bool {
         let label = blind(user);
         let left = self.0.iter().flat_map(|marked| &marked.left);
-        // Of those that were too many to remember, one may be this one.
         left.into_iter()
-            .any(|(left, seq)| *seq > after && (**left == *label || **left == *EVERYONE))
+            .any(|(left, seq)| *seq > after && **left == *label)
     }
 
     /// What is stored: labels, those that left, and the rules.
@@ -205,12 +204,17 @@ fn blind(writer: &str) -> String {
     format!("{BLIND}{writer}")
 }
 
-/// Too many to remember: whoever might have held one is told that it is gone, which harms nobody.
-fn bounded(mut left: Vec<(Arc<str>, Seq)>) -> Vec<(Arc<str>, Seq)> {
+/// Too many to remember: whoever might have held one is told that it is gone, which harms nobody. Writers who may not
+/// read what they wrote are remembered apart, the latest of them.
+fn bounded(left: Vec<(Arc<str>, Seq)>) -> Vec<(Arc<str>, Seq)> {
+    let is_blind = |(label, _): &(Arc<str>, Seq)| label.starts_with(BLIND);
+    let (mut blind, mut left): (Vec<_>, Vec<_>) = left.into_iter().partition(is_blind);
     while left.len() > LEFT {
         let (_, oldest) = left.remove(0);
         left[0] = (EVERYONE.into(), left[0].1.max(oldest));
     }
+    blind.drain(..blind.len().saturating_sub(LEFT));
+    left.append(&mut blind);
     left
 }
 
