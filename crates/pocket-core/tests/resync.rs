@@ -630,6 +630,40 @@ async fn an_edit_is_not_taken_for_that_of_a_copy_which_bears_the_same_revision()
     assert_eq!((state.waiting, state.pending), (0, 0));
 }
 
+/// Found by the simulator: a copy under the same id, whose clock stood at the same time, gave the revision of one change
+/// of a transaction to a write of its own. That change counted as done, and the other was sent as half a transaction.
+#[tokio::test]
+async fn a_revision_that_a_copy_gave_to_another_write_does_not_tear_a_transaction() {
+    let world = World::new().await;
+    world.attach(log(&[(1, 1)], 0, 0, 0)).await;
+    let doc = |id, seq, n: i64| record(id, seq, PAST, Some(format!(r#"{{"n":{n}}}"#).as_str()));
+    world
+        .page(1, (0, 2, 2), vec![doc("from", 1, 10), doc("to", 2, 0)])
+        .await;
+    let mut tx = world.db.transaction();
+    tx.update(&world.docs, "from", &json!({ "n": 9 })).unwrap();
+    tx.update(&world.docs, "to", &json!({ "n": 1 })).unwrap();
+    tx.commit().await.unwrap();
+    let rev = world.docs.get_document("from").await.unwrap().unwrap().rev;
+    world.replica.renew().await.unwrap();
+    world.attach(log(&[(1, 1)], 3, 0, 0)).await;
+    let mut copys = doc("from", 3, 7);
+    copys.rev = rev;
+    let state = world.page(1, (2, 3, 3), vec![copys]).await.state;
+
+    assert_eq!((state.pending, state.waiting), (0, 0));
+    assert!(world.pin().await.is_empty(), "no half of it is sent");
+    assert_eq!(
+        (world.n("from").await, world.n("to").await),
+        (Some(7), Some(0))
+    );
+    assert_eq!(
+        world.journal().await,
+        [(Winner::Remote, "outcome-unknown".to_owned())],
+        "in one entry, for both"
+    );
+}
+
 /// Sync was switched on for a collection that had been written to under an id which the client gave up since: what was
 /// offered bore the old id, and the server refused every push.
 #[tokio::test]

@@ -150,6 +150,8 @@ pub(crate) struct Audit {
     pub(crate) forks: Forks,
     /// Outcomes that became known.
     outcomes: u64,
+    /// Whether a server was ever asked to forget deletions; whether it did may never be heard.
+    pub(crate) may_have_forgotten: bool,
     /// Up to where deletions were forgotten, for each namespace.
     pub(crate) horizons: BTreeMap<usize, u64>,
     /// Who may read what, where there are rules.

@@ -264,11 +264,17 @@ impl World {
             })
         });
         let whole = !client.shape.narrow;
+        // Once a deletion is forgotten, rules cannot tell who had read the document, and an erase of it concerns only who
+        // made it. Readers see no difference.
+        let erased_unread = self.audit.rights.is_some()
+            && self.audit.may_have_forgotten
+            && seen.is_some_and(|seen| !seen.live)
+            && newest.is_some_and(|(_, version)| version.erased);
         match (seen, place, covered) {
             (Some(_), Some(place), _) => {
                 let least = covered.map_or(0, |(seq, _)| seq);
                 let shown = client.shown.get(key).copied().unwrap_or(0);
-                if whole && !pending && place < least {
+                if whole && !pending && place < least && !erased_unread {
                     return broken(
                         "P3",
                         format!(

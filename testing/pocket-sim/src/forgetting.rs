@@ -29,6 +29,7 @@ impl World {
         };
         // Whether it does may never be heard.
         self.audit.clients_forgotten |= retention.clients.is_some();
+        self.audit.may_have_forgotten = true;
         let names: Vec<Namespace> = up.namespaces().cloned().collect();
         for namespace in names {
             let engine = up.engine();

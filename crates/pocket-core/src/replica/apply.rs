@@ -6,6 +6,7 @@ use super::conflict::Resolver;
 use super::resolve::{self, Resolution};
 use super::resync::{self, Seen};
 use super::revoke;
+use super::settle::is_kept;
 use super::state::{ReplicaState, left_out, snapshot};
 use super::{load_target, store_target};
 use crate::commit::Job;
@@ -270,7 +271,8 @@ impl ApplyJob {
         let is_newer = |server: ServerVersion| {
             server.seq < record.seq || (server.presence == Presence::Hidden && !fetched)
         };
-        if seen == Seen::AsAlways && !server.is_none_or(is_newer) {
+        let brings_body = lacks_body(tx, self.target, &slot, record).await?;
+        if seen == Seen::AsAlways && !server.is_none_or(is_newer) && !brings_body {
             // Only the mark of a resync, if there is one.
             slot.store(tx);
             return Ok(None);
@@ -305,7 +307,7 @@ impl ApplyJob {
                     &[&Shadow { body }.encode()],
                 );
             }
-            (_, Some(document)) if document.head.rev == record.rev => {
+            (_, Some(document)) if document.head.rev == record.rev && !brings_body => {
                 document.head.server = Some(version);
             }
             (_, after) => {
@@ -322,6 +324,25 @@ impl ApplyJob {
         resolve::store_slot(tx, &slot)?;
         Ok(Some(first))
     }
+}
+
+/// Whether a record is the version that is known to stand, whose body is nowhere here: a collection that did not sync
+/// for a while keeps what the device wrote meanwhile, and of the server's version only which it is.
+async fn lacks_body(tx: &mut Tx, target: Target, slot: &Slot, record: &Record) -> Result<bool> {
+    let Some(document) = &slot.after else {
+        return Ok(false);
+    };
+    let stands = document.head.server.is_some_and(|server| {
+        server.presence == Presence::Live && (server.seq, server.rev) == (record.seq, record.rev)
+    });
+    if !stands || record.state.body().is_none() {
+        return Ok(false);
+    }
+    if document.head.pending.is_empty() {
+        return Ok(document.body.is_none());
+    }
+    let shadow = keys::shadow(target, slot.collection, &slot.id);
+    Ok(tx.get(&shadow).await?.is_none() && !is_kept(tx, target, slot, record.rev).await?)
 }
 
 impl TargetRow {

@@ -263,11 +263,25 @@ impl Resolution<'_> {
     }
 }
 
-/// Whether the server shows the very version that a change made. Two copies of a store may have given the same revision
-/// to different changes, so its content counts, too.
+/// Whether the server shows the very version that a change made. Two copies of a store may give the same revision to
+/// different writes, so what they hold is compared too.
 fn is_this((change, remote): (&PendingChange, &Option<RemoteVersion>)) -> bool {
-    let version = remote.as_ref().map(|remote| remote.version);
-    version.is_some_and(|version| version.rev == change.rev) && says_the_same((change, remote))
+    let Some(remote) = remote
+        .as_ref()
+        .filter(|remote| remote.version.rev == change.rev)
+    else {
+        return false;
+    };
+    match (change.kind.body(), &remote.body) {
+        (Some(local), Some(remote)) => local.same_value(remote),
+        // It may stand there and not be known here by more than its revision.
+        (Some(_), None) => !matches!(
+            remote.version.presence,
+            Presence::Deleted | Presence::Erased
+        ),
+        (None, Some(_)) => false,
+        (None, None) => true,
+    }
 }
 
 /// Whether what the server shows is what a change was made on.

@@ -332,7 +332,12 @@ fn is_gone(tx: &Tx, checkpoint: &CheckpointRow, slot: &Slot, seq: Seq) -> Result
 }
 
 /// Whether a version that the server has now is what readers see, or the base of the next pending change.
-async fn is_kept(tx: &mut Tx, target: Target, slot: &Slot, rev: Revision) -> Result<bool> {
+pub(super) async fn is_kept(
+    tx: &mut Tx,
+    target: Target,
+    slot: &Slot,
+    rev: Revision,
+) -> Result<bool> {
     let Some(next) = slot.pending().first() else {
         return Ok(true);
     };
