@@ -97,6 +97,32 @@ fn what_is_inserted_beside_a_sync_that_watches_reaches_the_server() {
     assert_eq!(read_elsewhere(&held.place, &held.url, "things"), here);
 }
 
+/// A command that another process ran had ended well before it heard that nothing of its output could be written, and so
+/// an export, or a backup, onto a full disk was cut and said to be good.
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_fails_a_command_that_is_passed_on() {
+    let held = Held::new();
+    for words in [
+        &["export", "things"][..],
+        &["find", "things"],
+        &["backup", "-"],
+    ] {
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let mut command = held.place.command("db", words);
+        let output = command.stdout(full).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {told}");
+        assert!(
+            told.contains("error[io]: cannot write"),
+            "{words:?}: {told}"
+        );
+    }
+}
+
 #[test]
 fn each_command_says_and_ends_the_same_whether_the_database_is_held_or_not() {
     let held = Held::new();

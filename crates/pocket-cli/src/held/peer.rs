@@ -94,13 +94,27 @@ impl Peer {
         let status = answered.await;
         drop(cut);
         match status {
-            Ok(Ok(0)) => Ok(()),
+            // The command may have ended well before it could hear that its last words went nowhere.
+            Ok(Ok(Ended {
+                status: 0,
+                unwritten: Some(error),
+            })) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(Failure::io("cannot write the output", &error))
+            }
+            Ok(Ok(Ended { status: 0, .. })) => Ok(()),
             // It was told.
-            Ok(Ok(status)) => Err(Failure::silent(status)),
+            Ok(Ok(ended)) => Err(Failure::silent(ended.status)),
             Ok(Err(error)) => Err(lost(&error)),
             Err(_) => Err(lost(&ErrorKind::Other.into())),
         }
     }
+}
+
+/// How a command ended that the holder ran.
+struct Ended {
+    status: u8,
+    /// Why some of its output could not be written here.
+    unwritten: Option<io::Error>,
 }
 
 /// Ends the conversation when it is dropped.
@@ -131,7 +145,7 @@ fn talk(
     words: Vec<std::ffi::OsString>,
     input: Box<dyn FnOnce() -> Box<dyn Read + Send> + Send>,
     mut out: Box<dyn Write + Send>,
-) -> io::Result<u8> {
+) -> io::Result<Ended> {
     let to = Arc::new(Mutex::new(stream.try_clone()?));
     for word in words {
         send(&to, frame::WORD, &word.into_vec())?;
@@ -139,14 +153,16 @@ fn talk(
     send(&to, frame::RUN, &[])?;
     let mut input = Some(input);
     let mut bar: Option<Bar> = None;
-    let mut deaf = false;
+    let mut unwritten: Option<io::Error> = None;
     let mut from = stream;
     loop {
         match frame::read(&mut from)? {
             (frame::OUT, bytes) => {
-                if !deaf && out.write_all(&bytes).and_then(|()| out.flush()).is_err() {
-                    // What that means is for the command to say.
-                    deaf = true;
+                if unwritten.is_none()
+                    && let Err(error) = out.write_all(&bytes).and_then(|()| out.flush())
+                {
+                    // What that means is for the command to say, if it still runs.
+                    unwritten = Some(error);
                     let to = to.clone();
                     // Not here: input may be on its way that is not taken before this side reads on.
                     std::thread::spawn(move || send(&to, frame::DEAF, &[]));
@@ -174,7 +190,12 @@ fn talk(
                 }
                 None => bar = None,
             },
-            (frame::STATUS, status) => return Ok(status.first().copied().unwrap_or(1)),
+            (frame::STATUS, status) => {
+                return Ok(Ended {
+                    status: status.first().copied().unwrap_or(1),
+                    unwritten,
+                });
+            }
             _ => return Err(ErrorKind::InvalidData.into()),
         }
     }
