@@ -261,7 +261,8 @@ pub enum EngineError {
 fn refusal_text(refusal: AttachRefusal) -> &'static str {
     match refusal {
         AttachRefusal::OtherUser => {
-            "this client id belongs to another user; use that user's token or a new database"
+            "this client id belongs to another user; use that user's token, or leave the server (`detach` keeps all documents \
+             and offers them anew, `wipe` removes what came from here)"
         }
         AttachRefusal::Crowded => {
             "this user has too many connections; close one, or try again later"

@@ -44,7 +44,7 @@ impl Drop for Engagement {
 }
 
 impl Replica {
-    /// Takes the right to sync this open database with its server. A clone of the [`Database`] is the same one; another
+    /// Takes the right to sync this open database with its server. A clone of the [`Database`](crate::Database) is the same one; another
     /// opened on the same store of this process is not, and has to be kept from syncing by whoever opens it.
     ///
     /// # Errors

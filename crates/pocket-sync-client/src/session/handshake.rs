@@ -181,7 +181,9 @@ fn is_copy(welcome: &Welcome, replica: &ReplicaState) -> Option<SyncError> {
             welcome.last_number, replica.last_number
         )
     } else if welcome.is_new && replica.token.is_some() {
-        "the server forgot this client, which was away for too long".to_owned()
+        "the server does not know this client any more, which was away for too long or came after the backup that the \
+         server was restored from"
+            .to_owned()
     } else {
         return None;
     };
