@@ -369,7 +369,7 @@ impl Pulling {
                 // What was hidden when a reading from the start began was not shown in it: there is nothing to let go of
                 // but what the reader wrote meanwhile. What is hidden later may have been on an earlier page.
                 let shown = self.fixed_head.is_none_or(|head| *seq > head);
-                let is_news = *own || (self.joining.is_none() && shown);
+                let is_news = *own || shown;
                 if is_news && !builder.remove(&key.collection, &key.id, *seq) {
                     break;
                 }

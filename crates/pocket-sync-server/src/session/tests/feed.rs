@@ -229,3 +229,45 @@ fn a_place_of_no_known_history_is_refused_and_no_push_is_taken_then() {
         ("unknown-epoch".to_owned(), None)
     );
 }
+
+/// While a collection does not sync, its removals are read past; whoever joins it again reads it from the start, where they
+/// were taken for those of a first read and left out. Found by digests, in the simulator.
+#[test]
+fn a_joining_read_tells_what_was_hidden_while_the_collection_did_not_sync() {
+    let mut harness = Harness::open(4, None);
+    let collection = CollectionName::new("todos").unwrap();
+    let effects = harness.say(Pull {
+        id: 7,
+        epoch: Some(EPOCH),
+        after: Seq::ZERO,
+        until: Some(Seq::new(4)),
+        collections: vec![collection.clone()],
+        window: 2,
+        batch: 100,
+        fixed_head: None,
+    });
+    let (ticket, request) = asked(&effects);
+    let key = crate::decide::DocumentKey {
+        collection,
+        id: DocumentId::new("hidden").unwrap(),
+    };
+    let page = FeedPage {
+        epoch: EPOCH,
+        start: request.after,
+        end: Seq::new(4),
+        head: Seq::new(4),
+        began: Seq::new(4),
+        horizon: Seq::ZERO,
+        records: Vec::new(),
+        removals: vec![crate::engine::Removed {
+            key,
+            seq: Seq::new(3),
+            own: false,
+        }],
+        digests: None,
+    };
+    let result = Ok(page);
+    let effects = harness.event(Event::FeedRead { ticket, result });
+    let told = pages(&effects).remove(0).removals().unwrap();
+    assert_eq!(told.len(), 1);
+}
