@@ -12,7 +12,7 @@ use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::outbox;
 use crate::stored::{self, JournalRow, Presence};
 use crate::tx::Tx;
-use crate::{DocumentId, Result};
+use crate::{DocumentId, Result, Revision};
 
 /// The documents an erase is about.
 pub(crate) type Erased = BTreeSet<(CollectionId, DocumentId)>;
@@ -54,8 +54,11 @@ pub(crate) async fn forget_content(
         if gone && !head.pending.is_empty() {
             tx.delete(keys::shadow(target, *collection, id));
         }
+        // The base of a pending change may be the only copy of what was written there after the erase.
+        let anew = head.server.and_then(|server| server.counted());
+        let anew = anew.filter(|_| forget == Forget::Everything);
         for place in head.pending {
-            forget_base(tx, target, place, *collection, id).await?;
+            forget_base(tx, target, place, (*collection, id), anew).await?;
         }
     }
     if tx.state().last_journal == 0 {
@@ -85,14 +88,15 @@ async fn forget_base(
     tx: &mut Tx,
     target: Target,
     place: crate::Place,
-    collection: CollectionId,
-    id: &DocumentId,
+    (collection, id): (CollectionId, &DocumentId),
+    anew: Option<Revision>,
 ) -> Result<()> {
     let mut row = outbox::load_row(tx, target, place).await?;
     let mut changed = false;
     for (index, change) in (0..).zip(&mut row.changes) {
         let is_erased = change.collection() == collection && change.id == *id;
-        if is_erased && std::mem::take(&mut change.has_base_body) {
+        let is_older = anew.is_none() || change.base != anew;
+        if is_erased && is_older && std::mem::take(&mut change.has_base_body) {
             tx.delete(keys::outbox_body(target, place, index, BodyOf::Base));
             changed = true;
         }

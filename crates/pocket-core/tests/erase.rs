@@ -289,3 +289,34 @@ async fn a_document_that_a_refused_erase_brought_back_leaves_when_it_may_no_long
     }
     assert!(device.docs.get("a").await.unwrap().is_none());
 }
+
+/// Found by digests, in the simulator: a document was erased and made anew, and both outcomes came together. The base of a
+/// later edit was the only copy of what had been made, and was forgotten with what was erased; so when the edit was refused
+/// the document was gone.
+#[tokio::test]
+async fn what_is_made_anew_after_an_erase_survives_the_refusal_of_a_later_edit() {
+    let device = Device::knowing("old").await;
+    device.docs.hard_delete("a").await.unwrap();
+    let anew = Value::from_json_str(r#"{"_id":"a","text":"anew"}"#).unwrap();
+    device.docs.insert(&anew).await.unwrap();
+    assert_eq!(device.pin().await.len(), 2);
+    device.edit("later").await;
+    assert_eq!(device.pin().await.len(), 1);
+    let outcomes = [2, 3].map(|place| Outcome::Applied {
+        first: Seq::new(place),
+    });
+    device
+        .replica
+        .settle(MutationNumber::new(1), outcomes.into(), Arc::new(LocalWins))
+        .await
+        .unwrap();
+    let refused = Outcome::Rejected {
+        code: "forbidden".into(),
+        reason: "no".into(),
+        server_time: None,
+    };
+    device.settle(3, refused).await;
+    let stands = device.docs.get("a").await.unwrap().unwrap();
+    assert_eq!(stands, anew);
+    assert!(!device.holds("old").await);
+}
