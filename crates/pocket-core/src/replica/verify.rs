@@ -109,7 +109,7 @@ impl VerifyJob {
                 continue;
             }
             if !resyncs {
-                // It was counted when everything was read again, a short while ago.
+                // It was counted a short while ago, before everything was read again.
                 differing.push(name);
                 continue;
             }
