@@ -14,7 +14,7 @@ use crate::stored::{
 use crate::tx::Tx;
 use crate::{
     Body, Change, ChangeKind, DocumentId, Mutation, MutationContent, MutationNumber, Place, Result,
-    Revision,
+    Revision, Seq,
 };
 
 /// A change with the version it was made on.
@@ -65,6 +65,8 @@ pub(crate) struct Entry {
     pub(crate) withdrawn: bool,
     pub(crate) ended: u32,
     pub(crate) doubt: Doubt,
+    /// The place of the version that was in the way last, where nothing was known that explains it.
+    pub(crate) met: Seq,
     pub(crate) changes: Vec<PendingChange>,
 }
 
@@ -77,6 +79,7 @@ impl Entry {
             withdrawn: false,
             ended: 0,
             doubt: Doubt::None,
+            met: Seq::ZERO,
             changes: vec![change],
         }
     }
@@ -258,6 +261,7 @@ pub(crate) async fn enqueue(tx: &mut Tx, edits: &mut [Edit]) -> Result<()> {
         withdrawn: false,
         ended: 0,
         doubt: Doubt::None,
+        met: Seq::ZERO,
         changes,
     };
     store(tx, target, &entry, 0);
@@ -446,6 +450,7 @@ pub(crate) async fn from_row(
         withdrawn,
         ended: row.ended,
         doubt: row.later.doubt,
+        met: row.later.met,
         changes,
     })
 }
@@ -491,7 +496,10 @@ pub(crate) fn store_head(tx: &mut Tx, target: Target, entry: &Entry) {
         content: u8::from(entry.withdrawn),
         ended: entry.ended,
         changes: entry.changes.iter().map(PendingChange::row).collect(),
-        later: MutationLater { doubt: entry.doubt },
+        later: MutationLater {
+            doubt: entry.doubt,
+            met: entry.met,
+        },
     };
     tx.put(keys::outbox(target, entry.place), &[&stored::encode(&row)]);
 }
