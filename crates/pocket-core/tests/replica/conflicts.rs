@@ -348,3 +348,34 @@ async fn a_version_that_is_in_the_way_twice_and_cannot_be_read_is_not_met_a_thir
     assert_eq!((entries.len(), entries[0].winner), (1, Winner::Remote));
     assert_eq!(world.pending().await, 0);
 }
+
+/// Found by the simulator: the creation and the second deletion were never sent and cancelled each other, so when the
+/// first deletion lost, with its transaction, the document was back although it had been deleted last.
+#[tokio::test]
+async fn a_document_that_was_deleted_last_stays_deleted_when_an_earlier_deletion_loses() {
+    let world = World::new().await;
+    world
+        .page(0, 5, vec![record("a", 5, PAST, Some(r#"{"n":0}"#))])
+        .await
+        .unwrap();
+    let base = world.seq_of_base("a").await;
+    let mut tx = world.db.transaction();
+    tx.delete(&world.docs, "a").unwrap();
+    tx.insert(&world.docs, &value(r#"{"_id":"b","n":1}"#))
+        .unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(world.pin().await.len(), 1);
+    world.insert("a", 2).await;
+    world.docs.delete("a").await.unwrap();
+
+    world
+        .page(5, 6, vec![record("b", 6, FUTURE, Some(r#"{"n":9}"#))])
+        .await
+        .unwrap();
+    world.settle(1, vec![conflict(6)]).await;
+    assert_eq!(world.json("a").await, None);
+    let pushed = world.pin().await;
+    let changes: Vec<_> = pushed.iter().flat_map(Mutation::changes).collect();
+    assert_eq!((changes.len(), &changes[0].kind), (1, &ChangeKind::Delete));
+    assert_eq!(changes[0].base, Some(base));
+}
