@@ -254,7 +254,14 @@ impl<W: Wire> Driver<W> {
             .as_ref()
             .map(|joined| joined.namespace().clone());
         let span = work_span(&effect);
+        let opened = self.joined.as_ref().map(|joined| Arc::clone(joined.hub()));
+        let opened = opened.filter(|_| matches!(effect, Effect::Attach { .. }));
         let work = async move {
+            if let Some(hub) = opened
+                && let Err(error) = hub.prepared().await
+            {
+                return Event::Attached(Err(error));
+            }
             let (engine, authenticator) = (&*server.engine, &*server.authenticator);
             match perform(engine, authenticator, namespace.as_ref(), effect).await {
                 Ok(event) => {

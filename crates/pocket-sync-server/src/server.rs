@@ -6,11 +6,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use axum::Extension;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use pocket_core::{ClientId, Env, Seq};
@@ -29,7 +32,7 @@ pub use crate::connected::ClientInfo;
 use crate::connected::{Connected, Seat};
 use crate::direct::{NamespaceHandle, Writers};
 use crate::doorbell::Doorbell;
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError, EngineResult};
 use crate::event::EventHook;
 use crate::forgetting::Forgetting;
 use crate::metrics::Metrics;
@@ -78,7 +81,12 @@ pub(crate) struct Hub {
     doorbell: Arc<Doorbell>,
     engine: Arc<dyn Engine>,
     namespace: Namespace,
+    /// Its opening, while it is under way.
+    opening: Mutex<Option<Opening>>,
 }
+
+/// What all wait for who come in while a namespace is opened.
+type Opening = Shared<BoxFuture<'static, EngineResult<()>>>;
 
 impl Drop for Hub {
     fn drop(&mut self) {
@@ -304,6 +312,7 @@ impl Inner {
             doorbell,
             engine,
             namespace: namespace.clone(),
+            opening: Mutex::default(),
         });
         hubs.insert(namespace.clone(), Arc::downgrade(&hub));
         hub
@@ -358,9 +367,35 @@ impl Drop for Serving {
 }
 
 impl Hub {
+    /// Waits until the namespace is open. Its opening goes on if nobody waits any more, so that a store which takes longer
+    /// to count than anybody waits is open when they come back.
+    pub(crate) async fn prepared(self: &Arc<Self>) -> EngineResult<()> {
+        let opening = {
+            let mut opening = lock(&self.opening);
+            let under_way = opening.get_or_insert_with(|| {
+                let hub = Arc::clone(self);
+                let task = tokio::spawn(async move {
+                    let done = AssertUnwindSafe(hub.engine.prepare(&hub.namespace));
+                    let done = done.catch_unwind().await;
+                    lock(&hub.opening).take();
+                    done.unwrap_or_else(|_| Err(broke_off()))
+                });
+                async move { task.await.unwrap_or_else(|_| Err(broke_off())) }
+                    .boxed()
+                    .shared()
+            });
+            under_way.clone()
+        };
+        opening.await
+    }
+
     pub(crate) fn listen(&self) -> watch::Receiver<Seq> {
         self.doorbell.listen()
     }
+}
+
+fn broke_off() -> EngineError {
+    EngineError::NotApplied("the opening of the namespace broke off".to_owned())
 }
 
 // The maps are consistent after each single operation on them, so a poisoned lock is taken as it is.

@@ -399,6 +399,13 @@ impl Session {
                 codes::IDLE_TIMEOUT,
                 "nothing was heard for too long",
             ),
+            // What is opened now is opened once, and goes on.
+            State::Attaching(_) => (
+                self.attach_timeout(),
+                codes::RETRY_LATER,
+                "the namespace is still being opened, which takes long once when a new version or setting has to count \
+                 what is stored; connect again",
+            ),
             _ => (
                 self.config.handshake_timeout,
                 codes::HANDSHAKE_TIMEOUT,

@@ -272,6 +272,15 @@ impl EmbeddedEngine {
 
 #[async_trait]
 impl Engine for EmbeddedEngine {
+    async fn prepare(&self, namespace: &Namespace) -> EngineResult<()> {
+        let log = self.log(namespace)?;
+        if log.is_open() {
+            return Ok(());
+        }
+        let _writer = log.writer.lock().await;
+        self.ensure_open(&log).await
+    }
+
     async fn attach(
         &self,
         namespace: &Namespace,

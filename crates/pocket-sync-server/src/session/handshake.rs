@@ -68,6 +68,8 @@ impl Session {
                     namespace: greeting.namespace.clone(),
                     request,
                 });
+                let deadline = self.heard.after(self.attach_timeout());
+                self.effects.push(Effect::Timer(deadline));
                 self.state = State::Attaching(greeting);
             }
             Ok(access) => {
@@ -79,6 +81,12 @@ impl Session {
             }
             Err(error) => self.not_authenticated(&error),
         }
+    }
+
+    /// How long a client waits for its welcome when it takes the server long. Shorter than its own patience, so that it
+    /// hears why.
+    pub(super) fn attach_timeout(&self) -> Duration {
+        self.config.handshake_timeout * 4 / 5
     }
 
     fn not_authenticated(&mut self, error: &AuthError) {
