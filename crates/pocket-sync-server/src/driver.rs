@@ -256,7 +256,14 @@ impl<W: Wire> Driver<W> {
         let span = work_span(&effect);
         let opened = self.joined.as_ref().map(|joined| Arc::clone(joined.hub()));
         let opened = opened.filter(|_| matches!(effect, Effect::Attach { .. }));
+        let is_check = matches!(effect, Effect::Authenticate { .. }) && self.session.is_open();
         let work = async move {
+            // All sessions may ask at the same moment, while whoever comes in must not wait behind them.
+            let _turn = if is_check {
+                server.checks.acquire().await.ok()
+            } else {
+                None
+            };
             if let Some(hub) = opened
                 && let Err(error) = hub.prepared().await
             {

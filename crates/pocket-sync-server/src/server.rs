@@ -43,6 +43,9 @@ use crate::{Config, Namespace};
 /// How long to wait when the machine has no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Tokens of live sessions that are checked again at once, however many sessions there are.
+pub(crate) const CHECKS: usize = 32;
+
 /// A sync server. A clone is another handle on the same one.
 ///
 /// [`serve`](Self::serve) listens by itself; [`router`](Self::router) is for an `axum` server that exists already.
@@ -67,6 +70,8 @@ pub(crate) struct Inner {
     /// The connections over HTTP.
     pub(crate) polls: Table,
     last_connection: AtomicU64,
+    /// Turns for checking tokens of sessions again.
+    pub(crate) checks: Semaphore,
     forgetting: Forgetting,
     /// Who may read and write what, now. Sent also when who somebody is may have changed.
     rules: watch::Sender<Rules>,
@@ -205,7 +210,7 @@ impl SyncServer {
     }
 
     /// Checks the tokens of all sessions again now, instead of within [`Config::recheck`]: call it when the
-    /// [`Authenticator`] would answer otherwise than before.
+    /// [`Authenticator`] would answer otherwise than before. It is asked about 32 of them at once at the most.
     ///
     /// Sessions whose token is worth nothing any more end with the code that a new one would be refused with.
     pub fn check_tokens(&self) {

@@ -110,6 +110,10 @@ struct Open {
     rights_changed: bool,
     /// When the token is checked next.
     recheck: Moment,
+    /// Whether somebody is finding out what the token is worth now.
+    is_checking: bool,
+    /// Whether that answer is outdated already, because tokens or rules have changed since it was asked for.
+    checks_again: bool,
     /// From then on the token is worth nothing.
     expires: Option<Timestamp>,
     /// The server's clock when the session began.
@@ -210,7 +214,7 @@ impl Session {
                 self.pump();
             }
             Event::Timer => self.timer(now),
-            Event::RightsChanged(rules) => self.rights_changed(now, rules),
+            Event::RightsChanged(rules) => self.rights_changed(rules),
             Event::Replaced => self.fail(
                 codes::REPLACED,
                 "a newer session of this client has begun".to_owned(),
@@ -385,9 +389,8 @@ impl Session {
             match open.check(now, self.config.recheck) {
                 Ok(Check { next, is_due }) => {
                     check = Some(next);
-                    if is_due {
-                        let token = open.greeting.token.clone();
-                        self.effects.push(Effect::Authenticate { token });
+                    if is_due && !open.is_checking {
+                        self.effects.push(open.ask());
                     }
                 }
                 Err(error) => return self.fail(codes::TOKEN_EXPIRED, error.to_string()),

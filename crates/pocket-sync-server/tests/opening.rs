@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::peer::{Peer, Running, within};
 use bytes::Bytes;
+use common::peer::{Peer, Running, within};
 use pocket_storage::{
     Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Snapshot,
     Storage,

@@ -99,13 +99,17 @@ impl Session {
     }
 
     /// Tokens, users or rules are others now.
-    pub(super) fn rights_changed(&mut self, now: Now, rules: Rules) {
+    pub(super) fn rights_changed(&mut self, rules: Rules) {
         self.rules = rules;
         match &mut self.state {
             State::Open(open) => {
-                open.recheck = now.moment.after(self.config.recheck);
-                let token = open.greeting.token.clone();
-                self.effects.push(Effect::Authenticate { token });
+                if open.is_checking {
+                    // Never two questions at once: their answers might come in the wrong order.
+                    open.checks_again = true;
+                } else {
+                    // The next regular check stays where it is, or those of all sessions would fall together from now on.
+                    self.effects.push(open.ask());
+                }
             }
             // Who it is may have been told by what held before; it is asked again behind the welcome.
             State::Authenticating(_) | State::Attaching(_) => self.is_outdated = true,
@@ -118,6 +122,11 @@ impl Session {
         let State::Open(open) = &mut self.state else {
             return;
         };
+        open.is_checking = false;
+        if std::mem::take(&mut open.checks_again) {
+            self.effects.push(open.ask());
+            return;
+        }
         let access = match result {
             Ok(access) => access,
             // Nobody can tell now: what was told last holds on, and it is asked again.
@@ -203,6 +212,8 @@ impl Session {
             authority,
             rights_changed,
             recheck,
+            is_checking: false,
+            checks_again: false,
             expires,
             clock: attached.time,
             pushes: VecDeque::new(),
@@ -217,7 +228,7 @@ impl Session {
         }));
         if std::mem::take(&mut self.is_outdated) {
             let rules = self.rules.clone();
-            self.rights_changed(now, rules);
+            self.rights_changed(rules);
         }
     }
 }
@@ -239,6 +250,14 @@ impl Open {
         match self.expires {
             Some(expires) if now.time >= expires => Err(AuthError::Expired),
             _ => Ok(()),
+        }
+    }
+
+    /// Asks what the token is worth now.
+    pub(super) fn ask(&mut self) -> Effect {
+        self.is_checking = true;
+        Effect::Authenticate {
+            token: self.greeting.token.clone(),
         }
     }
 

@@ -266,6 +266,30 @@ fn when_tokens_or_rules_change_a_session_is_asked_for_its_token_at_once() {
     assert_eq!(error(&effects), ("unauthorized".to_owned(), Some(4401)));
 }
 
+/// Two checks at once had no order, so that an answer from before a change could undo what the one from behind it said.
+#[test]
+fn what_is_told_of_a_token_from_before_a_change_does_not_count() {
+    let asks = |effects: &[Effect]| matches!(effects, [Effect::Authenticate { .. }]);
+    let gone = || Err(AuthError::Refused("gone".to_owned()));
+    for (first, second, stays) in [
+        (Ok(Access::all("ann")), gone(), false),
+        (gone(), Ok(Access::all("ann")), true),
+    ] {
+        let mut harness = open_with(Access::all("ann"));
+        assert!(asks(&harness.event(Event::RightsChanged(Rules::default()))));
+        // Further ones while it is being asked: one question more behind it, however many they are.
+        for _ in 0..2 {
+            let effects = harness.event(Event::RightsChanged(Rules::default()));
+            assert!(effects.is_empty(), "{effects:?}");
+        }
+        let effects = harness.event(Event::Authenticated(first));
+        assert!(asks(&effects), "{effects:?}");
+        let effects = harness.event(Event::Authenticated(second));
+        assert!(!asks(&effects));
+        assert_eq!(harness.session.is_over(), !stays);
+    }
+}
+
 #[test]
 fn a_live_session_under_new_rules_comes_back_if_they_change_its_rights() {
     struct Named(&'static str);
