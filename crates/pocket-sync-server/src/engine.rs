@@ -240,6 +240,28 @@ pub struct Fetched {
     pub records: Vec<EncodedRecord>,
 }
 
+/// Records read at once when they are counted, and their bytes.
+const COUNTED: usize = 1_024;
+const COUNTED_BYTES: usize = 4 * 1024 * 1024;
+
+/// How many documents there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// The documents of each collection.
+    pub documents: BTreeMap<CollectionName, u64>,
+    /// The records that were looked at, deletions as well.
+    pub records: usize,
+    /// Whether that was all of them.
+    pub is_whole: bool,
+}
+
+impl Counted {
+    fn add(&mut self, collection: CollectionName, is_live: bool) {
+        self.records += 1;
+        *self.documents.entry(collection).or_default() += u64::from(is_live);
+    }
+}
+
 /// Why an engine refused, by what the caller can do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -380,6 +402,48 @@ pub trait Engine: Debug + Send + Sync + 'static {
     /// As [`changes`](Self::changes).
     async fn namespaces(&self) -> EngineResult<Vec<Namespace>> {
         Ok(Vec::new())
+    }
+
+    /// The newest place of a namespace as it is stored, without opening it; none when there is no such namespace.
+    ///
+    /// # Errors
+    /// As [`changes`](Self::changes).
+    async fn stored_head(&self, namespace: &Namespace) -> EngineResult<Option<Seq>> {
+        // Asking for one that is not there would make it.
+        if !self.namespaces().await?.contains(namespace) {
+            return Ok(None);
+        }
+        self.head(namespace).await.map(Some)
+    }
+
+    /// Counts the documents of each collection among `most` records, without opening the namespace.
+    ///
+    /// # Errors
+    /// As [`changes`](Self::changes).
+    async fn count(&self, namespace: &Namespace, most: usize) -> EngineResult<Counted> {
+        let mut request = ReadRequest {
+            after: Seq::ZERO,
+            until: None,
+            live_until: None,
+            told: Seq::ZERO,
+            collections: Arc::default(),
+            records: COUNTED,
+            bytes: COUNTED_BYTES,
+            authority: Authority::open(),
+            digests: false,
+        };
+        let mut counted = Counted::default();
+        while !counted.is_whole && counted.records < most {
+            let page = self.changes(namespace, &request).await?;
+            for record in &page.records {
+                let decoded = record.decode();
+                let is_live = decoded.is_ok_and(|record| record.state.body().is_some());
+                counted.add(record.collection.clone(), is_live);
+            }
+            request.after = page.end;
+            counted.is_whole = page.end >= page.head;
+        }
+        Ok(counted)
     }
 
     /// The newest place of a namespace.

@@ -25,10 +25,11 @@ use pocket_sync_protocol::EncodedRecord;
 use self::compact::Looked;
 use self::log::Log;
 use super::{
-    AttachRequest, Attached, Committed, Compacted, Engine, EngineError, EngineResult, FeedPage,
-    Fetched, ReadRequest, Retention,
+    AttachRequest, Attached, Committed, Compacted, Counted, Engine, EngineError, EngineResult,
+    FeedPage, Fetched, ReadRequest, Retention,
 };
 use crate::decide::{self, Current, DocumentKey, Overlay, PushRequest, WriteSet};
+use crate::keys::Keys;
 use crate::rules::Authority;
 use crate::stored::{self, ClientRecord};
 use crate::{Limits, Namespace, keys};
@@ -394,6 +395,15 @@ impl Engine for EmbeddedEngine {
             range = keys::namespaces_behind(&namespace);
             found.push(namespace);
         }
+    }
+
+    async fn stored_head(&self, namespace: &Namespace) -> EngineResult<Option<Seq>> {
+        let row = self.stored_row(&Keys::new(namespace)).await?;
+        Ok(row.map(|row| row.head))
+    }
+
+    async fn count(&self, namespace: &Namespace, most: usize) -> EngineResult<Counted> {
+        self.count_stored(&Keys::new(namespace), most).await
     }
 
     async fn head(&self, namespace: &Namespace) -> EngineResult<Seq> {
