@@ -22,6 +22,7 @@ use tokio::sync::{Semaphore, watch};
 struct Slow {
     inner: MemoryStorage,
     permits: Semaphore,
+    asked: watch::Sender<usize>,
     scans: watch::Sender<usize>,
 }
 
@@ -45,6 +46,7 @@ impl Storage for Slow {
         limit: ScanLimit,
         direction: Direction,
     ) -> Result<Vec<Entry>> {
+        self.asked.send_modify(|asked| *asked += 1);
         self.permits.acquire().await.unwrap().forget();
         let found = self.inner.scan(range, limit, direction).await;
         self.scans.send_modify(|scans| *scans += 1);
@@ -71,6 +73,7 @@ async fn a_store_that_takes_long_to_count_is_counted_on_when_nobody_waits_any_mo
     let storage = Arc::new(Slow {
         inner: MemoryStorage::new(),
         permits: Semaphore::new(100),
+        asked: watch::Sender::new(0),
         scans: watch::Sender::new(0),
     });
     let running = Running::open(storage.clone()).await;
@@ -103,4 +106,22 @@ async fn a_store_that_takes_long_to_count_is_counted_on_when_nobody_waits_any_mo
     assert!(*storage.scans.borrow() <= before + 4);
     drop(peer);
     running.stop().await;
+}
+
+/// With very many namespaces a server that was told to stop listed them to their end first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stops_does_not_wait_for_the_list_of_its_namespaces() {
+    let storage = Arc::new(Slow {
+        inner: MemoryStorage::new(),
+        permits: Semaphore::new(0),
+        asked: watch::Sender::new(0),
+        scans: watch::Sender::new(0),
+    });
+    let mut config = Config::default();
+    config.forget_every = Duration::from_millis(1);
+    let running = Running::start(storage.clone(), TokenTable::open(), config).await;
+    let mut asked = storage.asked.subscribe();
+    within(asked.wait_for(|asked| *asked > 0)).await.unwrap();
+    running.stop().await;
+    assert_eq!(*storage.scans.borrow(), 0);
 }
