@@ -10,6 +10,7 @@ mod digests;
 mod log;
 mod open;
 mod read;
+mod uncounted;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -24,6 +25,7 @@ use pocket_sync_protocol::EncodedRecord;
 
 use self::compact::Looked;
 use self::log::Log;
+use self::uncounted::Uncounted;
 use super::{
     AttachRequest, Attached, Committed, Compacted, Counted, Engine, EngineError, EngineResult,
     FeedPage, Fetched, ReadRequest, Retention,
@@ -52,6 +54,8 @@ struct Inner {
     limits: Limits,
     logs: Mutex<Logs>,
     looked: Mutex<HashMap<Namespace, Looked>>,
+    /// Those without digests.
+    uncounted: Mutex<HashMap<Namespace, Uncounted>>,
 }
 
 #[derive(Default)]
@@ -86,6 +90,7 @@ impl EmbeddedEngine {
                 limits,
                 logs: Mutex::default(),
                 looked: Mutex::default(),
+                uncounted: Mutex::default(),
             }),
         }
     }
@@ -204,9 +209,10 @@ impl EmbeddedEngine {
     /// Stores a write set in one atomic, durable batch; then readers see it.
     async fn store(&self, log: &Log, writes: WriteSet) -> Result<Seq, StorageError> {
         let mut batch = Batch::new();
+        let most = self.inner.limits.readerships;
         let (before, row, digests) = log
             .with_open(|open| {
-                let digests = open.move_digests(&log.keys, &writes.moved, &mut batch);
+                let digests = open.move_digests(&log.keys, &writes.moved, most, &mut batch);
                 (open.stored.clone(), open.row.clone(), digests)
             })
             .map_err(|error| StorageError::Backend(error.to_string()))?;

@@ -13,10 +13,6 @@ use crate::engine::{COUNTED, COUNTED_BYTES, Counted, EngineResult, ReadRequest};
 use crate::keys::Keys;
 use crate::stored::{self, DigestRow, Usage};
 
-/// Digests that a namespace has at the most. One with more sets of labels has none, so that neither memory nor an opening
-/// depends on how many readers there are.
-const MOST: usize = 65_536;
-
 /// What a namespace holds.
 pub(super) struct Survey {
     pub(super) usage: Usage,
@@ -60,7 +56,7 @@ impl EmbeddedEngine {
                 let id = DocumentId::new(id).map_err(corrupt)?;
                 let digest = Digest::of(&id, row.rev);
                 let readership = row.into_marks().readership();
-                if survey.digests.len() <= MOST {
+                if survey.digests.len() <= self.inner.limits.readerships {
                     survey.digests.add(&collection, &readership, digest);
                 }
             }
@@ -118,7 +114,7 @@ impl EmbeddedEngine {
         for (at, _) in self.stored_digests(log).await? {
             batch.delete(at);
         }
-        if digests.len() > MOST {
+        if digests.len() > self.inner.limits.readerships {
             return Ok(false);
         }
         for (collection, readership, digest) in digests.iter() {
@@ -138,18 +134,19 @@ impl EmbeddedEngine {
 }
 
 impl Open {
-    /// Moves the digests in a batch, and says whether they are kept on; none when it is not known any more, so that the
-    /// next opening counts.
+    /// Moves the digests in a batch, and says whether they are kept on, which they are up to `most`; none when it is not
+    /// known any more, so that the next opening counts.
     pub(super) fn move_digests(
         &self,
         keys: &Keys,
         moved: &Moved,
+        most: usize,
         batch: &mut Batch,
     ) -> Option<bool> {
         let Some(digests) = &self.digests else {
             return self.row.later.digests.filter(|kept| !kept);
         };
-        if digests.len() + moved.len() > MOST {
+        if digests.len() + moved.len() > most {
             for (collection, readership, _) in digests.iter() {
                 batch.delete(keys.digest(collection, readership));
             }
