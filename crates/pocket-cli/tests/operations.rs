@@ -29,6 +29,7 @@ fn settings_come_from_the_command_line_then_the_environment_then_the_file() {
     let file = "listen = \"127.0.0.1:1111\"\nlog-format = \"json\"\nadmin-token = \"sesame\"\nno-admin = true\n\
         token = [\"a=ann\", \"b=bob:x,y\"]\ntoken-file = \"tokens\"\n";
     std::fs::create_dir(place.path("etc")).unwrap();
+    place.file("etc/tokens", "c carl\n");
     place.file("etc/pocket.toml", file);
     let printed = |words: &[&str], environment: &[(&str, &str)]| {
         let words = [
@@ -58,6 +59,71 @@ fn settings_come_from_the_command_line_then_the_environment_then_the_file() {
     assert!(printed(&[], &environment).contains(line));
     let line = "listen = \"127.0.0.1:3333\"  # the command line";
     assert!(printed(&["--listen", "127.0.0.1:3333"], &environment).contains(line));
+}
+
+#[test]
+fn settings_are_printed_for_programs_and_what_serve_refuses_is_refused() {
+    let place = Place::new();
+    let words = ["serve", "--print-config", "--json", "--token", "a=ann"];
+    let printed = place.ok_on("server", &words);
+    for line in [
+        r#"{"name":"token","value":["…"],"source":"the command line"}"#,
+        r#"{"name":"no-admin","value":false,"source":"the default"}"#,
+        r#"{"name":"connections","value":10000,"source":"the default"}"#,
+        r#"{"name":"rules","value":null,"source":null}"#,
+    ] {
+        assert!(printed.lines().any(|one| one == line), "{line}\n{printed}");
+    }
+    place.ok(&["insert", "things", "{}"]);
+    place.file("empty", "");
+    for (db, words, status, code) in [
+        ("server", ["--token", "not a token"], 2, "usage"),
+        ("server", ["--token-file", "none"], 1, "io"),
+        ("server", ["--rules", "none"], 1, "io"),
+        ("server", ["--jwt-key", "empty"], 1, "config"),
+        ("server", ["--jwt-audience", "me"], 2, "usage"),
+        ("server", ["--listen", "0.0.0.0:0"], 2, "usage"),
+        ("server", ["--listen", "nowhere"], 2, "usage"),
+        ("db", ["--listen", "127.0.0.1:0"], 1, "other-directory"),
+    ] {
+        for print in [&["--print-config"][..], &[]] {
+            let words = [&["serve"][..], &words, print].concat();
+            place.run_on(db, &words).failed(status, code);
+        }
+    }
+}
+
+#[test]
+fn options_that_mean_nothing_together_are_both_named() {
+    let place = Place::new();
+    let url = "ws://127.0.0.1:1";
+    for (words, named) in [
+        (
+            &["sync", "--watch", "--timeout", "3", "--server", url][..],
+            ["--timeout", "--watch"],
+        ),
+        (
+            &["sync", "--timeout", "3", "--server", url],
+            ["--timeout", "--once"],
+        ),
+        (
+            &["bench-load", "--server", url, "--collection", "c"],
+            ["bench-load", "--collection"],
+        ),
+        (
+            &["bench-load", "--server", url, "--direction", "pull"],
+            ["bench-load", "--direction"],
+        ),
+        (
+            &["compact", "--keep-clients", "0s", "--keep-deletions", "30d"],
+            ["--keep-clients", "--keep-deletions"],
+        ),
+    ] {
+        let refused = place.run(words).failed(2, "usage");
+        for name in named {
+            assert!(refused.err.contains(name), "{words:?}: {refused:?}");
+        }
+    }
 }
 
 #[test]

@@ -233,7 +233,7 @@ fn try_read(words: &[OsString]) -> Result<Result<Arguments, Failure>, clap::Erro
     }
     let mut arguments = Arguments::from_arg_matches(&matches)?;
     if let Command::Serve(serve) = &mut arguments.command {
-        serve.printed = settings::printed(&built, &matches, &from_file);
+        serve.in_force = settings::in_force(&built, &matches, &from_file);
     }
     Ok(Ok(arguments))
 }

@@ -14,6 +14,9 @@ use crate::output::{Output, counted, json, object};
 use crate::progress::BothWays;
 use crate::signals::Stop;
 
+/// How long a pass may go without getting on, unless `--timeout` says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
 /// The first pause before the server is tried again; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -33,7 +36,7 @@ pub(super) async fn once(global: &Global, args: SyncArgs, out: &mut Output, stop
     link.engine.start().await?;
     let work = async {
         tokio::select! {
-            passed = pass(&link, args.timeout) => passed?,
+            passed = pass(&link, args.timeout.unwrap_or(TIMEOUT)) => passed?,
             () = stop.requested() => {
                 let error = link.engine.snapshot().stats.last_error;
                 return Err(interrupted(error.as_ref()));
@@ -216,6 +219,11 @@ pub(super) async fn watch(
     out: &mut Output,
     stop: &Stop,
 ) -> Result {
+    if args.timeout.is_some() {
+        return Err(Failure::usage(
+            "--timeout is for --once; --watch, which is the default, stays until it is told to end: leave one out",
+        ));
+    }
     let link = tokio::select! {
         link = Link::hold(global, &args.server, out) => link?,
         () = stop.requested() => return Ok(()),
