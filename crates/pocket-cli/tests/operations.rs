@@ -444,3 +444,38 @@ fn a_certificate_that_is_none_is_refused_by_name() {
         .run_on("server", &["serve", "--tls-cert", "cert.pem"])
         .failed(2, "usage");
 }
+
+/// A lowered limit locked devices out of documents that were stored before, with nothing in the log.
+#[test]
+fn a_document_larger_than_a_message_may_be_now_is_named_to_devices_and_in_the_log() {
+    for scheme in ["ws", "http"] {
+        let place = Place::new();
+        let (mut server, url) = place.serve("server", &[]);
+        let large = format!(r#"{{"_id":"large","text":"{}"}}"#, "x".repeat(100_000));
+        place.ok(&["insert", "things", &large]);
+        place.ok(&["sync", "--server", &url, "--once"]);
+        server.signal("TERM");
+        assert_eq!(server.status(), 0);
+        let lowered = ["--message-bytes", "65536", "--document-bytes", "10000"];
+        let (mut server, url) = place.serve("server", &lowered);
+        let url = url.replace("ws://", &format!("{scheme}://"));
+        let outcome = place.run_on(
+            "other",
+            &["sync", "--server", &url, "--once", "--timeout", "2"],
+        );
+        let outcome = outcome.failed(1, "timeout");
+        for part in ["[record-too-large]", "things/large", "message-bytes"] {
+            assert!(outcome.err.contains(part), "{outcome:?}");
+        }
+        let line = server.note_with("things/large");
+        assert!(
+            line.contains("WARN") && line.contains("message-bytes"),
+            "{line}"
+        );
+        server.signal("TERM");
+        assert_eq!(server.status(), 0);
+        let (_server, url) = place.serve("server", &[]);
+        place.ok_on("other", &["sync", "--server", &url, "--once"]);
+        assert_eq!(place.ok_on("other", &["count", "things"]), "1\n");
+    }
+}

@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use pocket_core::Seq;
+use pocket_sync_protocol::codes::close;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Sleep};
 use tracing::Instrument;
@@ -145,7 +146,11 @@ impl<W: Wire> Driver<W> {
             }
             for effect in effects {
                 if let Effect::Close { code, reason } = effect {
-                    tracing::info!(code, reason, "a session has ended");
+                    if code == close::INTERNAL {
+                        tracing::warn!(reason, "a session has ended, for a reason of the server");
+                    } else {
+                        tracing::info!(code, reason, "a session has ended");
+                    }
                     drop(self.joined);
                     return self.wire.close(code, &reason, GOODBYE).await;
                 }
@@ -267,11 +272,16 @@ impl<W: Wire> Driver<W> {
             if let Some(hub) = opened
                 && let Err(error) = hub.prepared().await
             {
-                return Event::Attached(Err(error));
+                let failed = Err(error);
+                server.store.note(&failed);
+                return Event::Attached(failed);
             }
             let (engine, authenticator) = (&*server.engine, &*server.authenticator);
             match perform(engine, authenticator, namespace.as_ref(), effect).await {
                 Ok(event) => {
+                    if let Event::Attached(attached) = &event {
+                        server.store.note(attached);
+                    }
                     if let Event::FeedRead {
                         result: Ok(page), ..
                     } = &event

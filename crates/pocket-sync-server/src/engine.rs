@@ -272,6 +272,9 @@ pub enum EngineError {
     /// Nothing was stored; the same may succeed later.
     #[error("nothing was stored: {0}")]
     NotApplied(String),
+    /// There is no room, and nothing was stored; the same succeeds when there is.
+    #[error("the server's disk is full, nothing was stored: {0}")]
+    Full(String),
     /// Whether it was stored is unknown; ask again with the same numbers.
     #[error("whether it was stored is unknown; ask again with the same numbers: {0}")]
     Unknown(String),
@@ -332,7 +335,7 @@ pub trait Engine: Debug + Send + Sync + 'static {
     /// Decides pushes in order and stores their effects and outcomes in one atomic batch, durable when it returns.
     ///
     /// # Errors
-    /// No push is answered: [`EngineError::NotApplied`], [`EngineError::Unknown`], [`EngineError::Fatal`].
+    /// No push is answered: [`EngineError::NotApplied`], [`EngineError::Full`], [`EngineError::Unknown`], [`EngineError::Fatal`].
     async fn commit(
         &self,
         namespace: &Namespace,

@@ -38,6 +38,7 @@ use crate::forgetting::Forgetting;
 use crate::metrics::Metrics;
 use crate::polled::Table;
 use crate::rules::Rules;
+use crate::store_state::{StoreState, StoreTrouble};
 use crate::{Config, Namespace};
 
 /// How long to wait when the machine has no room for another connection.
@@ -63,6 +64,7 @@ pub(crate) struct Inner {
     pub(crate) connected: Connected,
     pub(crate) writers: Writers,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) store: Arc<StoreState>,
     pub(crate) counts: Counts,
     #[cfg(feature = "tls")]
     tls: Option<Arc<crate::Tls>>,
@@ -103,8 +105,10 @@ impl Drop for Hub {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {
-    /// Whether it takes connections; not while it stops.
+    /// Whether it takes connections and what is written; not while it stops, and not while its store is in trouble.
     pub ready: bool,
+    /// What is wrong with its store, if the last write failed less than half a minute ago.
+    pub store: Option<StoreTrouble>,
     /// The connections that are being served.
     pub connections: usize,
     /// The clients among them that have come in.
@@ -219,8 +223,10 @@ impl SyncServer {
 
     /// How the server is.
     pub fn health(&self) -> Health {
+        let store = self.inner.store.trouble();
         Health {
-            ready: !*self.inner.stop.borrow(),
+            ready: !*self.inner.stop.borrow() && store.is_none(),
+            store,
             connections: self.connections(),
             clients: self.inner.connected.count(),
         }
@@ -310,6 +316,7 @@ impl Inner {
                 hook: self.hook.clone(),
                 metrics: Arc::clone(&self.metrics),
                 env: Arc::clone(&self.env),
+                store: Arc::clone(&self.store),
             },
         );
         let hub = Arc::new(Hub {

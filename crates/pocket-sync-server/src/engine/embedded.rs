@@ -447,9 +447,8 @@ fn read_error(error: StorageError) -> EngineError {
 fn write_error(error: StorageError) -> EngineError {
     match error {
         StorageError::Backend(_) => EngineError::Unknown(error.to_string()),
-        StorageError::Full(_) | StorageError::Conflict => {
-            EngineError::NotApplied(error.to_string())
-        }
+        StorageError::Full(_) => EngineError::Full(error.to_string()),
+        StorageError::Conflict => EngineError::NotApplied(error.to_string()),
         other => EngineError::Fatal(other.to_string()),
     }
 }

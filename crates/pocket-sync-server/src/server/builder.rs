@@ -150,6 +150,7 @@ impl SyncServerBuilder {
                 connected: Connected::default(),
                 writers: Writers::default(),
                 metrics: Arc::default(),
+                store: Arc::default(),
                 counts: Counts::default(),
                 #[cfg(feature = "tls")]
                 tls: self.tls,

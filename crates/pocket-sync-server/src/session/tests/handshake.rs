@@ -50,6 +50,16 @@ fn whoever_may_not_come_in_is_told_why_and_closed_with_a_code() {
 }
 
 #[test]
+fn whoever_cannot_come_in_since_the_disk_is_full_is_told_that() {
+    let mut harness = Harness::new();
+    harness.say(hello(None));
+    harness.event(Event::Authenticated(Ok(Access::all("ann"))));
+    let full = EngineError::Full("no space".to_owned());
+    let effects = harness.event(Event::Attached(Err(full)));
+    assert_eq!(error(&effects), ("server-full".to_owned(), Some(1011)));
+}
+
+#[test]
 fn a_namespace_that_is_not_the_users_is_forbidden() {
     let mut harness = Harness::new();
     harness.say(hello(None));
