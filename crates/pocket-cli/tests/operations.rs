@@ -370,6 +370,16 @@ fn a_server_speaks_tls_and_takes_a_new_certificate_at_a_hangup() {
     let said = String::from_utf8(synced.stdout).unwrap();
     assert!(said.contains("\"pushed\":1"), "{said}");
     assert!(clients(1).status.success());
+    // Who does not trust it is told so at once, and how to.
+    let other = place.file("other.pem", made(2, "cert"));
+    for url in [&url, &https] {
+        let mut sync = place.command("new", &["sync", "--server", url, "--once"]);
+        let refused = sync.env("SSL_CERT_FILE", &other).output().unwrap();
+        let refused = common::Outcome::from(refused).failed(1, "certificate");
+        for part in [url, "SSL_CERT_FILE"] {
+            assert!(refused.err.contains(part), "{refused:?}");
+        }
+    }
     put(2);
     server.signal("HUP");
     server.note_with("the certificate was read again");
