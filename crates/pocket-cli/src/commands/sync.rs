@@ -48,6 +48,9 @@ pub(super) async fn once(global: &Global, args: SyncArgs, out: &mut Output, stop
     let passed = shown(&link.engine, global.json, work).await;
     let snapshot = link.engine.snapshot();
     let (server, direction) = (link.server.clone(), link.direction);
+    if let Ok(Some(text)) = link.ignored_token().await {
+        out.note(text);
+    }
     let closed = link.close().await;
     passed?;
     closed?;
@@ -67,7 +70,15 @@ pub(super) async fn once(global: &Global, args: SyncArgs, out: &mut Output, stop
     if stats.conflict_count + stats.rejected_count > 0 {
         out.note("`pocket conflicts` shows both versions of each conflict, and what was refused");
     }
-    out.flush()
+    out.flush()?;
+    if stats.rejected_count > 0 {
+        // Everything is in step, but not as whoever wrote here meant it.
+        return Err(Failure::refused(format!(
+            "the server refused {}; each is taken back here and kept in the journal",
+            counted(stats.rejected_count, "change")
+        )));
+    }
+    Ok(())
 }
 
 /// A signal came first. What kept the pass from its end is not kept from whoever ended it.
@@ -230,10 +241,16 @@ pub(super) async fn watch(
     };
     link.engine.start().await?;
     let mut reports = Reports::new(&link.engine);
+    let mut is_welcomed = false;
     let result = loop {
         tokio::select! {
             () = stop.requested() => break Ok(()),
             snapshot = reports.next() => {
+                if snapshot.status == Status::Idle && !std::mem::replace(&mut is_welcomed, true)
+                    && let Ok(Some(text)) = link.ignored_token().await
+                {
+                    out.note(text);
+                }
                 if let Err(failure) = report(&link, &snapshot, out) {
                     break Err(failure);
                 }
