@@ -106,9 +106,10 @@ impl Connected {
         let clients = lock(&self.clients);
         let sessions = clients.values().filter_map(|of| of.get(&client));
         // One that is gone already needs no ending.
-        sessions.fold(false, |ended, newest| {
-            newest.events.send(Box::new(Event::Disconnect)).is_ok() || ended
-        })
+        let told = sessions
+            .filter(|newest| newest.events.send(Box::new(Event::Disconnect)).is_ok())
+            .count();
+        told > 0
     }
 }
 

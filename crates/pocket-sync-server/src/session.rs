@@ -110,10 +110,7 @@ struct Open {
     rights_changed: bool,
     /// When the token is checked next.
     recheck: Moment,
-    /// Whether somebody is finding out what the token is worth now.
-    is_checking: bool,
-    /// Whether that answer is outdated already, because tokens or rules have changed since it was asked for.
-    checks_again: bool,
+    checking: Checking,
     /// From then on the token is worth nothing.
     expires: Option<Timestamp>,
     /// The server's clock when the session began.
@@ -130,6 +127,15 @@ struct Open {
     forsaken: usize,
     last_ticket: u64,
     stopping: bool,
+}
+
+/// Whether somebody is finding out what the token is worth now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Checking {
+    No,
+    Asked,
+    /// The answer will be outdated already, because tokens or rules have changed since.
+    Outdated,
 }
 
 #[derive(Debug)]
@@ -389,7 +395,7 @@ impl Session {
             match open.check(now, self.config.recheck) {
                 Ok(Check { next, is_due }) => {
                     check = Some(next);
-                    if is_due && !open.is_checking {
+                    if is_due && open.checking == Checking::No {
                         self.effects.push(open.ask());
                     }
                 }

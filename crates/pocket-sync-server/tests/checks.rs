@@ -21,7 +21,7 @@ const AT_ONCE: usize = 32;
 /// Answers at once until it is told to wait, and counts how many wait.
 #[derive(Debug)]
 struct Waits {
-    waits: AtomicBool,
+    is_slow: AtomicBool,
     permits: Semaphore,
     waiting: watch::Sender<usize>,
     most: AtomicUsize,
@@ -31,7 +31,7 @@ struct Waits {
 #[async_trait]
 impl Authenticator for Waits {
     async fn authenticate(&self, token: Option<&str>) -> Result<Access, AuthError> {
-        if self.waits.load(Ordering::SeqCst) {
+        if self.is_slow.load(Ordering::SeqCst) {
             self.waiting.send_modify(|waiting| *waiting += 1);
             self.most
                 .fetch_max(*self.waiting.borrow(), Ordering::SeqCst);
@@ -47,7 +47,7 @@ impl Authenticator for Waits {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_all_tokens_are_checked_again_the_application_is_asked_for_a_few_at_a_time() {
     let waits = Arc::new(Waits {
-        waits: AtomicBool::new(false),
+        is_slow: AtomicBool::new(false),
         permits: Semaphore::new(0),
         waiting: watch::Sender::new(0),
         most: AtomicUsize::new(0),
@@ -65,7 +65,7 @@ async fn when_all_tokens_are_checked_again_the_application_is_asked_for_a_few_at
         };
         peers.push(peer);
     }
-    waits.waits.store(true, Ordering::SeqCst);
+    waits.is_slow.store(true, Ordering::SeqCst);
     running.server.check_tokens();
     let mut waiting = waits.waiting.subscribe();
     within(waiting.wait_for(|waiting| *waiting == AT_ONCE))

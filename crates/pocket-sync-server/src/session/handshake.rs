@@ -9,7 +9,7 @@ use pocket_sync_protocol::{Hello, VersionRange, Welcome, codes};
 
 use super::echo::Echo;
 use super::rate::Rate;
-use super::{Effect, Greeting, Moment, Now, Open, Session, State};
+use super::{Checking, Effect, Greeting, Moment, Now, Open, Session, State};
 use crate::Namespace;
 use crate::auth::{Access, AuthError, Secret};
 use crate::decide::AttachRefusal;
@@ -103,12 +103,12 @@ impl Session {
         self.rules = rules;
         match &mut self.state {
             State::Open(open) => {
-                if open.is_checking {
-                    // Never two questions at once: their answers might come in the wrong order.
-                    open.checks_again = true;
-                } else {
+                if open.checking == Checking::No {
                     // The next regular check stays where it is, or those of all sessions would fall together from now on.
                     self.effects.push(open.ask());
+                } else {
+                    // Never two questions at once: their answers might come in the wrong order.
+                    open.checking = Checking::Outdated;
                 }
             }
             // Who it is may have been told by what held before; it is asked again behind the welcome.
@@ -122,8 +122,7 @@ impl Session {
         let State::Open(open) = &mut self.state else {
             return;
         };
-        open.is_checking = false;
-        if std::mem::take(&mut open.checks_again) {
+        if std::mem::replace(&mut open.checking, Checking::No) == Checking::Outdated {
             self.effects.push(open.ask());
             return;
         }
@@ -213,8 +212,7 @@ impl Session {
             authority,
             rights_changed,
             recheck,
-            is_checking: false,
-            checks_again: false,
+            checking: Checking::No,
             expires,
             clock: attached.time,
             pushes: VecDeque::new(),
@@ -256,7 +254,7 @@ impl Open {
 
     /// Asks what the token is worth now.
     pub(super) fn ask(&mut self) -> Effect {
-        self.is_checking = true;
+        self.checking = Checking::Asked;
         Effect::Authenticate {
             token: self.greeting.token.clone(),
         }
