@@ -114,6 +114,12 @@ impl DatabaseBuilder {
     /// As [`open`](Self::open).
     pub async fn open_shared(self, storage: Arc<dyn Storage>) -> Result<Database> {
         self.limits.check()?;
+        for config in &self.collections {
+            let schema = config.schema.as_ref();
+            schema
+                .map(|schema| schema.compiled(&config.name))
+                .transpose()?;
+        }
         let env = self.env.map_or_else(default_env, Ok)?;
         let head = open_head(&*storage, &*env, &self.name, self.schema_version).await?;
         let core = CommitCore::new(
@@ -284,22 +290,28 @@ impl Database {
     /// Switching sync on puts its documents into the outbox; switching it off drops what was never sent.
     ///
     /// # Errors
-    /// `bad-collection-name`, and what the store says.
+    /// `bad-collection-name`, `config` when its schema cannot be used, and what the store says.
     pub async fn create_collection(&self, config: CollectionConfig) -> Result<()> {
         let name = config.checked_name()?;
+        if let Some(schema) = &config.schema {
+            schema.compiled(name.as_str())?;
+        }
         let registry = self.core().registry();
         if registry
             .get(&name)
             .is_some_and(|row| row.sync == config.sync && row.strategy == config.conflict_strategy)
         {
+            self.core().schemas.set(name, config.schema);
             return Ok(());
         }
-        self.submit(ConfigureJob {
-            name,
+        let job = ConfigureJob {
+            name: name.clone(),
             sync: config.sync,
             strategy: config.conflict_strategy,
-        })
-        .await
+        };
+        self.submit(job).await?;
+        self.core().schemas.set(name, config.schema);
+        Ok(())
     }
 
     /// Whether the collection is there.
@@ -314,6 +326,7 @@ impl Database {
             name: name.to_string(),
             sync: row.sync,
             conflict_strategy: row.strategy,
+            schema: self.core().schemas.get(name),
         };
         registry.iter().map(config).collect()
     }
@@ -324,11 +337,13 @@ impl Database {
     /// `collection-not-found`, and what the store says.
     pub async fn delete_collection(&self, name: &str) -> Result<u64> {
         let collection = CollectionName::new(name)?;
-        self.submit(ClearJob {
-            collection,
+        let job = ClearJob {
+            collection: collection.clone(),
             forget: true,
-        })
-        .await
+        };
+        let deleted = self.submit(job).await?;
+        self.core().schemas.set(collection, None);
+        Ok(deleted)
     }
 
     /// Begins a transaction: writes that take effect together, on this device and on all others.
