@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
-use pocket_storage::{Direction, Durability, ScanLimit, Storage};
+use pocket_storage::{Direction, Durability, MaybeSend, MaybeSync, ScanLimit, Storage};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::commit::{CommitCore, Committer, Job};
 use crate::configure::ConfigureJob;
+use crate::migrate::{self, Migrations, Progress};
 use crate::registry::not_found;
 use crate::replica::Engaged;
-use crate::stored::{self, CollectionRow, DatabaseHead, Later};
+use crate::stored::{self, CollectionRow, DatabaseHead, HeadLater};
 use crate::write::ClearJob;
 use crate::{
     ChangeItem, ClientId, Collection, CollectionConfig, CollectionName, CommitSequence, Env, Error,
-    Journal, Limits, Result, Subscription, Transaction, codes, envelope, keys, random_bytes,
+    Journal, Limits, Migration, MigrationProgress, Result, Subscription, Transaction, codes,
+    envelope, keys, random_bytes,
 };
 
 /// A document database on one store. Cloning it is cheap; all clones are one database.
@@ -33,6 +35,9 @@ struct Inner {
     committer: Committer,
     /// The servers it is synced with now.
     engaged: Arc<Engaged>,
+    /// The schema version of the program, which is the stored one since it is open.
+    schema_version: u32,
+    migrations: Arc<Migrations>,
 }
 
 /// What a database is opened with.
@@ -43,9 +48,21 @@ pub struct DatabaseBuilder {
     collections: Vec<CollectionConfig>,
     durability: Durability,
     limits: Limits,
-    schema_version: u32,
+    schema_version: Option<u32>,
+    migrations: Vec<Migration>,
+    on_migration: Listener,
     accept_unknown_collections: bool,
     env: Option<Arc<dyn Env>>,
+}
+
+/// Who hears of a migration.
+#[derive(Default)]
+struct Listener(Option<Box<dyn Progress>>);
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Listener").field(&self.0.is_some()).finish()
+    }
 }
 
 /// Figures about a database.
@@ -81,9 +98,28 @@ impl DatabaseBuilder {
         self
     }
 
-    /// The version of the application's schema; default 1. A database of a newer one is refused.
+    /// The version of the application's schema; default: that of the last [migration](Self::migration), else 1. A
+    /// database of a newer one is refused, one of an older one is raised.
     pub fn schema_version(mut self, version: u32) -> Self {
-        self.schema_version = version;
+        self.schema_version = Some(version);
+        self
+    }
+
+    /// How documents of the version before become those of a version. There is one migration for each version, up to
+    /// the one of the program; old ones may be left out from the beginning on, and then databases that old are refused.
+    ///
+    /// [`open`](Self::open) runs what is needed and returns when it is done, so nobody reads, writes or syncs before.
+    pub fn migration(mut self, migration: Migration) -> Self {
+        self.migrations.push(migration);
+        self
+    }
+
+    /// Hears how far a migration has come, after each batch of documents.
+    pub fn on_migration(
+        mut self,
+        listener: impl Fn(&MigrationProgress) + MaybeSend + MaybeSync + 'static,
+    ) -> Self {
+        self.on_migration = Listener(Some(Box::new(listener)));
         self
     }
 
@@ -103,7 +139,8 @@ impl DatabaseBuilder {
     ///
     /// # Errors
     /// `corrupt` when the store holds something else, `newer-format` when a newer program or schema wrote it,
-    /// `config` when settings contradict each other, `bad-collection-name`, and what the store says.
+    /// `config` when settings contradict each other, `migration` when a document cannot be brought to the schema version
+    /// of the program, `bad-collection-name`, and what the store says.
     pub async fn open(self, storage: impl Storage) -> Result<Database> {
         self.open_shared(Arc::new(storage)).await
     }
@@ -121,7 +158,9 @@ impl DatabaseBuilder {
                 .transpose()?;
         }
         let env = self.env.map_or_else(default_env, Ok)?;
-        let head = open_head(&*storage, &*env, &self.name, self.schema_version).await?;
+        let (migrations, version) = Migrations::checked(self.migrations, self.schema_version)?;
+        let migrations = Arc::new(migrations);
+        let head = open_head(&*storage, &*env, &self.name, version).await?;
         let core = CommitCore::new(
             storage,
             env,
@@ -137,8 +176,15 @@ impl DatabaseBuilder {
                 durability: self.durability,
                 committer,
                 engaged: Arc::default(),
+                schema_version: version,
+                migrations: migrations.clone(),
             }),
         };
+        let raised = database.inner.head.schema_version;
+        if raised < version || database.inner.head.later.migration.is_some() {
+            let listener = self.on_migration.0.as_deref();
+            migrate::run(&database, &migrations, version, listener).await?;
+        }
         for config in self.collections {
             database.create_collection(config).await?;
         }
@@ -171,27 +217,12 @@ async fn open_head(
 ) -> Result<DatabaseHead> {
     loop {
         if let Some(sealed) = storage.get(keys::DATABASE).await? {
-            let mut head: DatabaseHead = stored::decode(&envelope::open(keys::DATABASE, &sealed)?)?;
+            let head: DatabaseHead = stored::decode(&envelope::open(keys::DATABASE, &sealed)?)?;
             if head.schema_version > schema_version {
-                return Err(Error::new(
-                    codes::NEWER_FORMAT,
-                    format!(
-                        "the database has schema version {}, this program knows {schema_version}; use a newer program",
-                        head.schema_version
-                    ),
-                ));
+                return Err(migrate::newer(head.schema_version, schema_version));
             }
-            if head.schema_version == schema_version {
-                return Ok(head);
-            }
-            // From here on programs that know less are refused.
-            head.schema_version = schema_version;
-            let mut batch = pocket_storage::Batch::new();
-            batch.check_equals(keys::DATABASE, sealed);
-            if store_head(storage, batch, &head).await? {
-                return Ok(head);
-            }
-            continue;
+            // An older one is raised when its documents can be migrated.
+            return Ok(head);
         }
         if !storage
             .scan(
@@ -211,7 +242,7 @@ async fn open_head(
             name: name.to_owned(),
             client: ClientId::from_bytes(random_bytes(env)),
             schema_version,
-            later: Later,
+            later: HeadLater::default(),
         };
         let mut batch = pocket_storage::Batch::new();
         batch.check_absent(keys::DATABASE);
@@ -246,7 +277,9 @@ impl Database {
             collections: Vec::new(),
             durability: Durability::PowerLoss,
             limits: Limits::default(),
-            schema_version: 1,
+            schema_version: None,
+            migrations: Vec::new(),
+            on_migration: Listener::default(),
             accept_unknown_collections: true,
             env: None,
         }
@@ -259,7 +292,7 @@ impl Database {
 
     /// The version of the application's schema that is stored.
     pub fn schema_version(&self) -> u32 {
-        self.inner.head.schema_version
+        self.inner.schema_version
     }
 
     /// Who this database is to a server: the second half of its revisions. One that turns out to be a copy takes
@@ -393,6 +426,10 @@ impl Database {
 
     pub(crate) fn core(&self) -> &Arc<CommitCore> {
         self.inner.committer.core()
+    }
+
+    pub(crate) fn migrations(&self) -> &Migrations {
+        &self.inner.migrations
     }
 
     pub(crate) fn engaged(&self) -> &Arc<Engaged> {

@@ -19,6 +19,7 @@ mod journal;
 mod keys;
 mod later;
 pub mod merge;
+mod migrate;
 pub mod mutants;
 mod numbering;
 mod outbox;
@@ -59,6 +60,7 @@ pub use journal::{
     JournalState, JournalVersion, Winner,
 };
 pub use keys::Target;
+pub use migrate::{Migrated, Migration, MigrationPhase, MigrationProgress};
 pub use numbering::{Pinned, PushLimit};
 pub use pocket_storage as storage;
 pub use query::{Order, Query};

@@ -283,7 +283,12 @@ pub(crate) fn apply(
         head,
         body: kind.body().cloned(),
     });
-    Ok(Edit { slot, kind, rev })
+    Ok(Edit {
+        slot,
+        kind,
+        rev,
+        migrated: false,
+    })
 }
 
 fn live_body<'a>(current: Option<&'a StoredDocument>, write: &Write) -> Result<&'a Body> {
