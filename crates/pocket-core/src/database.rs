@@ -428,6 +428,11 @@ impl Database {
         self.inner.committer.core()
     }
 
+    /// The head as it was when the database was opened.
+    pub(crate) fn head(&self) -> &DatabaseHead {
+        &self.inner.head
+    }
+
     pub(crate) fn migrations(&self) -> &Migrations {
         &self.inner.migrations
     }

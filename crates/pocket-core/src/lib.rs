@@ -9,6 +9,7 @@ mod configure;
 mod database;
 mod digest;
 mod document;
+pub mod dump;
 mod env;
 pub mod envelope;
 mod erase;

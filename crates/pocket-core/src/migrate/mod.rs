@@ -199,13 +199,13 @@ impl Migrations {
     }
 
     /// Whether they lead from this version on to their last one.
-    fn check_from(&self, stored: u32) -> Result<()> {
+    pub(crate) fn check_from(&self, stored: u32) -> Result<()> {
         match self.0.first() {
             Some(first) if first.version > stored + 1 => Err(Error::new(
                 codes::MIGRATION,
                 format!(
-                    "the database has schema version {stored}, and the migrations of this program begin with the one \
-                     to {}; open it once with a program that has the one to {}",
+                    "the documents have schema version {stored}, and the migrations of this program begin with the one \
+                     to {}; open them once with a program that has the one to {}",
                     first.version,
                     stored + 1
                 ),
