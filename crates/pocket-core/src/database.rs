@@ -38,6 +38,7 @@ struct Inner {
     /// The schema version of the program, which is the stored one since it is open.
     schema_version: u32,
     migrations: Arc<Migrations>,
+    any_schema_version: bool,
 }
 
 /// What a database is opened with.
@@ -51,6 +52,7 @@ pub struct DatabaseBuilder {
     schema_version: Option<u32>,
     migrations: Vec<Migration>,
     on_migration: Listener,
+    any_schema_version: bool,
     accept_unknown_collections: bool,
     env: Option<Arc<dyn Env>>,
 }
@@ -102,6 +104,13 @@ impl DatabaseBuilder {
     /// database of a newer one is refused, one of an older one is raised.
     pub fn schema_version(mut self, version: u32) -> Self {
         self.schema_version = Some(version);
+        self
+    }
+
+    /// Opens a database of whatever schema version, and leaves it at that: for tools that know documents as plain values
+    /// and nothing of the application. A new database gets the version that was set.
+    pub fn any_schema_version(mut self) -> Self {
+        self.any_schema_version = true;
         self
     }
 
@@ -161,6 +170,17 @@ impl DatabaseBuilder {
         let (migrations, version) = Migrations::checked(self.migrations, self.schema_version)?;
         let migrations = Arc::new(migrations);
         let head = open_head(&*storage, &*env, &self.name, version).await?;
+        let any = self.any_schema_version;
+        if head.schema_version > version && !any {
+            return Err(migrate::newer(head.schema_version, version));
+        }
+        let half_done = head.later.migration.is_some();
+        if any && half_done {
+            return Err(migrate::half_done());
+        }
+        // An older database is raised when its documents can be migrated.
+        let raises = !any && (head.schema_version < version || half_done);
+        let version = if any { head.schema_version } else { version };
         let core = CommitCore::new(
             storage,
             env,
@@ -178,10 +198,10 @@ impl DatabaseBuilder {
                 engaged: Arc::default(),
                 schema_version: version,
                 migrations: migrations.clone(),
+                any_schema_version: any,
             }),
         };
-        let raised = database.inner.head.schema_version;
-        if raised < version || database.inner.head.later.migration.is_some() {
+        if raises {
             let listener = self.on_migration.0.as_deref();
             migrate::run(&database, &migrations, version, listener).await?;
         }
@@ -217,12 +237,7 @@ async fn open_head(
 ) -> Result<DatabaseHead> {
     loop {
         if let Some(sealed) = storage.get(keys::DATABASE).await? {
-            let head: DatabaseHead = stored::decode(&envelope::open(keys::DATABASE, &sealed)?)?;
-            if head.schema_version > schema_version {
-                return Err(migrate::newer(head.schema_version, schema_version));
-            }
-            // An older one is raised when its documents can be migrated.
-            return Ok(head);
+            return stored::decode(&envelope::open(keys::DATABASE, &sealed)?);
         }
         if !storage
             .scan(
@@ -280,6 +295,7 @@ impl Database {
             schema_version: None,
             migrations: Vec::new(),
             on_migration: Listener::default(),
+            any_schema_version: false,
             accept_unknown_collections: true,
             env: None,
         }
@@ -431,6 +447,11 @@ impl Database {
     /// The head as it was when the database was opened.
     pub(crate) fn head(&self) -> &DatabaseHead {
         &self.inner.head
+    }
+
+    /// Whether the program knows nothing of the schema.
+    pub(crate) fn is_a_tools(&self) -> bool {
+        self.inner.any_schema_version
     }
 
     pub(crate) fn migrations(&self) -> &Migrations {

@@ -500,3 +500,21 @@ async fn what_a_schema_would_refuse_is_loaded_and_listed() {
     let invalid = local.invalid().next().await.unwrap().unwrap();
     assert_eq!(invalid.id.as_str(), "only here");
 }
+
+#[tokio::test]
+async fn a_tool_loads_only_documents_of_the_version_that_the_database_has() {
+    let tool = Database::builder("tool").any_schema_version();
+    let db = tool
+        .schema_version(2)
+        .open(MemoryStorage::new())
+        .await
+        .unwrap();
+    let error = load(&db, FORMAT_1.lines(), LoadOptions::new())
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), "migration");
+    let same = FORMAT_1.replace("\"schema_version\":1", "\"schema_version\":2");
+    let middle: Vec<_> = same.lines().collect();
+    let lines = written(middle[0], &middle[1..middle.len() - 1], 3, 4);
+    load(&db, lines, LoadOptions::new()).await.unwrap();
+}

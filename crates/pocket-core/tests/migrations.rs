@@ -623,3 +623,40 @@ async fn an_error_of_the_store_is_told_as_what_it_is() {
     let error: Error = crashed.unwrap_err();
     assert_eq!(error.code(), "closed");
 }
+
+#[tokio::test]
+async fn a_tool_opens_any_version_and_leaves_it_but_not_one_that_is_half_migrated() {
+    let storage = MemoryStorage::new();
+    let db = app().schema_version(7).open(storage.clone()).await.unwrap();
+    docs(&db)
+        .await
+        .insert(&value(r#"{"_id":"1","n":0}"#))
+        .await
+        .unwrap();
+    drop(db);
+    let tool = || Database::builder("tool").any_schema_version();
+    let db = tool().open(storage.clone()).await.unwrap();
+    assert_eq!(db.schema_version(), 7);
+    docs(&db)
+        .await
+        .update("1", &json!({"by": "hand"}))
+        .await
+        .unwrap();
+    drop(db);
+    let eight = || app().migration(counting(8, "docs"));
+    let crashed = eight().open(crashing(&storage, 2)).await;
+    assert_eq!(crashed.unwrap_err().code(), "closed");
+    let error = tool().open(storage.clone()).await.unwrap_err();
+    assert_eq!(error.code(), "migration");
+    let db = eight().open(storage).await.unwrap();
+    assert_eq!(
+        shown(&docs(&db).await, "1").await,
+        r#"{"_id":"1","n":1,"by":"hand"}"#
+    );
+    let new = tool()
+        .schema_version(4)
+        .open(MemoryStorage::new())
+        .await
+        .unwrap();
+    assert_eq!(new.schema_version(), 4);
+}

@@ -127,6 +127,17 @@ impl Loader {
                         ),
                     ));
                 }
+                let version = self.database.schema_version();
+                if self.version < version && self.database.is_a_tools() {
+                    return Err(Error::new(
+                        codes::MIGRATION,
+                        format!(
+                            "line 1: the documents have schema version {}, the database {version}; load them with the \
+                             application, which has the migrations",
+                            self.version
+                        ),
+                    ));
+                }
                 self.database.migrations().check_from(self.version)?;
             }
             DumpItem::Collection(config) => {

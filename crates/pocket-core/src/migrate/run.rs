@@ -82,6 +82,14 @@ pub(crate) fn newer(stored: u32, known: u32) -> Error {
     )
 }
 
+/// A database that only its application can finish.
+pub(crate) fn half_done() -> Error {
+    Error::new(
+        codes::MIGRATION,
+        "a migration of the database is half done; open it once with the program that began it",
+    )
+}
+
 /// The collections with documents to migrate.
 fn concerned(
     registry: &Registry,
