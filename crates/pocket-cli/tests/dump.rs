@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 
 use common::{Place, exists};
@@ -127,10 +128,11 @@ fn the_schema_version_comes_back_and_a_newer_one_or_a_newer_form_is_refused() {
     // What an application of schema version 5 would have written.
     let fifth = text.replacen("\"schema_version\":1", "\"schema_version\":5", 1);
     let lines: Vec<&str> = fifth.split_inclusive('\n').collect();
-    let sum: String = Sha256::digest(lines[..6].concat())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let sum = Sha256::digest(lines[..6].concat());
+    let sum = sum.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    });
     let at = lines[6].find("sha256").unwrap();
     let end = format!("{}sha256\":\"{sum}\"}}\n", &lines[6][..at]);
     let fifth = place.file("fifth", lines[..6].concat() + &end);

@@ -73,3 +73,10 @@ pub use stored::Binding;
 pub use subscription::Subscription;
 pub use transaction::Transaction;
 pub use value::{Body, DocumentLimits, Integer, Map, Timestamp, Value, check_body, check_frame};
+
+/// The guides are compiled, so that they stay true.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../../docs/guide/schemas-and-migrations.md")]
+    mod schemas_and_migrations {}
+}

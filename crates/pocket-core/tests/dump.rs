@@ -1,6 +1,7 @@
 //! Dumps: everything there and back, and every damage noticed.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use pocket_core::dump::{
@@ -232,10 +233,11 @@ fn written(head: &str, middle: &[&str], collections: u64, documents: u64) -> Vec
         .map(|it| (*it).to_owned())
         .collect();
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    let sum: String = Sha256::digest(text)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let sum = Sha256::digest(text);
+    let sum = sum.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    });
     lines.push(format!(
         r#"{{"end":true,"collections":{collections},"documents":{documents},"sha256":"{sum}"}}"#
     ));

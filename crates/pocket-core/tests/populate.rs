@@ -1,7 +1,7 @@
 //! References: what documents refer to, in one step.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use pocket_core::{CollectionConfig, Database, Value};
+use pocket_core::{CollectionConfig, Database, DocumentId, Value};
 use pocket_storage_memory::MemoryStorage;
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +72,7 @@ async fn references_are_followed_in_order_and_those_that_lead_nowhere_are_told()
     assert!(by.one(2).is_none() && by.one(99).is_none());
     assert_eq!(by.get("bob").unwrap().name, "BOB");
     assert!(by.get("cy").is_none());
-    let missing: Vec<_> = by.missing().iter().map(|id| id.as_str()).collect();
+    let missing: Vec<_> = by.missing().iter().map(DocumentId::as_str).collect();
     assert_eq!(missing, ["cy", "gone"]);
 }
 

@@ -183,12 +183,11 @@ impl Dump {
 
     async fn scan(&self, range: KeyRange) -> Result<Vec<Entry>> {
         let limit = ScanLimit::entries(CHUNK).bytes(CHUNK_BYTES);
-        let entries = match &self.snapshot {
-            Some(snapshot) => snapshot.scan(range, limit, Direction::Forward).await,
-            None => {
-                let storage = &self.database.core().storage;
-                storage.scan(range, limit, Direction::Forward).await
-            }
+        let entries = if let Some(snapshot) = &self.snapshot {
+            snapshot.scan(range, limit, Direction::Forward).await
+        } else {
+            let storage = &self.database.core().storage;
+            storage.scan(range, limit, Direction::Forward).await
         };
         Ok(entries?)
     }

@@ -66,7 +66,7 @@ impl JsonSchema {
         let kinds = Registry::new()
             .add(TIMESTAMP, alone("$date"))
             .and_then(|kinds| kinds.add(BINARY, alone("$binary")))
-            .and_then(|kinds| kinds.prepare())
+            .and_then(jsonschema::RegistryBuilder::prepare)
             .map_err(|error| error.to_string())?;
         let validator = jsonschema::options()
             .offline()
