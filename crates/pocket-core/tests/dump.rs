@@ -232,7 +232,7 @@ fn written(head: &str, middle: &[&str], collections: u64, documents: u64) -> Vec
         .iter()
         .map(|it| (*it).to_owned())
         .collect();
-    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let text = lines.join("\n") + "\n";
     let sum = Sha256::digest(text);
     let sum = sum.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").unwrap();
@@ -376,7 +376,7 @@ async fn a_large_dump_is_one_state_while_writes_go_on() {
                 )))
                 .await
                 .unwrap();
-                docs.upsert(&value(&format!(r#"{{"_id":"{:05}+","v":1}}"#, found)))
+                docs.upsert(&value(&format!(r#"{{"_id":"{found:05}+","v":1}}"#)))
                     .await
                     .unwrap();
                 docs.delete(&format!("{:05}", found + 50)).await.unwrap();
@@ -448,7 +448,7 @@ fn migrating() -> DatabaseBuilder {
             return Ok(Migrated::Deleted);
         }
         it.insert("new", true);
-        Ok::<_, String>(Migrated::Changed(it))
+        Ok(Migrated::Changed(it))
     }))
 }
 

@@ -38,7 +38,7 @@ pub enum Migrated {
 ///         return Ok(Migrated::Unchanged);
 ///     };
 ///     todo.insert("completed", done);
-///     Ok::<_, String>(Migrated::Changed(todo))
+///     Ok(Migrated::Changed(todo))
 /// });
 /// # drop(to_2);
 /// ```
@@ -49,20 +49,17 @@ pub struct Migration {
     steps: Vec<(String, Arc<dyn Step>)>,
 }
 
-/// A function of an application, its error told as text.
+/// A function of an application.
 trait Step: MaybeSend + MaybeSync {
     fn run(&self, id: &DocumentId, document: Map) -> Result<Migrated, String>;
 }
 
-struct Told<F>(F);
-
-impl<F, E> Step for Told<F>
+impl<F> Step for F
 where
-    F: Fn(&DocumentId, Map) -> Result<Migrated, E> + MaybeSend + MaybeSync,
-    E: fmt::Display,
+    F: Fn(&DocumentId, Map) -> Result<Migrated, String> + MaybeSend + MaybeSync,
 {
     fn run(&self, id: &DocumentId, document: Map) -> Result<Migrated, String> {
-        self.0(id, document).map_err(|error| error.to_string())
+        self(id, document)
     }
 }
 
@@ -80,13 +77,13 @@ impl Migration {
     /// The function gets the document with `_id` and must give the same answer whenever it gets the same document: it
     /// runs once to see whether every document can be migrated, and again to do it; on other devices, too. It should
     /// recognise a document that has the new shape: those arrive from devices that were faster. An error stops the
-    /// migration.
-    pub fn documents<F, E>(mut self, collection: impl Into<String>, step: F) -> Self
-    where
-        F: Fn(&DocumentId, Map) -> Result<Migrated, E> + MaybeSend + MaybeSync + 'static,
-        E: fmt::Display + 'static,
-    {
-        self.steps.push((collection.into(), Arc::new(Told(step))));
+    /// migration, with its text.
+    pub fn documents(
+        mut self,
+        collection: impl Into<String>,
+        step: impl Fn(&DocumentId, Map) -> Result<Migrated, String> + MaybeSend + MaybeSync + 'static,
+    ) -> Self {
+        self.steps.push((collection.into(), Arc::new(step)));
         self
     }
 }

@@ -59,7 +59,9 @@ pub(crate) async fn arrive(db: &Database, from: u64, id: &str, body: Body) {
             collection: CollectionName::new("docs").unwrap(),
             id: DocumentId::new(id).unwrap(),
             rev: Revision::new(
-                Hlc::from_time(Timestamp::from_millis(1_000 * (1 + from as i64))),
+                Hlc::from_time(Timestamp::from_millis(
+                    1_000 * i64::try_from(1 + from).unwrap(),
+                )),
                 ClientId::from_bytes([0xee; 16]),
             ),
             seq,

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use pocket_core::storage::faulty::{CallKind, Faults, FaultyStorage, Moment};
 use pocket_core::storage::{Batch, Direction, Durability, KeyRange, ScanLimit, Storage};
 use pocket_core::{
-    CollectionConfig, Database, DatabaseBuilder, Env, Map, Migrated, Migration, Timestamp, Value,
+    CollectionConfig, Database, DatabaseBuilder, Env, Integer, Map, Migrated, Migration, Timestamp,
+    Value,
 };
 use pocket_storage_memory::MemoryStorage;
 
@@ -42,9 +43,9 @@ fn migrating() -> DatabaseBuilder {
         let n = document
             .get("n")
             .and_then(Value::as_integer)
-            .and_then(|n| n.as_i64());
+            .and_then(Integer::as_i64);
         document.insert("n", n.ok_or("there is no n")? + 1);
-        Ok::<_, &str>(Migrated::Changed(document))
+        Ok(Migrated::Changed(document))
     };
     app().migration(
         Migration::to(2)

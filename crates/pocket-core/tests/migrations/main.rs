@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use pocket_core::storage::faulty::{CallKind, Faults, FaultyStorage, Moment};
 use pocket_core::{
     Body, Collection, CollectionConfig, Database, DatabaseBuilder, DocumentId, DocumentLimits,
-    Error, Map, Migrated, Migration, MigrationPhase, MigrationProgress, Value,
+    Error, Integer, Map, Migrated, Migration, MigrationPhase, MigrationProgress, Value,
 };
 use pocket_storage_memory::MemoryStorage;
 use serde_json::json;
@@ -32,6 +32,7 @@ fn to_2() -> Migration {
     Migration::to(2).documents("docs", renamed)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what a migration calls may fail")]
 fn renamed(_: &DocumentId, mut document: Map) -> Result<Migrated, String> {
     let Some(done) = document.remove("done") else {
         return Ok(Migrated::Unchanged);
@@ -46,9 +47,9 @@ fn counting(version: u32, collection: &str) -> Migration {
         let n = document
             .get("n")
             .and_then(Value::as_integer)
-            .and_then(|n| n.as_i64());
+            .and_then(Integer::as_i64);
         document.insert("n", n.ok_or("there is no n")? + 1);
-        Ok::<_, &str>(Migrated::Changed(document))
+        Ok(Migrated::Changed(document))
     })
 }
 
@@ -92,14 +93,14 @@ async fn steps_run_in_order_over_each_document_and_keep_its_time_and_what_they_d
                     "open"
                 },
             );
-            Ok::<_, &str>(Migrated::Changed(document))
+            Ok(Migrated::Changed(document))
         }))
         .migration(Migration::to(2).documents("docs", |id, mut document| {
             assert_eq!(document.keys().next(), Some("_id"));
             assert_eq!(document.get("_id"), Some(&Value::from(id.as_str())));
             let done = document.remove("done").unwrap_or(Value::Bool(false));
             document.insert("completed", done);
-            Ok::<_, String>(Migrated::Changed(document))
+            Ok(Migrated::Changed(document))
         }))
         .on_migration(move |progress| told.lock().unwrap().push(progress.clone()))
         .open(storage.clone())
@@ -289,7 +290,7 @@ async fn a_crash_after_any_commit_is_gone_on_from_and_no_document_is_migrated_tw
         let both = || {
             let local = |_: &DocumentId, mut document: Map| {
                 document.insert("local", true);
-                Ok::<_, String>(Migrated::Changed(document))
+                Ok(Migrated::Changed(document))
             };
             app()
                 .migration(counting(2, "docs").documents("local", local))

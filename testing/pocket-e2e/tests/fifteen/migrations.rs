@@ -16,7 +16,7 @@ fn to_2() -> Migration {
         }
         let text = format!("{text} (2)");
         document.insert("text", text);
-        Ok::<_, &str>(Migrated::Changed(document))
+        Ok(Migrated::Changed(document))
     })
 }
 
