@@ -9,8 +9,8 @@ use pocket_core::replica::{
 };
 use pocket_core::{
     Binding, Body, ClientId, Collection, CollectionConfig, CollectionName, ConflictStrategy,
-    Database, DocumentId, DocumentLimits, Epoch, Error, Hlc, InvalidArrival, Lineage, Map, Record,
-    RecordState, Revision, Schema, Seq, SessionToken, Target, Timestamp, Validate, Value,
+    Database, DocumentId, DocumentLimits, Epoch, Error, Hlc, Integer, InvalidArrival, Lineage, Map,
+    Record, RecordState, Revision, Schema, Seq, SessionToken, Target, Timestamp, Validate, Value,
     Violation,
 };
 use pocket_storage_memory::MemoryStorage;
@@ -264,7 +264,7 @@ impl Validate for Even {
         match document
             .get("n")
             .and_then(Value::as_integer)
-            .and_then(|n| n.as_i64())
+            .and_then(Integer::as_i64)
         {
             Some(n) if n % 2 == 0 => Vec::new(),
             _ => vec![Violation::new("/n", "is not even")],
