@@ -71,7 +71,11 @@ pub(crate) async fn run(arguments: Arguments, stop: Stop) -> Result {
 
 /// Whether a command that found its database in use has done nothing yet that cannot be done again.
 fn is_begun_again(command: &Command) -> bool {
-    let reads_stdin = matches!(command, Command::Import(args) if args.file.as_os_str() == "-");
+    let reads_stdin = matches!(
+        command,
+        Command::Import(ImportArgs { file, .. }) | Command::Load(LoadArgs { file, .. })
+            if file.as_os_str() == "-"
+    );
     held::is_passed_on(command) && !reads_stdin
 }
 
