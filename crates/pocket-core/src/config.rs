@@ -20,6 +20,12 @@ pub const ENDED_ALONE: u32 = 3;
 /// had nothing else on their way: one may be chance, and a mutation that is withdrawn is a change that is refused.
 pub const ENDED_WITHDRAWN: u32 = 5;
 
+/// Segments of a dotted path at the most: as many as the deepest document has levels.
+pub const MAX_PATH_SEGMENTS: usize = DocumentLimits::MAX_DEPTH;
+
+/// Bytes of a dotted path at the most.
+pub const MAX_PATH_BYTES: usize = 1_024;
+
 /// Time after a resync for a difference of digests in which another difference is told, and not repaired: what a resync
 /// did not mend it will not mend at once.
 pub(crate) const REPAIR_PAUSE_MS: i64 = 60 * 60 * 1_000;

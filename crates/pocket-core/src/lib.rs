@@ -39,7 +39,7 @@ pub use change::{
 pub use collection::Collection;
 pub use config::{
     CollectionConfig, ConflictStrategy, ENDED_ALONE, ENDED_WITHDRAWN, Limits, MAX_CLOCK_AHEAD_MS,
-    MAX_TRANSACTION_CHANGES, SUBSCRIBER_COMMITS,
+    MAX_PATH_BYTES, MAX_PATH_SEGMENTS, MAX_TRANSACTION_CHANGES, SUBSCRIBER_COMMITS,
 };
 pub use database::{Database, DatabaseBuilder, DatabaseStats};
 pub use digest::Digest;

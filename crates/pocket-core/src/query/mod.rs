@@ -1,6 +1,7 @@
 //! Queries: which documents, in which order, how many.
 
 mod filter;
+pub(crate) mod path;
 mod sort;
 mod stream;
 
