@@ -76,10 +76,7 @@ impl Path {
                 "an `_id` is text and has no fields; ask for `_id`",
             ));
         }
-        Ok(Self {
-            is_id: first == ID_FIELD,
-            ..path
-        })
+        Ok(path)
     }
 
     /// Reads a path inside of a map of a document, where no field belongs to the system.
@@ -137,7 +134,7 @@ impl Path {
         Ok(Self {
             text: text.into(),
             segments: segments.into(),
-            is_id: false,
+            is_id: text == ID_FIELD,
         })
     }
 

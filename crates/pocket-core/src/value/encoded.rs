@@ -16,8 +16,10 @@ use crate::Result;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Encoded<'a> {
     token: Token<'a>,
-    /// What stands behind the head of an array or a map.
-    inside: &'a [u8],
+    /// All its bytes; none of a text that stands in no body.
+    bytes: &'a [u8],
+    /// How many of them are the head of an array or a map, before what it holds.
+    head: usize,
 }
 
 /// What an encoded value is.
@@ -39,16 +41,18 @@ impl<'a> Encoded<'a> {
     /// What a missing field compares as.
     pub(crate) const NULL: Self = Self {
         token: Token::Null,
-        inside: &[],
+        bytes: &[0xc0],
+        head: 1,
     };
 
-    /// The value at the beginning of these bytes.
+    /// The one value that these bytes are.
     pub(crate) fn of(bytes: &'a [u8]) -> Result<Self> {
         let mut reader = Reader::new(bytes);
         let token = reader.next().map_err(|error| corrupt(&error))?;
         Ok(Self {
             token,
-            inside: &bytes[reader.position()..],
+            bytes,
+            head: reader.position(),
         })
     }
 
@@ -56,21 +60,29 @@ impl<'a> Encoded<'a> {
     pub(crate) fn text(text: &'a str) -> Self {
         Self {
             token: Token::String(text.as_bytes()),
-            inside: &[],
+            bytes: &[],
+            head: 0,
         }
     }
 
     fn read(reader: &mut Reader<'a>) -> Result<Self> {
         let mut step = || {
-            let token = reader.next()?;
             let start = reader.position();
+            let token = reader.next()?;
+            let head = reader.position() - start;
             reader.skip_many(token.inside())?;
             Ok(Self {
                 token,
-                inside: reader.since(start),
+                bytes: reader.since(start),
+                head,
             })
         };
         step().map_err(|error: crate::Error| corrupt(&error))
+    }
+
+    /// Its bytes as they lie in the body.
+    pub(crate) fn bytes(self) -> &'a [u8] {
+        self.bytes
     }
 
     /// What it is.
@@ -87,11 +99,11 @@ impl<'a> Encoded<'a> {
             }
             Token::Ext(..) => return Err(corrupt(&"an extension that is no timestamp")),
             Token::Array(left) => View::Array(Elements {
-                reader: Reader::new(self.inside),
+                reader: Reader::new(&self.bytes[self.head..]),
                 left,
             }),
             Token::Map(left) => View::Map(Entries {
-                reader: Reader::new(self.inside),
+                reader: Reader::new(&self.bytes[self.head..]),
                 left,
             }),
         })
@@ -99,16 +111,22 @@ impl<'a> Encoded<'a> {
 
     /// Its elements, if it is an array.
     pub(crate) fn array(self) -> Option<Elements<'a>> {
-        match self.view() {
-            Ok(View::Array(elements)) => Some(elements),
+        match self.token {
+            Token::Array(left) => Some(Elements {
+                reader: Reader::new(&self.bytes[self.head..]),
+                left,
+            }),
             _ => None,
         }
     }
 
     /// Its entries, if it is a map.
     pub(crate) fn map(self) -> Option<Entries<'a>> {
-        match self.view() {
-            Ok(View::Map(entries)) => Some(entries),
+        match self.token {
+            Token::Map(left) => Some(Entries {
+                reader: Reader::new(&self.bytes[self.head..]),
+                left,
+            }),
             _ => None,
         }
     }
@@ -240,7 +258,15 @@ pub(crate) struct Elements<'a> {
     left: u32,
 }
 
-impl Elements<'_> {
+impl<'a> Elements<'a> {
+    /// So many values that stand one behind another in these bytes.
+    pub(crate) fn row(bytes: &'a [u8], count: u32) -> Self {
+        Self {
+            reader: Reader::new(bytes),
+            left: count,
+        }
+    }
+
     /// How many are left.
     pub(crate) fn count_left(&self) -> u32 {
         self.left

@@ -23,6 +23,7 @@ pub(crate) use encoded::{Elements, Encoded, Entries, View};
 pub use limits::DocumentLimits;
 pub use map::Map;
 pub use number::Integer;
+pub(crate) use serial::RawValue;
 pub use timestamp::Timestamp;
 
 /// One value of a document.
