@@ -195,11 +195,31 @@ fn what_is_no_cursor_is_refused() {
 }
 
 #[test]
-fn a_cursor_keeps_its_text_across_versions() {
-    let text = "AYOhc84AAAAHoWmhYaFrkgHAoWs";
-    assert!(text.parse::<Cursor>().is_err(), "bytes behind the end");
-    // Version 1: a map of the sort's signature, the id and the values sorted by.
+fn the_text_of_a_cursor_of_the_first_version_is_read() {
+    // A map of the sort's signature, the id and the values sorted by.
     let text = "AYOhcwehaaFhoWuSAcA";
     let cursor: Cursor = text.parse().unwrap();
     assert_eq!(cursor.to_string(), text);
+    let longer = "AYOhc84AAAAHoWmhYaFrkgHAoWs";
+    assert!(longer.parse::<Cursor>().is_err(), "bytes behind the end");
+}
+
+#[test]
+fn a_query_as_data_with_a_mistake_says_what_is_meant() {
+    for (json, part) in [
+        (r#"{"filtre":{}}"#, "filtre"),
+        (r#"{"filter":{"a":{"$foo":1}}}"#, "`$foo` at \"a\""),
+        (
+            r#"{"sort":[{"field":"a","ordr":"desc"}]}"#,
+            "a field to sort by is",
+        ),
+        (
+            r#"{"sort":[{"field":"a","order":-1}]}"#,
+            "a field to sort by is",
+        ),
+        (r#"{"after":"AQ"}"#, "no cursor"),
+    ] {
+        let error = serde_json::from_str::<QuerySpec>(json).unwrap_err();
+        assert!(error.to_string().contains(part), "{error}");
+    }
 }

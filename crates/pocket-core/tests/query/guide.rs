@@ -61,7 +61,11 @@ async fn each_line_of_the_table_of_filters_is_true() {
         let (id, body) = Body::from_serialize(&json(document), &limits).unwrap();
         let id = id.unwrap_or_else(|| DocumentId::new("none").unwrap());
         assert_eq!(parsed.matches(&id, &body).unwrap(), matches, "{code:?}");
-        let found = find(&format!(r#"{{"filter":{filter}}}"#), &[document.clone()]).await;
+        let found = find(
+            &format!(r#"{{"filter":{filter}}}"#),
+            std::slice::from_ref(document),
+        )
+        .await;
         assert_eq!(found.len(), usize::from(matches), "{code:?}");
         // The random tests trust the reference, so it is held to the guide too. It knows no `$date` and other patterns.
         if !filter.contains("$regex") && !filter.contains("$date") {

@@ -82,7 +82,7 @@ fn through_text(cursor: Option<Cursor>) -> Option<Cursor> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
     fn a_sort_is_the_order_of_values_and_skip_and_limit_cut_from_it(

@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use pocket_core::{Map, Order, Value};
+use pocket_core::{Integer, Map, Order, Value};
 
 /// Every value that a path reaches.
 pub(crate) fn reach(value: &Value, path: &[&str]) -> Vec<Value> {
@@ -122,12 +122,12 @@ fn test(reached: &[Value], name: &str, operand: &Value, opened: bool) -> bool {
                 })
         }
         "$all" => {
-            asked = values.clone();
+            asked.clone_from(&values);
             asked.extend(elements);
             !list().is_empty() && list().iter().all(|one| asked.contains(one))
         }
         "$size" => values.iter().filter_map(Value::as_array).any(|array| {
-            operand.as_integer().and_then(|size| size.as_u64()) == Some(array.len() as u64)
+            operand.as_integer().and_then(Integer::as_u64) == Some(array.len() as u64)
         }),
         "$elemMatch" => elements.iter().any(|element| {
             if asks_value(operand) {
