@@ -285,6 +285,8 @@ crate::later_fields! {
     pub(crate) struct MutationLater {
         /// It was made under a client id that is no longer ours, and its outcome may be recorded under that one.
         doubt: Doubt = "d",
+        /// It met a conflict with a version at this place, and nothing that was read explained why.
+        met: Seq = "m",
     }
 }
 

@@ -188,7 +188,7 @@ async fn forget_erased(tx: &mut Tx, writes: &[Write]) -> Result<()> {
             erased.insert((row.id(), write.id.clone()));
         }
     }
-    erase::forget_content(tx, Target::DEFAULT, &erased, Forget::Everything, &[]).await
+    erase::forget_content(tx, Target::DEFAULT, &erased, Forget::Everything).await
 }
 
 /// A transaction on synced collections must fit into one message with room to spare, now and not in the queue.

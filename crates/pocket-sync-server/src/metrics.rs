@@ -38,6 +38,7 @@ const CHANGES: [f64; 8] = [1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     pub(crate) sessions: Counter,
+    pub(crate) polls: Counter,
     pub(crate) pushes: Counter,
     applied: Counter,
     conflicts: Counter,
@@ -255,6 +256,11 @@ impl Metrics {
             "pocket_sessions_total",
             "Sessions that have begun.",
             &self.sessions,
+        );
+        text.counter(
+            "pocket_polls_total",
+            "Requests over HTTP that were taken for a session.",
+            &self.polls,
         );
         text.counter("pocket_pushes_total", "Pushes answered.", &self.pushes);
         text.head(

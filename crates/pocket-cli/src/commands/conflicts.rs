@@ -1,8 +1,8 @@
 //! `pocket conflicts`: the journal, with all versions in full, and what is done about its entries.
 
 use pocket_core::{
-    CollectionName, Document, Journal, JournalDocument, JournalEntry, JournalFilter, JournalKind,
-    JournalState, JournalVersion, Map, Value, Winner, codes as core_codes,
+    CollectionName, Document, Explanation, Journal, JournalDocument, JournalEntry, JournalFilter,
+    JournalKind, JournalState, JournalVersion, Map, Value, Winner, codes as core_codes,
 };
 
 use crate::args::{ConflictsAction, ConflictsArgs, ConflictsListArgs, Global};
@@ -65,13 +65,35 @@ async fn print_all(journal: &Journal, args: &ConflictsListArgs, out: &mut Output
 }
 
 async fn show(journal: &Journal, number: u64, out: &mut Output) -> Result {
-    let explanation = journal.explain(number).await?;
+    let mut explanation = journal.explain(number).await?;
+    tell_erased(&mut explanation);
     if out.is_json() {
         let mut object = report(&explanation.entry)?;
         object.insert("explanation", explanation.to_string());
         return out.line(json(&object));
     }
     out.line(explanation)
+}
+
+/// Says of what was erased that it is, instead of how it could be restored.
+fn tell_erased(explanation: &mut Explanation) {
+    let entry = &explanation.entry;
+    let mut any = false;
+    for (text, document) in explanation.documents.iter_mut().zip(&entry.documents) {
+        if document.erased {
+            any = true;
+            *text = format!(
+                "  {}/{}\n    erased for good: no version of it is kept",
+                document.collection, document.id
+            );
+        }
+    }
+    if any && entry.state != JournalState::Restored {
+        explanation.advice = format!(
+            "What was erased cannot be restored, its content is kept nowhere; dismissing entry {} leaves all as it is.",
+            entry.number
+        );
+    }
 }
 
 async fn restore(journal: &Journal, number: u64, out: &mut Output) -> Result {
@@ -145,13 +167,17 @@ fn document_report(document: &JournalDocument) -> Result<Map> {
         Ok(Value::Map(object([
             ("rev", version.rev.map(|rev| rev.to_string()).into()),
             ("seq", version.seq.map(pocket_core::Seq::get).into()),
-            ("deleted", Value::from(version.body.is_none())),
+            (
+                "deleted",
+                Value::from(version.body.is_none() && !document.erased),
+            ),
             ("document", whole(document, version)?.into()),
         ])))
     };
     Ok(object([
         ("collection", Value::from(document.collection.as_str())),
         ("_id", Value::from(document.id.as_str())),
+        ("erased", Value::from(document.erased)),
         ("base", version(document.base.as_ref())?),
         ("local", version(Some(&document.local))?),
         ("remote", version(document.remote.as_ref())?),
@@ -199,7 +225,8 @@ fn lines(entry: &JournalEntry) -> Result<Vec<String>> {
             let text = match version {
                 None => "nothing".to_owned(),
                 Some(version) => {
-                    whole(document, version)?.map_or("deleted".to_owned(), |map| json(&map))
+                    let gone = if document.erased { "erased" } else { "deleted" };
+                    whole(document, version)?.map_or(gone.to_owned(), |map| json(&map))
                 }
             };
             lines.push(format!("      {name:<6}  {text}"));

@@ -128,7 +128,7 @@ impl Job for ApplyJob {
                 erased.insert((collection.id(), record.id.clone()));
             }
         }
-        erase::forget_content(tx, self.target, &erased, Forget::Everything, &[]).await?;
+        erase::forget_content(tx, self.target, &erased, Forget::Everything).await?;
         let revoked = self.revoke(tx, row.checkpoint.later.resync).await?;
         if checkpoint.later.running.is_none() {
             met.extend(waiting(tx, self.target, row.checkpoint.seq, &self.page.kind).await?);

@@ -148,8 +148,7 @@ impl Job for SettleJob {
             resolution.try_resolve(place).await?;
         }
         settled.journaled = std::mem::take(&mut resolution.journaled);
-        let fresh = &settled.journaled;
-        erase::forget_content(tx, self.target, &erased, Forget::Everything, fresh).await?;
+        erase::forget_content(tx, self.target, &erased, Forget::Everything).await?;
         read_again(tx, self.target, &mut row, &unerased).await?;
         row.later.told = told;
         self.confirm(tx, &mut row).await?;
