@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use crate::config::{GATHERING_TURNS, MAX_COMMIT_ATTEMPTS, MAX_JOINED_BYTES, MAX_JOINED_WRITES};
 use crate::events::Notifier;
 use crate::ids::LastUuid;
+use crate::index;
 use crate::registry::Registry;
 use crate::stored::{self, State};
 use crate::tx::Tx;
@@ -40,6 +41,11 @@ pub(crate) trait Job: MaybeSend + 'static {
     /// About how many bytes it writes.
     fn weight(&self) -> usize {
         0
+    }
+
+    /// Whether it stores what a server sent, or what follows from that. Unique indexes do not refuse it.
+    fn is_by_sync(&self) -> bool {
+        false
     }
 
     async fn run(&mut self, tx: &mut Tx) -> Result<Self::Output>;
@@ -80,7 +86,7 @@ impl<J: Job> Queued for Entered<J> {
 
     async fn run(&mut self, tx: &mut Tx) -> Result<()> {
         self.output = Some(self.job.run(tx).await?);
-        Ok(())
+        index::finish(tx, self.job.is_by_sync()).await
     }
 
     fn finish(self: Box<Self>, outcome: Result<()>) {

@@ -89,6 +89,10 @@ impl Job for ApplyJob {
             .sum()
     }
 
+    fn is_by_sync(&self) -> bool {
+        true
+    }
+
     async fn run(&mut self, tx: &mut Tx) -> Result<Applied> {
         let mut row = load_target(tx, self.target).await?;
         let before = row.clone();

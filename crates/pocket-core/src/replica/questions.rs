@@ -43,6 +43,10 @@ impl Job for ResolveJob {
         true
     }
 
+    fn is_by_sync(&self) -> bool {
+        true
+    }
+
     async fn run(&mut self, tx: &mut Tx) -> Result<Resolved> {
         let row = load_target(tx, self.target).await?;
         let open = open(tx, self.target).await?;

@@ -252,6 +252,10 @@ impl Job for BeginJob {
         true
     }
 
+    fn is_by_sync(&self) -> bool {
+        true
+    }
+
     async fn run(&mut self, tx: &mut Tx) -> Result<ReplicaState> {
         let mut row = load_target(tx, self.target).await?;
         begin(tx, self.target, &mut row.checkpoint, None).await?;
@@ -430,6 +434,10 @@ impl Job for SweepJob {
     type Output = Applied;
 
     fn runs_alone(&self) -> bool {
+        true
+    }
+
+    fn is_by_sync(&self) -> bool {
         true
     }
 

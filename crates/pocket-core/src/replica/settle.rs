@@ -56,6 +56,10 @@ impl Job for SettleJob {
         true
     }
 
+    fn is_by_sync(&self) -> bool {
+        true
+    }
+
     async fn run(&mut self, tx: &mut Tx) -> Result<Settled> {
         let mut row = load_target(tx, self.target).await?;
         let numbers: Vec<_> = (0..self.outcomes.len() as u64)

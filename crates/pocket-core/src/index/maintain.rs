@@ -1,0 +1,126 @@
+//! Keeping entries right: what each document that a job stores changes in the indexes of its collection.
+//!
+//! Every document row is written by [`Slot::store`](crate::outbox::Slot::store), which tells of it here: local writes,
+//! what sync brings, what a resync removes, all alike. The entries become part of the job's writes at once; what must
+//! be judged by the end state waits for [`finish`], which runs behind the job and before its writes are kept.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::entry::Entries;
+use super::{Index, unique};
+use crate::keys::CollectionId;
+use crate::tx::Tx;
+use crate::{Body, DocumentId, Error, Result};
+
+/// What the running job did to indexes, and what is still to be done for it.
+#[derive(Debug, Default)]
+pub(crate) struct Maintenance {
+    /// Entries of unique indexes that were added, in the order written.
+    added: Vec<Added>,
+    /// Fields that met an array for the first time, by index.
+    multi: BTreeMap<u32, u32>,
+    /// Why the job cannot be kept.
+    failed: Option<Error>,
+}
+
+/// An entry that a job added to a unique index.
+#[derive(Debug)]
+pub(super) struct Added {
+    pub(super) index: Arc<Index>,
+    pub(super) values: Vec<u8>,
+    pub(super) id: DocumentId,
+    pub(super) overflow: bool,
+}
+
+impl Maintenance {
+    fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.multi.is_empty() && self.failed.is_none()
+    }
+}
+
+impl Tx {
+    /// A document is stored with another body, or none.
+    pub(crate) fn document_moved(
+        &mut self,
+        collection: CollectionId,
+        id: &DocumentId,
+        before: Option<&Body>,
+        after: Option<&Body>,
+    ) {
+        let Some(indexes) = self.registry().live_indexes(collection).cloned() else {
+            return;
+        };
+        if before == after {
+            return;
+        }
+        for index in indexes.iter() {
+            // What cannot be read has entries that nobody knows. They stay, and lead readers to a document that does
+            // not match.
+            let old = before.map(|body| index.entries(id, body).unwrap_or_default());
+            let new = after.map(|body| index.entries(id, body)).transpose();
+            match new {
+                Ok(new) => {
+                    self.entries_moved(index, id, &old.unwrap_or_default(), new.unwrap_or_default())
+                }
+                Err(error) => self.maintenance().failed = Some(error),
+            }
+        }
+    }
+
+    fn entries_moved(&mut self, index: &Arc<Index>, id: &DocumentId, old: &Entries, new: Entries) {
+        for values in old.values.difference(&new.values) {
+            self.delete(index.key(values, id));
+        }
+        if new.multi & !index.multi != 0 {
+            *self.maintenance().multi.entry(index.number).or_default() |= new.multi;
+        }
+        for values in new.values {
+            if old.values.contains(&values) {
+                continue;
+            }
+            self.put(index.key(&values, id), &[]);
+            if index.config.unique {
+                self.maintenance().added.push(Added {
+                    index: index.clone(),
+                    values,
+                    id: id.clone(),
+                    overflow: new.overflow,
+                });
+            }
+        }
+    }
+}
+
+/// Ends what the documents of a job began: it runs behind the job, before its writes are kept. `by_sync` says that the
+/// job stores what a server sent, which is kept whatever unique indexes say.
+///
+/// # Errors
+/// `index-unique-violation`, `validation`, `corrupt`, and what the store says; then the job must not be kept.
+pub(crate) async fn finish(tx: &mut Tx, by_sync: bool) -> Result<()> {
+    if tx.maintenance().is_empty() {
+        return Ok(());
+    }
+    let done = std::mem::take(tx.maintenance());
+    if let Some(error) = done.failed {
+        return Err(error);
+    }
+    for (number, multi) in done.multi {
+        // It may have been dropped by the same job.
+        let index = tx.registry().index(number).filter(|index| index.is_live());
+        if let Some(index) = index {
+            index.with_multi(multi).store(tx);
+        }
+    }
+    unique::check(tx, done.added, by_sync).await
+}
+
+impl Index {
+    /// The same index, with arrays in these fields too.
+    pub(super) fn with_multi(&self, multi: u32) -> Self {
+        Self {
+            multi: self.multi | multi,
+            ..self.clone()
+        }
+    }
+}
