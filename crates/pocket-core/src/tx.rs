@@ -299,6 +299,14 @@ impl Tx {
         self.own.get(key).is_some_and(Option::is_some)
     }
 
+    /// Whether there was a value under this key before the running job.
+    pub(crate) async fn was_there(&self, key: &[u8]) -> Result<bool> {
+        match self.kept.values.get(key) {
+            Some(value) => Ok(value.is_some()),
+            None => Ok(self.core.storage.get(key).await?.is_some()),
+        }
+    }
+
     /// Writes a value made of `parts`.
     pub(crate) fn put(&mut self, key: Vec<u8>, parts: &[&[u8]]) {
         let sealed = envelope::seal(&key, parts);

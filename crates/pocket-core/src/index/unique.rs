@@ -34,6 +34,10 @@ pub(super) async fn check(tx: &mut Tx, added: Vec<Added>, by_sync: bool) -> Resu
         let Some(other) = other_with(tx, index, &added.values, id).await? else {
             continue;
         };
+        if tx.was_there(&index.key(&added.values, id)).await? {
+            // Taken away and given back by the same job.
+            continue;
+        }
         if !by_sync {
             return Err(violation(tx, index, id, &other)?);
         }

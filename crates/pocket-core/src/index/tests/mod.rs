@@ -1,5 +1,8 @@
 //! Keys against values: order, prefix freedom, round trip; and entries against the documents they come from.
 
+mod life;
+mod model;
+
 use std::cmp::Ordering;
 use std::ops::Bound;
 
@@ -10,7 +13,7 @@ use super::{Index, IndexConfig, Interval};
 use crate::keys::CollectionId;
 use crate::{Body, DocumentId, DocumentLimits, Map, Order, Value};
 
-#[path = "../../tests/values/strategy.rs"]
+#[path = "../../../tests/values/strategy.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the tests of values")]
 mod strategy;
 
