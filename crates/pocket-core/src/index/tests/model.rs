@@ -9,9 +9,7 @@ use proptest::prelude::*;
 
 use super::id;
 use crate::index::{Index, IndexConfig};
-use crate::replica::{
-    Conflict, Decision, IncomingPage, PageKind, Replica, Resolver, Scope,
-};
+use crate::replica::{Conflict, Decision, IncomingPage, PageKind, Replica, Resolver, Scope};
 use crate::stored::StoredDocument;
 use crate::{
     Body, ClientId, Collection, CollectionConfig, CollectionName, ConflictStrategy, Database,
@@ -39,7 +37,10 @@ pub(super) async fn documents(db: &Database, collection: &str) -> BTreeMap<Docum
 
 async fn scan(storage: &dyn Storage, range: KeyRange) -> Vec<pocket_storage::Entry> {
     let limit = ScanLimit::entries(usize::MAX).bytes(usize::MAX);
-    storage.scan(range, limit, Direction::Forward).await.unwrap()
+    storage
+        .scan(range, limit, Direction::Forward)
+        .await
+        .unwrap()
 }
 
 /// Fails unless every index of the database holds exactly what its documents say, and nothing else lies there.
@@ -215,7 +216,10 @@ fn configs() -> Vec<IndexConfig> {
             .then("b.c", Order::Ascending)
             .sparse(),
         IndexConfig::new("u").unique().sparse(),
-        IndexConfig::new("t").then("u", Order::Descending).unique().sparse(),
+        IndexConfig::new("t")
+            .then("u", Order::Descending)
+            .unique()
+            .sparse(),
     ]
 }
 
@@ -235,7 +239,9 @@ fn fields() -> impl Strategy<Value = Map> {
         proptest::collection::vec(0..4_i64, 0..3).prop_map(|values| values.into_iter().collect()),
     ];
     let c = proptest::collection::vec(0..3_i64, 0..3).prop_map(|values| {
-        let maps = values.into_iter().map(|value| Map::from_iter([("c", value)]));
+        let maps = values
+            .into_iter()
+            .map(|value| Map::from_iter([("c", value)]));
         maps.collect::<Value>()
     });
     let t = proptest::collection::vec(0..30_i64, 0..3).prop_map(Value::from_iter);
@@ -257,7 +263,11 @@ fn fields() -> impl Strategy<Value = Map> {
 
 fn act() -> impl Strategy<Value = Act> {
     let write = (name(), proptest::option::weighted(0.8, fields()));
-    let remote = (name(), any::<bool>(), proptest::option::weighted(0.8, fields()));
+    let remote = (
+        name(),
+        any::<bool>(),
+        proptest::option::weighted(0.8, fields()),
+    );
     prop_oneof![
         8 => (proptest::collection::vec(write, 1..5), any::<bool>())
             .prop_map(|(writes, together)| Act::Write { writes, together }),
@@ -440,7 +450,9 @@ fn breaks(
 ) -> bool {
     let values = |documents: &BTreeMap<DocumentId, Body>, id: &DocumentId| {
         let body = documents.get(id);
-        body.map_or_else(BTreeSet::new, |body| index.entries(id, body).unwrap().values)
+        body.map_or_else(BTreeSet::new, |body| {
+            index.entries(id, body).unwrap().values
+        })
     };
     after.keys().any(|id| {
         let (old, new) = (values(before, id), values(after, id));
