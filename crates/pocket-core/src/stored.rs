@@ -90,8 +90,8 @@ pub(crate) struct IndexRow {
     pub(crate) fields: Vec<(String, bool)>,
     pub(crate) unique: bool,
     pub(crate) sparse: bool,
-    /// The filter of a partial one, as a document.
-    pub(crate) only: Option<serde_bytes::ByteBuf>,
+    /// The filter of a partial one, as JSON.
+    pub(crate) only: Option<String>,
     pub(crate) phase: IndexPhase,
     /// The fields, as bits, that held an array in some document or lay in one.
     pub(crate) multi: u32,

@@ -342,7 +342,7 @@ impl Job for ClearJob {
         let row = tx.registry().existing(&self.collection)?;
         if self.forget {
             // Their entries are not removed here with each document, but all together afterwards.
-            index::drop_all(tx, row.id());
+            index::drop_all(tx, row.id())?;
         }
         let mut range = keys::documents(row.id());
         let mut count = 0;

@@ -82,7 +82,7 @@ impl Job for CreateJob {
         tx.state().later.last_index += 1;
         let number = tx.state().later.last_index;
         let index = Index::new(number, collection, self.config.clone())?;
-        index.clone().store(tx);
+        index.clone().store(tx)?;
         match build(tx, index).await? {
             Step::Broken(error) => Err(error),
             _ => Ok(number),
@@ -98,6 +98,11 @@ fn described(config: &IndexConfig) -> String {
         if is_so {
             text.push_str(what);
         }
+    }
+    if let Some(only) = &config.only {
+        let only = only.to_json_string();
+        text.push_str(", only ");
+        text.push_str(only.as_deref().unwrap_or("what a filter lets in"));
     }
     text
 }
@@ -155,12 +160,12 @@ async fn build(tx: &mut Tx, mut index: Index) -> Result<Step> {
         }
         if entries.overflow {
             let error = unique::too_many(&index, &id);
-            return Ok(broken(tx, index, error));
+            return broken(tx, &index, error);
         }
         for values in &entries.values {
             if let Some(other) = unique::other_with(tx, &shared, values, &id).await? {
                 let error = unique::violation(tx, &index, &id, &other)?;
-                return Ok(broken(tx, index, error));
+                return broken(tx, &index, error);
             }
         }
     }
@@ -178,7 +183,7 @@ async fn build(tx: &mut Tx, mut index: Index) -> Result<Step> {
         let last = documents.last().map(|(last, _)| last.clone());
         IndexPhase::Building(last.map(serde_bytes::ByteBuf::from))
     };
-    index.store(tx);
+    index.store(tx)?;
     Ok(if is_last {
         Step::Ready(count)
     } else {
@@ -187,25 +192,26 @@ async fn build(tx: &mut Tx, mut index: Index) -> Result<Step> {
 }
 
 /// What documents break is no index any more.
-fn broken(tx: &mut Tx, index: Index, error: Error) -> Step {
-    drop_index(tx, &index);
-    Step::Broken(error)
+fn broken(tx: &mut Tx, index: &Index, error: Error) -> Result<Step> {
+    drop_index(tx, index)?;
+    Ok(Step::Broken(error))
 }
 
-fn drop_index(tx: &mut Tx, index: &Index) {
+fn drop_index(tx: &mut Tx, index: &Index) -> Result<()> {
     let gone = Index {
         phase: IndexPhase::Dropping,
         ..index.clone()
     };
-    gone.store(tx);
+    gone.store(tx)
 }
 
 /// Takes all indexes of a collection away from readers; their entries are removed by [`RemoveJob`]s.
-pub(crate) fn drop_all(tx: &mut Tx, collection: keys::CollectionId) {
+pub(crate) fn drop_all(tx: &mut Tx, collection: keys::CollectionId) -> Result<()> {
     let live = tx.registry().live_indexes(collection).cloned();
     for index in live.iter().flat_map(|live| live.iter()) {
-        drop_index(tx, index);
+        drop_index(tx, index)?;
     }
+    Ok(())
 }
 
 /// Takes an index away from readers.
@@ -237,7 +243,7 @@ impl Job for DropJob {
                 ),
             )
         })?;
-        drop_index(tx, &index);
+        drop_index(tx, &index)?;
         Ok(index.number)
     }
 }
@@ -292,10 +298,10 @@ impl Job for RenewJob {
         }
         tx.state().later.last_index = last;
         for index in all.iter().filter(|index| index.is_live()) {
-            drop_index(tx, index);
+            drop_index(tx, index)?;
             tx.state().later.last_index += 1;
             let number = tx.state().later.last_index;
-            Index::new(number, index.collection, index.config.clone())?.store(tx);
+            Index::new(number, index.collection, index.config.clone())?.store(tx)?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What an index is made of, as an application says it.
 
-use crate::{Error, Order, Result, codes};
+use crate::{Error, Filter, Order, Result, codes};
 
 /// Fields that one index may have.
 pub const MAX_INDEX_FIELDS: usize = 8;
@@ -33,6 +33,8 @@ pub struct IndexConfig {
     pub unique: bool,
     /// Whether what is null or missing in all of its fields is left out.
     pub sparse: bool,
+    /// Only documents that match are in it.
+    pub only: Option<Filter>,
     /// Its name, when it is not made of its fields.
     pub name: Option<String>,
 }
@@ -49,6 +51,7 @@ impl IndexConfig {
             fields: vec![(field.into(), order)],
             unique: false,
             sparse: false,
+            only: None,
             name: None,
         }
     }
@@ -71,6 +74,12 @@ impl IndexConfig {
     /// Leaves out what is null or missing in all of its fields.
     pub fn sparse(mut self) -> Self {
         self.sparse = true;
+        self
+    }
+
+    /// Holds only documents that match, and is unique among them only.
+    pub fn only(mut self, filter: Filter) -> Self {
+        self.only = Some(filter);
         self
     }
 
@@ -121,6 +130,16 @@ impl IndexConfig {
             }
             if self.fields[..place].iter().any(|(other, _)| other == field) {
                 return bad(&format_args!("it names the field {field:?} twice"));
+            }
+        }
+        if let Some(only) = &self.only {
+            // As it is stored, so that it is compared with what is.
+            match only
+                .to_json_string()
+                .and_then(|text| Filter::from_json_str(&text))
+            {
+                Ok(only) => self.only = Some(only),
+                Err(error) => return bad(&error),
             }
         }
         self.name = Some(name);

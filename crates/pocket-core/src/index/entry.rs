@@ -81,6 +81,11 @@ impl Index {
     /// `corrupt` when the body is damaged.
     pub(crate) fn entries(&self, id: &DocumentId, body: &Body) -> Result<Entries> {
         let mut entries = Entries::default();
+        if let Some(only) = &self.config.only
+            && !only.matches(id, body)?
+        {
+            return Ok(entries);
+        }
         let place = Place::document(id, body)?;
         let mut fields = Vec::with_capacity(self.fields.len());
         for (bit, field) in self.fields.iter().enumerate() {

@@ -109,7 +109,7 @@ pub(crate) async fn finish(tx: &mut Tx, by_sync: bool) -> Result<()> {
         // It may have been dropped by the same job.
         let index = tx.registry().index(number).filter(|index| index.is_live());
         if let Some(index) = index {
-            index.with_multi(multi).store(tx);
+            index.with_multi(multi).store(tx)?;
         }
     }
     unique::check(tx, done.added, by_sync).await

@@ -29,7 +29,7 @@ use crate::keys::CollectionId;
 use crate::query::path::Path;
 use crate::stored::{self, IndexPhase, IndexRow, Later};
 use crate::tx::Tx;
-use crate::{Error, Order, Result, codes, envelope, keys};
+use crate::{Error, Filter, Order, Result, codes, envelope, keys};
 
 /// An index as it is used.
 ///
@@ -102,6 +102,7 @@ impl Index {
             fields: fields.map(|(field, falls)| (field, order(falls))).collect(),
             unique: row.unique,
             sparse: row.sparse,
+            only: row.only.map(|only| read_filter(&only)).transpose()?,
             name: Some(row.name),
         };
         Ok(Self {
@@ -111,9 +112,13 @@ impl Index {
         })
     }
 
-    fn to_row(&self) -> IndexRow {
+    fn to_row(&self) -> Result<IndexRow> {
         let fields = self.fields.iter();
-        IndexRow {
+        let only = match &self.config.only {
+            Some(filter) => Some(filter.to_json_string()?),
+            None => None,
+        };
+        Ok(IndexRow {
             collection: self.collection.0,
             name: self.name().to_owned(),
             fields: fields
@@ -121,17 +126,19 @@ impl Index {
                 .collect(),
             unique: self.config.unique,
             sparse: self.config.sparse,
-            only: None,
+            only,
             phase: self.phase.clone(),
             multi: self.multi,
             later: Later,
-        }
+        })
     }
 
     /// Stores it in place of what there was of its number.
-    pub(crate) fn store(self, tx: &mut Tx) {
-        tx.put(keys::index(self.number), &[&stored::encode(&self.to_row())]);
+    pub(crate) fn store(self, tx: &mut Tx) -> Result<()> {
+        let row = stored::encode(&self.to_row()?);
+        tx.put(keys::index(self.number), &[&row]);
         tx.registry_mut().insert_index(self);
+        Ok(())
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -184,6 +191,16 @@ impl Index {
         let names = self.fields.iter().map(|field| field.path.as_str());
         names.collect::<Vec<_>>().join(", ")
     }
+}
+
+/// The filter of a partial index, as it is stored.
+fn read_filter(stored: &str) -> Result<Filter> {
+    Filter::from_json_str(stored).map_err(|error| {
+        Error::new(
+            codes::NEWER_FORMAT,
+            format!("the filter of an index is not understood: {error}; use a newer program"),
+        )
+    })
 }
 
 /// The path of a field that may be indexed.

@@ -14,7 +14,7 @@ use crate::stored::StoredDocument;
 use crate::{
     Body, ClientId, Collection, CollectionConfig, CollectionName, ConflictStrategy, Database,
     DocumentId, DocumentLimits, Epoch, Hlc, Map, MutationNumber, Order, Outcome, PushLimit, Record,
-    RecordState, Revision, Seq, Target, Timestamp, Value, codes, envelope, keys,
+    RecordState, Revision, Seq, Target, Timestamp, Value, codes, envelope, field, keys,
 };
 
 /// What an index holds, as keys: computed and found.
@@ -220,6 +220,10 @@ fn configs() -> Vec<IndexConfig> {
             .then("u", Order::Descending)
             .unique()
             .sparse(),
+        IndexConfig::new("u")
+            .only(field("a").gt(1))
+            .unique()
+            .named("partial"),
     ]
 }
 
@@ -280,8 +284,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::Resync),
         1 => Just(Act::Detach),
         1 => Just(Act::Wipe),
-        1 => (0..4_usize).prop_map(Act::Drop),
-        2 => (0..4_usize).prop_map(Act::Create),
+        1 => (0..5_usize).prop_map(Act::Drop),
+        2 => (0..5_usize).prop_map(Act::Create),
         1 => Just(Act::Reopen),
     ]
 }
