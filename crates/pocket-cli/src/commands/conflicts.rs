@@ -203,6 +203,10 @@ fn lines(entry: &JournalEntry) -> Result<Vec<String>> {
             entry.code.as_deref().unwrap_or("without a code"),
             reason.unwrap_or("without a reason")
         ),
+        (JournalKind::UniqueViolation, _) => format!(
+            "both documents stay: {}",
+            reason.unwrap_or("a unique index has them twice")
+        ),
         (_, Winner::Local) => format!("the local version won ({}{because})", entry.rule),
         (_, Winner::Remote) => format!("the server's version won ({}{because})", entry.rule),
         (_, _) => format!("both were merged ({}{because})", entry.rule),
@@ -216,6 +220,9 @@ fn lines(entry: &JournalEntry) -> Result<Vec<String>> {
     )];
     for document in &entry.documents {
         lines.push(format!("    {}/{}", document.collection, document.id));
+        if entry.kind == JournalKind::UniqueViolation {
+            continue;
+        }
         let versions = [
             ("base", document.base.as_ref()),
             ("local", Some(&document.local)),
@@ -238,6 +245,7 @@ fn lines(entry: &JournalEntry) -> Result<Vec<String>> {
 fn kind(kind: JournalKind) -> &'static str {
     match kind {
         JournalKind::Refusal => "refusal",
+        JournalKind::UniqueViolation => "unique-violation",
         _ => "conflict",
     }
 }
@@ -246,6 +254,7 @@ fn winner(winner: Winner) -> &'static str {
     match winner {
         Winner::Local => "local",
         Winner::Remote => "remote",
+        Winner::Both => "both",
         _ => "merged",
     }
 }

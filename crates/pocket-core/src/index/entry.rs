@@ -220,6 +220,9 @@ impl Index {
 
     /// Whether all values in a key are whole.
     pub(super) fn is_whole(&self, values: &[u8]) -> Result<bool> {
+        if values.first() == Some(&key::OVERFLOW) {
+            return Ok(true);
+        }
         let mut rest = values;
         for field in &self.fields {
             let (part, behind) = self.part(field, rest)?;

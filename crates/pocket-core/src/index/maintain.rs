@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::entry::Entries;
 use super::{Index, unique};
 use crate::keys::CollectionId;
 use crate::tx::Tx;
@@ -31,6 +30,8 @@ pub(super) struct Added {
     pub(super) values: Vec<u8>,
     pub(super) id: DocumentId,
     pub(super) overflow: bool,
+    /// It was there with something else that is written alike, since both are cut.
+    pub(super) was_there: bool,
 }
 
 impl Maintenance {
@@ -55,41 +56,66 @@ impl Tx {
             return;
         }
         for index in indexes.iter() {
-            // What cannot be read has entries that nobody knows. They stay, and lead readers to a document that does
-            // not match.
-            let old = before.map(|body| index.entries(id, body).unwrap_or_default());
-            let new = after.map(|body| index.entries(id, body)).transpose();
-            match new {
-                Ok(new) => {
-                    self.entries_moved(index, id, &old.unwrap_or_default(), new.unwrap_or_default())
-                }
-                Err(error) => self.maintenance().failed = Some(error),
+            if let Err(error) = self.entries_moved(index, id, before, after) {
+                self.maintenance().failed = Some(error);
             }
         }
     }
 
-    fn entries_moved(&mut self, index: &Arc<Index>, id: &DocumentId, old: &Entries, new: Entries) {
+    fn entries_moved(
+        &mut self,
+        index: &Arc<Index>,
+        id: &DocumentId,
+        before: Option<&Body>,
+        after: Option<&Body>,
+    ) -> Result<()> {
+        let entries = |body: &Body| index.entries(id, body);
+        // What cannot be read has entries that nobody knows. They stay, and lead readers to a document that does not
+        // match.
+        let old = before.map(entries).and_then(Result::ok).unwrap_or_default();
+        let new = after.map(entries).transpose()?.unwrap_or_default();
         for values in old.values.difference(&new.values) {
             self.delete(index.key(values, id));
         }
         if new.multi & !index.multi != 0 {
             *self.maintenance().multi.entry(index.number).or_default() |= new.multi;
         }
-        for values in new.values {
-            if old.values.contains(&values) {
-                continue;
+        for values in &new.values {
+            let was_there = old.values.contains(values);
+            if !was_there {
+                self.put(index.key(values, id), &[]);
             }
-            self.put(index.key(&values, id), &[]);
-            if index.config.unique {
+            let is_new = !was_there || is_another(index, id, before, after, values)?;
+            if index.config.unique && is_new {
                 self.maintenance().added.push(Added {
                     index: index.clone(),
-                    values,
+                    values: values.clone(),
                     id: id.clone(),
                     overflow: new.overflow,
+                    was_there,
                 });
             }
         }
+        Ok(())
     }
+}
+
+/// Whether what was cut to the same values before and after a write is something new in a unique index.
+fn is_another(
+    index: &Index,
+    id: &DocumentId,
+    before: Option<&Body>,
+    after: Option<&Body>,
+    values: &[u8],
+) -> Result<bool> {
+    let (Some(before), Some(after)) = (before, after) else {
+        return Ok(false);
+    };
+    if !index.config.unique || index.is_whole(values)? {
+        return Ok(false);
+    }
+    let old = index.whole_values(id, before, values)?;
+    Ok(!index.whole_values(id, after, values)?.is_subset(&old))
 }
 
 /// Ends what the documents of a job began: it runs behind the job, before its writes are kept. `by_sync` says that the

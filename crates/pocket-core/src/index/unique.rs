@@ -21,7 +21,7 @@ pub(super) async fn check(tx: &mut Tx, added: Vec<Added>, by_sync: bool) -> Resu
     let mut told = BTreeSet::new();
     for added in added {
         let (index, id) = (&added.index, &added.id);
-        if !tx.is_written(&index.key(&added.values, id)) {
+        if !added.was_there && !tx.is_written(&index.key(&added.values, id)) {
             // Taken back by the same job.
             continue;
         }
@@ -34,7 +34,7 @@ pub(super) async fn check(tx: &mut Tx, added: Vec<Added>, by_sync: bool) -> Resu
         let Some(other) = other_with(tx, index, &added.values, id).await? else {
             continue;
         };
-        if tx.was_there(&index.key(&added.values, id)).await? {
+        if !added.was_there && tx.was_there(&index.key(&added.values, id)).await? {
             // Taken away and given back by the same job.
             continue;
         }
