@@ -3,12 +3,10 @@
 
 use std::sync::Arc;
 
-use pocket_core::replica::{
-    Conflict, Decision, IncomingPage, PageKind, Replica, Resolver, Scope,
-};
+use pocket_core::replica::{Conflict, Decision, IncomingPage, PageKind, Replica, Resolver, Scope};
 use pocket_core::{
-    Body, ClientId, Collection, CollectionConfig, CollectionName, ConflictStrategy, DecidedBy,
-    Database, DocumentId, DocumentLimits, Epoch, Hlc, IndexConfig, IndexState, JournalFilter,
+    Body, ClientId, Collection, CollectionConfig, CollectionName, ConflictStrategy, Database,
+    DecidedBy, DocumentId, DocumentLimits, Epoch, Hlc, IndexConfig, IndexState, JournalFilter,
     JournalKind, JournalState, Order, Record, RecordState, Revision, Seq, Target, Timestamp, Value,
     Winner, codes, field,
 };
@@ -86,10 +84,7 @@ async fn documents_may_swap_unique_values_in_one_transaction() {
     let all: Vec<_> = all.iter().map(|it| it.to_json_string().unwrap()).collect();
     assert_eq!(
         all,
-        [
-            r#"{"_id":"a","email":"2"}"#,
-            r#"{"_id":"b","email":"1"}"#
-        ]
+        [r#"{"_id":"a","email":"2"}"#, r#"{"_id":"b","email":"1"}"#]
     );
 }
 
@@ -252,7 +247,13 @@ async fn a_duplicate_that_sync_brings_stays_and_the_journal_names_both_documents
     let explained = db.journal().explain(1).await.unwrap();
     assert_eq!(explained.decided_by, DecidedBy::Strategy);
     let text = explained.to_string();
-    for part in ["users/here", "users/there", "email", "Both documents stand", "dismissing"] {
+    for part in [
+        "users/here",
+        "users/there",
+        "email",
+        "Both documents stand",
+        "dismissing",
+    ] {
         assert!(text.contains(part), "{text}\nhas no {part}");
     }
     let error = db.journal().restore(1).await.unwrap_err();
@@ -313,7 +314,10 @@ async fn indexes_are_recorded_listed_and_dropped() {
         IndexConfig::new("age").only(field("age").between(18, 99)),
     ];
     let config = configs.iter().take(2).cloned();
-    let config = config.fold(CollectionConfig::new("users").sync(true), CollectionConfig::index);
+    let config = config.fold(
+        CollectionConfig::new("users").sync(true),
+        CollectionConfig::index,
+    );
     let builder = || Database::builder("test").collection(config.clone());
     let db = builder().open(storage.clone()).await.unwrap();
     let users = db.collection::<Value>("users").unwrap();

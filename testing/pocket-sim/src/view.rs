@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pocket_core::{
-    Database, Error, JournalDocument, JournalEntry, JournalKind, JournalVersion, Revision, Value, Winner,
+    Database, Error, JournalDocument, JournalEntry, JournalKind, JournalVersion, Revision, Value,
+    Winner,
 };
 use pocket_storage::{Direction, KeyRange, ScanLimit, Storage};
 

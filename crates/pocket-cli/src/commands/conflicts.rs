@@ -144,7 +144,7 @@ fn report(entry: &JournalEntry) -> Result<Map> {
     let documents: Vec<Value> = entry
         .documents
         .iter()
-        .map(|document| document_report(document).map(Value::Map))
+        .map(|document| document_report(entry.kind, document).map(Value::Map))
         .collect::<Result<_>>()?;
     Ok(object([
         ("number", Value::from(entry.number)),
@@ -159,7 +159,9 @@ fn report(entry: &JournalEntry) -> Result<Map> {
     ]))
 }
 
-fn document_report(document: &JournalDocument) -> Result<Map> {
+fn document_report(kind: JournalKind, document: &JournalDocument) -> Result<Map> {
+    // The documents of a unique violation are there; the entry has no bodies of its own.
+    let is_there = kind == JournalKind::UniqueViolation;
     let version = |version: Option<&JournalVersion>| -> Result<Value> {
         let Some(version) = version else {
             return Ok(Value::Null);
@@ -169,7 +171,7 @@ fn document_report(document: &JournalDocument) -> Result<Map> {
             ("seq", version.seq.map(pocket_core::Seq::get).into()),
             (
                 "deleted",
-                Value::from(version.body.is_none() && !document.erased),
+                Value::from(version.body.is_none() && !document.erased && !is_there),
             ),
             ("document", whole(document, version)?.into()),
         ])))

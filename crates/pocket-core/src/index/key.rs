@@ -182,7 +182,7 @@ impl Encoder {
         };
         // Floats of this size lie at most 2048 apart.
         let distance = exact - below as i128;
-        self.number(below, distance as u16);
+        self.number(below, u16::try_from(distance).unwrap_or(u16::MAX));
     }
 
     fn float(&mut self, float: f64) {
@@ -278,6 +278,13 @@ pub(crate) fn encode(value: &Value) -> Vec<u8> {
     encoder.finish()
 }
 
+/// What a text is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Piece {
+    Byte(u8),
+    End,
+}
+
 /// Reads encodings from the front of bytes, inverted or not.
 #[derive(Clone, Debug)]
 pub(crate) struct Decoder<'a> {
@@ -312,7 +319,7 @@ impl<'a> Decoder<'a> {
                 BOOL => drop(self.byte()?),
                 NUMBER => drop(self.number()?),
                 TIMESTAMP => drop(self.take::<8>()?),
-                STRING | BINARY => while self.text_byte()?.is_some() {},
+                STRING | BINARY => while self.piece()? != Piece::End {},
                 ARRAY | MAP => open += 1,
                 _ => return None,
             }
@@ -395,17 +402,17 @@ impl<'a> Decoder<'a> {
 
     fn text(&mut self) -> Option<Vec<u8>> {
         let mut text = Vec::new();
-        while let Some(byte) = self.text_byte()? {
+        while let Piece::Byte(byte) = self.piece()? {
             text.push(byte);
         }
         Some(text)
     }
 
-    /// The next byte of a text; `Some(None)` at its end.
-    fn text_byte(&mut self) -> Option<Option<u8>> {
+    fn piece(&mut self) -> Option<Piece> {
         Some(match self.byte()? {
-            0 => (self.byte()? == ESCAPED).then_some(0),
-            byte => Some(byte),
+            0 if self.byte()? == ESCAPED => Piece::Byte(0),
+            0 => Piece::End,
+            byte => Piece::Byte(byte),
         })
     }
 

@@ -22,6 +22,10 @@ pub(crate) use build::drop_all;
 pub use config::{
     IndexConfig, IndexInfo, IndexProgress, IndexState, MAX_INDEX_FIELDS, MAX_INDEXES,
 };
+#[cfg_attr(
+    not(test),
+    expect(unused_imports, reason = "queries do not read indexes yet; tests do")
+)]
 pub(crate) use interval::Interval;
 pub(crate) use maintain::{Maintenance, finish};
 
@@ -214,3 +218,8 @@ fn field_path(field: &str) -> Result<Path> {
     }
     Ok(path)
 }
+
+/// Compiles the examples of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/guide/indexes.md")]
+struct Guide;

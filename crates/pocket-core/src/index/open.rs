@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::build::{BuildJob, CreateJob, DropJob, RemoveJob, RenewJob, Step};
 use super::{IndexConfig, IndexInfo, IndexProgress};
-use crate::stored::IndexPhase;
+use crate::stored::{CollectionRow, IndexPhase};
 use crate::{Collection, CollectionName, Database, Error, Result, Subscription, codes, keys};
 
 /// Documents counted at once.
@@ -134,7 +134,7 @@ impl Database {
 
     pub(crate) fn indexes_of(&self, collection: &CollectionName) -> Vec<IndexInfo> {
         let registry = self.core().registry();
-        let number = registry.get(collection).map(|row| row.id());
+        let number = registry.get(collection).map(CollectionRow::id);
         let live = number.and_then(|number| registry.live_indexes(number));
         live.into_iter()
             .flat_map(|live| live.iter())

@@ -10,11 +10,12 @@ use proptest::prelude::*;
 use super::id;
 use crate::index::{Index, IndexConfig};
 use crate::replica::{Conflict, Decision, IncomingPage, PageKind, Replica, Resolver, Scope};
-use crate::stored::StoredDocument;
+use crate::stored::{CollectionRow, StoredDocument};
 use crate::{
-    Body, ClientId, Collection, CollectionConfig, CollectionName, ConflictStrategy, Database,
-    DocumentId, DocumentLimits, Epoch, Hlc, Map, MutationNumber, Order, Outcome, PushLimit, Record,
-    RecordState, Revision, Seq, Target, Timestamp, Value, codes, envelope, field, keys,
+    Body, ChangeKind, ClientId, Collection, CollectionConfig, CollectionName, ConflictStrategy,
+    Database, DocumentId, DocumentLimits, Epoch, Hlc, Map, MutationNumber, Order, Outcome,
+    PushLimit, Record, RecordState, Revision, Seq, Target, Timestamp, Value, codes, envelope,
+    field, keys,
 };
 
 /// What an index holds, as keys: computed and found.
@@ -23,7 +24,7 @@ type Keys = BTreeSet<Vec<u8>>;
 /// The live documents of a collection, as they are stored.
 pub(super) async fn documents(db: &Database, collection: &str) -> BTreeMap<DocumentId, Body> {
     let name = CollectionName::new(collection).unwrap();
-    let Some(number) = db.core().registry().get(&name).map(|row| row.id()) else {
+    let Some(number) = db.core().registry().get(&name).map(CollectionRow::id) else {
         return BTreeMap::new();
     };
     let storage = &db.core().storage;
@@ -151,6 +152,8 @@ impl Server {
             let changes = mutation.changes();
             let met: Vec<Seq> = changes
                 .iter()
+                // An erase beats everything.
+                .filter(|change| !matches!(change.kind, ChangeKind::Erase))
                 .filter(|change| !stands(change.id.as_str(), change.base))
                 .filter_map(|change| self.documents.get(change.id.as_str()))
                 .map(|record| record.seq)
@@ -167,9 +170,10 @@ impl Server {
                 let places: Vec<u64> = changes
                     .iter()
                     .map(|change| {
-                        let state = match change.kind.body() {
-                            Some(body) => RecordState::Live(body.clone()),
-                            None => RecordState::Deleted,
+                        let state = match &change.kind {
+                            ChangeKind::Put(body) => RecordState::Live(body.clone()),
+                            ChangeKind::Delete => RecordState::Deleted,
+                            ChangeKind::Erase => RecordState::Erased,
                         };
                         self.write(change.id.as_str(), change.rev, state)
                     })
