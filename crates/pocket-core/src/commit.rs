@@ -48,6 +48,9 @@ pub(crate) trait Job: MaybeSend + 'static {
         false
     }
 
+    /// Behind it, the journal got entries about unique indexes.
+    fn add_violations(_output: &mut Self::Output, _entries: &[u64]) {}
+
     async fn run(&mut self, tx: &mut Tx) -> Result<Self::Output>;
 }
 
@@ -85,8 +88,11 @@ impl<J: Job> Queued for Entered<J> {
     }
 
     async fn run(&mut self, tx: &mut Tx) -> Result<()> {
-        self.output = Some(self.job.run(tx).await?);
-        index::finish(tx, self.job.is_by_sync()).await
+        let mut output = self.job.run(tx).await?;
+        let violations = index::finish(tx, self.job.is_by_sync()).await?;
+        J::add_violations(&mut output, &violations);
+        self.output = Some(output);
+        Ok(())
     }
 
     fn finish(self: Box<Self>, outcome: Result<()>) {

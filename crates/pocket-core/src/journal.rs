@@ -425,7 +425,7 @@ pub(crate) async fn write_violation(
     tx: &mut Tx,
     index: &Index,
     documents: &[DocumentId],
-) -> Result<()> {
+) -> Result<u64> {
     let mut changes = Vec::with_capacity(documents.len());
     for id in documents {
         let document = outbox::load_document(tx, index.collection, id).await?;
@@ -459,7 +459,7 @@ pub(crate) async fn write_violation(
         later: Later,
     };
     tx.put(keys::journal(number), &[&stored::encode(&row)]);
-    Ok(())
+    Ok(number)
 }
 
 /// The rule that kept two documents of a unique index.

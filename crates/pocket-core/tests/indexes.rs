@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use pocket_core::replica::{Conflict, Decision, IncomingPage, PageKind, Replica, Resolver, Scope};
+use pocket_core::replica::{
+    Applied, Conflict, Decision, IncomingPage, PageKind, Replica, Resolver, Scope,
+};
 use pocket_core::{
     Body, ClientId, Collection, CollectionConfig, CollectionName, ConflictStrategy, Database,
     DecidedBy, DocumentId, DocumentLimits, Epoch, Hlc, IndexConfig, IndexState, JournalFilter,
@@ -171,7 +173,7 @@ impl Resolver for Server {
     }
 }
 
-async fn page(db: &Database, start: u64, documents: &[&str]) {
+async fn page(db: &Database, start: u64, documents: &[&str]) -> Applied {
     let records = (start + 1..).zip(documents).map(|(seq, json)| {
         let limits = DocumentLimits::default();
         let (id, body) = Body::from_serialize(&value(json), &limits).unwrap();
@@ -198,14 +200,14 @@ async fn page(db: &Database, start: u64, documents: &[&str]) {
     };
     let replica = Replica::new(db, Target::DEFAULT);
     replica.load(&Scope::All).await.unwrap();
-    replica.apply(page, Arc::new(Server)).await.unwrap();
+    replica.apply(page, Arc::new(Server)).await.unwrap()
 }
 
 #[tokio::test]
 async fn a_duplicate_that_sync_brings_stays_and_the_journal_names_both_documents() {
     let (db, users) = users(email()).await;
     accepted(&users, r#"{"_id":"here","email":"x"}"#).await;
-    page(
+    let applied = page(
         &db,
         0,
         &[
@@ -215,6 +217,10 @@ async fn a_duplicate_that_sync_brings_stays_and_the_journal_names_both_documents
         ],
     )
     .await;
+    assert_eq!(
+        (applied.violations, applied.state.open_conflicts),
+        (vec![1, 2], 2)
+    );
     assert_eq!(users.count().await.unwrap(), 4);
     let entries = db.journal().list(None, 10).await.unwrap();
     let named: Vec<Vec<&str>> = entries

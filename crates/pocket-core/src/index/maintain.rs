@@ -119,13 +119,14 @@ fn is_another(
 }
 
 /// Ends what the documents of a job began: it runs behind the job, before its writes are kept. `by_sync` says that the
-/// job stores what a server sent, which is kept whatever unique indexes say.
+/// job stores what a server sent, which is kept whatever unique indexes say; then it returns the entries of the journal
+/// that it wrote about that.
 ///
 /// # Errors
 /// `index-unique-violation`, `validation`, `corrupt`, and what the store says; then the job must not be kept.
-pub(crate) async fn finish(tx: &mut Tx, by_sync: bool) -> Result<()> {
+pub(crate) async fn finish(tx: &mut Tx, by_sync: bool) -> Result<Vec<u64>> {
     if tx.maintenance().is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let done = std::mem::take(tx.maintenance());
     if let Some(error) = done.failed {

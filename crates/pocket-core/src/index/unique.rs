@@ -16,9 +16,9 @@ use crate::{DocumentId, Error, Result, codes, journal, outbox};
 /// Entries with the same values read at once. Mostly there is one: that of the document itself.
 const PAGE: usize = 8;
 
-/// Judges what was added. What came by sync stays, and the journal tells of it.
-pub(super) async fn check(tx: &mut Tx, added: Vec<Added>, by_sync: bool) -> Result<()> {
-    let mut told = BTreeSet::new();
+/// Judges what was added. What came by sync stays, and the journal tells of it, in the entries that are returned.
+pub(super) async fn check(tx: &mut Tx, added: Vec<Added>, by_sync: bool) -> Result<Vec<u64>> {
+    let (mut told, mut entries) = (BTreeSet::new(), Vec::new());
     for added in added {
         let (index, id) = (&added.index, &added.id);
         if !added.was_there && !tx.is_written(&index.key(&added.values, id)) {
@@ -48,10 +48,10 @@ pub(super) async fn check(tx: &mut Tx, added: Vec<Added>, by_sync: bool) -> Resu
         );
         if told.insert(pair) {
             let documents = [id.clone(), other];
-            journal::write_violation(tx, index, &documents).await?;
+            entries.push(journal::write_violation(tx, index, &documents).await?);
         }
     }
-    Ok(())
+    Ok(entries)
 }
 
 /// Another document with these values in an index.

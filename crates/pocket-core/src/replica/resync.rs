@@ -441,6 +441,11 @@ impl Job for SweepJob {
         true
     }
 
+    fn add_violations(output: &mut Self::Output, entries: &[u64]) {
+        output.violations.extend(entries);
+        output.state.open_conflicts += entries.len() as u64;
+    }
+
     async fn run(&mut self, tx: &mut Tx) -> Result<Applied> {
         let mut row = load_target(tx, self.target).await?;
         let resync = row.checkpoint.later.resync;
@@ -519,6 +524,7 @@ impl SweepJob {
             state: snapshot(tx, self.target, row).await?,
             changes,
             journaled,
+            violations: Vec::new(),
         })
     }
 
