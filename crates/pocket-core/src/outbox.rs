@@ -168,13 +168,8 @@ impl Slot {
         }
         let server = self.after.as_ref().and_then(|after| after.head.server);
         tx.server_version_moved(self.collection, &self.id, self.known, server);
-        let body = self.after.as_ref().and_then(|after| after.body.as_ref());
-        tx.document_moved(self.collection, &self.id, self.body.as_ref(), body);
-        let key = keys::document(self.collection, &self.id);
-        match &self.after {
-            Some(document) => document.with_parts(|parts| tx.put(key, parts)),
-            None => tx.delete(key),
-        }
+        let (before, after) = (self.body.as_ref(), self.after.as_ref());
+        tx.store_document(self.collection, &self.id, before, after);
     }
 
     pub(crate) fn pending(&self) -> &[Place] {
