@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CollectionName, DocumentLimits, Error, Result, Schema, codes};
+use crate::{CollectionName, DocumentLimits, Error, IndexConfig, Result, Schema, codes};
 
 /// Changes that one transaction may make when it touches synced collections.
 pub const MAX_TRANSACTION_CHANGES: usize = 1_000;
@@ -19,6 +19,36 @@ pub const ENDED_ALONE: u32 = 3;
 /// Connections that ended while a mutation was on its way, from which on only its number travels. The last two of them
 /// had nothing else on their way: one may be chance, and a mutation that is withdrawn is a change that is refused.
 pub const ENDED_WITHDRAWN: u32 = 5;
+
+/// Segments of a dotted path at the most: as many as the deepest document has levels.
+pub const MAX_PATH_SEGMENTS: usize = DocumentLimits::MAX_DEPTH;
+
+/// Bytes of a dotted path at the most.
+pub const MAX_PATH_BYTES: usize = 1_024;
+
+/// Levels of operators inside one another in a filter at the most.
+pub const MAX_FILTER_DEPTH: usize = 32;
+
+/// Operators and fields in a filter at the most.
+pub const MAX_FILTER_NODES: usize = 1_024;
+
+/// Values in one `$in`, `$nin` or `$all` at the most.
+pub const MAX_LISTED_VALUES: usize = 10_000;
+
+/// Bytes of all the values of a filter at the most, encoded.
+pub const MAX_FILTER_BYTES: usize = 1024 * 1024;
+
+/// Bytes of a regular expression at the most.
+pub const MAX_PATTERN_BYTES: usize = 1_024;
+
+/// Bytes of a compiled regular expression at the most. A search takes time in proportion to this times the text.
+pub(crate) const MAX_PROGRAM_BYTES: usize = 64 * 1024;
+
+/// Fields that a query sorts by at the most.
+pub const MAX_SORT_FIELDS: usize = 32;
+
+/// Fields that a query includes or excludes at the most.
+pub const MAX_PROJECTED_FIELDS: usize = 1_024;
 
 /// Time after a resync for a difference of digests in which another difference is told, and not repaired: what a resync
 /// did not mend it will not mend at once.
@@ -69,7 +99,7 @@ impl ConflictStrategy {
 }
 
 /// The settings of one collection, recorded in the database.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct CollectionConfig {
     /// Its name.
@@ -80,6 +110,8 @@ pub struct CollectionConfig {
     pub conflict_strategy: Option<ConflictStrategy>,
     /// What it asks of its documents. It belongs to the program and is not stored.
     pub schema: Option<Schema>,
+    /// Its indexes. Others that were made before stay.
+    pub indexes: Vec<IndexConfig>,
 }
 
 impl CollectionConfig {
@@ -90,6 +122,7 @@ impl CollectionConfig {
             sync: false,
             conflict_strategy: None,
             schema: None,
+            indexes: Vec::new(),
         }
     }
 
@@ -111,6 +144,13 @@ impl CollectionConfig {
     #[must_use]
     pub fn schema(mut self, schema: Schema) -> Self {
         self.schema = Some(schema);
+        self
+    }
+
+    /// An index it has; see [`Collection::create_index`](crate::Collection::create_index).
+    #[must_use]
+    pub fn index(mut self, index: IndexConfig) -> Self {
+        self.indexes.push(index);
         self
     }
 

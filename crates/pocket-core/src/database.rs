@@ -54,6 +54,7 @@ pub struct DatabaseBuilder {
     on_migration: Listener,
     any_schema_version: bool,
     accept_unknown_collections: bool,
+    build_indexes: bool,
     env: Option<Arc<dyn Env>>,
 }
 
@@ -138,6 +139,13 @@ impl DatabaseBuilder {
         self
     }
 
+    /// Whether opening waits until all indexes are built; default yes. Otherwise queries do without those that are not
+    /// ready until somebody drives [`Database::build_indexes`].
+    pub fn build_indexes(mut self, build: bool) -> Self {
+        self.build_indexes = build;
+        self
+    }
+
     /// Another source of time and randomness.
     pub fn env(mut self, env: impl Env) -> Self {
         self.env = Some(Arc::new(env));
@@ -149,7 +157,8 @@ impl DatabaseBuilder {
     /// # Errors
     /// `corrupt` when the store holds something else, `newer-format` when a newer program or schema wrote it,
     /// `config` when settings contradict each other, `migration` when a document cannot be brought to the schema version
-    /// of the program, `bad-collection-name`, and what the store says.
+    /// of the program, `bad-collection-name`, `index-unique-violation` when documents break a unique index that is new,
+    /// and what the store says.
     pub async fn open(self, storage: impl Storage) -> Result<Database> {
         self.open_shared(Arc::new(storage)).await
     }
@@ -201,12 +210,16 @@ impl DatabaseBuilder {
                 any_schema_version: any,
             }),
         };
+        database.renew_indexes().await?;
         if raises {
             let listener = self.on_migration.0.as_deref();
             migrate::run(&database, &migrations, version, listener).await?;
         }
         for config in self.collections {
-            database.create_collection(config).await?;
+            database.configure(config).await?;
+        }
+        if self.build_indexes {
+            database.finish_indexes().await?;
         }
         Ok(database)
     }
@@ -297,6 +310,7 @@ impl Database {
             on_migration: Listener::default(),
             any_schema_version: false,
             accept_unknown_collections: true,
+            build_indexes: true,
             env: None,
         }
     }
@@ -336,11 +350,23 @@ impl Database {
 
     /// Makes a collection, or sets the settings of one that is there.
     ///
-    /// Switching sync on puts its documents into the outbox; switching it off drops what was never sent.
+    /// Switching sync on puts its documents into the outbox; switching it off drops what was never sent. Waits until its
+    /// indexes are built, as [`Collection::create_index`] does.
     ///
     /// # Errors
-    /// `bad-collection-name`, `config` when its schema cannot be used, and what the store says.
+    /// `bad-collection-name`, `config` when its schema cannot be used, those of [`Collection::create_index`], and what
+    /// the store says.
     pub async fn create_collection(&self, config: CollectionConfig) -> Result<()> {
+        let has_indexes = !config.indexes.is_empty();
+        self.configure(config).await?;
+        if has_indexes {
+            self.finish_indexes().await?;
+        }
+        Ok(())
+    }
+
+    /// As [`create_collection`](Self::create_collection), but large indexes are recorded only.
+    async fn configure(&self, config: CollectionConfig) -> Result<()> {
         let name = config.checked_name()?;
         if let Some(schema) = &config.schema {
             schema.compiled(name.as_str())?;
@@ -348,18 +374,19 @@ impl Database {
         let registry = self.core().registry();
         if registry
             .get(&name)
-            .is_some_and(|row| row.sync == config.sync && row.strategy == config.conflict_strategy)
+            .is_none_or(|row| row.sync != config.sync || row.strategy != config.conflict_strategy)
         {
-            self.core().schemas.set(name, config.schema);
-            return Ok(());
+            self.submit(ConfigureJob {
+                name: name.clone(),
+                sync: config.sync,
+                strategy: config.conflict_strategy,
+            })
+            .await?;
         }
-        let job = ConfigureJob {
-            name: name.clone(),
-            sync: config.sync,
-            strategy: config.conflict_strategy,
-        };
-        self.submit(job).await?;
-        self.core().schemas.set(name, config.schema);
+        self.core().schemas.set(name.clone(), config.schema);
+        for index in config.indexes {
+            self.record_index(&name, index).await?;
+        }
         Ok(())
     }
 
@@ -376,11 +403,16 @@ impl Database {
             sync: row.sync,
             conflict_strategy: row.strategy,
             schema: self.core().schemas.get(name),
+            indexes: self
+                .indexes_of(name)
+                .into_iter()
+                .map(|index| index.config)
+                .collect(),
         };
         registry.iter().map(config).collect()
     }
 
-    /// Deletes every document of a collection, as [`Collection::clear`] does, and forgets its settings.
+    /// Deletes every document of a collection, as [`Collection::clear`] does, and forgets its settings and indexes.
     ///
     /// # Errors
     /// `collection-not-found`, and what the store says.
@@ -390,9 +422,10 @@ impl Database {
             collection: collection.clone(),
             forget: true,
         };
-        let deleted = self.submit(job).await?;
+        let count = self.submit(job).await?;
         self.core().schemas.set(collection, None);
-        Ok(deleted)
+        self.remove_dropped_indexes().await?;
+        Ok(count)
     }
 
     /// Begins a transaction: writes that take effect together, on this device and on all others.

@@ -1,5 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+// So that a test inside of the crate may share its values with those outside.
+#[cfg(test)]
+extern crate self as pocket_core;
+
 mod change;
 pub mod codes;
 mod collection;
@@ -16,6 +20,11 @@ mod erase;
 mod error;
 mod events;
 mod ids;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "queries do not read indexes yet; tests do")
+)]
+mod index;
 mod journal;
 mod keys;
 mod later;
@@ -43,6 +52,8 @@ pub use change::{
 pub use collection::Collection;
 pub use config::{
     CollectionConfig, ConflictStrategy, ENDED_ALONE, ENDED_WITHDRAWN, Limits, MAX_CLOCK_AHEAD_MS,
+    MAX_FILTER_BYTES, MAX_FILTER_DEPTH, MAX_FILTER_NODES, MAX_LISTED_VALUES, MAX_PATH_BYTES,
+    MAX_PATH_SEGMENTS, MAX_PATTERN_BYTES, MAX_PROJECTED_FIELDS, MAX_SORT_FIELDS,
     MAX_TRANSACTION_CHANGES, SUBSCRIBER_COMMITS,
 };
 pub use database::{Database, DatabaseBuilder, DatabaseStats};
@@ -57,6 +68,7 @@ pub use ids::{
     ClientId, CollectionName, CommitSequence, DocumentId, Epoch, Lineage, MAX_COLLECTION_BYTES,
     MAX_ID_BYTES, MutationNumber, Place, Seq, SessionToken,
 };
+pub use index::{IndexConfig, IndexInfo, IndexProgress, IndexState, MAX_INDEX_FIELDS, MAX_INDEXES};
 pub use journal::{
     DecidedBy, Explanation, Journal, JournalDocument, JournalEntry, JournalFilter, JournalKind,
     JournalState, JournalVersion, Winner,
@@ -66,7 +78,10 @@ pub use migrate::{Migrated, Migration, MigrationPhase, MigrationProgress};
 pub use numbering::{Pinned, PushLimit};
 pub use pocket_storage as storage;
 pub use populate::Populated;
-pub use query::{Order, Query};
+pub use query::{
+    Cursor, Element, ElementFilter, Field, Filter, Order, Page, Query, QuerySpec, SortField, Where,
+    element, field,
+};
 pub use revision::{Hlc, Revision};
 pub use schema::{InvalidArrival, InvalidDocument, Schema, Validate, Violation};
 pub use stored::Binding;

@@ -135,6 +135,8 @@ pub(crate) struct Slot {
     pub(crate) after: Option<StoredDocument>,
     /// The server's version that is stored with it now.
     known: Option<ServerVersion>,
+    /// The body that is stored now; `before` may be made to say something else.
+    body: Option<Body>,
 }
 
 impl Slot {
@@ -148,6 +150,7 @@ impl Slot {
             collection,
             id,
             known: stored.as_ref().and_then(|stored| stored.head.server),
+            body: stored.as_ref().and_then(|stored| stored.body.clone()),
             before: stored.clone(),
             after: stored,
         }
@@ -169,11 +172,8 @@ impl Slot {
         }
         let server = self.after.as_ref().and_then(|after| after.head.server);
         tx.server_version_moved(self.collection, &self.id, self.known, server);
-        let key = keys::document(self.collection, &self.id);
-        match &self.after {
-            Some(document) => document.with_parts(|parts| tx.put(key, parts)),
-            None => tx.delete(key),
-        }
+        let (before, after) = (self.body.as_ref(), self.after.as_ref());
+        tx.store_document(self.collection, &self.id, before, after);
     }
 
     pub(crate) fn pending(&self) -> &[Place] {

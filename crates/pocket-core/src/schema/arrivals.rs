@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 
 use futures_util::stream;
-use pocket_storage::ScanLimit;
+use pocket_storage::{Direction, ScanLimit};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Violation, violations};
-use crate::keys::CollectionId;
+use crate::keys::{self, CollectionId};
 use crate::{
     Body, ChangeItem, Collection, CommitSequence, Document, DocumentId, Error, Result, Revision,
     Subscription, codes,
@@ -149,7 +149,12 @@ impl<T: Serialize + DeserializeOwned> Search<T> {
             // Should this fail, nothing follows.
             self.number = None;
             let limit = ScanLimit::entries(CHUNK);
-            let page = self.collection.page(number, self.after.take(), limit);
+            let range = keys::documents(number);
+            let range = match self.after.take() {
+                Some(after) => range.after(after),
+                None => range,
+            };
+            let page = self.collection.page(range, Direction::Forward, limit);
             let (documents, last) = page.await?;
             self.number = last.is_some().then_some(number);
             self.after = last;
