@@ -371,6 +371,7 @@ fn kept_change(tx: &Tx, slot: &Slot, lost: ServerVersion) -> Option<PendingChang
         rev: Revision::new(lost.rev.hlc, tx.client()),
         base: None,
         base_body: None,
+        migrated: false,
     })
 }
 
