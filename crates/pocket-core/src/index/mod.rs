@@ -13,7 +13,7 @@ mod maintain;
 mod open;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-mod tests;
+pub(crate) mod tests;
 mod unique;
 
 use pocket_storage::Storage;

@@ -81,12 +81,11 @@ impl<T: Serialize + DeserializeOwned> Pages<T> {
 
     async fn begin(&mut self) -> Result<()> {
         let prepared = self.query.prepared()?;
-        self.state = match self.reading(&prepared).await? {
-            Some(reading) => State::Reading(Box::new(reading)),
-            None => {
-                self.buffer = self.query.documents().await?.into();
-                State::Done
-            }
+        self.state = if let Some(reading) = self.reading(&prepared).await? {
+            State::Reading(Box::new(reading))
+        } else {
+            self.buffer = self.query.documents().await?.into();
+            State::Done
         };
         Ok(())
     }

@@ -163,6 +163,10 @@ impl Reader {
 
     async fn get_many(&mut self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>> {
         self.called().await;
+        // Backends answer that where they are called, without a way to another thread.
+        if let (Store::Live(storage), [key]) = (&self.store, keys) {
+            return Ok(vec![storage.clone().get(key).await?]);
+        }
         Ok(match &self.store {
             Store::Live(storage) => storage.get_many(keys).await?,
             Store::Snapshot(snapshot) => snapshot.get_many(keys).await?,

@@ -83,7 +83,9 @@ impl Candidate {
             match &term.shape {
                 Shape::Points(values) if prefixes.len() * values.len() <= MAX_INDEX_RANGES => {
                     let longer = prefixes.iter().flat_map(|prefix: &Vec<Value>| {
-                        let with = |value: &Value| [prefix.as_slice(), &[value.clone()]].concat();
+                        let with = |value: &Value| {
+                            [prefix.as_slice(), std::slice::from_ref(value)].concat()
+                        };
                         values.iter().map(with)
                     });
                     prefixes = longer.collect();

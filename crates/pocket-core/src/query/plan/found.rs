@@ -89,7 +89,7 @@ pub(super) fn find<'a>(
     indexes: &'a [Arc<Index>],
 ) -> BoxFuture<'a, Result<Option<Found>>> {
     Box::pin(async move {
-        if let Some(ids) = ids::named(conjuncts)? {
+        if let Some(ids) = ids::named(conjuncts) {
             return Ok(Some(Found::of_ids(ids)));
         }
         let terms = Terms::of(conjuncts);

@@ -10,7 +10,7 @@ use crate::keys::{self, CollectionId};
 use crate::query::Order;
 use crate::query::execute::Prepared;
 use crate::query::filter::{Node, Test};
-use crate::{DocumentId, Result, Value};
+use crate::{DocumentId, Value};
 
 /// The tests of `_id`, each of which must hold.
 fn tests(conjuncts: &[Node]) -> impl Iterator<Item = &Test> {
@@ -22,7 +22,7 @@ fn tests(conjuncts: &[Node]) -> impl Iterator<Item = &Test> {
 }
 
 /// The ids that documents can only have, rising, if the conditions name them. What is no id at all is left out.
-pub(super) fn named(conjuncts: &[Node]) -> Result<Option<Vec<DocumentId>>> {
+pub(super) fn named(conjuncts: &[Node]) -> Option<Vec<DocumentId>> {
     let mut named: Option<BTreeSet<DocumentId>> = None;
     for test in tests(conjuncts) {
         let constants = match test {
@@ -39,7 +39,7 @@ pub(super) fn named(conjuncts: &[Node]) -> Result<Option<Vec<DocumentId>>> {
             None => ids,
         });
     }
-    Ok(named.map(|ids| ids.into_iter().collect()))
+    named.map(|ids| ids.into_iter().collect())
 }
 
 /// Whether the conditions allow a range of ids only.

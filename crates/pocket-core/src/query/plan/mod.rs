@@ -84,7 +84,7 @@ impl Plan {
         if query.limit == Some(0) {
             return Ok(Self::of_found(Found::of_ids(Vec::new()), query));
         }
-        if let Some(ids) = ids::named(conjuncts)? {
+        if let Some(ids) = ids::named(conjuncts) {
             return Ok(Self::of_found(Found::of_ids(ids), query));
         }
         let terms = Terms::of(conjuncts);

@@ -472,6 +472,39 @@ fn a_stream_in_the_order_of_an_index_shows_one_state_and_stops_when_dropped() {
     });
 }
 
+/// A cursor of another value of a pinned field stands before or behind all documents, whatever else it was sorted by.
+#[test]
+fn a_cursor_from_outside_of_the_pinned_values_cuts_nothing_off() {
+    run(async {
+        let documents: Vec<_> = (0..20_i64)
+            .map(|n| {
+                let entries = [("a", n / 10), ("b", n % 10)];
+                let mut document = Map::from_iter([("_id", format!("{n:02}"))]);
+                for (name, value) in entries {
+                    document.insert(name, value);
+                }
+                Value::Map(document)
+            })
+            .collect();
+        let index = IndexConfig::new("a").then("b", Order::Ascending);
+        let things = super::collection(&[index], &documents).await;
+        let sorted = things
+            .find()
+            .sort("a", Order::Ascending)
+            .sort("b", Order::Ascending);
+        let last_of_zero = things.get_document("09").await.unwrap().unwrap();
+        let at = sorted.cursor_of(&last_of_zero).unwrap();
+        let ones = sorted.clone().where_field("a").eq(1).after(at).limit(4);
+        assert_eq!(
+            short(&ones.explain().await.unwrap().access),
+            "a_1_b_1 forward"
+        );
+        let found = ones.documents().await.unwrap();
+        let ids: Vec<_> = found.iter().map(|document| document.id.as_str()).collect();
+        assert_eq!(ids, ["10", "11", "12", "13"]);
+    });
+}
+
 /// A document with more combinations of values than an index keeps is found by every query that the index answers, and
 /// then has no place in its order.
 #[test]

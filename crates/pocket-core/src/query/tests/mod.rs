@@ -11,14 +11,12 @@ use std::future::Future;
 use pocket_storage_memory::MemoryStorage;
 
 use crate::config::QueryTuning;
+use crate::index::tests::strategy as values;
 use crate::{Collection, CollectionConfig, Database, IndexConfig, Map, Value};
 
 #[path = "../../../tests/query/strategy.rs"]
 #[allow(dead_code, reason = "shared with the tests of the language")]
 mod strategy;
-#[path = "../../../tests/values/strategy.rs"]
-#[allow(dead_code, unreachable_pub, reason = "shared with the tests of values")]
-mod values;
 
 thread_local! {
     static TUNING: Cell<QueryTuning> = const { Cell::new(QueryTuning::DEFAULT) };
