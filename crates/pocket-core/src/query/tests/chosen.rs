@@ -505,6 +505,42 @@ fn a_cursor_from_outside_of_the_pinned_values_cuts_nothing_off() {
     });
 }
 
+/// Two bounds on a field with arrays may hold of two elements; in an `$elemMatch` they hold of one.
+#[test]
+fn bounds_on_an_array_are_not_joined_outside_of_an_element() {
+    run(async {
+        let list = |values: [i64; 2]| values.into_iter().map(Value::from).collect::<Value>();
+        let documents = [("apart", [1, 9]), ("within", [4, 4])].map(|(id, values)| {
+            Value::Map(Map::from_iter([
+                ("_id", Value::from(id)),
+                ("a", list(values)),
+            ]))
+        });
+        let things = super::collection(&[IndexConfig::new("a")], &documents).await;
+        let ids = async |filter: &str| {
+            let query = things
+                .find()
+                .filter(crate::Filter::from_json_str(filter).unwrap());
+            let plan = query.explain().await.unwrap();
+            assert_eq!(plan.access.indexes(), ["a_1"], "{plan}");
+            let found = query.documents().await.unwrap();
+            found
+                .iter()
+                .map(|document| document.id.to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            ids(r#"{"a":{"$gte":3,"$lte":5}}"#).await,
+            ["apart", "within"]
+        );
+        assert_eq!(ids(r#"{"a":{"$gte":5,"$lte":3}}"#).await, ["apart"]);
+        assert_eq!(
+            ids(r#"{"a":{"$elemMatch":{"$gte":3,"$lte":5}}}"#).await,
+            ["within"]
+        );
+    });
+}
+
 /// A document with more combinations of values than an index keeps is found by every query that the index answers, and
 /// then has no place in its order.
 #[test]
