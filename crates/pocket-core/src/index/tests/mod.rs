@@ -15,7 +15,7 @@ use crate::{Body, DocumentId, DocumentLimits, Map, Order, Value};
 
 #[path = "../../../tests/values/strategy.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the tests of values")]
-mod strategy;
+pub(crate) mod strategy;
 
 use strategy::{map, value};
 
