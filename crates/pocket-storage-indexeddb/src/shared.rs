@@ -126,6 +126,13 @@ impl Shared {
             }
             idle.await;
         }
+        let connection = self.connection.borrow().clone();
+        if let Connection::Open(database) = connection
+            && database.end().is_none()
+        {
+            // If that fails there is nothing to wait for.
+            let _ = database.settle().await;
+        }
         let by = self.closed_by().unwrap_or(ClosedBy::Caller);
         self.end(by);
     }

@@ -7,13 +7,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pocket_storage::{
     Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Storage,
-    StorageError,
 };
 
 use crate::closed::ClosedBy;
 use crate::idb::{self, Database, Missing};
 use crate::persistence::{self, Persistence};
-use crate::shared::Shared;
+use crate::shared::{Shared, unanswered};
 use crate::{reader, writer};
 
 /// A store in a database of IndexedDB.
@@ -50,7 +49,7 @@ impl IndexedDbStorage {
         let name = name.into();
         let of = name.clone();
         let opened = apart(async move { Database::open(&of, Missing::Make).await }).await?;
-        let database = opened.ok_or_else(writer_gone)?;
+        let database = opened.ok_or_else(unanswered)?;
         Ok(Self {
             shared: Rc::new(Shared::new(name, database)),
             persistence: Rc::new(Cell::new(Persistence::NotAsked)),
@@ -62,8 +61,8 @@ impl IndexedDbStorage {
     /// Stores that have it open finish what is under way and answer [`Closed`](StorageError::Closed) from then on.
     ///
     /// # Errors
-    /// [`InUse`](StorageError::InUse) if something else has it open and does not let go; it is deleted as soon as that
-    /// does. [`Backend`](StorageError::Backend).
+    /// [`InUse`](StorageError::InUse) if something else has it open and does not let go within a second; it is deleted as
+    /// soon as that does. [`Backend`](StorageError::Backend).
     pub async fn delete(name: impl Into<String>) -> Result<()> {
         let name = name.into();
         apart(async move { idb::delete(&name).await }).await
@@ -92,11 +91,7 @@ async fn apart<T: 'static>(work: impl Future<Output = Result<T>> + 'static) -> R
         // Whoever asked may be gone; what was opened is closed then.
         let _ = answer.send(work.await);
     });
-    answered.await.unwrap_or_else(|_| Err(writer_gone()))
-}
-
-fn writer_gone() -> StorageError {
-    crate::shared::unanswered()
+    answered.await.unwrap_or_else(|_| Err(unanswered()))
 }
 
 #[async_trait(?Send)]
@@ -136,8 +131,13 @@ impl Storage for IndexedDbStorage {
     }
 
     async fn close(&self) -> Result<()> {
-        self.shared.close().await;
-        Ok(())
+        // Another call may be closing already: both wait.
+        let shared = Rc::clone(&self.shared);
+        apart(async move {
+            shared.close().await;
+            Ok(())
+        })
+        .await
     }
 }
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 
-use js_sys::Reflect;
+use js_sys::{Function, Reflect};
 use pocket_storage::{Result, StorageError};
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
@@ -51,7 +51,7 @@ pub(crate) struct Database {
 enum News {
     Done,
     Failed,
-    /// It waits for other connections to close.
+    /// It waits for other connections to close, and they do not.
     Blocked,
 }
 
@@ -122,6 +122,15 @@ impl Database {
     /// Begins a transaction.
     pub(crate) fn begin(&self, mode: Mode) -> Result<Transaction> {
         Transaction::begin(&self.name, &self.raw, mode)
+    }
+
+    /// Waits until every transaction that was begun has ended: only then does closing release anything.
+    pub(crate) async fn settle(&self) -> Result<()> {
+        let transaction = self.begin(Mode::Relaxed)?;
+        // One that writes begins behind all others, and this request is answered when it has begun.
+        let last = transaction.layout()?;
+        transaction.round(&last).await?;
+        transaction.commit().await
     }
 
     /// Makes sure that it is a store of this format.
@@ -197,8 +206,12 @@ async fn answered(request: &IdbOpenDbRequest, name: &str) -> Result<()> {
         let news = news.clone();
         Closure::<dyn FnMut()>::new(move || news.set(what()))
     };
-    let (on_success, on_error, on_blocked) =
-        (on(|| News::Done), on(|| News::Failed), on(|| News::Blocked));
+    let (on_success, on_error) = (on(|| News::Done), on(|| News::Failed));
+    let waits = news.clone();
+    let on_blocked = Closure::<dyn FnMut()>::new(move || {
+        let waits = waits.clone();
+        later(move || waits.set(News::Blocked));
+    });
     request.set_onsuccess(Some(on_success.as_ref().unchecked_ref()));
     request.set_onerror(Some(on_error.as_ref().unchecked_ref()));
     request.set_onblocked(Some(on_blocked.as_ref().unchecked_ref()));
@@ -216,6 +229,22 @@ async fn answered(request: &IdbOpenDbRequest, name: &str) -> Result<()> {
                 holder: None,
             })
         }
+    }
+}
+
+/// How long somebody who was told to let go may take to finish what is under way, in milliseconds.
+const GRACE_MS: u32 = 1_000;
+
+/// Calls `what` after a while; at once where there is no timer.
+fn later(what: impl FnOnce() + 'static) {
+    let what = Closure::once_into_js(what);
+    let global = js_sys::global();
+    let set_timeout = Reflect::get(&global, &"setTimeout".into());
+    let called = set_timeout
+        .and_then(JsCast::dyn_into::<Function>)
+        .and_then(|set_timeout| set_timeout.call2(&global, &what, &GRACE_MS.into()));
+    if called.is_err() {
+        let _ = what.unchecked_ref::<Function>().call0(&JsValue::NULL);
     }
 }
 

@@ -29,6 +29,7 @@ async fn every_case(place: Place) {
     for case in &cases {
         // Afresh: a case that fails leaves its module in no state to go on with.
         site.visit(&mut page).await;
+        let name = case;
         let (case, database) = (json!(case), json!(format!("{place:?} {case}")));
         let call = match place {
             Place::Window => format!("inWindow(() => pocket.run({case}, {database}))"),
@@ -40,10 +41,13 @@ async fn every_case(place: Place) {
                 return performance.now() - began }})()"
         );
         match page.value(&timed).await {
-            Value::Number(took) => println!("{place:?}: {case} passed in {took:.0} ms"),
+            Value::Number(took) => {
+                let took = took.as_f64().unwrap_or_default();
+                println!("{place:?}: {name} passed in {took:.0} ms");
+            }
             failure => {
-                println!("{place:?}: {case} FAILED: {failure}");
-                failures.push(format!("{case}: {failure}"));
+                println!("{place:?}: {name} FAILED: {failure}");
+                failures.push(format!("{name}: {failure}"));
             }
         }
     }

@@ -11,6 +11,9 @@ async fn a_full_quota_is_full_and_nothing_of_the_batch_is_written() {
     let site = Site::start().await;
     let mut page = Page::open(&browser).await;
     site.visit(&mut page).await;
+    // Before anything is written: the browser remembers for a while how much room it saw.
+    let quota = json!({ "origin": site.origin, "quotaSize": 2_000_000 });
+    page.call("Storage.overrideQuotaForOrigin", quota).await;
     page.value(
         "inWindow(async () => {
             globalThis.store = await pocket.Store.open('full');
@@ -18,8 +21,18 @@ async fn a_full_quota_is_full_and_nothing_of_the_batch_is_written() {
         })",
     )
     .await;
-    let quota = json!({ "origin": site.origin, "quotaSize": 2_000_000 });
-    page.call("Storage.overrideQuotaForOrigin", quota).await;
+    // One that fits is not refused because it waits together with one that does not.
+    let together = page
+        .value(
+            "inWindow(async () => {
+                const answers = await Promise.allSettled([
+                    store.fill('small', 1, 10), store.fill('large', 1, 5_000_000), store.fill('other', 1, 10),
+                ]);
+                return answers.map((answer) => answer.reason?.message.slice(0, 5) ?? 'stored');
+            })",
+        )
+        .await;
+    assert_eq!(together, json!(["stored", "Full(", "stored"]));
     // Small and large entries: as pages, and as files beside the database.
     for (entries, bytes) in [(40_000, 100), (40, 100_000), (1, 5_000_000)] {
         let fill = format!(
@@ -34,18 +47,6 @@ async fn a_full_quota_is_full_and_nothing_of_the_batch_is_written() {
         let left = page.value("inWindow(() => store.count('fill'))").await;
         assert_eq!(left, 0, "{entries} entries of {bytes} bytes");
     }
-    // One that fits is not refused because it waits together with one that does not.
-    let together = page
-        .value(
-            "inWindow(async () => {
-                const answers = await Promise.allSettled([
-                    store.fill('small', 1, 10), store.fill('large', 1, 5_000_000), store.fill('other', 1, 10),
-                ]);
-                return answers.map((answer) => answer.reason?.message.slice(0, 5) ?? 'stored');
-            })",
-        )
-        .await;
-    assert_eq!(together, json!(["stored", "Full(", "stored"]));
     let room = json!({ "origin": site.origin });
     page.call("Storage.overrideQuotaForOrigin", room).await;
     page.value("inWindow(() => store.fill('fill', 40, 100_000))")
