@@ -65,15 +65,20 @@ fn run(workspace: &Workspace, options: &Options, install: bool) -> Outcome<Done>
     let module = module.ok_or_else(|| format!("{MODULE} makes no WebAssembly"))?;
     let built = watch.elapsed();
     // The whole workspace, as the step `test` selects it: then what they share is built once.
-    let command = || {
+    let select = || {
         let arguments = ["test", "--locked", "--workspace", "--test", TEST];
         let mut command = process::cargo(workspace, &arguments);
+        command.args(steps::FEATURES);
         command
-            .args(steps::FEATURES)
+    };
+    process::run(select().arg("--no-run"))?;
+    let command = || {
+        let mut command = select();
+        command
             .env(BROWSER, &browser)
             .env("POCKET_WEB_MODULE", &module)
-            .arg("--");
-        command.args(options.only.as_deref());
+            .arg("--")
+            .args(options.only.as_deref());
         command
     };
     let listed = process::read(command().arg("--list"))?;

@@ -78,7 +78,8 @@ impl IndexedDbStorage {
         self.shared.closed_by()
     }
 
-    /// What the browser answered when it was asked to keep the data of this site.
+    /// What the browser answered when it was asked to keep the data of this site. A worker may not ask; there it is what
+    /// a window of the site was granted before.
     pub fn persistence(&self) -> Persistence {
         self.persistence.get()
     }

@@ -26,6 +26,7 @@ macro_rules! cases {
 }
 
 cases![
+    a_store_that_was_closed_holds_nothing_any_more,
     the_conformance_suite_passes,
     two_handles_that_write_in_turns_agree_with_a_sorted_map,
     of_two_handles_with_one_check_exactly_one_wins,
@@ -123,7 +124,7 @@ async fn two_handles_that_write_in_turns_agree_with_a_sorted_map(name: String) {
     let stores = [open(&name).await, open(&name).await];
     let mut model: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
     let mut random = Random(5);
-    for step in 0..400_usize {
+    for step in 0..250_usize {
         let store = &stores[random.below(2)];
         let mut batch = Batch::new();
         for _ in 0..random.below(40) {
@@ -549,6 +550,20 @@ async fn a_database_that_went_with_its_connection_is_not_made_anew(name: String)
         .iter()
         .filter_map(|one| Object(one).get("name").0.as_string());
     assert!(names.into_iter().all(|other| other != name));
+}
+
+/// Whoever deletes it then is not even made to wait for reads that nobody closed the store for.
+async fn a_store_that_was_closed_holds_nothing_any_more(name: String) {
+    for _ in 0..10 {
+        let store = open(&name).await;
+        put(&store, "key", "value").await;
+        entries(&store).await.expect("a scan");
+        store.close().await.expect("it closes");
+        let factory = Object::global().get("indexedDB");
+        let request = factory.call("deleteDatabase", &[name.as_str().into()]);
+        let came = request.event(&["success", "blocked", "error"]).await;
+        assert_eq!(came, "success");
+    }
 }
 
 async fn a_store_that_is_dropped_finishes_its_commits(name: String) {
