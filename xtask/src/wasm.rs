@@ -38,17 +38,14 @@ pub(crate) fn run(workspace: &Workspace) -> Outcome<Done> {
         let arguments = ["clippy", "--locked", "--target", TARGET, "--package", name];
         let mut command = process::cargo(workspace, &arguments);
         process::run(command.args(["--", "-D", "warnings"]))?;
-        let arguments = [
-            "doc",
-            "--locked",
-            "--target",
-            TARGET,
-            "--no-deps",
-            "--package",
-            name,
-        ];
-        process::run(process::cargo(workspace, &arguments).env("RUSTDOCFLAGS", "-D warnings"))?;
     }
+    let arguments = ["doc", "--locked", "--target", TARGET, "--no-deps"];
+    let mut command = process::cargo(workspace, &arguments);
+    let published = workspace.published().map(|package| package.name.as_str());
+    for name in published.filter(|name| BROWSER_ONLY.contains(name)) {
+        command.args(["--package", name]);
+    }
+    process::run(command.env("RUSTDOCFLAGS", "-D warnings"))?;
     Ok(Done::Passed)
 }
 

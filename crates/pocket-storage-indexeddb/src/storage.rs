@@ -30,9 +30,10 @@ impl IndexedDbStorage {
     /// Does not wait for the answer to that; [`persistence`](Self::persistence) has it.
     ///
     /// # Errors
-    /// [`Corrupt`](pocket_storage::StorageError::Corrupt) if the database is of something else, of a newer version, or damaged.
-    /// [`Full`](pocket_storage::StorageError::Full), [`InUse`](StorageError::InUse) if another tab keeps an older version open, or
-    /// [`Backend`](pocket_storage::StorageError::Backend), also if the browser gives this page no storage; the text says so.
+    /// [`Corrupt`](pocket_storage::StorageError::Corrupt) if the database is of something else, of a newer version, or
+    /// damaged. [`Full`](pocket_storage::StorageError::Full), [`InUse`](pocket_storage::StorageError::InUse) if another
+    /// tab keeps an older version open, or [`Backend`](pocket_storage::StorageError::Backend), also if the browser gives
+    /// this page no storage; the text says so.
     pub async fn open(name: impl Into<String>) -> Result<Self> {
         let storage = Self::open_quietly(name).await?;
         let answer = Rc::clone(&storage.persistence);
@@ -58,11 +59,12 @@ impl IndexedDbStorage {
 
     /// Deletes the database `name` of this origin; nothing happens if there is none.
     ///
-    /// Stores that have it open finish what is under way and answer [`Closed`](pocket_storage::StorageError::Closed) from then on.
+    /// Stores that have it open finish what is under way and answer
+    /// [`Closed`](pocket_storage::StorageError::Closed) from then on.
     ///
     /// # Errors
-    /// [`InUse`](pocket_storage::StorageError::InUse) if something else has it open and does not let go within a second; it is deleted as
-    /// soon as that does. [`Backend`](pocket_storage::StorageError::Backend).
+    /// [`InUse`](pocket_storage::StorageError::InUse) if something else has it open and does not let go within a second;
+    /// it is deleted as soon as that does. [`Backend`](pocket_storage::StorageError::Backend).
     pub async fn delete(name: impl Into<String>) -> Result<()> {
         let name = name.into();
         apart(async move { idb::delete(&name).await }).await

@@ -1,17 +1,20 @@
 //! Cases of `pocket-storage-indexeddb`, each called by its name in a page or worker of its own.
 
+mod damage;
+mod lifetime;
+
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
-use js_sys::{Array, Uint8Array};
+use js_sys::Array;
 use pocket_storage::conformance::{self, Place};
 use pocket_storage::{
     Batch, BoxFuture, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Storage,
     StorageError,
 };
-use pocket_storage_indexeddb::{ClosedBy, IndexedDbStorage};
+use pocket_storage_indexeddb::IndexedDbStorage;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -20,28 +23,35 @@ use crate::raw::{self, Object};
 type Case = fn(String) -> BoxFuture<'static, ()>;
 
 macro_rules! cases {
-    ($($name:ident),* $(,)?) => {
-        const CASES: &[(&str, Case)] = &[$((stringify!($name), |name| Box::pin($name(name)))),*];
+    ($($module:ident { $($name:ident),* $(,)? })*) => {
+        const CASES: &[(&str, Case)] =
+            &[$($((stringify!($name), |name| Box::pin($module::$name(name)))),*),*];
     };
 }
 
-cases![
-    a_store_that_was_closed_holds_nothing_any_more,
-    the_conformance_suite_passes,
-    two_handles_that_write_in_turns_agree_with_a_sorted_map,
-    of_two_handles_with_one_check_exactly_one_wins,
-    waiting_commits_share_a_transaction,
-    durability_is_what_was_asked_for_and_an_empty_batch_reaches_the_disk,
-    damage_is_corrupt_and_never_a_missing_entry,
-    a_database_of_something_else_is_corrupt_and_stays_as_it_is,
-    a_database_of_a_newer_version_is_corrupt,
-    a_store_whose_database_is_deleted_closes_and_says_why,
-    a_store_makes_way_for_a_newer_version_and_says_why,
-    deleting_what_somebody_else_holds_is_in_use,
-    a_connection_that_the_browser_gave_up_is_opened_again,
-    a_database_that_went_with_its_connection_is_not_made_anew,
-    a_store_that_is_dropped_finishes_its_commits,
-];
+cases! {
+    self {
+        the_conformance_suite_passes,
+        two_handles_that_write_in_turns_agree_with_a_sorted_map,
+        of_two_handles_with_one_check_exactly_one_wins,
+        waiting_commits_share_a_transaction,
+        durability_is_what_was_asked_for_and_an_empty_batch_reaches_the_disk,
+    }
+    damage {
+        a_database_of_a_newer_version_is_corrupt,
+        a_database_of_something_else_is_corrupt_and_stays_as_it_is,
+        damage_is_corrupt_and_never_a_missing_entry,
+    }
+    lifetime {
+        a_connection_that_the_browser_gave_up_is_opened_again,
+        a_database_that_went_with_its_connection_is_not_made_anew,
+        a_store_makes_way_for_a_newer_version_and_says_why,
+        a_store_that_is_dropped_finishes_its_commits,
+        a_store_that_was_closed_holds_nothing_any_more,
+        a_store_whose_database_is_deleted_closes_and_says_why,
+        deleting_what_somebody_else_holds_is_in_use,
+    }
+}
 
 /// The names of all cases.
 #[wasm_bindgen]
@@ -280,311 +290,4 @@ async fn durability_is_what_was_asked_for_and_an_empty_batch_reaches_the_disk(na
     assert_eq!(begun(), ["strict"]);
     assert!(flushed(raw::all(&database, "meta").await));
     database.call("close", &[]);
-}
-
-async fn damage_is_corrupt_and_never_a_missing_entry(name: String) {
-    let store = open(&name).await;
-    let mut batch = Batch::new();
-    for number in 0..400 {
-        batch.put(format!("{number:04}"), vec![3; 200]);
-    }
-    store
-        .commit(batch, Durability::Relaxed)
-        .await
-        .expect("a commit");
-    let database = raw::open(&name, 1, &[]).await;
-    let pages = raw::all(&database, "pages").await;
-    assert!(pages.len() > 4, "{} pages", pages.len());
-    let (lower, record) = &pages[2];
-    let text = |key: &JsValue| {
-        let buffer = key.clone().unchecked_into::<js_sys::ArrayBuffer>();
-        Uint8Array::new(&buffer).to_vec()
-    };
-    let key = text(lower);
-    let put_record = async |record: &JsValue| {
-        let arguments = [record.clone(), lower.clone()];
-        raw::change(&database, "pages", |store| {
-            store.call("put", &arguments);
-        })
-        .await;
-    };
-    let is_corrupt = async |what: &str| {
-        let corrupt = |answer: Option<StorageError>| {
-            assert!(
-                matches!(answer, Some(StorageError::Corrupt(_))),
-                "{what}: {answer:?}"
-            );
-        };
-        corrupt(store.get(&key).await.err());
-        corrupt(entries(&store).await.err());
-        let mut batch = Batch::new();
-        batch.put(key.clone(), "other");
-        corrupt(store.commit(batch, Durability::Relaxed).await.err());
-        // Whoever opens it only now must not take it for less than it was either.
-        let other = open(&name).await;
-        corrupt(entries(&other).await.err());
-    };
-    let good = record.clone().unchecked_into::<Uint8Array>().to_vec();
-    for (what, at) in [
-        ("the format", 0),
-        ("the checksum", 1),
-        ("an entry", good.len() / 2),
-    ] {
-        let mut damaged = good.clone();
-        damaged[at] ^= 4;
-        put_record(&Uint8Array::from(&damaged[..]).into()).await;
-        is_corrupt(what).await;
-    }
-    put_record(&Uint8Array::from(&good[..good.len() - 1]).into()).await;
-    is_corrupt("a page that is cut").await;
-    put_record(&"a text".into()).await;
-    is_corrupt("a page that is a text").await;
-    put_record(&pages[1].1).await;
-    is_corrupt("the record of another page").await;
-    put_record(record).await;
-    assert_eq!(entries(&store).await.expect("it is whole again").len(), 400);
-    let layout = raw::all(&database, "meta").await;
-    let layout = layout
-        .iter()
-        .find(|(key, _)| key.as_string().as_deref() == Some("layout"));
-    let number = layout.expect("it was split").1.clone();
-    let put_layout = async |number: JsValue| {
-        raw::change(&database, "meta", |store| {
-            store.call("put", &[number, "layout".into()]);
-        })
-        .await;
-    };
-    put_layout("seven".into()).await;
-    is_corrupt("the number of the layout").await;
-    put_layout(number).await;
-    assert_eq!(entries(&store).await.expect("it is whole again").len(), 400);
-    // A handle that knows the page misses it.
-    raw::change(&database, "pages", |store| {
-        store.call("delete", std::slice::from_ref(lower));
-    })
-    .await;
-    assert!(matches!(
-        store.get(&key).await,
-        Err(StorageError::Corrupt(_))
-    ));
-    assert!(matches!(
-        entries(&store).await,
-        Err(StorageError::Corrupt(_))
-    ));
-    database.call("close", &[]);
-}
-
-async fn a_database_of_something_else_is_corrupt_and_stays_as_it_is(name: String) {
-    let database = raw::open(&name, 1, &["things"]).await;
-    raw::change(&database, "things", |store| {
-        store.call("put", &["a thing".into(), 1.into()]);
-    })
-    .await;
-    database.call("close", &[]);
-    let answer = IndexedDbStorage::open(name.as_str()).await;
-    assert!(
-        matches!(&answer, Err(StorageError::Corrupt(text)) if text.contains(&name)),
-        "{answer:?}"
-    );
-    let database = raw::open(&name, 1, &[]).await;
-    assert_eq!(raw::all(&database, "things").await.len(), 1);
-    database.call("close", &[]);
-    // The same names, but nothing that says what they hold.
-    let name = format!("{name} alike");
-    let database = raw::open(&name, 1, &["pages", "meta"]).await;
-    database.call("close", &[]);
-    let answer = IndexedDbStorage::open(name.as_str()).await;
-    assert!(
-        matches!(answer, Err(StorageError::Corrupt(_))),
-        "{answer:?}"
-    );
-}
-
-async fn a_database_of_a_newer_version_is_corrupt(name: String) {
-    let database = raw::open(&name, 2, &["pages", "meta", "more"]).await;
-    database.call("close", &[]);
-    let answer = IndexedDbStorage::open(name.as_str()).await;
-    assert!(
-        matches!(&answer, Err(StorageError::Corrupt(text)) if text.contains("newer")),
-        "{answer:?}"
-    );
-    let name = format!("{name} format");
-    open(&name).await.close().await.expect("it closes");
-    let database = raw::open(&name, 1, &[]).await;
-    raw::change(&database, "meta", |store| {
-        store.call("put", &["pocket-pages-2".into(), "format".into()]);
-    })
-    .await;
-    database.call("close", &[]);
-    let answer = IndexedDbStorage::open(name.as_str()).await;
-    assert!(
-        matches!(&answer, Err(StorageError::Corrupt(text)) if text.contains("pocket-pages-2")),
-        "{answer:?}"
-    );
-}
-
-/// Every call, and whether it answers `Closed`.
-async fn is_closed(store: &IndexedDbStorage) {
-    assert!(matches!(store.get(b"key").await, Err(StorageError::Closed)));
-    assert!(matches!(entries(store).await, Err(StorageError::Closed)));
-    let mut batch = Batch::new();
-    batch.put("key", "closed");
-    let answer = store.commit(batch, Durability::Relaxed).await;
-    assert!(matches!(answer, Err(StorageError::Closed)), "{answer:?}");
-    store.close().await.expect("closing is always allowed");
-}
-
-async fn a_store_whose_database_is_deleted_closes_and_says_why(name: String) {
-    let store = open(&name).await;
-    put(&store, "key", "value").await;
-    assert_eq!(store.closed_by(), None);
-    IndexedDbStorage::delete(name.as_str())
-        .await
-        .expect("it is deleted");
-    is_closed(&store).await;
-    assert_eq!(store.closed_by(), Some(ClosedBy::Deletion));
-    assert!(
-        store
-            .closed_by()
-            .is_some_and(|by| by.to_string().contains("deleted"))
-    );
-    let store = open(&name).await;
-    assert_eq!(entries(&store).await.expect("a scan").len(), 0);
-    store.close().await.expect("it closes");
-    assert_eq!(store.closed_by(), Some(ClosedBy::Caller));
-    IndexedDbStorage::delete(name.as_str())
-        .await
-        .expect("nobody holds it");
-    IndexedDbStorage::delete(name)
-        .await
-        .expect("there is none any more");
-}
-
-async fn a_store_makes_way_for_a_newer_version_and_says_why(name: String) {
-    let store = open(&name).await;
-    // Under way when the newer one comes: it is finished first.
-    let mut batch = Batch::new();
-    batch.put("key", "value");
-    let mut commit = store.commit(batch, Durability::PowerLoss);
-    poll_fn(|context| {
-        assert!(commit.as_mut().poll(context).is_pending());
-        Poll::Ready(())
-    })
-    .await;
-    let database = raw::open(&name, 2, &["more"]).await;
-    commit.await.expect("what was under way is finished");
-    assert_eq!(raw::all(&database, "pages").await.len(), 1);
-    is_closed(&store).await;
-    assert_eq!(store.closed_by(), Some(ClosedBy::Upgrade));
-    database.call("close", &[]);
-}
-
-async fn deleting_what_somebody_else_holds_is_in_use(name: String) {
-    let store = open(&name).await;
-    put(&store, "key", "value").await;
-    // It does not listen to who wants to delete.
-    let holder = raw::open(&name, 1, &[]).await;
-    let answer = IndexedDbStorage::delete(name.as_str()).await;
-    assert!(
-        matches!(&answer, Err(StorageError::InUse { path, .. }) if *path == name),
-        "{answer:?}"
-    );
-    holder.call("close", &[]);
-    // Behind the deletion, which goes on now.
-    let store = open(&name).await;
-    assert_eq!(entries(&store).await.expect("a scan").len(), 0);
-}
-
-/// The connection that was opened last; the page's script keeps it.
-fn opened_last() -> Object {
-    let opened = Object::global().get("pocketOpened");
-    opened.call("at", &[JsValue::from(-1)])
-}
-
-/// What a browser does when it gives up a connection, as far as a script can do it.
-fn give_up(connection: &Object) {
-    connection.call("close", &[]);
-    let class = Object::global()
-        .get("Event")
-        .0
-        .unchecked_into::<js_sys::Function>();
-    let event = js_sys::Reflect::construct(&class, &Array::of1(&"close".into()));
-    connection.call("dispatchEvent", &[event.expect("an event")]);
-}
-
-async fn a_connection_that_the_browser_gave_up_is_opened_again(name: String) {
-    let store = open(&name).await;
-    for round in 0..3 {
-        let mut batch = Batch::new();
-        for number in 0..200 {
-            batch.put(format!("{round} {number:03}"), vec![1; 200]);
-        }
-        store
-            .commit(batch, Durability::Relaxed)
-            .await
-            .expect("a commit");
-        give_up(&opened_last());
-        assert_eq!(store.closed_by(), None);
-        let found = entries(&store).await.expect("it is open again").len();
-        assert_eq!(found, (round + 1) * 200);
-        give_up(&opened_last());
-    }
-    put(&store, "key", "value").await;
-    assert_eq!(entries(&store).await.expect("a scan").len(), 601);
-}
-
-async fn a_database_that_went_with_its_connection_is_not_made_anew(name: String) {
-    let store = open(&name).await;
-    put(&store, "key", "value").await;
-    give_up(&opened_last());
-    IndexedDbStorage::delete(name.as_str())
-        .await
-        .expect("nobody holds it");
-    is_closed(&store).await;
-    assert_eq!(store.closed_by(), Some(ClosedBy::Deletion));
-    let listed = Object::global().get("indexedDB").call("databases", &[]);
-    let listed =
-        js_sys::futures::JsFuture::from(listed.0.unchecked_into::<js_sys::Promise>()).await;
-    let listed = listed.expect("a list").unchecked_into::<Array>();
-    let names = listed
-        .iter()
-        .filter_map(|one| Object(one).get("name").0.as_string());
-    assert!(names.into_iter().all(|other| other != name));
-}
-
-/// Whoever deletes it then is not even made to wait for reads that nobody closed the store for.
-async fn a_store_that_was_closed_holds_nothing_any_more(name: String) {
-    for _ in 0..10 {
-        let store = open(&name).await;
-        put(&store, "key", "value").await;
-        entries(&store).await.expect("a scan");
-        store.close().await.expect("it closes");
-        let factory = Object::global().get("indexedDB");
-        let request = factory.call("deleteDatabase", &[name.as_str().into()]);
-        let came = request.event(&["success", "blocked", "error"]).await;
-        assert_eq!(came, "success");
-    }
-}
-
-async fn a_store_that_is_dropped_finishes_its_commits(name: String) {
-    let store = open(&name).await;
-    let mut batch = Batch::new();
-    batch
-        .put("one", vec![1; 20_000])
-        .put("two", vec![1; 20_000]);
-    let mut commit = store.commit(batch, Durability::PowerLoss);
-    poll_fn(|context| {
-        assert!(commit.as_mut().poll(context).is_pending());
-        Poll::Ready(())
-    })
-    .await;
-    drop(commit);
-    drop(store);
-    // Nobody closed it, and still nobody holds it when the last of its tasks is done.
-    let store = open(&name).await;
-    assert_eq!(entries(&store).await.expect("a scan").len(), 2);
-    drop(store);
-    IndexedDbStorage::delete(name)
-        .await
-        .expect("nobody holds it");
 }
