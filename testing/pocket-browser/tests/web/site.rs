@@ -112,10 +112,10 @@ fn build() -> PathBuf {
     let module = lines.lines().rev().find_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         let files = message["filenames"].as_array()?;
-        let mut files = files.iter().filter_map(|file| file.as_str());
-        files
-            .find(|file| file.ends_with(".wasm"))
-            .map(PathBuf::from)
+        let mut files = files
+            .iter()
+            .filter_map(|file| file.as_str().map(PathBuf::from));
+        files.find(|file| file.extension().is_some_and(|kind| kind == "wasm"))
     });
     module.expect("cargo names the module it built")
 }
