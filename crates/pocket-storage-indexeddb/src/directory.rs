@@ -110,6 +110,12 @@ mod tests {
     }
 
     #[test]
+    fn what_is_unknown_is_no_layout_that_a_database_can_have() {
+        let unknown = Directory::unknown();
+        assert_eq!((unknown.layout(), unknown.len()), (u64::MAX, 1));
+    }
+
+    #[test]
     fn a_range_is_within_its_pages() {
         let directory = directory(&["", "d", "m"]);
         assert_eq!(directory.pages_of(&KeyRange::all()), (0, 2));

@@ -246,13 +246,11 @@ mod tests {
         fn page(&self, directory: &Directory, index: usize) -> Page {
             let lower = directory.lower(index);
             let upper = directory.upper(index).map(|upper| &**upper);
-            match self.0.get(lower) {
-                Some(record) => Page::decode(record.clone(), lower, upper).unwrap(),
-                None => {
-                    assert_eq!(index, 0, "only the first page may have no record");
-                    Page::default()
-                }
+            if let Some(record) = self.0.get(lower) {
+                return Page::decode(record.clone(), lower, upper).unwrap();
             }
+            assert_eq!(index, 0, "only the first page may have no record");
+            Page::default()
         }
 
         /// Applies batches as one transaction; how many records it wrote, and the answers.

@@ -142,11 +142,10 @@ mod tests {
     fn a_page_of_the_first_format_is_read_and_written_byte_by_byte() {
         let all = entries(&[(b"a", b""), (b"ab", b"value")]);
         let record = encode(b"a", &all);
-        let hex: String = record.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(
-            hex,
-            "011e2f36c301006101000000000061020005000000616276616c7565"
-        );
+        let head = [1, 0x1e, 0x2f, 0x36, 0xc3, 1, 0, b'a'];
+        let first = [1, 0, 0, 0, 0, 0, b'a'];
+        let second = *b"\x02\0\x05\0\0\0abvalue";
+        assert_eq!(record, [&head[..], &first, &second].concat());
         let page = Page::decode(record.into(), b"a", Some(b"b")).unwrap();
         assert_eq!(page.entries, all);
         assert_eq!(page.get(b"ab").unwrap(), "value");
