@@ -83,6 +83,10 @@ impl Shared {
         let Some(again) = Database::open(&self.name, Missing::Gone).await? else {
             return Err(self.end(ClosedBy::Deletion));
         };
+        if !again.is_the_same_as(&database) {
+            // Somebody else has made it anew already.
+            return Err(self.end(ClosedBy::Deletion));
+        }
         let again = Rc::new(again);
         // What was not on the disk may be gone, and with it the meaning of a layout's number.
         self.forget();

@@ -15,7 +15,7 @@ use web_sys::{
 use super::error::{corrupt, of_exception, thrown};
 use super::signal::Signal;
 use super::transaction::{Mode, Transaction};
-use super::{FORMAT, FORMAT_KEY, META, PAGES, VERSION};
+use super::{FORMAT, FORMAT_KEY, ID_KEY, META, PAGES, VERSION};
 use crate::classify::blocked;
 
 /// Why a connection ended although nobody here closed it.
@@ -41,6 +41,8 @@ pub(crate) enum Missing {
 /// A connection. It is closed when this is dropped, and whenever somebody wants to delete or upgrade the database.
 pub(crate) struct Database {
     name: String,
+    /// Made with the database: one that is made anew under the same name has another.
+    id: String,
     raw: IdbDatabase,
     end: Rc<Cell<Option<End>>>,
     _on_version_change: Closure<dyn FnMut(Event)>,
@@ -83,8 +85,8 @@ impl Database {
         }
         request.set_onupgradeneeded(None);
         let result = request.result().map_err(|error| thrown(&error))?;
-        let database = Self::around(name, result.unchecked_into());
-        database.check().await?;
+        let mut database = Self::around(name, result.unchecked_into());
+        database.id = database.check().await?;
         Ok(Some(database))
     }
 
@@ -107,6 +109,7 @@ impl Database {
         raw.set_onclose(Some(on_close.as_ref().unchecked_ref()));
         Self {
             name: name.to_owned(),
+            id: String::new(),
             raw,
             end,
             _on_version_change: on_version_change,
@@ -117,6 +120,11 @@ impl Database {
     /// Why it is over, if it is.
     pub(crate) fn end(&self) -> Option<End> {
         self.end.get()
+    }
+
+    /// Whether it is the same database, not one that was made anew under its name.
+    pub(crate) fn is_the_same_as(&self, other: &Self) -> bool {
+        self.id == other.id
     }
 
     /// Begins a transaction.
@@ -133,8 +141,8 @@ impl Database {
         transaction.commit().await
     }
 
-    /// Makes sure that it is a store of this format.
-    async fn check(&self) -> Result<()> {
+    /// Makes sure that it is a store of this format, and reads which one.
+    async fn check(&self) -> Result<String> {
         let stores = self.raw.object_store_names();
         if !stores.contains(PAGES) || !stores.contains(META) {
             return Err(corrupt(
@@ -143,10 +151,11 @@ impl Database {
             ));
         }
         let transaction = self.begin(Mode::Read)?;
-        let format = transaction.format()?;
-        transaction.round(&format).await?;
+        let (format, id) = (transaction.format()?, transaction.id()?);
+        transaction.round(&id).await?;
         match Transaction::text_in(&format)? {
-            Some(format) if format == FORMAT => Ok(()),
+            Some(format) if format == FORMAT => Transaction::text_in(&id)?
+                .ok_or_else(|| corrupt(&self.name, "it does not say which store it is")),
             Some(format) => {
                 let what = format!("its format is {format}, this code reads {FORMAT}");
                 Err(corrupt(&self.name, &what))
@@ -186,7 +195,14 @@ fn make(request: &IdbOpenDbRequest) -> Result<(), JsValue> {
     database.create_object_store(PAGES)?;
     let meta = database.create_object_store(META)?;
     meta.put_with_key(&FORMAT.into(), &FORMAT_KEY.into())?;
+    meta.put_with_key(&any_id().into(), &ID_KEY.into())?;
     Ok(())
+}
+
+/// An id that no other database has had under the same name; nobody has to be unable to guess it.
+fn any_id() -> String {
+    let half = || js_sys::Math::random().to_bits();
+    format!("{:016x}{:016x}", half(), half())
 }
 
 /// The factory of a window or a worker.

@@ -16,9 +16,11 @@ pub(crate) use transaction::{Mode, Transaction};
 const PAGES: &str = "pages";
 const META: &str = "meta";
 
-/// The keys of [`META`]: which format the records have, the number of the layout, and a record whose only purpose is to be
+/// The keys of [`META`]: which format the records have, which database it is of all that ever had its name, the number of the
+/// layout, and a record whose only purpose is to be
 /// written when a commit writes nothing else but has to reach the disk.
 const FORMAT_KEY: &str = "format";
+const ID_KEY: &str = "id";
 const LAYOUT_KEY: &str = "layout";
 const FLUSHED_KEY: &str = "flushed";
 

@@ -12,7 +12,7 @@ use web_sys::{IdbDatabase, IdbKeyRange, IdbObjectStore, IdbRequest, IdbTransacti
 
 use super::error::{corrupt, of_exception, thrown};
 use super::signal::Signal;
-use super::{FLUSHED_KEY, FORMAT_KEY, LAYOUT_KEY, META, PAGES};
+use super::{FLUSHED_KEY, FORMAT_KEY, ID_KEY, LAYOUT_KEY, META, PAGES};
 
 /// What a transaction is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +112,11 @@ impl Transaction {
     /// Asks for the format of the records.
     pub(super) fn format(&self) -> Result<Request> {
         made(self.meta.get(&FORMAT_KEY.into()))
+    }
+
+    /// Asks which database it is.
+    pub(super) fn id(&self) -> Result<Request> {
+        made(self.meta.get(&ID_KEY.into()))
     }
 
     /// Asks for the page at a key.

@@ -140,6 +140,20 @@ pub(super) async fn a_database_that_went_with_its_connection_is_not_made_anew(na
     assert!(names.into_iter().all(|other| other != name));
 }
 
+/// The store that lost its connection must not take the new, empty database for its own.
+pub(super) async fn a_database_that_somebody_made_anew_is_another_one(name: String) {
+    let store = open(&name).await;
+    put(&store, "key", "value").await;
+    give_up(&opened_last());
+    let deleted = IndexedDbStorage::delete(name.as_str()).await;
+    deleted.expect("nobody holds it");
+    let other = open(&name).await;
+    put(&other, "key", "other").await;
+    is_closed(&store).await;
+    assert_eq!(store.closed_by(), Some(ClosedBy::Deletion));
+    assert_eq!(entries(&other).await.expect("a scan").len(), 1);
+}
+
 /// Whoever deletes it then is not even made to wait for reads that nobody closed the store for.
 pub(super) async fn a_store_that_was_closed_holds_nothing_any_more(name: String) {
     for _ in 0..10 {
