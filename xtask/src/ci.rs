@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock::Stopwatch;
 use crate::report::{self, Ending, Outcome, Row};
-use crate::steps::{Done, STEPS, Step};
+use crate::steps::{self, Done, STEPS, Step};
 use crate::workspace::Workspace;
 
 /// Which steps to run.
@@ -33,11 +33,10 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Outcome {
         .iter()
         .filter(|step| options.only.is_empty() || options.only.iter().any(|one| one == step.name))
         .collect();
-    let strict = std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false");
     let rows = run_all(
         &steps,
         |step| (step.run)(workspace),
-        strict,
+        steps::is_strict(),
         options.keep_going,
     );
     println!("\n{}", report::table(&rows));

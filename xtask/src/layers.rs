@@ -226,6 +226,7 @@ mod tests {
     fn the_table_as_it_is_drawn_passes() {
         for (name, uses) in [
             ("pocket-storage-redb", &["pocket-storage"][..]),
+            ("pocket-storage-indexeddb", &["pocket-storage"]),
             ("pocket-core", &["pocket-storage"]),
             ("pocket-sync-protocol", &["pocket-core"]),
             (

@@ -11,6 +11,7 @@ use crate::report::Outcome;
 use crate::workspace::Workspace;
 
 mod bench;
+mod browser;
 mod ci;
 mod clock;
 mod crash;
@@ -28,6 +29,7 @@ mod sizes;
 mod spdx;
 mod steps;
 mod wasm;
+mod web;
 mod workspace;
 
 /// The checks and chores of the Pocket workspace.
@@ -58,6 +60,8 @@ enum Command {
     Sizes,
     /// Compiles what a browser needs for wasm32, each crate alone.
     Wasm,
+    /// Runs what is for browsers in a real one: installs what that needs, builds, tests.
+    TestWeb(web::Options),
     /// Whether no product binary contains a planted bug.
     MutantFree,
     /// Runs seeded histories of the whole system in the simulator.
@@ -90,6 +94,7 @@ fn run(command: Command) -> Outcome {
         Command::Package => package::run(&workspace),
         Command::Sizes => sizes::run(&workspace),
         Command::Wasm => wasm::run(&workspace).map(drop),
+        Command::TestWeb(options) => web::command(&workspace, &options),
         Command::MutantFree => mutant_free::run(&workspace),
         Command::Sim(options) => sim::run(&workspace, &options),
         Command::Crash(options) => crash::run(&workspace, &options),

@@ -118,14 +118,36 @@ pub(crate) fn tee(command: &mut Command) -> Outcome<String> {
 
 /// Builds with cargo and returns the executables it made, each by the name of its target.
 pub(crate) fn build(workspace: &Workspace, arguments: &[&str]) -> Outcome<Vec<(String, PathBuf)>> {
+    Ok(executables(&messages_of_build(workspace, arguments)?))
+}
+
+/// Builds with cargo and returns the WebAssembly modules it made.
+pub(crate) fn build_modules(workspace: &Workspace, arguments: &[&str]) -> Outcome<Vec<PathBuf>> {
+    Ok(modules(&messages_of_build(workspace, arguments)?))
+}
+
+fn messages_of_build(workspace: &Workspace, arguments: &[&str]) -> Outcome<String> {
     let mut command = cargo(
         workspace,
         &["build", "--message-format=json-render-diagnostics"],
     );
     command.args(arguments).stderr(Stdio::inherit());
     announce(&command);
-    let messages = read(&mut command)?;
-    Ok(executables(&messages))
+    read(&mut command)
+}
+
+/// The modules that a stream of cargo's JSON messages names.
+fn modules(messages: &str) -> Vec<PathBuf> {
+    let messages = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let files = messages.filter_map(|message| {
+        let files = message.get("filenames")?.as_array()?;
+        let files = files.iter().filter_map(Value::as_str).map(PathBuf::from);
+        Some(files.collect::<Vec<_>>())
+    });
+    let is_module = |file: &PathBuf| file.extension().is_some_and(|kind| kind == "wasm");
+    files.flatten().filter(is_module).collect()
 }
 
 /// The executables that a stream of cargo's JSON messages names.
@@ -216,6 +238,17 @@ mod tests {
         );
         assert!(run(Command::new("sh").args(["-c", "exit 1"])).is_err());
         assert!(tee(Command::new("sh").args(["-c", "exit 1"])).is_err());
+    }
+
+    #[test]
+    fn modules_are_read_from_the_messages_of_cargo() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","filenames":["/t/libserde.rlib","/t/libserde.rmeta"]}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","filenames":["/t/tests.wasm"]}"#,
+            "\nnot json\n",
+        );
+        assert_eq!(modules(messages), [PathBuf::from("/t/tests.wasm")]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::process;
 use crate::report::Outcome;
 use crate::workspace::Workspace;
-use crate::{docs, layers, licences, mutant_free, package, page, sim, sizes, wasm};
+use crate::{docs, layers, licences, mutant_free, package, page, sim, sizes, wasm, web};
 
 /// How a step that did not fail ended.
 pub(crate) enum Done {
@@ -78,7 +78,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "wasm",
-        about: "what a browser needs compiles for wasm32",
+        about: "what a browser needs compiles for wasm32, and no lint complains",
         run: wasm::run,
     },
     Step {
@@ -117,6 +117,11 @@ pub(crate) const STEPS: &[Step] = &[
         run: page::run,
     },
     Step {
+        name: "web",
+        about: "what is for browsers, in a headless one: windows, workers, tabs, crashes",
+        run: web::step,
+    },
+    Step {
         name: "sim",
         about: "12,000 simulated histories",
         run: |workspace| {
@@ -141,6 +146,11 @@ const END_TO_END: &str = "pocket-e2e";
 /// The one of them that needs a browser, and is a step of its own.
 pub(crate) const PAGE: &str = "page";
 
+/// Whether nobody watches: then a check that cannot run is a failure.
+pub(crate) fn is_strict() -> bool {
+    std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false")
+}
+
 fn cargo(workspace: &Workspace, arguments: &[&str]) -> Outcome<Done> {
     process::run(&mut process::cargo(workspace, arguments))?;
     Ok(Done::Passed)
@@ -155,20 +165,24 @@ fn clippy(workspace: &Workspace) -> Outcome<Done> {
     Ok(Done::Passed)
 }
 
-/// All tests but the end-to-end ones, which need the release build and a line of their own.
+/// All tests but those that are steps of their own: the end-to-end ones need the release build, others a browser.
 fn test(workspace: &Workspace) -> Outcome<Done> {
-    let end_to_end: BTreeSet<&str> = workspace.member(END_TO_END)?.targets_of("test").collect();
+    const APART: [&str; 2] = [END_TO_END, web::DRIVER];
+    let mut apart: BTreeSet<&str> = BTreeSet::new();
+    for name in APART {
+        apart.extend(workspace.member(name)?.targets_of("test"));
+    }
     let others = workspace
         .members
         .iter()
-        .filter(|package| package.name != END_TO_END);
+        .filter(|package| !APART.contains(&package.name.as_str()));
     let names: BTreeSet<&str> = others
         .flat_map(|package| package.targets_of("test"))
         .collect();
-    if let Some(name) = names.intersection(&end_to_end).next() {
+    if let Some(name) = names.intersection(&apart).next() {
         return Err(format!(
-            "a test file `{name}` exists in {END_TO_END} and elsewhere; rename one, so that they \
-             can run apart"
+            "a test file `{name}` exists in {} and elsewhere; rename one, so that they can run apart",
+            APART.join(" or ")
         )
         .into());
     }

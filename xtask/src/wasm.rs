@@ -7,34 +7,60 @@ use crate::report::Outcome;
 use crate::steps::Done;
 use crate::workspace::Workspace;
 
-const TARGET: &str = "wasm32-unknown-unknown";
+/// What browsers run.
+pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Alone, because features that another crate turns on could hide what this one lacks.
 const CRATES: &[&str] = &[
     "pocket-storage",
     "pocket-storage-memory",
+    "pocket-storage-indexeddb",
     "pocket-core",
     "pocket-sync-protocol",
     "pocket-sync-client",
 ];
 
-/// Checks each crate with its default features.
+/// What exists for browsers alone, so that no other step reads its code.
+const BROWSER_ONLY: &[&str] = &["pocket-storage-indexeddb", "pocket-web-tests"];
+
+/// Checks each crate with its default features; those for browsers alone with every lint, and their documentation.
 pub(crate) fn run(workspace: &Workspace) -> Outcome<Done> {
-    if !is_installed()? {
-        let mut rustup = process::program_in(workspace, "rustup", &["target", "add", TARGET]);
-        if let Err(problems) = process::run(&mut rustup) {
-            return Ok(Done::Skipped(format!(
-                "the target {TARGET} is not installed and could not be ({problems}); \
-                 run `rustup target add {TARGET}`"
-            )));
-        }
+    if let Some(reason) = missing(workspace)? {
+        return Ok(Done::Skipped(reason));
     }
     for name in CRATES {
         workspace.member(name)?;
         let arguments = ["check", "--locked", "--target", TARGET, "--package", name];
         process::run(&mut process::cargo(workspace, &arguments))?;
     }
+    for name in BROWSER_ONLY {
+        workspace.member(name)?;
+        let arguments = ["clippy", "--locked", "--target", TARGET, "--package", name];
+        let mut command = process::cargo(workspace, &arguments);
+        process::run(command.args(["--", "-D", "warnings"]))?;
+    }
+    let arguments = ["doc", "--locked", "--target", TARGET, "--no-deps"];
+    let mut command = process::cargo(workspace, &arguments);
+    let published = workspace.published().map(|package| package.name.as_str());
+    for name in published.filter(|name| BROWSER_ONLY.contains(name)) {
+        command.args(["--package", name]);
+    }
+    process::run(command.env("RUSTDOCFLAGS", "-D warnings"))?;
     Ok(Done::Passed)
+}
+
+/// Installs the target if it is not there; why not, if that fails.
+pub(crate) fn missing(workspace: &Workspace) -> Outcome<Option<String>> {
+    if is_installed()? {
+        return Ok(None);
+    }
+    let mut rustup = process::program_in(workspace, "rustup", &["target", "add", TARGET]);
+    Ok(process::run(&mut rustup).err().map(|problems| {
+        format!(
+            "the target {TARGET} is not installed and could not be ({problems}); \
+             run `rustup target add {TARGET}`"
+        )
+    }))
 }
 
 /// Whether the compiler in use has the target's standard library.

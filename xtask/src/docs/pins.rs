@@ -21,6 +21,7 @@ const PINS: &[Pin] = &[
         sources: &[
             "crates/pocket-core/src/keys.rs",
             "crates/pocket-sync-server/src/keys.rs",
+            "crates/pocket-storage-indexeddb/src/page.rs",
         ],
     },
 ];

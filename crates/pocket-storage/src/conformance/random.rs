@@ -129,7 +129,7 @@ fn any_key(random: &mut Random) -> Vec<u8> {
     if random.below(20) == 0 {
         key.resize(random.below(900), 0xff);
     }
-    key.extend_from_slice(&random.below(40).to_be_bytes()[7..]);
+    key.push(random.below(40) as u8);
     key
 }
 

@@ -2,14 +2,11 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod browser;
-
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use pocket_browser::{Page, required as browser};
 use pocket_e2e::{Running, done, run};
-
-use crate::browser::{Page, installed};
 
 /// Longer than anything here takes, on a machine that does ten other things.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -111,20 +108,6 @@ impl World {
             .expect("it comes in");
         device
     }
-}
-
-/// The browser, unless there is none and none is asked for.
-fn browser() -> Option<PathBuf> {
-    let found = installed();
-    let strict = std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false");
-    assert!(
-        found.is_some() || !strict,
-        "no Chromium is here; install it, or name one in POCKET_BROWSER"
-    );
-    if found.is_none() {
-        eprintln!("SKIPPED: no Chromium is here; install it, or name one in POCKET_BROWSER");
-    }
-    found
 }
 
 async fn open(browser: &Path, url: &str) -> Page {

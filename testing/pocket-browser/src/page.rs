@@ -1,9 +1,7 @@
-//! A headless Chromium, driven by the protocol of its developer tools over a WebSocket.
+//! A page of a browser, driven by the protocol of its developer tools over a WebSocket.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,105 +12,49 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-/// Longer than anything here takes, on a machine that does ten other things.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::browser::{Browser, PATIENCE};
 
-/// What a browser is called.
-const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
-
-/// The browser of this machine: `POCKET_BROWSER`, or one in the path.
-pub(crate) fn installed() -> Option<PathBuf> {
-    if let Some(named) = std::env::var_os("POCKET_BROWSER") {
-        return Some(PathBuf::from(named));
-    }
-    let path = std::env::var_os("PATH")?;
-    let places: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    let of_name = |name: &&str| {
-        places
-            .iter()
-            .map(|place| place.join(name))
-            .find(|path| path.is_file())
-    };
-    NAMES.iter().find_map(of_name)
-}
-
-/// One page in a browser of its own, which ends with it.
-pub(crate) struct Page {
-    child: Child,
+/// One page. Its browser ends with the last page of it.
+#[derive(Debug)]
+pub struct Page {
+    browser: Arc<Browser>,
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     session: Option<String>,
     last: u64,
     /// What the page complained about.
     complaints: Vec<String>,
-    _profile: tempfile::TempDir,
 }
 
 impl Page {
-    /// Starts a browser. The name `pocket.test` leads to this machine.
-    pub(crate) async fn open(browser: &Path) -> Self {
-        let profile = tempfile::tempdir().unwrap();
-        let mut child = Command::new(browser)
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-                "--no-first-run",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--disable-dev-shm-usage",
-                "--hide-scrollbars",
-                "--force-color-profile=srgb",
-                "--host-resolver-rules=MAP pocket.test 127.0.0.1",
-                "--remote-debugging-port=0",
-            ])
-            .arg(format!("--user-data-dir={}", profile.path().display()))
-            .arg("about:blank")
-            .env("TZ", "UTC")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (sender, said) = tokio::sync::oneshot::channel();
-        // Read to its end, so that the browser never waits for a reader.
-        std::thread::spawn(move || {
-            let mut sender = Some(sender);
-            for line in stderr.lines().map_while(Result::ok) {
-                let address = line.strip_prefix("DevTools listening on ");
-                if let (Some(address), Some(sender)) =
-                    (address, sender.take_if(|_| address.is_some()))
-                {
-                    // Nobody waits any more.
-                    let _ = sender.send(address.to_owned());
-                }
-            }
-        });
-        let address = tokio::time::timeout(PATIENCE, said).await;
-        let address = address
-            .expect("the browser starts in time")
-            .expect("the browser starts");
+    /// A page in a browser of its own.
+    ///
+    /// # Panics
+    /// If there is no such browser.
+    pub async fn open(browser: &Path) -> Self {
+        Self::new(&Arc::new(Browser::start(browser).await)).await
+    }
+
+    /// One more page of a browser, and an empty one.
+    pub(crate) async fn new(browser: &Arc<Browser>) -> Self {
         let config = WebSocketConfig::default()
             .max_message_size(None)
             .max_frame_size(None);
+        let address = browser.address();
         let connected = tokio_tungstenite::connect_async_with_config(address, Some(config), false);
-        let (socket, _) = connected.await.unwrap();
+        let (socket, _) = connected.await.expect("the browser takes connections");
         let mut page = Self {
-            child,
+            browser: Arc::clone(browser),
             socket,
             session: None,
             last: 0,
             complaints: Vec::new(),
-            _profile: profile,
         };
         let target = page
             .call("Target.createTarget", json!({ "url": "about:blank" }))
             .await;
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
         let attached = page.call("Target.attachToTarget", attach).await;
-        page.session = Some(attached["sessionId"].as_str().unwrap().to_owned());
+        page.session = attached["sessionId"].as_str().map(str::to_owned);
         for domain in ["Page.enable", "Runtime.enable", "Log.enable"] {
             page.call(domain, json!({})).await;
         }
@@ -120,8 +62,16 @@ impl Page {
         page
     }
 
-    /// Calls a method of the protocol.
-    async fn call(&mut self, method: &str, params: Value) -> Value {
+    /// The browser it is a page of.
+    pub fn browser(&self) -> &Arc<Browser> {
+        &self.browser
+    }
+
+    /// Calls a method of the protocol, of the page's own session.
+    ///
+    /// # Panics
+    /// If the browser refuses it, or does not answer.
+    pub async fn call(&mut self, method: &str, params: Value) -> Value {
         self.last += 1;
         let id = self.last;
         let mut message = json!({ "id": id, "method": method, "params": params });
@@ -129,7 +79,10 @@ impl Page {
             message["sessionId"] = json!(session);
         }
         let message = Message::text(message.to_string());
-        self.socket.send(message).await.unwrap();
+        self.socket
+            .send(message)
+            .await
+            .expect("the browser listens");
         let answer = async {
             loop {
                 let message = self
@@ -154,7 +107,7 @@ impl Page {
     }
 
     /// Sets the size of the window, in CSS pixels; a phone has two real ones for each.
-    pub(crate) async fn size(&mut self, width: u32, height: u32, phone: bool) {
+    pub async fn size(&mut self, width: u32, height: u32, phone: bool) {
         let scale = if phone { 2 } else { 1 };
         let metrics = json!({
             "width": width, "height": height, "deviceScaleFactor": scale, "mobile": phone,
@@ -164,23 +117,27 @@ impl Page {
     }
 
     /// Chooses what the page is told about dark and light.
-    pub(crate) async fn scheme(&mut self, scheme: &str) {
+    pub async fn scheme(&mut self, scheme: &str) {
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         self.call("Emulation.setEmulatedMedia", features).await;
     }
 
-    pub(crate) async fn visit(&mut self, url: &str) {
+    /// Goes there.
+    ///
+    /// # Panics
+    /// If it cannot.
+    pub async fn visit(&mut self, url: &str) {
         assert_eq!(self.try_visit(url).await, None, "{url}");
     }
 
     /// Goes there; why it could not, if so.
-    pub(crate) async fn try_visit(&mut self, url: &str) -> Option<String> {
+    pub async fn try_visit(&mut self, url: &str) -> Option<String> {
         let answer = self.call("Page.navigate", json!({ "url": url })).await;
         answer["errorText"].as_str().map(str::to_owned)
     }
 
     /// The value of an expression, awaited if it is a promise.
-    pub(crate) async fn value(&mut self, expression: &str) -> Value {
+    pub async fn value(&mut self, expression: &str) -> Value {
         let params = json!({
             "expression": expression, "awaitPromise": true, "returnByValue": true,
         });
@@ -192,7 +149,7 @@ impl Page {
 
     /// Waits until an expression is true; the page is looked at whenever something in it changes.
     #[track_caller]
-    pub(crate) fn until<'a>(&'a mut self, condition: &str) -> impl Future<Output = ()> + use<'a> {
+    pub fn until<'a>(&'a mut self, condition: &str) -> impl Future<Output = ()> + use<'a> {
         let place = std::panic::Location::caller();
         let expression = format!(
             "new Promise((resolve) => {{
@@ -227,7 +184,7 @@ impl Page {
 
     /// Waits until an element's text has this in it.
     #[track_caller]
-    pub(crate) fn until_text<'a>(
+    pub fn until_text<'a>(
         &'a mut self,
         id: &str,
         part: &str,
@@ -239,7 +196,7 @@ impl Page {
     }
 
     /// The text of an element, as it is seen.
-    pub(crate) async fn text(&mut self, id: &str) -> String {
+    pub async fn text(&mut self, id: &str) -> String {
         let text = self
             .value(&format!("document.getElementById({}).innerText", json!(id)))
             .await;
@@ -247,7 +204,7 @@ impl Page {
     }
 
     /// Puts a text into a field and sends its form, as the button does.
-    pub(crate) async fn submit(&mut self, field: &str, text: &str) {
+    pub async fn submit(&mut self, field: &str, text: &str) {
         let (field, text) = (json!(field), json!(text));
         let script = format!(
             "(() => {{ const field = document.getElementById({field}); field.value = {text}; field.form.requestSubmit(); }})()"
@@ -256,7 +213,7 @@ impl Page {
     }
 
     /// Clicks the first button with this text.
-    pub(crate) async fn click(&mut self, text: &str) {
+    pub async fn click(&mut self, text: &str) {
         let text = json!(text);
         let script = format!(
             "[...document.querySelectorAll('button')].find((one) => one.textContent === {text}).click()"
@@ -265,7 +222,7 @@ impl Page {
     }
 
     /// Stores a picture of the whole page, and makes sure that nothing of it lies beside the window.
-    pub(crate) async fn picture(&mut self, name: &str) {
+    pub async fn picture(&mut self, name: &str) {
         let beside = self
             .value("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             .await;
@@ -287,19 +244,47 @@ impl Page {
         std::fs::write(directory.join(format!("{name}.png")), picture).unwrap();
     }
 
+    /// Waits for the next event of this name that comes, and gives its parameters.
+    ///
+    /// # Panics
+    /// If none comes.
+    pub async fn event(&mut self, method: &str) -> Value {
+        let event = async {
+            loop {
+                let message = self.socket.next().await;
+                let message = message.expect("the browser is there").unwrap();
+                let Message::Text(text) = message else {
+                    continue;
+                };
+                let mut event: Value = serde_json::from_str(&text).unwrap();
+                if event["method"] == method {
+                    return event["params"].take();
+                }
+                self.complaints.extend(complaint(&event));
+            }
+        };
+        let event = tokio::time::timeout(PATIENCE, event).await;
+        event.unwrap_or_else(|_| panic!("{method}: it never came"))
+    }
+
+    /// Crashes the process that renders the page, and waits until it is gone. Other pages of the browser stay.
+    ///
+    /// # Panics
+    /// If the browser does not say that it is.
+    pub async fn crash(mut self) {
+        self.call("Inspector.enable", json!({})).await;
+        let message =
+            json!({ "id": self.last + 1, "method": "Page.crash", "sessionId": self.session });
+        let sent = self.socket.send(Message::text(message.to_string())).await;
+        sent.expect("the browser listens");
+        self.event("Inspector.targetCrashed").await;
+    }
+
     /// Ends it; nothing in the page may have gone wrong.
-    pub(crate) async fn close(mut self) {
+    pub async fn close(mut self) {
         // One more exchange, so that everything said before has been heard.
         self.value("0").await;
         assert!(self.complaints.is_empty(), "{:?}", self.complaints);
-    }
-}
-
-impl Drop for Page {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -1,0 +1,167 @@
+//! Reads: each within one transaction, which sees one state.
+
+use bytes::Bytes;
+use pocket_storage::{Direction, Entry, KeyRange, Result, ScanLimit};
+
+use crate::directory::Directory;
+use crate::idb::Mode;
+use crate::page::{Page, PageEntry};
+use crate::shared::Shared;
+
+/// Pages that a scan reads first. It is guessed from them how many more there have to be.
+const FIRST_PAGES: usize = 2;
+
+/// Pages that a scan reads at once, at most.
+const MOST_PAGES: usize = 64;
+
+/// The values of `keys`.
+pub(crate) async fn get_many(shared: &Shared, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let database = shared.database().await?;
+    let transaction = database.begin(Mode::Read)?;
+    let wanted = |directory: &Directory| {
+        let mut pages: Vec<usize> = keys.iter().map(|key| directory.page_of(key)).collect();
+        pages.sort_unstable();
+        pages.dedup();
+        pages
+    };
+    let (directory, pages) = shared.load(&transaction, wanted).await?;
+    let value_of = |key: &Vec<u8>| {
+        let page = &pages[&directory.page_of(key)];
+        page.get(key).map(|value| kept(value, page))
+    };
+    Ok(keys.iter().map(value_of).collect())
+}
+
+/// The entries of `range`.
+pub(crate) async fn scan(
+    shared: &Shared,
+    range: &KeyRange,
+    limit: ScanLimit,
+    direction: Direction,
+) -> Result<Vec<Entry>> {
+    if limit.entries == 0 || range.is_empty() {
+        return Ok(Vec::new());
+    }
+    let database = shared.database().await?;
+    let transaction = database.begin(Mode::Read)?;
+    let layout = transaction.layout()?;
+    let mut directory = shared.directory();
+    let mut scan = Scan {
+        range,
+        limit,
+        direction,
+        found: Vec::new(),
+        bytes: 0,
+        is_done: false,
+    };
+    let mut left = directory.pages_of(range);
+    let mut count = FIRST_PAGES;
+    let (mut read_bytes, mut read_pages) = (0, 0);
+    loop {
+        let (first, last) = part_of(left, count, direction);
+        let pages = transaction.pages(directory.lower(first), directory.lower(last))?;
+        transaction.round(&pages).await?;
+        let number = transaction.layout_in(&layout)?;
+        if number != directory.layout() {
+            // Only in the first round: one transaction sees one layout.
+            directory = shared.read_directory(&transaction, number).await?;
+            left = directory.pages_of(range);
+            continue;
+        }
+        let records = transaction.records_in(&pages)?;
+        read_bytes += records.iter().map(Bytes::len).sum::<usize>();
+        read_pages += last - first + 1;
+        scan.take(shared, &directory, (first, last), records)?;
+        let rest = match direction {
+            Direction::Forward => (last < left.1).then(|| (last + 1, left.1)),
+            Direction::Backward => (first > left.0).then(|| (left.0, first - 1)),
+        };
+        match rest {
+            Some(rest) if !scan.is_done => left = rest,
+            _ => return Ok(scan.found),
+        }
+        let bytes_left = limit.bytes.saturating_sub(scan.bytes);
+        let of_a_page = (read_bytes / read_pages).max(1);
+        count = (bytes_left / of_a_page + 1)
+            .min(MOST_PAGES)
+            .min(2 * read_pages);
+    }
+}
+
+/// The part of the pages that are left to read next.
+fn part_of((first, last): (usize, usize), count: usize, direction: Direction) -> (usize, usize) {
+    let more = count.max(1) - 1;
+    match direction {
+        Direction::Forward => (first, last.min(first + more)),
+        Direction::Backward => (first.max(last.saturating_sub(more)), last),
+    }
+}
+
+struct Scan<'a> {
+    range: &'a KeyRange,
+    limit: ScanLimit,
+    direction: Direction,
+    found: Vec<Entry>,
+    bytes: usize,
+    is_done: bool,
+}
+
+impl Scan<'_> {
+    /// Takes what belongs to the range from the records of neighbouring pages.
+    fn take(
+        &mut self,
+        shared: &Shared,
+        directory: &Directory,
+        (first, last): (usize, usize),
+        records: Vec<Bytes>,
+    ) -> Result<()> {
+        let expected = last - first + 1;
+        // Only the first page of all may have no record.
+        let missing = expected - records.len().min(expected);
+        if missing > usize::from(first == 0) || records.len() > expected {
+            return Err(shared.corrupt("a page is missing"));
+        }
+        let pages = records
+            .into_iter()
+            .enumerate()
+            .map(|(place, record)| shared.page(directory, first + missing + place, Some(record)));
+        let mut pages = pages.collect::<Result<Vec<Page>>>()?;
+        if self.direction == Direction::Backward {
+            pages.reverse();
+        }
+        for page in &pages {
+            let entries = page.entries.iter();
+            match self.direction {
+                Direction::Forward => self.take_entries(entries, page),
+                Direction::Backward => self.take_entries(entries.rev(), page),
+            }
+        }
+        Ok(())
+    }
+
+    fn take_entries<'e>(&mut self, entries: impl Iterator<Item = &'e PageEntry>, page: &Page) {
+        for (key, value) in entries {
+            if self.is_done {
+                return;
+            }
+            if self.range.contains(key) {
+                self.found.push((key.to_vec(), kept(value, page)));
+                self.bytes += key.len() + value.len();
+                self.is_done =
+                    self.found.len() >= self.limit.entries || self.bytes >= self.limit.bytes;
+            }
+        }
+    }
+}
+
+/// A value to hand out: a copy, unless it is most of its page anyway, so that it does not keep the whole page.
+fn kept(value: &Bytes, page: &Page) -> Bytes {
+    if value.len() * 2 > page.record.len() {
+        value.clone()
+    } else {
+        Bytes::copy_from_slice(value)
+    }
+}

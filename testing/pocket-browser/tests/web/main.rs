@@ -1,0 +1,9 @@
+//! `pocket-storage-indexeddb` in a real browser.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod cases;
+mod crashes;
+mod site;
+mod tabs;
+mod trouble;
