@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::commit::{CommitCore, Committer, Job};
 use crate::configure::ConfigureJob;
+use crate::expire::Expiry;
 use crate::migrate::{self, Migrations, Progress};
 use crate::registry::not_found;
 use crate::replica::Engaged;
@@ -15,7 +16,7 @@ use crate::stored::{self, CollectionRow, DatabaseHead, HeadLater};
 use crate::write::ClearJob;
 use crate::{
     ChangeItem, ClientId, Collection, CollectionConfig, CollectionName, CommitSequence, Env, Error,
-    Journal, Limits, Migration, MigrationProgress, Result, Subscription, Transaction, codes,
+    Journal, Limits, Migration, MigrationProgress, Result, Subscription, Transaction, Ttl, codes,
     envelope, keys, random_bytes,
 };
 
@@ -220,6 +221,9 @@ impl DatabaseBuilder {
         }
         if self.build_indexes {
             database.finish_indexes().await?;
+            if !any {
+                database.expire().await?;
+            }
         }
         Ok(database)
     }
@@ -358,8 +362,9 @@ impl Database {
     /// the store says.
     pub async fn create_collection(&self, config: CollectionConfig) -> Result<()> {
         let has_indexes = !config.indexes.is_empty();
+        let had_ttl = self.has_ttl();
         self.configure(config).await?;
-        if has_indexes {
+        if has_indexes || had_ttl || self.has_ttl() {
             self.finish_indexes().await?;
         }
         Ok(())
@@ -371,15 +376,17 @@ impl Database {
         if let Some(schema) = &config.schema {
             schema.compiled(name.as_str())?;
         }
+        let ttl = config.ttl.map(Expiry::new).transpose()?;
         let registry = self.core().registry();
-        if registry
-            .get(&name)
-            .is_none_or(|row| row.sync != config.sync || row.strategy != config.conflict_strategy)
-        {
+        if registry.get(&name).is_none_or(|row| {
+            let other_ttl = row.later.ttl != ttl.as_ref().map(|expiry| expiry.ttl().to_row());
+            row.sync != config.sync || row.strategy != config.conflict_strategy || other_ttl
+        }) {
             self.submit(ConfigureJob {
                 name: name.clone(),
                 sync: config.sync,
                 strategy: config.conflict_strategy,
+                ttl,
             })
             .await?;
         }
@@ -403,6 +410,7 @@ impl Database {
             sync: row.sync,
             conflict_strategy: row.strategy,
             schema: self.core().schemas.get(name),
+            ttl: row.later.ttl.as_ref().map(Ttl::of_row),
             indexes: self
                 .indexes_of(name)
                 .into_iter()

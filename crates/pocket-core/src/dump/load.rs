@@ -304,5 +304,9 @@ async fn stored_body(
         return Ok(None);
     };
     let stored: Option<StoredDocument> = load_document(tx, collection, id).await?;
-    Ok(stored.and_then(|stored| stored.body))
+    let Some(stored) = stored else {
+        return Ok(None);
+    };
+    let is_over = tx.sight(collection).is_over(id, &stored)?;
+    Ok(stored.body.filter(|_| !is_over))
 }

@@ -8,6 +8,7 @@ use pocket_storage::ScanLimit;
 
 use super::{Index, IndexConfig, MAX_INDEXES, unique};
 use crate::commit::Job;
+use crate::expire::Expiry;
 use crate::stored::{self, IndexPhase, StoredDocument};
 use crate::tx::Tx;
 use crate::{CollectionName, DocumentId, Error, Result, codes, keys};
@@ -52,8 +53,7 @@ impl Job for CreateJob {
     async fn run(&mut self, tx: &mut Tx) -> Result<u32> {
         let collection = tx.registry().existing(&self.collection)?.id();
         let name = self.config.name();
-        let live = tx.registry().live_indexes(collection);
-        let live = live.map_or(&[][..], |live| live.as_ref());
+        let live: Vec<_> = tx.registry().shown_indexes(collection).collect();
         if let Some(index) = live.iter().find(|index| index.name() == name) {
             return if index.config == self.config {
                 Ok(index.number)
@@ -144,13 +144,14 @@ async fn build(tx: &mut Tx, mut index: Index) -> Result<Step> {
     let count = documents.len() as u64;
     let shared = std::sync::Arc::new(index.clone());
     for (key, payload) in &documents {
-        let Some(body) = StoredDocument::decode(payload)?.body else {
+        let stored = StoredDocument::decode(payload)?;
+        let Some(body) = stored.body else {
             continue;
         };
         let id = keys::document_id(key)
             .ok_or_else(|| stored::damaged("a document's key is too short"))?;
         let id = DocumentId::new(id)?;
-        let entries = index.entries(&id, &body)?;
+        let entries = index.entries_of(&id, stored.head.rev, &body)?;
         index = index.with_multi(entries.multi);
         for values in &entries.values {
             tx.put(index.key(values, &id), &[]);
@@ -205,6 +206,23 @@ fn drop_index(tx: &mut Tx, index: &Index) -> Result<()> {
     gone.store(tx)
 }
 
+/// Gives a collection the hidden index of its time to live, or takes it away: another one if the time is another.
+pub(crate) fn set_expiry(
+    tx: &mut Tx,
+    collection: keys::CollectionId,
+    expiry: Option<Expiry>,
+) -> Result<()> {
+    if let Some(index) = tx.registry().expiry_index(collection).cloned() {
+        drop_index(tx, &index)?;
+    }
+    if let Some(expiry) = expiry {
+        tx.state().later.last_index += 1;
+        let number = tx.state().later.last_index;
+        Index::expiring(number, collection, expiry)?.store(tx)?;
+    }
+    Ok(())
+}
+
 /// Takes all indexes of a collection away from readers; their entries are removed by [`RemoveJob`]s.
 pub(crate) fn drop_all(tx: &mut Tx, collection: keys::CollectionId) -> Result<()> {
     let live = tx.registry().live_indexes(collection).cloned();
@@ -228,10 +246,9 @@ impl Job for DropJob {
 
     async fn run(&mut self, tx: &mut Tx) -> Result<u32> {
         let collection = tx.registry().existing(&self.collection)?.id();
-        let live = tx.registry().live_indexes(collection);
-        let index = live
-            .into_iter()
-            .flat_map(|live| live.iter())
+        let index = tx
+            .registry()
+            .shown_indexes(collection)
             .find(|index| index.name() == self.name)
             .cloned();
         let index = index.ok_or_else(|| {
@@ -301,7 +318,7 @@ impl Job for RenewJob {
             drop_index(tx, index)?;
             tx.state().later.last_index += 1;
             let number = tx.state().later.last_index;
-            Index::new(number, index.collection, index.config.clone())?.store(tx)?;
+            index.anew(number).store(tx)?;
         }
         Ok(())
     }

@@ -94,10 +94,16 @@ impl Database {
     pub(crate) async fn finish_indexes(&self) -> Result<()> {
         let registry = self.core().registry();
         for index in registry.all_indexes().filter(|index| !index.is_ready()) {
-            self.remove_index(index.number).await?;
-            if let Some(mut building) = Building::of_number(self, index.number) {
-                while building.step().await? {}
-            }
+            self.finish_index(index.number).await?;
+        }
+        Ok(())
+    }
+
+    /// Builds one index, or removes what is left of it if it was dropped.
+    pub(crate) async fn finish_index(&self, number: u32) -> Result<()> {
+        self.remove_index(number).await?;
+        if let Some(mut building) = Building::of_number(self, number) {
+            while building.step().await? {}
         }
         Ok(())
     }
@@ -135,9 +141,10 @@ impl Database {
     pub(crate) fn indexes_of(&self, collection: &CollectionName) -> Vec<IndexInfo> {
         let registry = self.core().registry();
         let number = registry.get(collection).map(CollectionRow::id);
-        let live = number.and_then(|number| registry.live_indexes(number));
-        live.into_iter()
-            .flat_map(|live| live.iter())
+        let shown = number.map(|number| registry.shown_indexes(number));
+        shown
+            .into_iter()
+            .flatten()
             .map(|index| index.info())
             .collect()
     }

@@ -68,12 +68,25 @@ pub(super) async fn other_with(
         range = rest;
         for key in keys {
             let other = index.entry(&key)?.id;
-            if other != *id && (is_whole || shares_value(tx, index, values, id, &other).await?) {
+            if other == *id || is_over(tx, index, &other).await? {
+                continue;
+            }
+            if is_whole || shares_value(tx, index, values, id, &other).await? {
                 return Ok(Some(other));
             }
         }
     }
     Ok(None)
+}
+
+/// Whether the time of a document is over: it keeps nobody from anything any more.
+async fn is_over(tx: &mut Tx, index: &Index, id: &DocumentId) -> Result<bool> {
+    if tx.registry().expiry(index.collection).is_none() {
+        return Ok(false);
+    }
+    let document = outbox::load_document(tx, index.collection, id).await?;
+    let sight = tx.sight(index.collection);
+    document.map_or(Ok(false), |stored| sight.is_over(id, &stored))
 }
 
 /// Whether two documents have a value in common among those that are written as `values`, which were cut.

@@ -9,6 +9,7 @@ use super::{load_target, store_target};
 use crate::commit::Job;
 use crate::config::MAX_CLOCK_AHEAD_MS;
 use crate::erase::{self, Erased, Forget};
+use crate::expire;
 use crate::journal::JournalKind;
 use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::outbox::{self, Entry, Slot};
@@ -458,7 +459,12 @@ async fn refused(
         remotes.push(resolution.remote_of(&slot).await?);
         slots.push(slot);
     }
-    resolution.lose(entry, slots, remotes, loss).await
+    let expired = expire::deletions(&entry);
+    let next = resolution.lose(entry, slots, remotes, loss).await?;
+    for (collection, id) in expired {
+        expire::give_up(resolution.tx, collection, &id).await?;
+    }
+    Ok(next)
 }
 
 /// The clock was ahead: it is set back, and the mutation gets new revisions and becomes unsent again.
