@@ -144,6 +144,26 @@ pub(crate) struct Sight {
 }
 
 impl Sight {
+    /// All there is.
+    pub(crate) fn all() -> Self {
+        Self {
+            expiry: None,
+            now: Timestamp::from_millis(0),
+        }
+    }
+
+    /// What is not over at this moment.
+    ///
+    /// # Errors
+    /// `config` when the time to live names no field.
+    pub(crate) fn new(ttl: Option<&Ttl>, now: Timestamp) -> Result<Self> {
+        let expiry = ttl.cloned().map(Expiry::new).transpose()?;
+        Ok(Self {
+            expiry: expiry.map(Arc::new),
+            now,
+        })
+    }
+
     /// Whether the time of a version is not over.
     ///
     /// # Errors
