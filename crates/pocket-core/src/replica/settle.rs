@@ -25,6 +25,9 @@ use crate::{
 /// The code of a refusal that a corrected clock mends.
 const CLOCK: &str = "clock";
 
+/// The code of what no server may answer.
+const UNEXPECTED: &str = "unexpected-message";
+
 /// What outcomes did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -129,6 +132,14 @@ impl Job for SettleJob {
                         applied(&mut resolution, place, &place_row, (*first, checkpoint)).await?,
                     );
                 }
+                Outcome::Conflict { .. } if is_an_erase(&place_row) => {
+                    settled.rejected += 1;
+                    unerased.extend(erases(&place_row.changes));
+                    let entry =
+                        outbox::from_row(resolution.tx, self.target, place, place_row).await?;
+                    let reason = "the server answered an erase with a conflict, and an erase stands on everything";
+                    free.extend(rejected(&mut resolution, entry, UNEXPECTED, reason).await?);
+                }
                 Outcome::Conflict { seqs } => {
                     settled.conflicts += 1;
                     let entry =
@@ -227,6 +238,11 @@ impl SettleJob {
         }
         Ok(())
     }
+}
+
+/// Whether a mutation does nothing but erase, so that no version can be in its way.
+fn is_an_erase(row: &MutationRow) -> bool {
+    !row.changes.is_empty() && erases(&row.changes).count() == row.changes.len()
 }
 
 fn erases(changes: &[ChangeRow]) -> impl Iterator<Item = (CollectionId, DocumentId)> {
