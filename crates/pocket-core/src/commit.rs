@@ -43,9 +43,14 @@ pub(crate) trait Job: MaybeSend + 'static {
         0
     }
 
-    /// Whether it stores what a server sent, or what follows from that. Unique indexes do not refuse it.
+    /// Whether it stores what a server sent, or what follows from that.
     fn is_by_sync(&self) -> bool {
         false
+    }
+
+    /// Whether what breaks a unique index is stored and the journal tells of it, instead of that the job fails.
+    fn keeps_duplicates(&self) -> bool {
+        self.is_by_sync()
     }
 
     /// Behind it, the journal got entries about unique indexes.
@@ -89,7 +94,7 @@ impl<J: Job> Queued for Entered<J> {
 
     async fn run(&mut self, tx: &mut Tx) -> Result<()> {
         let mut output = self.job.run(tx).await?;
-        let violations = index::finish(tx, self.job.is_by_sync()).await?;
+        let violations = index::finish(tx, self.job.keeps_duplicates()).await?;
         J::add_violations(&mut output, &violations);
         self.output = Some(output);
         Ok(())

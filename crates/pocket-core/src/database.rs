@@ -158,8 +158,7 @@ impl DatabaseBuilder {
     /// # Errors
     /// `corrupt` when the store holds something else, `newer-format` when a newer program or schema wrote it,
     /// `config` when settings contradict each other, `migration` when a document cannot be brought to the schema version
-    /// of the program, `bad-collection-name`, `index-unique-violation` when documents break a unique index that is new,
-    /// and what the store says.
+    /// of the program, `bad-collection-name`, and what the store says.
     pub async fn open(self, storage: impl Storage) -> Result<Database> {
         self.open_shared(Arc::new(storage)).await
     }
@@ -355,7 +354,8 @@ impl Database {
     /// Makes a collection, or sets the settings of one that is there.
     ///
     /// Switching sync on puts its documents into the outbox; switching it off drops what was never sent. Waits until its
-    /// indexes are built, as [`Collection::create_index`] does.
+    /// indexes are built, as [`Collection::create_index`] does; but documents that break a unique one stay, as they do when
+    /// a database is opened, and the [journal](Self::journal) tells of them.
     ///
     /// # Errors
     /// `bad-collection-name`, `config` when its schema cannot be used, those of [`Collection::create_index`], and what

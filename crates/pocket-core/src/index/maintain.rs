@@ -124,13 +124,13 @@ fn is_another(
     Ok(!index.whole_values(id, after, values)?.is_subset(&old))
 }
 
-/// Ends what the documents of a job began: it runs behind the job, before its writes are kept. `by_sync` says that the
-/// job stores what a server sent, which is kept whatever unique indexes say; then it returns the entries of the journal
+/// Ends what the documents of a job began: it runs behind the job, before its writes are kept. `keeps_duplicates` says
+/// that they are kept whatever unique indexes say, as what a server sent is; then it returns the entries of the journal
 /// that it wrote about that.
 ///
 /// # Errors
 /// `index-unique-violation`, `validation`, `corrupt`, and what the store says; then the job must not be kept.
-pub(crate) async fn finish(tx: &mut Tx, by_sync: bool) -> Result<Vec<u64>> {
+pub(crate) async fn finish(tx: &mut Tx, keeps_duplicates: bool) -> Result<Vec<u64>> {
     if tx.maintenance().is_empty() {
         return Ok(Vec::new());
     }
@@ -145,7 +145,7 @@ pub(crate) async fn finish(tx: &mut Tx, by_sync: bool) -> Result<Vec<u64>> {
             index.with_multi(multi).store(tx)?;
         }
     }
-    unique::check(tx, done.added, by_sync).await
+    unique::check(tx, done.added, keeps_duplicates).await
 }
 
 impl Index {
