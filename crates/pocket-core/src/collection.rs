@@ -180,7 +180,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
             .await
     }
 
-    /// A document, or none when it is missing or deleted.
+    /// A document, or none when it is missing, deleted, or its [time to live](crate::CollectionConfig::ttl) is over.
     ///
     /// # Errors
     /// `bad-id`, `type-mismatch`, `corrupt`, and what the store says.
@@ -220,6 +220,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         let Some(collection) = self.number() else {
             return Ok(ids.iter().map(|_| None).collect());
         };
+        let sight = self.database.core().sight(collection);
         let keys: Vec<_> = ids
             .iter()
             .map(|id| keys::document(collection, id))
@@ -232,7 +233,8 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
             .map(|((id, key), value)| {
                 let Some(value) = value else { return Ok(None) };
                 let stored = StoredDocument::decode(&envelope::open(&key, &value)?)?;
-                Document::of_stored(id, stored).decode()
+                let document = sight.visible(Document::of_stored(id, stored))?;
+                document.map_or(Ok(None), |document| document.decode())
             });
         documents.collect()
     }
@@ -344,7 +346,8 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
             .map(stored::CollectionRow::id)
     }
 
-    /// The first documents of a range of keys, tombstones too, with the key of the last one.
+    /// The first documents of a range of keys that can be seen, tombstones too, with the key of the last one that was
+    /// looked at.
     pub(crate) async fn page(
         &self,
         range: KeyRange,
@@ -354,12 +357,15 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         let storage = &self.database.core().storage;
         let entries = storage.scan(range, limit, direction).await?;
         let last = entries.last().map(|(key, _)| key.clone());
+        let collection = last.as_deref().and_then(keys::document_collection);
+        let sight = self.database.core().sight(collection.unwrap_or_default());
         let documents = entries.into_iter().map(|(key, value)| {
             let stored = StoredDocument::decode(&envelope::open(&key, &value)?)?;
             let id = keys::document_id(&key)
                 .ok_or_else(|| stored::damaged("a document's key is too short"))?;
-            Ok(Document::of_stored(DocumentId::new(id)?, stored))
+            sight.visible(Document::of_stored(DocumentId::new(id)?, stored))
         });
+        let documents = documents.filter_map(Result::transpose);
         Ok((documents.collect::<Result<_>>()?, last))
     }
 }
@@ -374,7 +380,8 @@ async fn read_document(
         return Ok(None);
     };
     let stored = StoredDocument::decode(&envelope::open(&key, &value)?)?;
-    Ok(Some(Document::of_stored(id, stored)))
+    core.sight(collection)
+        .visible(Document::of_stored(id, stored))
 }
 
 impl CommitCore {

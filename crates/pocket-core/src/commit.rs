@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
@@ -25,7 +25,7 @@ use crate::index;
 use crate::registry::Registry;
 use crate::stored::{self, State};
 use crate::tx::Tx;
-use crate::{ClientId, Env, Error, Limits, Result, codes, envelope, keys};
+use crate::{ClientId, Env, Error, Limits, Result, Timestamp, codes, envelope, keys};
 
 /// A write that can be run again: it changes nothing but its [`Tx`].
 #[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
@@ -43,9 +43,14 @@ pub(crate) trait Job: MaybeSend + 'static {
         0
     }
 
-    /// Whether it stores what a server sent, or what follows from that. Unique indexes do not refuse it.
+    /// Whether it stores what a server sent, or what follows from that.
     fn is_by_sync(&self) -> bool {
         false
+    }
+
+    /// Whether what breaks a unique index is stored and the journal tells of it, instead of that the job fails.
+    fn keeps_duplicates(&self) -> bool {
+        self.is_by_sync()
     }
 
     /// Behind it, the journal got entries about unique indexes.
@@ -89,7 +94,7 @@ impl<J: Job> Queued for Entered<J> {
 
     async fn run(&mut self, tx: &mut Tx) -> Result<()> {
         let mut output = self.job.run(tx).await?;
-        let violations = index::finish(tx, self.job.is_by_sync()).await?;
+        let violations = index::finish(tx, self.job.keeps_duplicates()).await?;
         J::add_violations(&mut output, &violations);
         self.output = Some(output);
         Ok(())
@@ -125,6 +130,8 @@ pub(crate) struct CommitCore {
     pub(crate) last_uuid: LastUuid,
     pub(crate) schemas: crate::schema::Schemas,
     memory: Mutex<Option<Memory>>,
+    /// The server's time less this device's, in milliseconds, as last committed or read.
+    offset: AtomicI64,
     /// Who this is to a server, as last committed or read.
     client: Mutex<ClientId>,
     /// The last committed registry, for readers.
@@ -173,6 +180,7 @@ impl CommitCore {
             last_uuid: LastUuid::default(),
             schemas: crate::schema::Schemas::default(),
             memory: Mutex::new(None),
+            offset: AtomicI64::new(0),
             client: Mutex::new(client),
             registry: Mutex::new(Registry::default()),
         }
@@ -188,9 +196,16 @@ impl CommitCore {
         *lock(&self.client)
     }
 
+    /// The time by the server's clock, as far as it is known.
+    pub(crate) fn time(&self) -> Timestamp {
+        let offset = self.offset.load(Ordering::Relaxed);
+        Timestamp::from_millis(self.env.now().millis().saturating_add(offset))
+    }
+
     /// Reads state and collections from the store.
     pub(crate) async fn refresh(&self) -> Result<()> {
         let memory = self.read_memory().await?;
+        self.offset.store(memory.state.offset, Ordering::Relaxed);
         lock(&self.registry).clone_from(&memory.registry);
         *lock(&self.client) = memory.client;
         *lock(&self.memory) = Some(memory);
@@ -285,6 +300,8 @@ impl CommitCore {
                     let registry = tx.kept.registry.clone();
                     lock(&self.registry).clone_from(&registry);
                     *lock(&self.client) = tx.kept.client;
+                    let offset = tx.kept.state.offset;
+                    self.offset.store(offset, Ordering::Relaxed);
                     *lock(&self.memory) = Some(Memory {
                         state: tx.kept.state,
                         stored: Some(sealed),

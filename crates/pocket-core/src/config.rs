@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CollectionName, DocumentLimits, Error, IndexConfig, Result, Schema, codes};
+use crate::{CollectionName, DocumentLimits, Error, IndexConfig, Result, Schema, Ttl, codes};
 
 /// Changes that one transaction may make when it touches synced collections.
 pub const MAX_TRANSACTION_CHANGES: usize = 1_000;
@@ -155,6 +155,8 @@ pub struct CollectionConfig {
     pub schema: Option<Schema>,
     /// Its indexes. Others that were made before stay.
     pub indexes: Vec<IndexConfig>,
+    /// How long its documents live, when that is not for ever.
+    pub ttl: Option<Ttl>,
 }
 
 impl CollectionConfig {
@@ -166,6 +168,7 @@ impl CollectionConfig {
             conflict_strategy: None,
             schema: None,
             indexes: Vec::new(),
+            ttl: None,
         }
     }
 
@@ -194,6 +197,15 @@ impl CollectionConfig {
     #[must_use]
     pub fn index(mut self, index: IndexConfig) -> Self {
         self.indexes.push(index);
+        self
+    }
+
+    /// How long its documents live. From the moment at which the time of one is over, nobody reads it here any more; it
+    /// is deleted for good, on all devices if the collection syncs, the next time somebody drives
+    /// [`Database::expire`](crate::Database::expire). It holds for documents that are there already, too.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Ttl) -> Self {
+        self.ttl = Some(ttl);
         self
     }
 

@@ -3,6 +3,8 @@
 use pocket_storage::ScanLimit;
 
 use crate::commit::Job;
+use crate::expire::Expiry;
+use crate::index;
 use crate::keys::{self, Target};
 use crate::outbox::{self, Edit, Slot};
 use crate::stored::{
@@ -21,7 +23,11 @@ pub(crate) fn put_collection(tx: &mut Tx, name: &CollectionName, row: Collection
 /// Makes a collection with these settings, whether it was there or not.
 pub(crate) fn new_collection(tx: &mut Tx, name: &CollectionName, sync: bool) -> CollectionRow {
     let (number, later) = if let Some(row) = tx.registry().get_even_dropped(name) {
-        (row.number, row.later.clone())
+        let later = CollectionLater {
+            ttl: None,
+            ..row.later.clone()
+        };
+        (row.number, later)
     } else {
         tx.state().last_collection += 1;
         (tx.state().last_collection, CollectionLater::default())
@@ -43,6 +49,7 @@ pub(crate) struct ConfigureJob {
     pub(crate) name: CollectionName,
     pub(crate) sync: bool,
     pub(crate) strategy: Option<ConflictStrategy>,
+    pub(crate) ttl: Option<Expiry>,
 }
 
 #[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
@@ -63,10 +70,15 @@ impl Job for ConfigureJob {
         let switched = !is_new && old.sync != self.sync;
         // A database that has read a feed must read what that feed had for this collection so far.
         let joins = self.sync && (old.joins || switched || (is_new && has_read_a_feed(tx).await?));
+        let ttl = self.ttl.as_ref().map(|expiry| expiry.ttl().to_row());
+        if ttl != old.later.ttl {
+            index::set_expiry(tx, old.id(), self.ttl.clone())?;
+        }
         let row = CollectionRow {
             sync: self.sync,
             strategy: self.strategy,
             joins,
+            later: CollectionLater { ttl, ..old.later },
             ..old
         };
         put_collection(tx, &self.name, row.clone());

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::commit::{CommitCore, Committer, Job};
 use crate::configure::ConfigureJob;
+use crate::expire::Expiry;
 use crate::migrate::{self, Migrations, Progress};
 use crate::registry::not_found;
 use crate::replica::Engaged;
@@ -15,7 +16,7 @@ use crate::stored::{self, CollectionRow, DatabaseHead, HeadLater};
 use crate::write::ClearJob;
 use crate::{
     ChangeItem, ClientId, Collection, CollectionConfig, CollectionName, CommitSequence, Env, Error,
-    Journal, Limits, Migration, MigrationProgress, Result, Subscription, Transaction, codes,
+    Journal, Limits, Migration, MigrationProgress, Result, Subscription, Transaction, Ttl, codes,
     envelope, keys, random_bytes,
 };
 
@@ -157,8 +158,7 @@ impl DatabaseBuilder {
     /// # Errors
     /// `corrupt` when the store holds something else, `newer-format` when a newer program or schema wrote it,
     /// `config` when settings contradict each other, `migration` when a document cannot be brought to the schema version
-    /// of the program, `bad-collection-name`, `index-unique-violation` when documents break a unique index that is new,
-    /// and what the store says.
+    /// of the program, `bad-collection-name`, and what the store says.
     pub async fn open(self, storage: impl Storage) -> Result<Database> {
         self.open_shared(Arc::new(storage)).await
     }
@@ -220,6 +220,9 @@ impl DatabaseBuilder {
         }
         if self.build_indexes {
             database.finish_indexes().await?;
+            if !any {
+                database.expire().await?;
+            }
         }
         Ok(database)
     }
@@ -351,15 +354,17 @@ impl Database {
     /// Makes a collection, or sets the settings of one that is there.
     ///
     /// Switching sync on puts its documents into the outbox; switching it off drops what was never sent. Waits until its
-    /// indexes are built, as [`Collection::create_index`] does.
+    /// indexes are built, as [`Collection::create_index`] does; but documents that break a unique one stay, as they do when
+    /// a database is opened, and the [journal](Self::journal) tells of them.
     ///
     /// # Errors
     /// `bad-collection-name`, `config` when its schema cannot be used, those of [`Collection::create_index`], and what
     /// the store says.
     pub async fn create_collection(&self, config: CollectionConfig) -> Result<()> {
         let has_indexes = !config.indexes.is_empty();
+        let had_ttl = self.has_ttl();
         self.configure(config).await?;
-        if has_indexes {
+        if has_indexes || had_ttl || self.has_ttl() {
             self.finish_indexes().await?;
         }
         Ok(())
@@ -371,15 +376,17 @@ impl Database {
         if let Some(schema) = &config.schema {
             schema.compiled(name.as_str())?;
         }
+        let ttl = config.ttl.map(Expiry::new).transpose()?;
         let registry = self.core().registry();
-        if registry
-            .get(&name)
-            .is_none_or(|row| row.sync != config.sync || row.strategy != config.conflict_strategy)
-        {
+        if registry.get(&name).is_none_or(|row| {
+            let other_ttl = row.later.ttl != ttl.as_ref().map(|expiry| expiry.ttl().to_row());
+            row.sync != config.sync || row.strategy != config.conflict_strategy || other_ttl
+        }) {
             self.submit(ConfigureJob {
                 name: name.clone(),
                 sync: config.sync,
                 strategy: config.conflict_strategy,
+                ttl,
             })
             .await?;
         }
@@ -403,6 +410,7 @@ impl Database {
             sync: row.sync,
             conflict_strategy: row.strategy,
             schema: self.core().schemas.get(name),
+            ttl: row.later.ttl.as_ref().map(Ttl::of_row),
             indexes: self
                 .indexes_of(name)
                 .into_iter()

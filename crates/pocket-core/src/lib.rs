@@ -19,6 +19,7 @@ pub mod envelope;
 mod erase;
 mod error;
 mod events;
+mod expire;
 mod ids;
 #[cfg_attr(
     not(test),
@@ -64,6 +65,7 @@ pub use env::SystemEnv;
 pub use env::{Env, random_bytes};
 pub use error::{Error, Result};
 pub use events::{ChangeEvent, ChangeItem, Operation};
+pub use expire::Ttl;
 pub use ids::{
     ClientId, CollectionName, CommitSequence, DocumentId, Epoch, Lineage, MAX_COLLECTION_BYTES,
     MAX_ID_BYTES, MutationNumber, Place, Seq, SessionToken,

@@ -135,8 +135,8 @@ pub(crate) struct Slot {
     pub(crate) after: Option<StoredDocument>,
     /// The server's version that is stored with it now.
     known: Option<ServerVersion>,
-    /// The body that is stored now; `before` may be made to say something else.
-    body: Option<Body>,
+    /// The version that is stored now, if it has a body; `before` may be made to say something else.
+    version: Option<(Revision, Body)>,
 }
 
 impl Slot {
@@ -150,7 +150,9 @@ impl Slot {
             collection,
             id,
             known: stored.as_ref().and_then(|stored| stored.head.server),
-            body: stored.as_ref().and_then(|stored| stored.body.clone()),
+            version: stored
+                .as_ref()
+                .and_then(|stored| Some((stored.head.rev, stored.body.clone()?))),
             before: stored.clone(),
             after: stored,
         }
@@ -172,7 +174,8 @@ impl Slot {
         }
         let server = self.after.as_ref().and_then(|after| after.head.server);
         tx.server_version_moved(self.collection, &self.id, self.known, server);
-        let (before, after) = (self.body.as_ref(), self.after.as_ref());
+        let before = self.version.as_ref().map(|(rev, body)| (*rev, body));
+        let after = self.after.as_ref();
         tx.store_document(self.collection, &self.id, before, after);
     }
 

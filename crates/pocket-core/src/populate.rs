@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::query::path::{Path, Place};
+use crate::stored;
 use crate::{Body, Collection, DocumentId, Error, Result, Value, codes};
 
 /// Documents that others refer to; see [`Collection::populate`].
@@ -43,8 +45,8 @@ impl<R> Populated<R> {
 impl<T: Serialize + DeserializeOwned> Collection<T> {
     /// Reads, in one step and from one state, the documents of `others` that `documents` of this collection refer to.
     ///
-    /// `field` holds an id or an array of ids; dots lead into objects (`author.id`). A field that is missing or null
-    /// refers to nothing. A reference that leads nowhere is told, and no error.
+    /// `field` holds an id or an array of ids, and is a dotted path as in a query (`author.id`, `authors.id` of an array of
+    /// objects). A field that is missing or null refers to nothing. A reference that leads nowhere is told, and no error.
     ///
     /// ```
     /// # use pocket_core::{CollectionConfig, Database, Result, Value};
@@ -61,7 +63,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     /// ```
     ///
     /// # Errors
-    /// `bad-query` when the field of a document holds anything but ids; `type-mismatch`, `corrupt`, and what the store
+    /// `bad-query` when the path makes no sense, or the field of a document holds anything but ids; `type-mismatch`, `corrupt`, and what the store
     /// says.
     pub async fn populate<R: Serialize + DeserializeOwned>(
         &self,
@@ -69,6 +71,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         field: &str,
         others: &Collection<R>,
     ) -> Result<Populated<R>> {
+        let path = Path::parse(field)?;
         let limits = &self.database().limits().document;
         let ids = documents.iter().map(|document| {
             let (id, body) = Body::from_serialize(document, limits)?;
@@ -91,11 +94,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
                 })?;
                 DocumentId::new(text).map_err(|error| fault(&format!("holds no id: {error}")))
             };
-            match reached(&body, field)? {
-                Value::Null => Ok(Vec::new()),
-                Value::Array(values) => values.iter().map(id_of).collect(),
-                value => Ok(vec![id_of(&value)?]),
-            }
+            reached(&body, &path)?.iter().map(id_of).collect()
         });
         let ids: Vec<Vec<DocumentId>> = ids.collect::<Result<_>>()?;
         let wanted: BTreeSet<&DocumentId> = ids.iter().flatten().collect();
@@ -115,16 +114,16 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     }
 }
 
-/// What a field holds; null when it is missing.
-fn reached(body: &Body, field: &str) -> Result<Value> {
-    let mut names = field.split('.');
-    let first = names.next().unwrap_or_default();
-    let mut value = body.field(first)?.unwrap_or_default();
-    for name in names {
-        value = match value {
-            Value::Map(mut map) => map.remove(name).unwrap_or_default(),
-            _ => Value::Null,
-        };
+/// The values in a field, elements of arrays one by one; none of what is missing or null.
+fn reached(body: &Body, path: &Path) -> Result<Vec<Value>> {
+    let reached = path.values(Place::inner(body.encoded()?))?;
+    let mut values = Vec::new();
+    for value in reached.as_slice() {
+        match rmp_serde::from_slice(value.bytes()).map_err(stored::damaged)? {
+            Value::Null => {}
+            Value::Array(elements) => values.extend(elements),
+            value => values.push(value),
+        }
     }
-    Ok(value)
+    Ok(values)
 }

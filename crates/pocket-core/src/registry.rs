@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use pocket_storage::{Direction, ScanLimit, Storage};
 
+use crate::expire::Expiry;
 use crate::index::Index;
 use crate::keys::CollectionId;
 use crate::stored::{self, CollectionRow};
-use crate::{CollectionName, Error, Result, codes, envelope, keys};
+use crate::{CollectionName, Error, Result, Ttl, codes, envelope, keys};
 
 /// All collections by name, shared cheaply.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +23,8 @@ struct Tables {
     indexes: BTreeMap<u32, Arc<Index>>,
     /// Those that are kept up to date.
     live: BTreeMap<CollectionId, Arc<[Arc<Index>]>>,
+    /// How long documents live, where they do not live for ever.
+    expiries: BTreeMap<CollectionId, Arc<Expiry>>,
 }
 
 impl Registry {
@@ -39,6 +42,9 @@ impl Registry {
             for (key, value) in &entries {
                 let row: CollectionRow = stored::decode(&envelope::open(key, value)?)?;
                 let name = std::str::from_utf8(&key[1..]).map_err(stored::damaged)?;
+                if let Some(ttl) = &row.later.ttl {
+                    Expiry::new(Ttl::of_row(ttl)).map_err(stored::damaged)?;
+                }
                 registry.insert(CollectionName::new(name)?, row);
             }
         }
@@ -96,16 +102,47 @@ impl Registry {
         &self,
         collection: CollectionId,
     ) -> impl Iterator<Item = &Arc<Index>> {
-        let live = self.live_indexes(collection);
-        live.into_iter()
-            .flat_map(|indexes| indexes.iter())
+        self.shown_indexes(collection)
             .filter(|index| index.is_ready())
     }
 
+    /// Adds a collection, or gives it other settings. Its time to live was checked.
     pub(crate) fn insert(&mut self, name: CollectionName, row: CollectionRow) {
+        let ttl = row.later.ttl.as_ref().filter(|_| !row.dropped);
+        let expiry = ttl.and_then(|ttl| Expiry::new(Ttl::of_row(ttl)).ok());
         let tables = Arc::make_mut(&mut self.0);
+        match expiry {
+            Some(expiry) => drop(tables.expiries.insert(row.id(), Arc::new(expiry))),
+            None => drop(tables.expiries.remove(&row.id())),
+        }
         tables.names.insert(row.id(), name.clone());
         tables.by_name.insert(name, row);
+    }
+
+    /// When the documents of a collection expire; none if they never do.
+    pub(crate) fn expiry(&self, collection: CollectionId) -> Option<&Arc<Expiry>> {
+        self.0.expiries.get(&collection)
+    }
+
+    /// The collections with documents that expire.
+    pub(crate) fn expiring(&self) -> impl Iterator<Item = CollectionId> {
+        self.0.expiries.keys().copied()
+    }
+
+    /// The hidden index by which expired documents of a collection are found.
+    pub(crate) fn expiry_index(&self, collection: CollectionId) -> Option<&Arc<Index>> {
+        let live = self.live_indexes(collection)?;
+        live.iter().find(|index| index.is_hidden())
+    }
+
+    /// The indexes of a collection that applications know of, built or not.
+    pub(crate) fn shown_indexes(
+        &self,
+        collection: CollectionId,
+    ) -> impl Iterator<Item = &Arc<Index>> {
+        let live = self.live_indexes(collection).into_iter();
+        live.flat_map(|indexes| indexes.iter())
+            .filter(|index| !index.is_hidden())
     }
 
     /// The collection, unless it was deleted.

@@ -92,7 +92,19 @@ crate::later_fields! {
     pub(crate) struct CollectionLater {
         /// The server's versions of its documents that are known here, as far as they are live.
         held: Digest = "g",
+        /// How long its documents live.
+        ttl: Option<TtlRow> = "t",
     }
+}
+
+/// A time to live.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TtlRow {
+    /// The path of the field it counts from; none for the last write.
+    pub(crate) field: Option<String>,
+    /// Milliseconds.
+    pub(crate) after_ms: i64,
+    pub(crate) later: Later,
 }
 
 impl CollectionRow {
@@ -115,7 +127,16 @@ pub(crate) struct IndexRow {
     pub(crate) phase: IndexPhase,
     /// The fields, as bits, that held an array in some document or lay in one.
     pub(crate) multi: u32,
-    pub(crate) later: Later,
+    pub(crate) later: IndexLater,
+}
+
+crate::later_fields! {
+    /// Later fields of an index.
+    pub(crate) struct IndexLater {
+        /// It is the hidden one of a collection with this time to live: its one value is the moment at which that of a
+        /// document is over.
+        ttl: Option<TtlRow> = "t",
+    }
 }
 
 /// Where an index is in its life.

@@ -151,10 +151,14 @@ impl Tx {
         self.core.env.now()
     }
 
+    /// The time by the server's clock, as far as it is known: that which revisions follow.
+    pub(crate) fn time(&self) -> Timestamp {
+        Timestamp::from_millis(self.now().millis().saturating_add(self.own_state.offset))
+    }
+
     /// A new revision of this device, later than all before it.
     pub(crate) fn next_revision(&mut self) -> Revision {
-        let now = self.now().millis().saturating_add(self.own_state.offset);
-        let hlc = self.own_state.clock.tick(Timestamp::from_millis(now));
+        let hlc = self.own_state.clock.tick(self.time());
         self.own_state.clock = hlc;
         Revision::new(hlc, self.own_client)
     }
@@ -320,16 +324,16 @@ impl Tx {
         self.own.insert(key, None);
     }
 
-    /// Writes a document or removes it, in its indexes too. `before` is the body that is stored now.
+    /// Writes a document or removes it, in its indexes too. `before` is the version that is stored now.
     pub(crate) fn store_document(
         &mut self,
         collection: CollectionId,
         id: &DocumentId,
-        before: Option<&Body>,
+        before: Option<(Revision, &Body)>,
         after: Option<&StoredDocument>,
     ) {
-        let body = after.and_then(|document| document.body.as_ref());
-        self.document_moved(collection, id, before, body);
+        let version = after.and_then(|document| Some((document.head.rev, document.body.as_ref()?)));
+        self.document_moved(collection, id, before, version);
         let key = keys::document(collection, id);
         let sealed = after.map(|document| document.with_parts(|parts| envelope::seal(&key, parts)));
         self.own.insert(key, sealed);

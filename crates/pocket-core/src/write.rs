@@ -120,6 +120,12 @@ async fn transaction(tx: &mut Tx, writes: &[Write], reads: &[Read]) -> Result<Ve
     for read in reads {
         let row = tx.registry().existing(&read.collection)?;
         let now = outbox::load_document(tx, row.id(), &read.id).await?;
+        let sight = tx.sight(row.id());
+        let is_over = match &now {
+            Some(now) => sight.is_over(&read.id, now)?,
+            None => false,
+        };
+        let now = now.filter(|_| !is_over);
         if now.as_ref().and_then(StoredDocument::base) != read.found {
             return Err(Error::new(
                 codes::TRANSACTION_CONFLICT,
@@ -213,9 +219,25 @@ fn version(edit: &Edit) -> Document {
     Document::new(edit.slot.id.clone(), edit.rev, edit.kind.body().cloned())
 }
 
-/// As [`apply`], with defaults, and only if the schema of the collection allows it.
+/// As [`apply`] for who does not see a document whose time is over, with defaults, and only if the schema of the
+/// collection allows it.
 fn checked(tx: &mut Tx, row: &CollectionRow, slot: Slot, write: &Write) -> Result<Edit> {
-    let mut edit = apply(tx, row, slot, write)?;
+    let is_over = match &slot.after {
+        Some(stored) => tx.sight(row.id()).is_over(&slot.id, stored)?,
+        None => false,
+    };
+    let mut edit = match &write.operation {
+        Operation::Update(_) | Operation::Delete if is_over => return Err(missing(write)),
+        Operation::Insert(body) if is_over => {
+            let operation = Operation::Upsert(body.clone());
+            let write = Write {
+                operation,
+                ..write.clone()
+            };
+            apply(tx, row, slot, &write)?
+        }
+        _ => apply(tx, row, slot, write)?,
+    };
     let schema = tx.core().schemas.get(&write.collection);
     if let (Some(schema), ChangeKind::Put(body)) = (schema, &edit.kind) {
         let rule = schema.compiled(write.collection.as_str())?;
@@ -381,6 +403,7 @@ impl Job for ClearJob {
                 break;
             };
             range = range.after(last.clone());
+            let sight = tx.sight(row.id());
             for (key, payload) in &entries {
                 let stored = StoredDocument::decode(payload)?;
                 if !stored.is_live() {
@@ -393,10 +416,10 @@ impl Job for ClearJob {
                     id: DocumentId::new(id)?,
                     operation: Operation::Delete,
                 };
+                count += u64::from(!sight.is_over(&write.id, &stored)?);
                 let slot = Slot::of(row.id(), write.id.clone(), Some(stored));
                 let edit = apply(tx, &row, slot, &write)?;
                 finish(tx, &self.collection, &row, edit).await?;
-                count += 1;
             }
         }
         if self.forget {

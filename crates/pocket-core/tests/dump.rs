@@ -252,7 +252,7 @@ async fn lines_and_fields_of_a_later_version_are_passed_over_and_counted_a_newer
     let later = [
         r#"{"settings":{"a":1}}"#,
         r#"{"collection":"docs","sync":false,"conflict_strategy":null,"colour":"red"}"#,
-        r#"{"index":"docs","fields":["a"]}"#,
+        r#"{"view":"docs","fields":["a"]}"#,
         r#"{"document":{"_id":"1"},"weight":3}"#,
     ];
     let other = empty().await;

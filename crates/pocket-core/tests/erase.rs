@@ -381,3 +381,27 @@ async fn a_conflict_of_what_was_made_anew_behind_an_erase_keeps_its_bodies() {
     assert!(lost.body.is_some());
     assert!(device.holds("theirs").await && !device.holds("old").await);
 }
+
+/// An erase stands on everything, so no server of ours answers it so.
+#[tokio::test]
+async fn an_erase_that_is_answered_with_a_conflict_is_refused_and_makes_no_document_up() {
+    let device = Device::knowing("their-secret").await;
+    device.docs.hard_delete("a").await.unwrap();
+    assert_eq!(device.pin().await.len(), 1);
+    let conflict = Outcome::Conflict {
+        seqs: vec![Seq::new(2)],
+    };
+    let settled = device.settle(1, conflict).await;
+    assert_eq!((settled.rejected, settled.conflicts), (1, 0));
+    device.page(1, vec![record(2, "newer")]).await;
+    let journal = device.db.journal().list(None, 10).await.unwrap();
+    assert_eq!(journal.len(), 1);
+    assert_eq!(journal[0].code.as_deref(), Some("unexpected-message"));
+    assert_eq!(device.db.stats().await.unwrap().pending_changes, 0);
+    // What is there is what the server shows, with its body.
+    let there = device.docs.get("a").await.unwrap().unwrap();
+    assert_eq!(
+        there.to_json_string().unwrap(),
+        r#"{"_id":"a","text":"newer"}"#
+    );
+}

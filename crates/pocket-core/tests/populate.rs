@@ -108,3 +108,24 @@ async fn dots_lead_into_objects_and_a_field_that_holds_no_id_is_an_error_that_na
         );
     }
 }
+
+#[tokio::test]
+async fn a_path_goes_into_every_element_of_an_array_as_in_a_query() {
+    let db = library().await;
+    let books = db.collection::<Value>("books").unwrap();
+    let authors = db.collection::<Author>("authors").unwrap();
+    let found = [
+        value(r#"{"_id":"1","by":[{"id":"ada"},{"id":["bob","gone"]},{"id":null},{},7]}"#),
+        value(r#"{"_id":"2","by":[]}"#),
+    ];
+    let by = books.populate(&found, "by.id", &authors).await.unwrap();
+    let names: Vec<_> = by.of(0).map(|it| it.map(|it| it.name.as_str())).collect();
+    assert_eq!(names, [Some("ADA"), Some("BOB"), None]);
+    assert_eq!(by.of(1).count(), 0);
+    let second = books.populate(&found, "by.1.id", &authors).await.unwrap();
+    assert_eq!(second.one(0).unwrap().name, "BOB");
+    for path in ["by..id", "", "$by"] {
+        let error = books.populate(&found, path, &authors).await.unwrap_err();
+        assert_eq!(error.code(), "bad-query", "{path}");
+    }
+}

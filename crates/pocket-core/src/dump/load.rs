@@ -8,7 +8,9 @@ use crate::outbox::{Slot, load_document};
 use crate::stored::StoredDocument;
 use crate::tx::Tx;
 use crate::write::{self, Operation, Write};
-use crate::{Body, CollectionName, Database, DocumentId, Error, Result, codes, keys};
+use crate::{
+    Body, CollectionName, Database, DocumentId, Error, IndexConfig, Result, Value, codes, keys,
+};
 
 /// Documents and bytes of one commit.
 const BATCH: usize = 500;
@@ -71,6 +73,8 @@ pub struct Loaded {
     pub unknown_lines: u64,
     /// Collections that were made.
     pub collections_made: u64,
+    /// Indexes that were made, or would be.
+    pub indexes_made: u64,
 }
 
 /// A dump on its way into a database: it is given one line after the other.
@@ -112,7 +116,8 @@ impl Loader {
     ///
     /// # Errors
     /// As [`DumpReader::read`]; `newer-format` also for documents of a newer schema version; `document-exists`,
-    /// `migration`, and what the store says. What was stored before stays.
+    /// `migration`, `index-unique-violation` when documents break a unique index of the database or of the dump, and what
+    /// the store says. What was stored before stays.
     pub async fn line(&mut self, line: &str) -> Result<()> {
         match self.reader.read(line)? {
             DumpItem::Head(head) => {
@@ -157,6 +162,10 @@ impl Loader {
                     self.store().await?;
                 }
             }
+            DumpItem::Index(config) => {
+                self.store().await?;
+                self.index(config).await?;
+            }
             DumpItem::Unknown => self.loaded.unknown_lines += 1,
             DumpItem::End(_) => self.store().await?,
         }
@@ -178,6 +187,31 @@ impl Loader {
         Ok((self.loaded, whole?))
     }
 
+    /// Makes an index behind the documents of its collection, unless there is one of its name.
+    async fn index(&mut self, config: IndexConfig) -> Result<()> {
+        let Some(name) = self.collection.clone() else {
+            return Ok(());
+        };
+        let there = self.database.indexes_of(&name);
+        if there
+            .iter()
+            .any(|index| index.config.name() == config.name())
+        {
+            return Ok(());
+        }
+        if !self.options.dry_run {
+            let collection = self.database.collection::<Value>(name.as_str())?;
+            let made = collection.create_index(config).await;
+            made.map_err(|error| {
+                let line = self.reader.line();
+                let left = "the documents before it are stored, this index is not made";
+                Error::new(error.code(), format!("line {line}: {error}; {left}"))
+            })?;
+        }
+        self.loaded.indexes_made += 1;
+        Ok(())
+    }
+
     async fn store(&mut self) -> Result<()> {
         let documents = std::mem::take(&mut self.batch);
         self.bytes = 0;
@@ -197,7 +231,7 @@ impl Loader {
             .submit(job)
             .await
             .map_err(|error| match error.code() {
-                codes::DOCUMENT_EXISTS | codes::MIGRATION => {
+                codes::DOCUMENT_EXISTS | codes::MIGRATION | codes::INDEX_UNIQUE_VIOLATION => {
                     Error::new(error.code(), format!("before line {}: {error}", behind + 1))
                 }
                 _ => error,
@@ -304,5 +338,9 @@ async fn stored_body(
         return Ok(None);
     };
     let stored: Option<StoredDocument> = load_document(tx, collection, id).await?;
-    Ok(stored.and_then(|stored| stored.body))
+    let Some(stored) = stored else {
+        return Ok(None);
+    };
+    let is_over = tx.sight(collection).is_over(id, &stored)?;
+    Ok(stored.body.filter(|_| !is_over))
 }

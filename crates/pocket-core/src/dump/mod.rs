@@ -4,6 +4,7 @@
 //! in them. What makes this device this one (pending changes, journal, the place in the server's feed, tombstones) is
 //! in a backup of its store, not here.
 
+mod index;
 mod load;
 mod read;
 mod write;
@@ -21,6 +22,7 @@ pub const DUMP_FORMAT: u32 = 1;
 const HEAD: &str = "pocket-dump";
 const COLLECTION: &str = "collection";
 const DOCUMENT: &str = "document";
+const INDEX: &str = "index";
 const END: &str = "end";
 
 /// What the first line says.

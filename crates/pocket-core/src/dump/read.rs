@@ -2,12 +2,13 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::index::{read_index, read_ttl};
 use super::{
-    COLLECTION, DOCUMENT, DUMP_FORMAT, DumpHead, DumpTotals, END, HEAD, hex, strategy_named,
+    COLLECTION, DOCUMENT, DUMP_FORMAT, DumpHead, DumpTotals, END, HEAD, INDEX, hex, strategy_named,
 };
 use crate::{
-    Body, CollectionConfig, CollectionName, DocumentId, DocumentLimits, Error, Map, Result, Value,
-    codes,
+    Body, CollectionConfig, CollectionName, DocumentId, DocumentLimits, Error, IndexConfig, Map,
+    Result, Value, codes,
 };
 
 /// What a line of a dump says.
@@ -20,6 +21,8 @@ pub enum DumpItem {
     Collection(CollectionConfig),
     /// A document of the collection that began last.
     Document(DocumentId, Body),
+    /// An index of the collection that began last.
+    Index(IndexConfig),
     /// Something of a later version, which means nothing here.
     Unknown,
     /// The dump is whole, and ends.
@@ -110,6 +113,8 @@ impl DumpReader {
             self.collection(&line)
         } else if let Some(document) = line.get(DOCUMENT) {
             self.document(document)
+        } else if line.contains_key(INDEX) {
+            self.index(&line)
         } else if line.contains_key(END) {
             self.end(&line, before)
         } else {
@@ -149,6 +154,9 @@ impl DumpReader {
                 .ok_or_else(|| damaged(format!("there is no strategy {strategy:?}")))?;
             config = config.conflict_strategy(strategy);
         }
+        if let Some(ttl) = line.get("ttl").map(read_ttl).transpose()?.flatten() {
+            config = config.ttl(ttl);
+        }
         self.stage = Stage::Documents;
         self.last = None;
         self.totals.collections += 1;
@@ -169,6 +177,13 @@ impl DumpReader {
         self.last = Some(id.clone());
         self.totals.documents += 1;
         Ok(DumpItem::Document(id, body))
+    }
+
+    fn index(&self, line: &Map) -> Result<DumpItem> {
+        if self.stage != Stage::Documents {
+            return Err(damaged("an index comes before the first collection"));
+        }
+        Ok(DumpItem::Index(read_index(line)?))
     }
 
     fn end(&mut self, line: &Map, before: Sha256) -> Result<DumpItem> {
@@ -192,6 +207,6 @@ fn text<'a>(line: &'a Map, name: &str) -> Option<&'a str> {
     line.get(name)?.as_str()
 }
 
-fn damaged(message: impl std::fmt::Display) -> Error {
+pub(super) fn damaged(message: impl std::fmt::Display) -> Error {
     Error::new(codes::CORRUPT, message)
 }

@@ -5,11 +5,13 @@ use std::collections::VecDeque;
 use pocket_storage::{Direction, Entry, KeyRange, ScanLimit, Snapshot};
 use sha2::{Digest as _, Sha256};
 
+use super::index::{index_line, ttl_value};
 use super::{COLLECTION, DOCUMENT, DUMP_FORMAT, DumpTotals, END, HEAD, hex, strategy_value};
+use crate::expire::Sight;
 use crate::stored::{self, CollectionRow, DatabaseHead, StoredDocument};
 use crate::{
-    CollectionName, Database, Document, DocumentId, Error, Map, Result, Value, codes, envelope,
-    keys,
+    CollectionName, Database, Document, DocumentId, Error, IndexConfig, Map, Result, Ttl, Value,
+    codes, envelope, keys,
 };
 
 /// Documents and bytes that are in memory at once.
@@ -28,6 +30,10 @@ pub struct Dump {
     collections: VecDeque<(CollectionName, CollectionRow)>,
     /// Where the next documents of the collection at work are.
     range: Option<KeyRange>,
+    /// Its indexes.
+    indexes: Vec<IndexConfig>,
+    /// Which of its documents are not over.
+    sight: Sight,
     lines: VecDeque<String>,
     sum: Sha256,
     totals: DumpTotals,
@@ -65,6 +71,8 @@ impl Dump {
             head: database.head().clone(),
             collections: VecDeque::new(),
             range: None,
+            indexes: Vec::new(),
+            sight: Sight::all(),
             lines: VecDeque::new(),
             sum: Sha256::new(),
             totals: DumpTotals::default(),
@@ -132,6 +140,10 @@ impl Dump {
         };
         let entries = self.scan(range.clone()).await?;
         let Some((last, _)) = entries.last() else {
+            // Behind the documents: whoever loads them builds each index once.
+            for index in std::mem::take(&mut self.indexes) {
+                self.push(index_line(&index)?)?;
+            }
             return Ok(());
         };
         self.range = Some(range.after(last.clone()));
@@ -143,6 +155,9 @@ impl Dump {
             let id = keys::document_id(key)
                 .ok_or_else(|| stored::damaged("a document's key is too short"))?;
             let document = Document::of_stored(DocumentId::new(id)?, stored);
+            let Some(document) = self.sight.visible(document)? else {
+                continue;
+            };
             let line = [(DOCUMENT, Value::Map(document.to_map()?))];
             self.totals.documents += 1;
             self.push(line.into_iter().collect())?;
@@ -154,12 +169,17 @@ impl Dump {
         if let Some((name, row)) = self.collections.pop_front() {
             self.range = Some(keys::documents(row.id()));
             self.totals.collections += 1;
+            let indexes = self.database.indexes_of(&name).into_iter();
+            self.indexes = indexes.map(|index| index.config).collect();
+            let ttl = row.later.ttl.as_ref().map(Ttl::of_row);
+            self.sight = Sight::new(ttl.as_ref(), self.database.core().time())?;
             let line = [
                 (COLLECTION, Value::from(name.as_str())),
                 ("sync", Value::from(row.sync)),
                 ("conflict_strategy", strategy_value(row.strategy)),
             ];
-            return self.push(line.into_iter().collect());
+            let ttl = ttl.map(|ttl| ("ttl", ttl_value(&ttl)));
+            return self.push(line.into_iter().chain(ttl).collect());
         }
         self.done = true;
         let sum = hex(&self.sum.clone().finalize());

@@ -4,13 +4,16 @@
 //! those of the documents that were there, in the order of their ids, and it does no harm to add one that is there. So
 //! it may stop anywhere, and goes on where it was.
 
+use std::collections::BTreeSet;
+
 use pocket_storage::ScanLimit;
 
 use super::{Index, IndexConfig, MAX_INDEXES, unique};
 use crate::commit::Job;
+use crate::expire::Expiry;
 use crate::stored::{self, IndexPhase, StoredDocument};
 use crate::tx::Tx;
-use crate::{CollectionName, DocumentId, Error, Result, codes, keys};
+use crate::{CollectionName, DocumentId, Error, Result, codes, journal, keys};
 
 /// Documents that one commit of a building reads at the most, and about how many bytes.
 const DOCUMENTS: usize = 512;
@@ -32,11 +35,22 @@ pub(crate) enum Step {
     Gone,
 }
 
+/// What becomes of documents that break a unique index while it is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Duplicates {
+    /// The building fails, and there is no index: somebody is there who asked for it.
+    Refused,
+    /// They stay, the journal tells of them, and the index becomes ready: the database must open, and sync may have
+    /// brought them.
+    Told,
+}
+
 /// Records an index and begins to build it; a small one is ready at once. Does nothing if there is the same already.
 pub(crate) struct CreateJob {
     pub(crate) collection: CollectionName,
     /// Checked, with its name written out.
     pub(crate) config: IndexConfig,
+    pub(super) duplicates: Duplicates,
 }
 
 #[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
@@ -52,8 +66,7 @@ impl Job for CreateJob {
     async fn run(&mut self, tx: &mut Tx) -> Result<u32> {
         let collection = tx.registry().existing(&self.collection)?.id();
         let name = self.config.name();
-        let live = tx.registry().live_indexes(collection);
-        let live = live.map_or(&[][..], |live| live.as_ref());
+        let live: Vec<_> = tx.registry().shown_indexes(collection).collect();
         if let Some(index) = live.iter().find(|index| index.name() == name) {
             return if index.config == self.config {
                 Ok(index.number)
@@ -83,7 +96,7 @@ impl Job for CreateJob {
         let number = tx.state().later.last_index;
         let index = Index::new(number, collection, self.config.clone())?;
         index.clone().store(tx)?;
-        match build(tx, index).await? {
+        match build(tx, index, self.duplicates).await? {
             Step::Broken(error) => Err(error),
             _ => Ok(number),
         }
@@ -110,6 +123,7 @@ fn described(config: &IndexConfig) -> String {
 /// Builds an index some documents further.
 pub(super) struct BuildJob {
     pub(super) number: u32,
+    pub(super) duplicates: Duplicates,
 }
 
 #[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
@@ -128,13 +142,13 @@ impl Job for BuildJob {
         match index.phase {
             IndexPhase::Ready => Ok(Step::Ready(0)),
             IndexPhase::Dropping => Ok(Step::Gone),
-            IndexPhase::Building(_) => build(tx, (*index).clone()).await,
+            IndexPhase::Building(_) => build(tx, (*index).clone(), self.duplicates).await,
         }
     }
 }
 
 /// Adds the entries of the next documents.
-async fn build(tx: &mut Tx, mut index: Index) -> Result<Step> {
+async fn build(tx: &mut Tx, mut index: Index, duplicates: Duplicates) -> Result<Step> {
     let mut range = keys::documents(index.collection);
     if let IndexPhase::Building(Some(after)) = &index.phase {
         range = range.after(after.to_vec());
@@ -143,14 +157,16 @@ async fn build(tx: &mut Tx, mut index: Index) -> Result<Step> {
     let documents = tx.scan(range.clone(), limit).await?;
     let count = documents.len() as u64;
     let shared = std::sync::Arc::new(index.clone());
+    let mut told = BTreeSet::new();
     for (key, payload) in &documents {
-        let Some(body) = StoredDocument::decode(payload)?.body else {
+        let stored = StoredDocument::decode(payload)?;
+        let Some(body) = stored.body else {
             continue;
         };
         let id = keys::document_id(key)
             .ok_or_else(|| stored::damaged("a document's key is too short"))?;
         let id = DocumentId::new(id)?;
-        let entries = index.entries(&id, &body)?;
+        let entries = index.entries_of(&id, stored.head.rev, &body)?;
         index = index.with_multi(entries.multi);
         for values in &entries.values {
             tx.put(index.key(values, &id), &[]);
@@ -159,13 +175,27 @@ async fn build(tx: &mut Tx, mut index: Index) -> Result<Step> {
             continue;
         }
         if entries.overflow {
+            if duplicates == Duplicates::Told {
+                continue;
+            }
             let error = unique::too_many(&index, &id);
             return broken(tx, &index, error);
         }
         for values in &entries.values {
-            if let Some(other) = unique::other_with(tx, &shared, values, &id).await? {
+            // An entry that is there already was judged when it was written.
+            let is_told = duplicates == Duplicates::Told;
+            if is_told && tx.was_there(&index.key(values, &id)).await? {
+                continue;
+            }
+            let Some(other) = unique::other_with(tx, &shared, values, &id).await? else {
+                continue;
+            };
+            if !is_told {
                 let error = unique::violation(tx, &index, &id, &other)?;
                 return broken(tx, &index, error);
+            }
+            if told.insert((id.clone(), other.clone())) {
+                journal::write_violation(tx, &index, &[other, id.clone()]).await?;
             }
         }
     }
@@ -205,6 +235,23 @@ fn drop_index(tx: &mut Tx, index: &Index) -> Result<()> {
     gone.store(tx)
 }
 
+/// Gives a collection the hidden index of its time to live, or takes it away: another one if the time is another.
+pub(crate) fn set_expiry(
+    tx: &mut Tx,
+    collection: keys::CollectionId,
+    expiry: Option<Expiry>,
+) -> Result<()> {
+    if let Some(index) = tx.registry().expiry_index(collection).cloned() {
+        drop_index(tx, &index)?;
+    }
+    if let Some(expiry) = expiry {
+        tx.state().later.last_index += 1;
+        let number = tx.state().later.last_index;
+        Index::expiring(number, collection, expiry)?.store(tx)?;
+    }
+    Ok(())
+}
+
 /// Takes all indexes of a collection away from readers; their entries are removed by [`RemoveJob`]s.
 pub(crate) fn drop_all(tx: &mut Tx, collection: keys::CollectionId) -> Result<()> {
     let live = tx.registry().live_indexes(collection).cloned();
@@ -228,10 +275,9 @@ impl Job for DropJob {
 
     async fn run(&mut self, tx: &mut Tx) -> Result<u32> {
         let collection = tx.registry().existing(&self.collection)?.id();
-        let live = tx.registry().live_indexes(collection);
-        let index = live
-            .into_iter()
-            .flat_map(|live| live.iter())
+        let index = tx
+            .registry()
+            .shown_indexes(collection)
             .find(|index| index.name() == self.name)
             .cloned();
         let index = index.ok_or_else(|| {
@@ -301,7 +347,7 @@ impl Job for RenewJob {
             drop_index(tx, index)?;
             tx.state().later.last_index += 1;
             let number = tx.state().later.last_index;
-            Index::new(number, index.collection, index.config.clone())?.store(tx)?;
+            index.anew(number).store(tx)?;
         }
         Ok(())
     }

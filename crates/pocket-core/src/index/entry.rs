@@ -20,7 +20,7 @@ use super::{Index, IndexField};
 use crate::query::path::Place;
 use crate::stored::damaged;
 use crate::value::Encoded;
-use crate::{Body, DocumentId, Result, Value, keys};
+use crate::{Body, DocumentId, Result, Revision, Value, keys};
 
 /// Entries that a document has in one index at the most.
 pub(crate) const MAX_ENTRIES: usize = 4_096;
@@ -118,6 +118,26 @@ impl Index {
             entries.values.remove(&self.nulls());
         }
         Ok(entries)
+    }
+
+    /// As [`entries`](Self::entries), also of a hidden index, which looks at more than the body.
+    ///
+    /// # Errors
+    /// As [`entries`](Self::entries).
+    pub(crate) fn entries_of(
+        &self,
+        id: &DocumentId,
+        rev: Revision,
+        body: &Body,
+    ) -> Result<Entries> {
+        let Some(expiry) = &self.expiry else {
+            return self.entries(id, body);
+        };
+        let value = expiry.value(id, rev, body)?;
+        Ok(Entries {
+            values: value.iter().map(key::encode).collect(),
+            ..Entries::default()
+        })
     }
 
     /// The values of a document that are written as `values` once they are cut.

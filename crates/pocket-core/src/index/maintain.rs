@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::{Index, unique};
 use crate::keys::CollectionId;
 use crate::tx::Tx;
-use crate::{Body, DocumentId, Error, Result};
+use crate::{Body, DocumentId, Error, Result, Revision};
 
 /// What the running job did to indexes, and what is still to be done for it.
 #[derive(Debug, Default)]
@@ -41,13 +41,13 @@ impl Maintenance {
 }
 
 impl Tx {
-    /// A document is stored with another body, or none.
+    /// A document is stored with another revision or body, or none.
     pub(crate) fn document_moved(
         &mut self,
         collection: CollectionId,
         id: &DocumentId,
-        before: Option<&Body>,
-        after: Option<&Body>,
+        before: Option<(Revision, &Body)>,
+        after: Option<(Revision, &Body)>,
     ) {
         let Some(indexes) = self.registry().live_indexes(collection).cloned() else {
             return;
@@ -55,7 +55,13 @@ impl Tx {
         if before == after {
             return;
         }
+        let body = |version: Option<(Revision, _)>| version.map(|(_, body)| body);
+        let same_body = body(before) == body(after);
         for index in indexes.iter() {
+            // The revision means something only to what counts from the last write.
+            if same_body && !index.is_hidden() {
+                continue;
+            }
             if let Err(error) = self.entries_moved(index, id, before, after) {
                 self.maintenance().failed = Some(error);
             }
@@ -66,10 +72,10 @@ impl Tx {
         &mut self,
         index: &Arc<Index>,
         id: &DocumentId,
-        before: Option<&Body>,
-        after: Option<&Body>,
+        before: Option<(Revision, &Body)>,
+        after: Option<(Revision, &Body)>,
     ) -> Result<()> {
-        let entries = |body: &Body| index.entries(id, body);
+        let entries = |(rev, body): (Revision, &Body)| index.entries_of(id, rev, body);
         // What cannot be read has entries that nobody knows. They stay, and lead readers to a document that does not
         // match.
         let old = before.map(entries).and_then(Result::ok).unwrap_or_default();
@@ -104,11 +110,11 @@ impl Tx {
 fn is_another(
     index: &Index,
     id: &DocumentId,
-    before: Option<&Body>,
-    after: Option<&Body>,
+    before: Option<(Revision, &Body)>,
+    after: Option<(Revision, &Body)>,
     values: &[u8],
 ) -> Result<bool> {
-    let (Some(before), Some(after)) = (before, after) else {
+    let (Some((_, before)), Some((_, after))) = (before, after) else {
         return Ok(false);
     };
     if !index.config.unique || index.is_whole(values)? {
@@ -118,13 +124,13 @@ fn is_another(
     Ok(!index.whole_values(id, after, values)?.is_subset(&old))
 }
 
-/// Ends what the documents of a job began: it runs behind the job, before its writes are kept. `by_sync` says that the
-/// job stores what a server sent, which is kept whatever unique indexes say; then it returns the entries of the journal
+/// Ends what the documents of a job began: it runs behind the job, before its writes are kept. `keeps_duplicates` says
+/// that they are kept whatever unique indexes say, as what a server sent is; then it returns the entries of the journal
 /// that it wrote about that.
 ///
 /// # Errors
 /// `index-unique-violation`, `validation`, `corrupt`, and what the store says; then the job must not be kept.
-pub(crate) async fn finish(tx: &mut Tx, by_sync: bool) -> Result<Vec<u64>> {
+pub(crate) async fn finish(tx: &mut Tx, keeps_duplicates: bool) -> Result<Vec<u64>> {
     if tx.maintenance().is_empty() {
         return Ok(Vec::new());
     }
@@ -139,7 +145,7 @@ pub(crate) async fn finish(tx: &mut Tx, by_sync: bool) -> Result<Vec<u64>> {
             index.with_multi(multi).store(tx)?;
         }
     }
-    unique::check(tx, done.added, by_sync).await
+    unique::check(tx, done.added, keeps_duplicates).await
 }
 
 impl Index {

@@ -18,7 +18,7 @@ mod unique;
 
 use pocket_storage::Storage;
 
-pub(crate) use build::drop_all;
+pub(crate) use build::{drop_all, set_expiry};
 pub use config::{
     IndexConfig, IndexInfo, IndexProgress, IndexState, MAX_INDEX_FIELDS, MAX_INDEXES,
 };
@@ -26,11 +26,15 @@ pub(crate) use entry::Part;
 pub(crate) use interval::Interval;
 pub(crate) use maintain::{Maintenance, finish};
 
+use crate::expire::Expiry;
 use crate::keys::CollectionId;
 use crate::query::path::Path;
-use crate::stored::{self, IndexPhase, IndexRow, Later};
+use crate::stored::{self, IndexLater, IndexPhase, IndexRow};
 use crate::tx::Tx;
-use crate::{Error, Filter, Order, Result, codes, envelope, keys};
+use crate::{Error, Filter, Order, Result, Ttl, codes, envelope, keys};
+
+/// The field and the name that hidden indexes are recorded with; neither means anything.
+const EXPIRY_FIELD: &str = "_expires";
 
 /// An index as it is used.
 ///
@@ -56,6 +60,8 @@ pub(crate) struct Index {
     pub(crate) fields: Vec<IndexField>,
     pub(crate) phase: IndexPhase,
     multi: u32,
+    /// Of the hidden one that a time to live has: what its one value is. Only sweeps read it.
+    pub(crate) expiry: Option<Expiry>,
 }
 
 /// A field of an index.
@@ -87,7 +93,30 @@ impl Index {
             config,
             phase: IndexPhase::Building(None),
             multi: 0,
+            expiry: None,
         })
+    }
+
+    /// A hidden one on the moments at which documents expire.
+    pub(crate) fn expiring(number: u32, collection: CollectionId, expiry: Expiry) -> Result<Self> {
+        Ok(Self {
+            expiry: Some(expiry),
+            ..Self::new(
+                number,
+                collection,
+                IndexConfig::new(EXPIRY_FIELD).named(EXPIRY_FIELD),
+            )?
+        })
+    }
+
+    /// The same, to be built from the start under another number.
+    pub(crate) fn anew(&self, number: u32) -> Self {
+        Self {
+            number,
+            phase: IndexPhase::Building(None),
+            multi: 0,
+            ..self.clone()
+        }
     }
 
     pub(crate) fn of_row(number: u32, row: IndexRow) -> Result<Self> {
@@ -106,9 +135,11 @@ impl Index {
             only: row.only.map(|only| read_filter(&only)).transpose()?,
             name: Some(row.name),
         };
+        let ttl = row.later.ttl.as_ref().map(Ttl::of_row);
         Ok(Self {
             phase: row.phase,
             multi: row.multi,
+            expiry: ttl.map(Expiry::new).transpose()?,
             ..Self::new(number, CollectionId(row.collection), config)?
         })
     }
@@ -130,7 +161,9 @@ impl Index {
             only,
             phase: self.phase.clone(),
             multi: self.multi,
-            later: Later,
+            later: IndexLater {
+                ttl: self.expiry.as_ref().map(|expiry| expiry.ttl().to_row()),
+            },
         })
     }
 
@@ -149,6 +182,11 @@ impl Index {
     /// Whether queries may use it.
     pub(crate) fn is_ready(&self) -> bool {
         self.phase == IndexPhase::Ready
+    }
+
+    /// Whether nobody but sweeps knows of it.
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.expiry.is_some()
     }
 
     /// Whether it is kept up to date.

@@ -5,7 +5,7 @@ use pocket_storage::{Direction, ScanLimit};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::build::{BuildJob, CreateJob, DropJob, RemoveJob, RenewJob, Step};
+use super::build::{BuildJob, CreateJob, DropJob, Duplicates, RemoveJob, RenewJob, Step};
 use super::{IndexConfig, IndexInfo, IndexProgress};
 use crate::stored::{CollectionRow, IndexPhase};
 use crate::{Collection, CollectionName, Database, Error, Result, Subscription, codes, keys};
@@ -62,6 +62,7 @@ impl Database {
     /// each is. Opening a database does that by itself, unless it was told not to.
     ///
     /// Nothing happens but while the stream is polled. An error is an item like others, and the next index follows.
+    /// Documents that break a unique index stay, and the journal tells of them.
     pub fn build_indexes(&self) -> Subscription<Result<IndexProgress>> {
         let registry = self.core().registry();
         let unfinished: Vec<u32> = registry
@@ -94,10 +95,16 @@ impl Database {
     pub(crate) async fn finish_indexes(&self) -> Result<()> {
         let registry = self.core().registry();
         for index in registry.all_indexes().filter(|index| !index.is_ready()) {
-            self.remove_index(index.number).await?;
-            if let Some(mut building) = Building::of_number(self, index.number) {
-                while building.step().await? {}
-            }
+            self.finish_index(index.number).await?;
+        }
+        Ok(())
+    }
+
+    /// Builds one index, or removes what is left of it if it was dropped.
+    pub(crate) async fn finish_index(&self, number: u32) -> Result<()> {
+        self.remove_index(number).await?;
+        if let Some(mut building) = Building::of_number(self, number) {
+            while building.step().await? {}
         }
         Ok(())
     }
@@ -128,16 +135,23 @@ impl Database {
             return Ok(());
         }
         let collection = collection.clone();
-        self.submit(CreateJob { collection, config }).await?;
+        let duplicates = Duplicates::Told;
+        let job = CreateJob {
+            collection,
+            config,
+            duplicates,
+        };
+        self.submit(job).await?;
         Ok(())
     }
 
     pub(crate) fn indexes_of(&self, collection: &CollectionName) -> Vec<IndexInfo> {
         let registry = self.core().registry();
         let number = registry.get(collection).map(CollectionRow::id);
-        let live = number.and_then(|number| registry.live_indexes(number));
-        live.into_iter()
-            .flat_map(|live| live.iter())
+        let shown = number.map(|number| registry.shown_indexes(number));
+        shown
+            .into_iter()
+            .flatten()
             .map(|index| index.info())
             .collect()
     }
@@ -163,6 +177,7 @@ struct Building {
     database: Database,
     collection: CollectionName,
     config: IndexConfig,
+    duplicates: Duplicates,
     /// Once it is recorded.
     number: Option<u32>,
     done: u64,
@@ -177,6 +192,7 @@ impl Building {
             database: database.clone(),
             collection: collection.clone(),
             config,
+            duplicates: Duplicates::Refused,
             number: None,
             done: 0,
             total: None,
@@ -191,6 +207,7 @@ impl Building {
         let collection = registry.name(index.collection).ok()?;
         Some(Self {
             number: Some(number),
+            duplicates: Duplicates::Told,
             ..Self::new(database, &collection, index.config.clone())
         })
     }
@@ -200,13 +217,23 @@ impl Building {
         let Some(number) = self.number else {
             let config = self.config.clone().checked()?;
             let collection = self.collection.clone();
-            let job = CreateJob { collection, config };
+            let duplicates = self.duplicates;
+            let job = CreateJob {
+                collection,
+                config,
+                duplicates,
+            };
             let number = self.database.submit(job).await?;
             self.number = Some(number);
             self.ready = self.is_ready(number);
             return Ok(!self.ready);
         };
-        match self.database.submit(BuildJob { number }).await? {
+        let duplicates = self.duplicates;
+        match self
+            .database
+            .submit(BuildJob { number, duplicates })
+            .await?
+        {
             Step::Further(count) => self.done += count,
             Step::Ready(count) => {
                 self.done += count;

@@ -16,8 +16,13 @@ use crate::{DocumentId, Error, Result, codes, journal, outbox};
 /// Entries with the same values read at once. Mostly there is one: that of the document itself.
 const PAGE: usize = 8;
 
-/// Judges what was added. What came by sync stays, and the journal tells of it, in the entries that are returned.
-pub(super) async fn check(tx: &mut Tx, added: Vec<Added>, by_sync: bool) -> Result<Vec<u64>> {
+/// Judges what was added. Duplicates that are kept, as those that come by sync, are told by the journal, in the entries
+/// that are returned.
+pub(super) async fn check(
+    tx: &mut Tx,
+    added: Vec<Added>,
+    keeps_duplicates: bool,
+) -> Result<Vec<u64>> {
     let (mut told, mut entries) = (BTreeSet::new(), Vec::new());
     for added in added {
         let (index, id) = (&added.index, &added.id);
@@ -26,7 +31,8 @@ pub(super) async fn check(tx: &mut Tx, added: Vec<Added>, by_sync: bool) -> Resu
             continue;
         }
         if added.overflow {
-            if by_sync {
+            if keeps_duplicates {
+                // Nothing can be compared, so there is nothing to tell.
                 continue;
             }
             return Err(too_many(index, id));
@@ -38,7 +44,7 @@ pub(super) async fn check(tx: &mut Tx, added: Vec<Added>, by_sync: bool) -> Resu
             // Taken away and given back by the same job.
             continue;
         }
-        if !by_sync {
+        if !keeps_duplicates {
             return Err(violation(tx, index, id, &other)?);
         }
         let pair = (
@@ -68,12 +74,25 @@ pub(super) async fn other_with(
         range = rest;
         for key in keys {
             let other = index.entry(&key)?.id;
-            if other != *id && (is_whole || shares_value(tx, index, values, id, &other).await?) {
+            if other == *id || is_over(tx, index, &other).await? {
+                continue;
+            }
+            if is_whole || shares_value(tx, index, values, id, &other).await? {
                 return Ok(Some(other));
             }
         }
     }
     Ok(None)
+}
+
+/// Whether the time of a document is over: it keeps nobody from anything any more.
+async fn is_over(tx: &mut Tx, index: &Index, id: &DocumentId) -> Result<bool> {
+    if tx.registry().expiry(index.collection).is_none() {
+        return Ok(false);
+    }
+    let document = outbox::load_document(tx, index.collection, id).await?;
+    let sight = tx.sight(index.collection);
+    document.map_or(Ok(false), |stored| sight.is_over(id, &stored))
 }
 
 /// Whether two documents have a value in common among those that are written as `values`, which were cut.

@@ -103,7 +103,7 @@ fn happened(entry: &JournalEntry) -> String {
             let names = entry.documents.iter();
             let names = names.map(|document| format!("{}/{}", document.collection, document.id));
             format!(
-                "At {}, sync brought what breaks a unique index: {} have the same values.",
+                "At {}, {} were found to have the same values in a unique index.",
                 entry.time,
                 names.collect::<Vec<_>>().join(" and ")
             )
@@ -121,7 +121,7 @@ fn rule(entry: &JournalEntry) -> (DecidedBy, String) {
     }
     if entry.kind == JournalKind::UniqueViolation {
         let text = format!(
-            "A unique index refuses local writes only, so nothing of it was refused{because}."
+            "A unique index refuses only what is written here; what sync brought and what was there before stays{because}."
         );
         return (DecidedBy::Strategy, text);
     }

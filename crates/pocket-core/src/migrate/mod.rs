@@ -13,6 +13,7 @@ use pocket_storage::{MaybeSend, MaybeSync};
 
 use crate::{Body, CollectionName, DocumentId, DocumentLimits, Error, Map, Result, Value, codes};
 
+pub(crate) use reshape::store_reshaped;
 pub(crate) use run::{half_done, newer, run};
 
 /// What a migration makes of a document.

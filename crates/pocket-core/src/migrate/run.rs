@@ -244,6 +244,11 @@ impl Job for BatchJob {
         true
     }
 
+    /// The database is not open yet, so nobody could mend what breaks a unique index.
+    fn keeps_duplicates(&self) -> bool {
+        true
+    }
+
     async fn run(&mut self, tx: &mut Tx) -> Result<Self::Output> {
         let mut head = load(tx).await?;
         let to = head.schema_version;

@@ -9,6 +9,7 @@ use super::{load_target, store_target};
 use crate::commit::Job;
 use crate::config::MAX_CLOCK_AHEAD_MS;
 use crate::erase::{self, Erased, Forget};
+use crate::expire;
 use crate::journal::JournalKind;
 use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::outbox::{self, Entry, Slot};
@@ -23,6 +24,9 @@ use crate::{
 
 /// The code of a refusal that a corrected clock mends.
 const CLOCK: &str = "clock";
+
+/// The code of what no server may answer.
+const UNEXPECTED: &str = "unexpected-message";
 
 /// What outcomes did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +132,14 @@ impl Job for SettleJob {
                         applied(&mut resolution, place, &place_row, (*first, checkpoint)).await?,
                     );
                 }
+                Outcome::Conflict { .. } if is_an_erase(&place_row) => {
+                    settled.rejected += 1;
+                    unerased.extend(erases(&place_row.changes));
+                    let entry =
+                        outbox::from_row(resolution.tx, self.target, place, place_row).await?;
+                    let reason = "the server answered an erase with a conflict, and an erase stands on everything";
+                    free.extend(rejected(&mut resolution, entry, UNEXPECTED, reason).await?);
+                }
                 Outcome::Conflict { seqs } => {
                     settled.conflicts += 1;
                     let entry =
@@ -226,6 +238,11 @@ impl SettleJob {
         }
         Ok(())
     }
+}
+
+/// Whether a mutation does nothing but erase, so that no version can be in its way.
+fn is_an_erase(row: &MutationRow) -> bool {
+    !row.changes.is_empty() && erases(&row.changes).count() == row.changes.len()
 }
 
 fn erases(changes: &[ChangeRow]) -> impl Iterator<Item = (CollectionId, DocumentId)> {
@@ -458,7 +475,12 @@ async fn refused(
         remotes.push(resolution.remote_of(&slot).await?);
         slots.push(slot);
     }
-    resolution.lose(entry, slots, remotes, loss).await
+    let expired = expire::deletions(&entry);
+    let next = resolution.lose(entry, slots, remotes, loss).await?;
+    for (collection, id) in expired {
+        expire::give_up(resolution.tx, collection, &id).await?;
+    }
+    Ok(next)
 }
 
 /// The clock was ahead: it is set back, and the mutation gets new revisions and becomes unsent again.

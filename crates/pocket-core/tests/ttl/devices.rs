@@ -1,0 +1,269 @@
+//! Documents that expire in collections that sync: nobody's edit is lost to it, and all devices agree.
+
+use pocket_core::replica::{
+    Attachment, Conflict, Decision, IncomingPage, PageKind, Replica, Resolver, Scope, ServerLog,
+};
+use pocket_core::{
+    Binding, Body, Change, ChangeKind, ClientId, CollectionName, ConflictStrategy, DocumentId,
+    DocumentLimits, Epoch, Hlc, Lineage, MutationContent, MutationNumber, Outcome, PushLimit,
+    Record, RecordState, Revision, Seq, SessionToken, Target,
+};
+
+use super::*;
+
+/// A rule by which every conflict would be lost to the local side.
+struct Local;
+
+impl Resolver for Local {
+    fn resolve(&self, _: &Conflict, _: Option<ConflictStrategy>) -> (Decision, &'static str) {
+        (Decision::KeepLocal, "client-wins")
+    }
+}
+
+struct Device {
+    db: Database,
+    docs: Collection<Value>,
+    replica: Replica,
+    clock: Clock,
+}
+
+const NOW: i64 = 1_000;
+
+impl Device {
+    /// A device that is attached, with the server's version 1 of document "a", which expires at 2,000 seconds.
+    async fn new() -> Self {
+        let clock = Clock::at(NOW);
+        let config = CollectionConfig::new("docs")
+            .sync(true)
+            .conflict_strategy(ConflictStrategy::ClientWins)
+            .ttl(Ttl::at_field("until"));
+        let db = open_on(Arc::new(MemoryStorage::new()), &clock, config).await;
+        let replica = Replica::new(&db, Target::DEFAULT);
+        replica.load(&Scope::All).await.unwrap();
+        let attachment = Attachment {
+            binding: Binding {
+                lineage: Lineage::from_bytes([1; 16]),
+                namespace: "n".into(),
+                user: "u".into(),
+            },
+            token: SessionToken::from_bytes([2; 16]),
+            server_time: clock.now(),
+            rights: None,
+            log: ServerLog::default(),
+        };
+        replica.attach(&attachment).await.unwrap();
+        let device = Self {
+            docs: db.collection("docs").unwrap(),
+            db,
+            replica,
+            clock,
+        };
+        device.arrive(1, Some(until("a", 2_000)), NOW).await;
+        device
+    }
+
+    /// A version of document "a" by another device arrives.
+    async fn arrive(&self, seq: u64, document: Option<Value>, written: i64) {
+        self.arrive_at(seq, document, Hlc::from_time(seconds(written)))
+            .await;
+    }
+
+    async fn arrive_at(&self, seq: u64, document: Option<Value>, hlc: Hlc) {
+        let limits = DocumentLimits::default();
+        let state = document.map_or(RecordState::Deleted, |document| {
+            RecordState::Live(Body::from_serialize(&document, &limits).unwrap().1)
+        });
+        let page = IncomingPage {
+            kind: PageKind::Feed,
+            epoch: Epoch::from_bytes([3; 16]),
+            start: Seq::new(seq - 1),
+            end: Seq::new(seq),
+            head: Seq::new(seq),
+            records: vec![Record {
+                collection: CollectionName::new("docs").unwrap(),
+                id: DocumentId::new("a").unwrap(),
+                rev: Revision::new(hlc, ClientId::from_bytes([9; 16])),
+                seq: Seq::new(seq),
+                state,
+            }],
+            removals: Vec::new(),
+        };
+        self.replica.apply(page, Arc::new(Local)).await.unwrap();
+    }
+
+    /// What is sent, as changes, with the number of the first mutation.
+    async fn sent(&self) -> (Option<MutationNumber>, Vec<Change>) {
+        let limit = PushLimit {
+            changes: 100,
+            bytes: 1 << 20,
+        };
+        let mutations = self.replica.pin(limit).await.unwrap().mutations;
+        let first = mutations.first().map(|mutation| mutation.number);
+        let changes = mutations.into_iter().flat_map(|it| match it.content {
+            MutationContent::Changes(changes) => changes,
+            other => panic!("{other:?}"),
+        });
+        (first, changes.collect())
+    }
+
+    async fn answer(&self, first: MutationNumber, outcome: Outcome) {
+        let settled = self.replica.settle(first, vec![outcome], Arc::new(Local));
+        settled.await.unwrap();
+    }
+
+    /// Pending mutations and entries of the journal.
+    async fn left(&self) -> (u64, usize) {
+        let pending = self.db.stats().await.unwrap().pending_changes;
+        let journal = self.db.journal().list(None, 100).await.unwrap();
+        (pending, journal.len())
+    }
+
+    async fn expire(&self) -> u64 {
+        self.db.expire().await.unwrap()
+    }
+}
+
+fn seconds(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(seconds * 1_000)
+}
+
+#[tokio::test]
+async fn an_expired_document_is_deleted_on_the_version_that_expired() {
+    let device = Device::new().await;
+    device.clock.set(1_999);
+    assert_eq!(device.expire().await, 0);
+    device.clock.set(2_000);
+    assert_eq!(device.expire().await, 1);
+    let (_, changes) = device.sent().await;
+    let [change] = changes.as_slice() else {
+        panic!("{changes:?}");
+    };
+    let base = change.base.unwrap();
+    assert_eq!(base.hlc, Hlc::from_time(seconds(NOW)));
+    // The smallest step in time: whoever edited that version did so later.
+    assert_eq!(change.rev.hlc.bits(), base.hlc.bits() + 1);
+    assert_eq!(change.kind, ChangeKind::Delete);
+}
+
+#[tokio::test]
+async fn an_edit_that_prolongs_the_life_stands_against_a_deletion_that_has_not_seen_it() {
+    for sent in [false, true] {
+        let device = Device::new().await;
+        device.clock.set(2_000);
+        assert_eq!(device.expire().await, 1);
+        // Another device had written it in time. By its rule, this one would win every conflict.
+        if sent {
+            let (first, _) = device.sent().await;
+            let conflict = Outcome::Conflict {
+                seqs: vec![Seq::new(2)],
+            };
+            device.answer(first.unwrap(), conflict).await;
+        }
+        device.arrive(2, Some(until("a", 5_000)), 1_500).await;
+        assert_eq!(ids(&device.docs).await, ["a"], "sent: {sent}");
+        assert_eq!(device.left().await, (0, 0));
+        assert_eq!(device.expire().await, 0);
+        device.clock.set(5_000);
+        assert_eq!(device.expire().await, 1);
+        let (_, changes) = device.sent().await;
+        assert_eq!(changes[0].base.unwrap().hlc, Hlc::from_time(seconds(1_500)));
+    }
+}
+
+#[tokio::test]
+async fn an_edit_made_elsewhere_in_time_wins_over_the_deletion_that_came_first() {
+    // This device is the one that edited; another one deleted what expired, and was faster.
+    let device = Device::new().await;
+    device.docs.upsert(&until("a", 5_000)).await.unwrap();
+    let (first, _) = device.sent().await;
+    let deleted = Hlc::from_bits(Hlc::from_time(seconds(NOW)).bits() + 1);
+    let conflict = Outcome::Conflict {
+        seqs: vec![Seq::new(2)],
+    };
+    device.answer(first.unwrap(), conflict).await;
+    device.arrive_at(2, None, deleted).await;
+    let (_, changes) = device.sent().await;
+    assert_eq!(changes.len(), 1);
+    assert_eq!(changes[0].base, None);
+    assert!(matches!(changes[0].kind, ChangeKind::Put(_)));
+    device.clock.set(4_000);
+    assert_eq!(ids(&device.docs).await, ["a"]);
+}
+
+#[tokio::test]
+async fn devices_that_delete_the_same_document_agree_without_a_word() {
+    let device = Device::new().await;
+    device.clock.set(2_000);
+    assert_eq!(device.expire().await, 1);
+    let deleted = Hlc::from_bits(Hlc::from_time(seconds(NOW)).bits() + 1);
+    device.arrive_at(2, None, deleted).await;
+    assert_eq!(device.left().await, (0, 0));
+    assert!(ids(&device.docs).await.is_empty());
+    assert_eq!(device.expire().await, 0);
+}
+
+#[tokio::test]
+async fn what_has_a_pending_edit_waits_for_it_and_what_was_never_sent_just_goes() {
+    let device = Device::new().await;
+    device.docs.upsert(&until("a", 2_100)).await.unwrap();
+    device.docs.insert(&until("b", 2_100)).await.unwrap();
+    device.clock.set(2_100);
+    assert_eq!(device.left().await.0, 2);
+    assert_eq!(device.expire().await, 1, "one was never sent");
+    assert_eq!(device.left().await.0, 1);
+    assert!(ids(&device.docs).await.is_empty());
+    let (first, changes) = device.sent().await;
+    assert!(
+        matches!(changes[0].kind, ChangeKind::Put(_)),
+        "the edit is sent"
+    );
+    assert_eq!(device.expire().await, 0);
+    let applied = Outcome::Applied { first: Seq::new(2) };
+    device.answer(first.unwrap(), applied).await;
+    assert_eq!(device.expire().await, 1);
+    let (_, changes) = device.sent().await;
+    assert_eq!(changes[0].kind, ChangeKind::Delete);
+}
+
+#[tokio::test]
+async fn a_deletion_that_the_server_refuses_leaves_the_document_hidden_and_is_not_sent_again() {
+    let device = Device::new().await;
+    device.clock.set(2_000);
+    assert_eq!(device.expire().await, 1);
+    let (first, _) = device.sent().await;
+    let refused = Outcome::Rejected {
+        code: "forbidden".into(),
+        reason: "this user may only read".into(),
+        server_time: None,
+    };
+    device.answer(first.unwrap(), refused).await;
+    assert_eq!(device.left().await, (0, 0));
+    assert!(ids(&device.docs).await.is_empty());
+    assert_eq!(device.expire().await, 0, "it would be refused for ever");
+    // What somebody writes is looked at again.
+    device.arrive(2, Some(until("a", 3_000)), 2_500).await;
+    assert_eq!(ids(&device.docs).await, ["a"]);
+    device.clock.set(3_000);
+    assert_eq!(device.expire().await, 1);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_is_corrected_by_that_of_the_server() {
+    let device = Device::new().await;
+    // The server's clock is 1,500 s ahead of this one's.
+    let attachment = Attachment {
+        binding: Binding {
+            lineage: Lineage::from_bytes([1; 16]),
+            namespace: "n".into(),
+            user: "u".into(),
+        },
+        token: SessionToken::from_bytes([2; 16]),
+        server_time: seconds(NOW + 1_500),
+        rights: None,
+        log: ServerLog::default(),
+    };
+    assert_eq!(ids(&device.docs).await, ["a"]);
+    device.replica.attach(&attachment).await.unwrap();
+    assert!(ids(&device.docs).await.is_empty());
+    assert_eq!(device.expire().await, 1);
+}
