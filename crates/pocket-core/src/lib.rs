@@ -18,6 +18,7 @@ mod ids;
 mod journal;
 mod keys;
 mod later;
+mod live;
 pub mod merge;
 pub mod mutants;
 mod numbering;

@@ -1,0 +1,4 @@
+//! Live queries.
+#![allow(dead_code)]
+mod rows;
+mod window;
