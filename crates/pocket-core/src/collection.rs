@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::commit::CommitCore;
 use crate::keys::CollectionId;
-use crate::query::Query;
+use crate::query::{Query, QuerySpec};
 use crate::stored::StoredDocument;
 use crate::write::{ClearJob, Operation, Write, WriteJob};
 use crate::{
@@ -247,7 +247,12 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
 
     /// Begins a query.
     pub fn find(&self) -> Query<T> {
-        Query::new(self.clone())
+        self.query(QuerySpec::default())
+    }
+
+    /// A query that comes as data, from JSON for example. What is wrong with it is told when it runs.
+    pub fn query(&self, spec: QuerySpec) -> Query<T> {
+        Query::new(self.clone(), spec)
     }
 
     /// The first match of a query, by id unless it sorts.
@@ -339,21 +344,15 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
             .map(stored::CollectionRow::id)
     }
 
-    /// Documents behind `after`, tombstones too, with the key of the last one.
+    /// The first documents of a range of keys, tombstones too, with the key of the last one.
     pub(crate) async fn page(
         &self,
-        collection: CollectionId,
-        after: Option<Vec<u8>>,
+        range: KeyRange,
+        direction: Direction,
         limit: ScanLimit,
     ) -> Result<(Vec<Document>, Option<Vec<u8>>)> {
-        let range: KeyRange = keys::documents(collection);
-        let range = after.map_or(range.clone(), |after| range.after(after));
-        let entries = self
-            .database
-            .core()
-            .storage
-            .scan(range, limit, Direction::Forward)
-            .await?;
+        let storage = &self.database.core().storage;
+        let entries = storage.scan(range, limit, direction).await?;
         let last = entries.last().map(|(key, _)| key.clone());
         let documents = entries.into_iter().map(|(key, value)| {
             let stored = StoredDocument::decode(&envelope::open(&key, &value)?)?;

@@ -20,6 +20,36 @@ pub const ENDED_ALONE: u32 = 3;
 /// had nothing else on their way: one may be chance, and a mutation that is withdrawn is a change that is refused.
 pub const ENDED_WITHDRAWN: u32 = 5;
 
+/// Segments of a dotted path at the most: as many as the deepest document has levels.
+pub const MAX_PATH_SEGMENTS: usize = DocumentLimits::MAX_DEPTH;
+
+/// Bytes of a dotted path at the most.
+pub const MAX_PATH_BYTES: usize = 1_024;
+
+/// Levels of operators inside one another in a filter at the most.
+pub const MAX_FILTER_DEPTH: usize = 32;
+
+/// Operators and fields in a filter at the most.
+pub const MAX_FILTER_NODES: usize = 1_024;
+
+/// Values in one `$in`, `$nin` or `$all` at the most.
+pub const MAX_LISTED_VALUES: usize = 10_000;
+
+/// Bytes of all the values of a filter at the most, encoded.
+pub const MAX_FILTER_BYTES: usize = 1024 * 1024;
+
+/// Bytes of a regular expression at the most.
+pub const MAX_PATTERN_BYTES: usize = 1_024;
+
+/// Bytes of a compiled regular expression at the most. A search takes time in proportion to this times the text.
+pub(crate) const MAX_PROGRAM_BYTES: usize = 64 * 1024;
+
+/// Fields that a query sorts by at the most.
+pub const MAX_SORT_FIELDS: usize = 32;
+
+/// Fields that a query includes or excludes at the most.
+pub const MAX_PROJECTED_FIELDS: usize = 1_024;
+
 /// Time after a resync for a difference of digests in which another difference is told, and not repaired: what a resync
 /// did not mend it will not mend at once.
 pub(crate) const REPAIR_PAUSE_MS: i64 = 60 * 60 * 1_000;

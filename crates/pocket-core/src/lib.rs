@@ -40,6 +40,8 @@ pub use change::{
 pub use collection::Collection;
 pub use config::{
     CollectionConfig, ConflictStrategy, ENDED_ALONE, ENDED_WITHDRAWN, Limits, MAX_CLOCK_AHEAD_MS,
+    MAX_FILTER_BYTES, MAX_FILTER_DEPTH, MAX_FILTER_NODES, MAX_LISTED_VALUES, MAX_PATH_BYTES,
+    MAX_PATH_SEGMENTS, MAX_PATTERN_BYTES, MAX_PROJECTED_FIELDS, MAX_SORT_FIELDS,
     MAX_TRANSACTION_CHANGES, SUBSCRIBER_COMMITS,
 };
 pub use database::{Database, DatabaseBuilder, DatabaseStats};
@@ -61,7 +63,10 @@ pub use journal::{
 pub use keys::Target;
 pub use numbering::{Pinned, PushLimit};
 pub use pocket_storage as storage;
-pub use query::{Order, Query};
+pub use query::{
+    Cursor, Element, ElementFilter, Field, Filter, Order, Page, Query, QuerySpec, SortField, Where,
+    element, field,
+};
 pub use revision::{Hlc, Revision};
 pub use stored::Binding;
 pub use subscription::Subscription;

@@ -367,7 +367,7 @@ async fn find_filters_sorts_and_limits() {
             .map(|document| document.id.to_string())
             .collect::<Vec<_>>()
     };
-    let x = || cache.find().where_eq("kind", "x");
+    let x = || cache.find().where_field("kind").eq("x");
     assert_eq!(ids(x().documents().await.unwrap()), ["a", "b", "d"]);
     assert_eq!(
         ids(x().sort("n", Order::Ascending).documents().await.unwrap()),
@@ -383,13 +383,20 @@ async fn find_filters_sorts_and_limits() {
         ["a", "b"]
     );
     assert_eq!(
-        ids(cache.find().where_eq("_id", "c").documents().await.unwrap()),
+        ids(cache
+            .find()
+            .where_field("_id")
+            .eq("c")
+            .documents()
+            .await
+            .unwrap()),
         ["c"]
     );
     assert_eq!(
         ids(cache
             .find()
-            .where_eq("missing", Value::Null)
+            .where_field("missing")
+            .eq(Value::Null)
             .limit(1)
             .documents()
             .await
@@ -400,7 +407,8 @@ async fn find_filters_sorts_and_limits() {
     assert_eq!(
         cache
             .find()
-            .where_eq("a.b", 1)
+            .where_field("a..b")
+            .eq(1)
             .all()
             .await
             .unwrap_err()
@@ -408,7 +416,7 @@ async fn find_filters_sorts_and_limits() {
         codes::BAD_QUERY
     );
     for field in ["_rev", "_updatedAt", "_deleted"] {
-        let asked = cache.find().where_eq(field, true).count().await;
+        let asked = cache.find().where_field(field).eq(true).count().await;
         assert_eq!(asked.unwrap_err().code(), codes::BAD_QUERY, "{field}");
         let sorted = cache.find().sort(field, Order::Descending).all().await;
         assert_eq!(sorted.unwrap_err().code(), codes::BAD_QUERY, "{field}");

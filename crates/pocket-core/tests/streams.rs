@@ -43,10 +43,10 @@ async fn a_stream_gives_what_the_query_collects_over_many_pages() {
     things.delete("000007").await.unwrap();
     let queries = [
         things.find(),
-        things.find().where_eq("even", false),
+        things.find().where_field("even").eq(false),
         things.find().limit(513),
         things.find().limit(0),
-        things.find().where_eq("_id", "000003"),
+        things.find().where_field("_id").eq("000003"),
         things.find().sort("even", Order::Descending).limit(3),
     ];
     for query in queries {
@@ -58,7 +58,7 @@ async fn a_stream_gives_what_the_query_collects_over_many_pages() {
 #[tokio::test]
 async fn a_bad_query_is_told_once() {
     let things = collection(3).await;
-    let mut stream = things.find().where_eq("a.b", 1).stream();
+    let mut stream = things.find().where_field("a..b").eq(1).stream();
     assert_eq!(
         stream.next().await.unwrap().unwrap_err().code(),
         "bad-query"

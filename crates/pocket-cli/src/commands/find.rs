@@ -24,7 +24,7 @@ pub(super) async fn run(global: &Global, args: FindArgs, out: &mut Output) -> Re
     };
     let mut query: Query<Value> = collection.find();
     for (field, value) in conditions {
-        query = query.where_eq(field, value);
+        query = query.where_field(field).eq(value);
     }
     for (field, order) in sorts {
         query = query.sort(field, order);

@@ -1,99 +1,178 @@
-//! Queries: which documents, in which order, how many.
+//! Queries: which documents, in which order, how many, and what of them.
+//!
+//! The language is described in `docs/guide/queries.md`.
 
+mod cursor;
+mod execute;
 mod filter;
+pub(crate) mod path;
+mod projection;
 mod sort;
+mod spec;
 mod stream;
 
-use pocket_storage::ScanLimit;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::value::SYSTEM_FIELDS;
-use crate::{Collection, Document, DocumentId, Error, Result, Value, codes};
-use filter::Filter;
+pub use cursor::Cursor;
+use execute::Prepared;
+pub use filter::{Element, ElementFilter, Field, Filter, element, field};
+use path::Place;
+use projection::Projection;
 pub use sort::Order;
-use sort::{Sort, Top};
+use sort::SortKeys;
+pub use spec::{QuerySpec, SortField};
 
-/// Documents read from the store at once.
-const CHUNK: usize = 512;
+use crate::{Collection, Document, Error, Result, Value, codes};
 
 /// A query on one collection.
 ///
-/// Every condition must hold. Without a sort, documents come by id.
+/// Every condition must hold. Without a sort, documents come by id. What is wrong with it is told by every call that
+/// runs it, as `bad-query`, before anything is read.
+///
+/// ```
+/// # use pocket_core::{Collection, Order, Result, Value, field};
+/// # async fn example(people: Collection<Value>) -> Result<()> {
+/// let page = people
+///     .find()
+///     .where_field("address.city").eq("Graz")
+///     .filter(field("age").gte(18).or(field("guardian").exists()))
+///     .sort("age", Order::Descending)
+///     .limit(20)
+///     .page()
+///     .await?;
+/// if let Some(end) = page.end {
+///     let next = people.find().sort("age", Order::Descending).after(end).limit(20).all().await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub struct Query<T> {
     collection: Collection<T>,
-    filter: Filter,
-    sort: Sort,
-    limit: Option<usize>,
-    bad: Option<Error>,
+    spec: QuerySpec,
 }
 
 impl<T> Clone for Query<T> {
     fn clone(&self) -> Self {
         Self {
             collection: self.collection.clone(),
-            filter: self.filter.clone(),
-            sort: self.sort.clone(),
-            limit: self.limit,
-            bad: self.bad.clone(),
+            spec: self.spec.clone(),
         }
     }
 }
 
-/// Why a query cannot ask for this field.
-fn fault(field: &str) -> Option<Error> {
-    let message = if SYSTEM_FIELDS.contains(&field) {
-        format!(
-            "a query cannot ask for `{field}`; of the system fields it knows `_id`, and deleted documents are never found"
-        )
-    } else if field.is_empty() || field.contains('.') || field.starts_with('$') {
-        format!("a query takes the name of a top-level field, not {field:?}")
-    } else {
-        return None;
-    };
-    Some(Error::new(codes::BAD_QUERY, message))
+/// A field of a query that waits for an operator.
+#[derive(Debug)]
+#[must_use]
+pub struct Where<T> {
+    query: Query<T>,
+    path: String,
+}
+
+impl<T: Serialize + DeserializeOwned> Where<T> {
+    filter::operators!(Query<T>);
+
+    fn test(self, test: impl FnOnce(&str) -> Result<filter::Test>) -> Query<T> {
+        let filter = field(self.path).test(test);
+        self.query.filter(filter)
+    }
+}
+
+/// Some documents of a query, with the places of the first and the last of them.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Page<T> {
+    /// The documents in the query's order.
+    pub documents: Vec<T>,
+    /// Where the first stands; the page before is the query with this as `before`.
+    pub start: Option<Cursor>,
+    /// Where the last stands; the page behind is the query with this as `after`.
+    pub end: Option<Cursor>,
 }
 
 impl<T: Serialize + DeserializeOwned> Query<T> {
-    pub(crate) fn new(collection: Collection<T>) -> Self {
-        Self {
-            collection,
-            filter: Filter::default(),
-            sort: Sort::default(),
-            limit: None,
-            bad: None,
+    pub(crate) fn new(collection: Collection<T>, spec: QuerySpec) -> Self {
+        Self { collection, spec }
+    }
+
+    /// Begins a condition on the field at a dotted path; the operator follows.
+    pub fn where_field(self, path: impl Into<String>) -> Where<T> {
+        Where {
+            query: self,
+            path: path.into(),
         }
     }
 
-    /// Requires that a field of the top level equals `value`: the same kind, numbers by value, arrays and maps deeply.
-    /// Null also equals a missing field. `_id` may be asked for, the other system fields may not.
-    pub fn where_eq(mut self, field: impl Into<String>, value: impl Into<Value>) -> Self {
-        let field = field.into();
-        match fault(&field) {
-            Some(fault) => self.bad = Some(fault),
-            None => self.filter.add(field, value.into()),
-        }
+    /// Requires that a filter holds too.
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.spec.filter = std::mem::take(&mut self.spec.filter).and(filter);
         self
     }
 
-    /// Sorts by a field of the top level, behind the sorts before; ties are broken by id, rising.
+    /// Sorts by the field at a dotted path, behind the sorts before. Of an array the least element counts, or the
+    /// greatest where the order falls; a missing field counts as null.
     ///
-    /// `_id` may be sorted by, the other system fields may not.
+    /// Ties are broken by id, rising. `_id` may be sorted by itself, the other system fields may not.
     pub fn sort(mut self, field: impl Into<String>, order: Order) -> Self {
-        let field = field.into();
-        match fault(&field) {
-            Some(fault) => self.bad = Some(fault),
-            None => self.sort.add(field, order),
-        }
+        self.spec.sort.push(SortField::new(field, order));
+        self
+    }
+
+    /// Passes over so many documents at the beginning.
+    pub fn skip(mut self, skip: usize) -> Self {
+        self.spec.skip = skip;
         self
     }
 
     /// At most so many documents.
     pub fn limit(mut self, limit: usize) -> Self {
-        self.limit = Some(limit);
+        self.spec.limit = Some(limit);
         self
+    }
+
+    /// Only documents behind a place in this order.
+    pub fn after(mut self, cursor: Cursor) -> Self {
+        self.spec.after = Some(cursor);
+        self
+    }
+
+    /// Only documents before a place in this order.
+    ///
+    /// Without an [`after`](Self::after), skip and limit count from this end: `before(c).limit(10)` are the ten
+    /// documents right before the place, still in the query's order.
+    pub fn before(mut self, cursor: Cursor) -> Self {
+        self.spec.before = Some(cursor);
+        self
+    }
+
+    /// Gives out only these fields, besides the `_id`; adds to those included before.
+    ///
+    /// The type that is read must do with them: fields left out need a default or to be an `Option`.
+    pub fn include<F: Into<String>>(mut self, fields: impl IntoIterator<Item = F>) -> Self {
+        self.spec.include.extend(fields.into_iter().map(Into::into));
+        self
+    }
+
+    /// Gives out all but these fields; adds to those excluded before. The `_id` cannot be excluded.
+    ///
+    /// As for [`include`](Self::include), the type that is read must do without them.
+    pub fn exclude<F: Into<String>>(mut self, fields: impl IntoIterator<Item = F>) -> Self {
+        self.spec.exclude.extend(fields.into_iter().map(Into::into));
+        self
+    }
+
+    /// Reads the documents as another type, as fits what is included.
+    pub fn read_as<U: Serialize + DeserializeOwned>(self) -> Query<U> {
+        let collection = &self.collection;
+        let collection = Collection::new(collection.database().clone(), collection.name().clone());
+        Query::new(collection, self.spec)
+    }
+
+    /// The query as data.
+    pub fn spec(&self) -> &QuerySpec {
+        &self.spec
     }
 
     /// The documents.
@@ -101,11 +180,7 @@ impl<T: Serialize + DeserializeOwned> Query<T> {
     /// # Errors
     /// `bad-query`, `type-mismatch`, `corrupt`, and what the store says.
     pub async fn all(&self) -> Result<Vec<T>> {
-        let documents = self.documents().await?;
-        documents
-            .iter()
-            .filter_map(|document| document.decode().transpose())
-            .collect()
+        decode(&self.documents().await?)
     }
 
     /// The documents with their revisions.
@@ -113,19 +188,58 @@ impl<T: Serialize + DeserializeOwned> Query<T> {
     /// # Errors
     /// As [`all`](Self::all).
     pub async fn documents(&self) -> Result<Vec<Document>> {
-        if self.sort.is_by_id() {
-            let mut found = Vec::new();
-            self.visit(|document| {
-                found.push(document);
-                Ok(self.limit.is_none_or(|limit| found.len() < limit))
-            })
-            .await?;
-            return Ok(found);
-        }
-        let mut top = Top::new(&self.sort, self.limit);
-        self.visit(|document| top.offer(document).map(|()| true))
-            .await?;
-        Ok(top.into_sorted())
+        let prepared = self.prepared()?;
+        let rows = prepared.rows(&self.collection).await?;
+        rows.into_iter()
+            .map(|row| prepared.project(row.document))
+            .collect()
+    }
+
+    /// The documents, with the places of the first and the last: how to go on from them or back.
+    ///
+    /// # Errors
+    /// As [`all`](Self::all).
+    pub async fn page(&self) -> Result<Page<T>> {
+        let prepared = self.prepared()?;
+        let rows = prepared.rows(&self.collection).await?;
+        let cursor = |row: &sort::Row| {
+            Cursor::new(&prepared.sort, row.keys.clone(), row.document.id.clone())
+        };
+        let (start, end) = (rows.first().map(cursor), rows.last().map(cursor));
+        let documents: Vec<_> = rows
+            .into_iter()
+            .map(|row| prepared.project(row.document))
+            .collect::<Result<_>>()?;
+        Ok(Page {
+            documents: decode(&documents)?,
+            start,
+            end,
+        })
+    }
+
+    /// The place of a document in this query's order, whether or not the query selects it.
+    ///
+    /// The document must hold the fields that are sorted by, so take it from a query that includes them.
+    ///
+    /// # Errors
+    /// `bad-query`; `document-deleted` for a tombstone, which has no place; `corrupt`.
+    pub fn cursor_of(&self, document: &Document) -> Result<Cursor> {
+        let sort = self.prepared()?.sort;
+        let Some(body) = &document.body else {
+            return Err(Error::new(
+                codes::DOCUMENT_DELETED,
+                format!(
+                    "{:?} is deleted and has no place in an order; take the cursor while it is there",
+                    document.id
+                ),
+            ));
+        };
+        let keys = sort.keys(Place::document(&document.id, body)?)?;
+        Ok(Cursor::new(
+            &sort,
+            SortKeys::new(&keys),
+            document.id.clone(),
+        ))
     }
 
     /// The first document.
@@ -133,68 +247,34 @@ impl<T: Serialize + DeserializeOwned> Query<T> {
     /// # Errors
     /// As [`all`](Self::all).
     pub async fn first(&self) -> Result<Option<T>> {
-        let found = self
-            .clone()
-            .limit(self.limit.unwrap_or(1).min(1))
-            .all()
-            .await?;
-        Ok(found.into_iter().next())
+        let mut prepared = self.prepared()?;
+        if !prepared.is_backwards() {
+            prepared.limit = Some(prepared.limit.unwrap_or(1).min(1));
+        }
+        let rows = prepared.rows(&self.collection).await?;
+        match rows.into_iter().next() {
+            Some(row) => prepared.project(row.document)?.decode(),
+            None => Ok(None),
+        }
     }
 
-    /// How many documents match, up to the limit.
+    /// How many documents the query gives out: those that match, between the cursors, without those passed over, up to
+    /// the limit.
     ///
     /// # Errors
     /// As [`all`](Self::all).
     pub async fn count(&self) -> Result<u64> {
-        let limit = self.limit.map_or(u64::MAX, |limit| limit as u64);
-        let mut count = 0;
-        self.visit(|_| {
-            count += 1;
-            Ok(count < limit)
-        })
-        .await?;
-        Ok(count.min(limit))
+        self.prepared()?.count(&self.collection).await
     }
 
-    /// Shows each match to `see`, by id, until it answers false.
-    async fn visit(&self, mut see: impl FnMut(Document) -> Result<bool>) -> Result<()> {
-        if let Some(bad) = &self.bad {
-            return Err(bad.clone());
-        }
-        if self.limit == Some(0) {
-            return Ok(());
-        }
-        if let Some(id) = self.filter.id() {
-            // What is no id at all matches nothing.
-            let found = match id.as_str().filter(|id| DocumentId::new(id).is_ok()) {
-                Some(id) => self.collection.get_document(id).await?,
-                None => None,
-            };
-            if let Some(document) = found.filter(|document| !document.is_deleted())
-                && self.filter.matches(&document)?
-            {
-                see(document)?;
-            }
-            return Ok(());
-        }
-        let Some(number) = self.collection.number() else {
-            return Ok(());
-        };
-        let mut after = None;
-        loop {
-            let (documents, last) = self
-                .collection
-                .page(number, after, ScanLimit::entries(CHUNK))
-                .await?;
-            if last.is_none() {
-                return Ok(());
-            }
-            after = last;
-            for document in documents {
-                if !document.is_deleted() && self.filter.matches(&document)? && !see(document)? {
-                    return Ok(());
-                }
-            }
-        }
+    fn prepared(&self) -> Result<Prepared> {
+        Prepared::new(&self.spec)
     }
+}
+
+fn decode<T: DeserializeOwned>(documents: &[Document]) -> Result<Vec<T>> {
+    documents
+        .iter()
+        .filter_map(|document| document.decode().transpose())
+        .collect()
 }

@@ -3,119 +3,280 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use super::filter::field_of;
-use crate::{Document, Result, Value};
+use serde::{Deserialize, Serialize};
+
+use super::path::{Path, Place};
+use crate::config::MAX_SORT_FIELDS;
+use crate::value::{Elements, Encoded};
+use crate::{Document, DocumentId, Error, Result, codes};
 
 /// Which end of the order of values comes first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Order {
-    /// The smallest.
+    /// The smallest; `asc` in text.
     #[default]
+    #[serde(rename = "asc", alias = "ascending")]
     Ascending,
-    /// The greatest.
+    /// The greatest; `desc` in text.
+    #[serde(rename = "desc", alias = "descending")]
     Descending,
 }
 
-/// Fields to sort by, the most important first.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Sort {
-    fields: Vec<(String, Order)>,
+impl Order {
+    fn apply(self, ordering: Ordering) -> Ordering {
+        match self {
+            Self::Ascending => ordering,
+            Self::Descending => ordering.reverse(),
+        }
+    }
+}
+
+/// The checked order of a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sort {
+    /// Without `_id` and what would stand behind it: no two documents are equal by their ids.
+    fields: Vec<(Path, Order)>,
+    id: Order,
 }
 
 impl Sort {
-    pub(super) fn add(&mut self, field: String, order: Order) {
-        self.fields.push((field, order));
+    /// Reads the fields to sort by, the most important first.
+    ///
+    /// # Errors
+    /// `bad-query` for a bad path and for too many fields.
+    pub(crate) fn new<'a>(fields: impl ExactSizeIterator<Item = (&'a str, Order)>) -> Result<Self> {
+        if fields.len() > MAX_SORT_FIELDS {
+            return Err(Error::new(
+                codes::BAD_QUERY,
+                format!(
+                    "a query sorts by at most {MAX_SORT_FIELDS} fields, not {}; leave out the last ones",
+                    fields.len()
+                ),
+            ));
+        }
+        let mut sort = Self {
+            fields: Vec::new(),
+            id: Order::Ascending,
+        };
+        let mut is_complete = false;
+        for (text, order) in fields {
+            let path = Path::parse(text)?;
+            if path.is_id() && !is_complete {
+                sort.id = order;
+                is_complete = true;
+            } else if !is_complete {
+                sort.fields.push((path, order));
+            }
+        }
+        Ok(sort)
     }
 
-    /// Whether this is the order that documents are stored in.
-    pub(super) fn is_by_id(&self) -> bool {
-        match self.fields.first() {
-            None => true,
-            Some((field, order)) => field == "_id" && *order == Order::Ascending,
+    /// The fields before the id.
+    pub(crate) fn fields(&self) -> &[(Path, Order)] {
+        &self.fields
+    }
+
+    /// How ids break ties.
+    pub(crate) fn id_order(&self) -> Order {
+        self.id
+    }
+
+    /// What tells this order from others, in cursors. It is stored in nothing that lasts.
+    pub(super) fn signature(&self) -> u32 {
+        crc32fast::hash(self.to_string().as_bytes())
+    }
+
+    /// What a document is sorted by, besides its id: of an array its least element, or its greatest where the order
+    /// falls.
+    pub(crate) fn keys<'a>(&self, place: Place<'a>) -> Result<Vec<Encoded<'a>>> {
+        let keys = self.fields.iter().map(|(path, order)| {
+            let mut candidates = path.keys(place)?.into_iter();
+            let mut first = candidates.next().unwrap_or(Encoded::NULL);
+            for candidate in candidates {
+                if order.apply(candidate.compare(first)?).is_lt() {
+                    first = candidate;
+                }
+            }
+            Ok(first)
+        });
+        keys.collect()
+    }
+
+    /// Which of two places comes first.
+    pub(crate) fn compare<'a, 'b>(
+        &self,
+        (mine, my_id): (impl IntoIterator<Item = Encoded<'a>>, &DocumentId),
+        (theirs, their_id): (impl IntoIterator<Item = Encoded<'b>>, &DocumentId),
+    ) -> Ordering {
+        let keys = mine.into_iter().zip(theirs);
+        for ((_, order), (mine, theirs)) in self.fields.iter().zip(keys) {
+            // Damage that only a comparison would find is told when the document is read.
+            let ordering = order.apply(mine.compare(theirs).unwrap_or(Ordering::Equal));
+            if ordering.is_ne() {
+                return ordering;
+            }
+        }
+        self.id.apply(my_id.cmp(their_id))
+    }
+}
+
+/// As it is told in messages: `age desc, _id asc`.
+impl std::fmt::Display for Sort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let word = |order| match order {
+            Order::Ascending => "asc",
+            Order::Descending => "desc",
+        };
+        for (path, order) in &self.fields {
+            write!(f, "{path} {}, ", word(*order))?;
+        }
+        write!(f, "_id {}", word(self.id))
+    }
+}
+
+/// What a document was sorted by, kept: the encoded values one behind another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SortKeys {
+    bytes: Vec<u8>,
+    count: u32,
+}
+
+impl SortKeys {
+    pub(crate) fn new(keys: &[Encoded<'_>]) -> Self {
+        Self {
+            bytes: keys.iter().flat_map(|key| key.bytes()).copied().collect(),
+            count: keys.len() as u32,
         }
     }
 
-    fn keys(&self, document: &Document) -> Result<Vec<Value>> {
-        self.fields
-            .iter()
-            .map(|(field, _)| field_of(document, field))
-            .collect()
+    pub(crate) fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Encoded<'_>> {
+        Elements::row(&self.bytes, self.count).map(|key| key.unwrap_or(Encoded::NULL))
     }
 }
 
 /// A document with what it is sorted by.
-struct Row<'a> {
-    sort: &'a Sort,
-    keys: Vec<Value>,
-    document: Document,
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    pub(crate) keys: SortKeys,
+    pub(crate) document: Document,
 }
 
-impl Ord for Row<'_> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let fields = self
-            .sort
-            .fields
-            .iter()
-            .zip(self.keys.iter().zip(&other.keys));
-        fields
-            .map(|((_, order), (mine, theirs))| match order {
-                Order::Ascending => mine.cmp(theirs),
-                Order::Descending => theirs.cmp(mine),
-            })
-            .find(|ordering| ordering.is_ne())
-            .unwrap_or_else(|| self.document.id.cmp(&other.document.id))
+/// The first documents of an order, no more of them held than are wanted.
+#[derive(Debug)]
+pub(crate) struct Top<'a> {
+    ranking: Ranking<'a>,
+    wanted: usize,
+    /// A heap with the last one on top while there is a bound, as it comes without one.
+    heap: BinaryHeap<Ranked<'a>>,
+    rows: Vec<Row>,
+}
+
+/// An order, or its reverse.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ranking<'a> {
+    pub(crate) sort: &'a Sort,
+    pub(crate) backwards: bool,
+}
+
+impl Ranking<'_> {
+    fn turn(self, ordering: Ordering) -> Ordering {
+        if self.backwards {
+            ordering.reverse()
+        } else {
+            ordering
+        }
+    }
+
+    fn compare(self, left: &Row, right: &Row) -> Ordering {
+        self.turn(self.sort.compare(
+            (left.keys.iter(), &left.document.id),
+            (right.keys.iter(), &right.document.id),
+        ))
     }
 }
 
-impl PartialOrd for Row<'_> {
+impl<'a> Top<'a> {
+    /// The first `wanted` of an order, or all.
+    pub(crate) fn new(ranking: Ranking<'a>, wanted: Option<usize>) -> Self {
+        Self {
+            ranking,
+            wanted: wanted.unwrap_or(usize::MAX),
+            heap: BinaryHeap::new(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Shows it a document with its keys.
+    pub(crate) fn offer(&mut self, keys: &[Encoded<'_>], document: &Document) {
+        let row = || Row {
+            keys: SortKeys::new(keys),
+            document: document.clone(),
+        };
+        if self.wanted == usize::MAX {
+            self.rows.push(row());
+            return;
+        }
+        let ranking = self.ranking;
+        if self.heap.len() < self.wanted {
+            self.heap.push(Ranked {
+                ranking,
+                row: row(),
+            });
+            return;
+        }
+        let Some(mut last) = self.heap.peek_mut() else {
+            return;
+        };
+        // Nearly every document of a large collection stops here, before anything is copied.
+        let ordering = ranking.turn(ranking.sort.compare(
+            (keys.iter().copied(), &document.id),
+            (last.row.keys.iter(), &last.row.document.id),
+        ));
+        if ordering.is_lt() {
+            last.row = row();
+        }
+    }
+
+    /// What was wanted, in order.
+    pub(crate) fn into_sorted(mut self) -> Vec<Row> {
+        if self.wanted == usize::MAX {
+            let ranking = self.ranking;
+            self.rows
+                .sort_unstable_by(|left, right| ranking.compare(left, right));
+            return self.rows;
+        }
+        let sorted = self.heap.into_sorted_vec();
+        sorted.into_iter().map(|ranked| ranked.row).collect()
+    }
+}
+
+/// A row in a heap.
+#[derive(Debug)]
+struct Ranked<'a> {
+    ranking: Ranking<'a>,
+    row: Row,
+}
+
+impl Ord for Ranked<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.ranking.compare(&self.row, &other.row)
+    }
+}
+
+impl PartialOrd for Ranked<'_> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Row<'_> {
+impl PartialEq for Ranked<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
     }
 }
 
-impl Eq for Row<'_> {}
-
-/// The first documents of an order, held in a heap no larger than the limit.
-pub(super) struct Top<'a> {
-    sort: &'a Sort,
-    limit: usize,
-    heap: BinaryHeap<Row<'a>>,
-}
-
-impl<'a> Top<'a> {
-    pub(super) fn new(sort: &'a Sort, limit: Option<usize>) -> Self {
-        Self {
-            sort,
-            limit: limit.unwrap_or(usize::MAX),
-            heap: BinaryHeap::new(),
-        }
-    }
-
-    pub(super) fn offer(&mut self, document: Document) -> Result<()> {
-        let row = Row {
-            sort: self.sort,
-            keys: self.sort.keys(&document)?,
-            document,
-        };
-        if self.heap.len() < self.limit {
-            self.heap.push(row);
-        } else if let Some(mut last) = self.heap.peek_mut().filter(|last| row < **last) {
-            *last = row;
-        }
-        Ok(())
-    }
-
-    pub(super) fn into_sorted(self) -> Vec<Document> {
-        self.heap
-            .into_sorted_vec()
-            .into_iter()
-            .map(|row| row.document)
-            .collect()
-    }
-}
+impl Eq for Ranked<'_> {}

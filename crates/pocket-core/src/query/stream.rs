@@ -3,25 +3,23 @@
 use std::collections::VecDeque;
 
 use futures_util::stream;
-use pocket_storage::ScanLimit;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{CHUNK, Query};
+use super::Query;
+use super::execute::{Prepared, Scan};
 use crate::{Document, Result, Subscription};
 
 impl<T: Serialize + DeserializeOwned + 'static> Query<T> {
     /// The documents one after another. By id they are read in pages, so memory stays bounded however many there are.
     ///
     /// Each page shows one state; a change made while it runs may be seen or not. A query that sorts by anything but
-    /// `_id` is collected first. An error is the last item.
+    /// `_id`, and one that has a `before` without an `after`, is collected first. An error is the last item.
     pub fn stream(self) -> Subscription<Result<Document>> {
         let pages = Pages {
-            left: self.limit.unwrap_or(usize::MAX),
             query: self,
             buffer: VecDeque::new(),
-            after: None,
-            done: false,
+            state: State::Begin,
         };
         Subscription::new(stream::unfold(pages, |mut pages| async move {
             let item = pages.next().await?;
@@ -32,47 +30,79 @@ impl<T: Serialize + DeserializeOwned + 'static> Query<T> {
 
 struct Pages<T> {
     query: Query<T>,
-    /// How many more may be given out.
-    left: usize,
     buffer: VecDeque<Document>,
-    after: Option<Vec<u8>>,
-    done: bool,
+    state: State,
+}
+
+enum State {
+    Begin,
+    /// How many are still passed over, and how many may still be given out.
+    Scanning(Box<Prepared>, Scan, usize, usize),
+    Done,
 }
 
 impl<T: Serialize + DeserializeOwned> Pages<T> {
     async fn next(&mut self) -> Option<Result<Document>> {
-        while self.buffer.is_empty() && !self.done {
-            if let Err(error) = self.read().await {
-                self.done = true;
+        while self.buffer.is_empty() {
+            let step = match &mut self.state {
+                State::Begin => self.begin().await,
+                State::Scanning(..) => self.read().await,
+                State::Done => return None,
+            };
+            if let Err(error) = step {
+                self.state = State::Done;
+                self.buffer.clear();
                 return Some(Err(error));
             }
         }
-        self.left = self.left.checked_sub(1)?;
         self.buffer.pop_front().map(Ok)
     }
 
-    /// Reads what comes next into the buffer; sets `done` behind the last page.
+    async fn begin(&mut self) -> Result<()> {
+        let prepared = self.query.prepared()?;
+        let number = self.query.collection.number();
+        self.state = match number {
+            Some(number)
+                if prepared.is_by_id() && !prepared.is_backwards() && prepared.id()?.is_none() =>
+            {
+                let scan = Scan::new(&prepared, number);
+                let (skip, left) = (prepared.skip, prepared.limit.unwrap_or(usize::MAX));
+                State::Scanning(Box::new(prepared), scan, skip, left)
+            }
+            _ => {
+                self.buffer = self.query.documents().await?.into();
+                State::Done
+            }
+        };
+        Ok(())
+    }
+
+    /// Reads one page into the buffer.
     async fn read(&mut self) -> Result<()> {
-        let query = &self.query;
-        let collected =
-            query.bad.is_some() || query.filter.id().is_some() || !query.sort.is_by_id();
-        let number = query.collection.number().filter(|_| self.left > 0);
-        let Some(number) = number.filter(|_| !collected) else {
-            self.done = true;
-            self.buffer = query.documents().await?.into();
+        let State::Scanning(prepared, scan, skip, left) = &mut self.state else {
             return Ok(());
         };
-        let limit = ScanLimit::entries(CHUNK);
-        let (documents, last) = query
-            .collection
-            .page(number, self.after.take(), limit)
-            .await?;
-        self.done = last.is_none();
-        self.after = last;
+        let page = match *left {
+            0 => None,
+            _ => scan.next(&self.query.collection).await?,
+        };
+        let Some(documents) = page else {
+            self.state = State::Done;
+            return Ok(());
+        };
         for document in documents {
-            if !document.is_deleted() && query.filter.matches(&document)? {
-                self.buffer.push_back(document);
+            if *left == 0 {
+                break;
             }
+            if prepared.select(&document)?.is_none() {
+                continue;
+            }
+            if *skip > 0 {
+                *skip -= 1;
+                continue;
+            }
+            *left -= 1;
+            self.buffer.push_back(prepared.project(document)?);
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::check::{ID_FIELD, check_body, check_document};
+use super::encoded::Encoded;
 use super::limits::DocumentLimits;
 use super::token::{Reader, Token};
 use super::{Map, Value};
@@ -204,6 +205,18 @@ impl Body {
         self.0.len()
     }
 
+    /// The whole as one encoded value, a map.
+    ///
+    /// # Errors
+    /// `corrupt` when trusted bytes are damaged.
+    pub(crate) fn encoded(&self) -> Result<Encoded<'_>> {
+        let whole = Encoded::of(&self.0)?;
+        match whole.map() {
+            Some(_) => Ok(whole),
+            None => Err(corrupt(&"it is no map")),
+        }
+    }
+
     /// Whether the bytes are whole, to tell damage from a wrong type.
     fn skim(&self) -> Result<()> {
         self.entries()?.try_for_each(|entry| entry.map(drop))
@@ -282,7 +295,7 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
-fn corrupt(what: &dyn fmt::Display) -> Error {
+pub(super) fn corrupt(what: &dyn fmt::Display) -> Error {
     Error::new(
         codes::CORRUPT,
         format!("a stored document cannot be read: {what}; restore it from a server or a backup"),

@@ -9,7 +9,7 @@ use super::token::{Reader, Token, malformed};
 use crate::{Error, Result, codes};
 
 /// The field that holds a document's id.
-pub(super) const ID_FIELD: &str = "_id";
+pub(crate) const ID_FIELD: &str = "_id";
 
 /// The fields only the system sets, besides the id.
 pub(crate) const SYSTEM_FIELDS: [&str; 3] = ["_rev", "_updatedAt", "_deleted"];

@@ -1,6 +1,7 @@
 //! JSON text of values, exact in both directions.
 
 use super::Value;
+use super::serial::RawValue;
 use crate::{Error, Result};
 
 impl Value {
@@ -15,6 +16,14 @@ impl Value {
     pub fn from_json_str(text: &str) -> Result<Self> {
         check_numbers(text)?;
         serde_json::from_str(text).map_err(|error| Error::validation(format!("bad JSON: {error}")))
+    }
+
+    /// As [`from_json_str`](Value::from_json_str), but keys may be anything: for filters, whose operators begin with `$`.
+    pub(crate) fn raw_from_json_str(text: &str) -> Result<Self> {
+        check_numbers(text)?;
+        serde_json::from_str(text)
+            .map(|RawValue(value)| value)
+            .map_err(|error| Error::validation(format!("bad JSON: {error}")))
     }
 
     /// The value as JSON text without blanks.

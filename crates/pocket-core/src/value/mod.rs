@@ -4,6 +4,7 @@
 
 mod body;
 mod check;
+mod encoded;
 mod json;
 mod limits;
 mod map;
@@ -16,11 +17,13 @@ mod token;
 use bytes::Bytes;
 
 pub use body::Body;
-pub(crate) use check::SYSTEM_FIELDS;
+pub(crate) use check::{ID_FIELD, SYSTEM_FIELDS};
 pub use check::{check_body, check_frame};
+pub(crate) use encoded::{Elements, Encoded, Entries, View};
 pub use limits::DocumentLimits;
 pub use map::Map;
 pub use number::Integer;
+pub(crate) use serial::RawValue;
 pub use timestamp::Timestamp;
 
 /// One value of a document.

@@ -7,8 +7,8 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde::ser::{self, SerializeMap};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{self, SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
 use super::timestamp::{DATE_KEY, ExtVisitor, read_date};
@@ -28,6 +28,70 @@ pub(super) fn key_fault(key: &str) -> Option<&'static str> {
         Some("contains NUL; rename it")
     } else {
         None
+    }
+}
+
+/// A value whose keys may begin with `$`, as operators of filters do: the way into and out of serde for what is no
+/// document.
+///
+/// `{"$date": …}` and `{"$binary": …}` are moments and bytes here too, where the notation is for people.
+pub(crate) struct RawValue<V>(pub(crate) V);
+
+impl Serialize for RawValue<&Value> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Array(values) => {
+                let mut row = serializer.serialize_seq(Some(values.len()))?;
+                for value in values {
+                    row.serialize_element(&RawValue(value))?;
+                }
+                row.end()
+            }
+            Value::Map(entries) => {
+                let mut map = serializer.serialize_map(Some(entries.len()))?;
+                for (key, value) in entries.iter() {
+                    map.serialize_entry(key, &RawValue(value))?;
+                }
+                map.end()
+            }
+            scalar => scalar.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for RawValue<Value> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Keys::Raw.deserialize(deserializer).map(Self)
+    }
+}
+
+/// Which keys a value may have.
+#[derive(Clone, Copy)]
+enum Keys {
+    /// Those of documents.
+    Document,
+    /// Any.
+    Raw,
+}
+
+impl Keys {
+    fn fault(self, key: &str) -> Option<&'static str> {
+        match self {
+            Self::Document => key_fault(key),
+            Self::Raw => None,
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Keys {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let for_people = deserializer.is_human_readable();
+        deserializer.deserialize_any(ValueVisitor {
+            for_people,
+            keys: self,
+        })
     }
 }
 
@@ -83,8 +147,7 @@ fn not_finite<E: ser::Error>(value: f64) -> E {
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let for_people = deserializer.is_human_readable();
-        deserializer.deserialize_any(ValueVisitor { for_people })
+        Keys::Document.deserialize(deserializer)
     }
 }
 
@@ -96,6 +159,7 @@ impl<'de> Deserialize<'de> for Map {
 
 struct ValueVisitor {
     for_people: bool,
+    keys: Keys,
 }
 
 impl<'de> Visitor<'de> for ValueVisitor {
@@ -114,7 +178,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        Value::deserialize(deserializer)
+        self.keys.deserialize(deserializer)
     }
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
@@ -159,7 +223,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut values = Vec::with_capacity(seq.size_hint().unwrap_or(0).min(PREPARED));
-        while let Some(value) = seq.next_element()? {
+        while let Some(value) = seq.next_element_seed(self.keys)? {
             values.push(value);
         }
         Ok(Value::Array(values))
@@ -170,7 +234,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         match first.as_deref() {
             Some(DATE_KEY) if self.for_people => read_date(&mut map).map(Value::Timestamp),
             Some(BINARY_KEY) if self.for_people => read_binary(&mut map),
-            _ => read_map(first, map).map(Value::Map),
+            _ => read_map(first, map, self.keys).map(Value::Map),
         }
     }
 }
@@ -185,15 +249,19 @@ impl<'de> Visitor<'de> for MapVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Map, A::Error> {
-        read_map(map.next_key()?, map)
+        read_map(map.next_key()?, map, Keys::Document)
     }
 }
 
-fn read_map<'de, A: MapAccess<'de>>(first: Option<String>, mut source: A) -> Result<Map, A::Error> {
+fn read_map<'de, A: MapAccess<'de>>(
+    first: Option<String>,
+    mut source: A,
+    keys: Keys,
+) -> Result<Map, A::Error> {
     let mut map = Map::new();
     let mut next = first;
     while let Some(key) = next {
-        if let Some(fault) = key_fault(&key) {
+        if let Some(fault) = keys.fault(&key) {
             return Err(de::Error::custom(format!(
                 "the key {:?} {fault}",
                 shown(&key)
@@ -205,7 +273,7 @@ fn read_map<'de, A: MapAccess<'de>>(first: Option<String>, mut source: A) -> Res
                 shown(&key)
             )));
         }
-        let value: Value = source.next_value()?;
+        let value = source.next_value_seed(keys)?;
         map.insert(key, value);
         next = source.next_key()?;
     }

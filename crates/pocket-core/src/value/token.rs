@@ -1,13 +1,14 @@
 //! The pieces of MessagePack, read one at a time and without allocation.
 
+use super::number::Integer;
 use crate::{Error, Result};
 
 /// One piece: a whole scalar, or the head of an array or map.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Token<'a> {
     Null,
-    Bool,
-    Integer,
+    Bool(bool),
+    Integer(Integer),
     Float(f64),
     /// Text; that it is UTF-8 is not checked here.
     String(&'a [u8]),
@@ -19,8 +20,19 @@ pub(super) enum Token<'a> {
     Map(u32),
 }
 
+impl Token<'_> {
+    /// How many values stand behind this head, keys too.
+    pub(super) fn inside(self) -> u64 {
+        match self {
+            Token::Array(len) => len.into(),
+            Token::Map(len) => 2 * u64::from(len),
+            _ => 0,
+        }
+    }
+}
+
 /// Reads pieces from the front.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -41,11 +53,17 @@ impl<'a> Reader<'a> {
         self.bytes.len() - self.at
     }
 
+    /// The bytes from `start` to where it is.
+    pub(super) fn since(&self, start: usize) -> &'a [u8] {
+        &self.bytes[start..self.at]
+    }
+
     /// The next piece. What it claims to hold of text or bytes is there.
     pub(super) fn next(&mut self) -> Result<Token<'a>> {
         let [marker] = self.array()?;
         Ok(match marker {
-            0x00..=0x7f | 0xe0..=0xff => Token::Integer,
+            0x00..=0x7f => Token::Integer(u64::from(marker).into()),
+            0xe0..=0xff => Token::Integer(i64::from(marker.cast_signed()).into()),
             0x80..=0x8f => Token::Map(u32::from(marker & 0x0f)),
             0x90..=0x9f => Token::Array(u32::from(marker & 0x0f)),
             0xa0..=0xbf => Token::String(self.take(usize::from(marker & 0x1f))?),
@@ -53,7 +71,7 @@ impl<'a> Reader<'a> {
             0xc1 => {
                 return Err(malformed("0xc1 has no meaning in MessagePack", self.at - 1));
             }
-            0xc2 | 0xc3 => Token::Bool,
+            0xc2 | 0xc3 => Token::Bool(marker == 0xc3),
             0xc4..=0xc6 => {
                 let len = self.length(marker - 0xc4)?;
                 Token::Binary(self.take(len as usize)?)
@@ -64,14 +82,14 @@ impl<'a> Reader<'a> {
             }
             0xca => Token::Float(f32::from_be_bytes(self.array()?).into()),
             0xcb => Token::Float(f64::from_be_bytes(self.array()?)),
-            0xcc..=0xcf => {
-                self.take(1 << (marker - 0xcc))?;
-                Token::Integer
-            }
-            0xd0..=0xd3 => {
-                self.take(1 << (marker - 0xd0))?;
-                Token::Integer
-            }
+            0xcc => Token::Integer(u64::from(u8::from_be_bytes(self.array()?)).into()),
+            0xcd => Token::Integer(u64::from(u16::from_be_bytes(self.array()?)).into()),
+            0xce => Token::Integer(u64::from(u32::from_be_bytes(self.array()?)).into()),
+            0xcf => Token::Integer(u64::from_be_bytes(self.array()?).into()),
+            0xd0 => Token::Integer(i64::from(i8::from_be_bytes(self.array()?)).into()),
+            0xd1 => Token::Integer(i64::from(i16::from_be_bytes(self.array()?)).into()),
+            0xd2 => Token::Integer(i64::from(i32::from_be_bytes(self.array()?)).into()),
+            0xd3 => Token::Integer(i64::from_be_bytes(self.array()?).into()),
             0xd4..=0xd8 => self.ext(1 << (marker - 0xd4))?,
             0xd9..=0xdb => {
                 let len = self.length(marker - 0xd9)?;
@@ -84,14 +102,14 @@ impl<'a> Reader<'a> {
 
     /// Passes over one value with all it holds.
     pub(super) fn skip(&mut self) -> Result<()> {
-        let mut pending = 1_u64;
+        self.skip_many(1)
+    }
+
+    /// Passes over so many values, keys too, with all they hold.
+    pub(super) fn skip_many(&mut self, mut pending: u64) -> Result<()> {
         while pending > 0 {
             pending -= 1;
-            pending += match self.next()? {
-                Token::Array(len) => u64::from(len),
-                Token::Map(len) => 2 * u64::from(len),
-                _ => 0,
-            };
+            pending += self.next()?.inside();
         }
         Ok(())
     }
