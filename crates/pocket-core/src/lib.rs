@@ -61,6 +61,7 @@ pub use journal::{
     JournalState, JournalVersion, Winner,
 };
 pub use keys::Target;
+pub use live::{Count, LiveChange, LiveCount, LiveDocuments, LiveQuery, LiveResult, LiveStep};
 pub use numbering::{Pinned, PushLimit};
 pub use pocket_storage as storage;
 pub use query::{

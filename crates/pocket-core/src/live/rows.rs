@@ -214,6 +214,19 @@ impl<R: Ord> Rows<R> {
         }
         row
     }
+
+    /// Takes out the first row.
+    pub(super) fn pop_first(&mut self) -> Option<Arc<R>> {
+        let chunks = Arc::make_mut(&mut self.chunks);
+        let chunk = chunks.first_mut()?;
+        let row = Arc::make_mut(&mut chunk.rows).remove(0);
+        chunk.len -= 1;
+        self.len -= 1;
+        if chunk.len == 0 {
+            chunks.remove(0);
+        }
+        Some(row)
+    }
 }
 
 /// Joins a chunk and the next one if they are small.
@@ -302,6 +315,9 @@ mod tests {
             let until = model.len().min(middle + 10);
             prop_assert_eq!(part, &model[middle..until]);
             prop_assert_eq!(rows.pop().map(|row| *row), model.pop());
+            if !model.is_empty() {
+                prop_assert_eq!(rows.pop_first().map(|row| *row), Some(model.remove(0)));
+            }
             prop_assert_eq!(numbers(&rows), model);
             // What was copied before shows what was then.
             prop_assert_eq!(numbers(&first), kept);

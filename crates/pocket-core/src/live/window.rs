@@ -11,6 +11,8 @@ pub(super) struct Window<R> {
     pub(super) rows: Rows<R>,
     pub(super) skip: usize,
     pub(super) limit: Option<usize>,
+    /// Whether skip and limit count from the end.
+    pub(super) from_end: bool,
 }
 
 impl<R> Clone for Window<R> {
@@ -42,33 +44,38 @@ pub(super) struct Touched<R> {
 
 impl<R: Ord> Window<R> {
     pub(super) fn len(&self) -> usize {
-        self.end().saturating_sub(self.skip)
+        let (start, end) = self.bounds();
+        end - start
     }
 
-    fn end(&self) -> usize {
-        let end = self
-            .limit
-            .map_or(usize::MAX, |limit| self.skip.saturating_add(limit));
-        end.min(self.rows.len())
+    /// Where among the rows the shown ones begin and end.
+    fn bounds(&self) -> (usize, usize) {
+        let len = self.rows.len();
+        let skipped = self.skip.min(len);
+        let shown = self.limit.unwrap_or(usize::MAX).min(len - skipped);
+        if self.from_end {
+            (len - skipped - shown, len - skipped)
+        } else {
+            (skipped, skipped + shown)
+        }
     }
 
     pub(super) fn get(&self, at: usize) -> Option<&Arc<R>> {
-        if at >= self.len() {
-            return None;
-        }
-        self.rows.get(self.skip + at)
+        let (start, end) = self.bounds();
+        let at = start.checked_add(at).filter(|at| *at < end)?;
+        self.rows.get(at)
     }
 
     pub(super) fn iter(&self) -> Range<'_, R> {
-        self.rows.range(self.skip, self.end())
+        let (start, end) = self.bounds();
+        self.rows.range(start, end)
     }
 
     /// The place at which a row is shown.
     fn place(&self, row: &R) -> Option<usize> {
-        let place = self.rows.find(row)?;
-        (place < self.end())
-            .then(|| place.checked_sub(self.skip))
-            .flatten()
+        let (start, end) = self.bounds();
+        let place = self.rows.find(row).filter(|place| *place < end)?;
+        place.checked_sub(start)
     }
 
     /// The edits that make the next showing of this one. `touched` has every row that was added to, taken from or
@@ -212,13 +219,19 @@ mod tests {
     /// Sorted by key, then by id.
     type Row = (u8, u8);
 
-    fn window(rows: &BTreeMap<u8, u8>, skip: usize, limit: Option<usize>) -> Window<Row> {
+    fn window(
+        rows: &BTreeMap<u8, u8>,
+        skip: usize,
+        limit: Option<usize>,
+        from_end: bool,
+    ) -> Window<Row> {
         let mut rows: Vec<_> = rows.iter().map(|(id, key)| Arc::new((*key, *id))).collect();
         rows.sort();
         Window {
             rows: Rows::of_sorted(rows),
             skip,
             limit,
+            from_end,
         }
     }
 
@@ -262,6 +275,7 @@ mod tests {
             changes in prop::collection::btree_map(0..40_u8, prop::option::of(0..12_u8), 0..12),
             skip in 0..6_usize,
             limit in prop::option::of(0..12_usize),
+            from_end: bool,
         ) {
             let mut new = old.clone();
             for (id, key) in &changes {
@@ -271,7 +285,7 @@ mod tests {
                 }
             }
             let ids: Vec<_> = changes.keys().copied().collect();
-            let (from, to) = (window(&old, skip, limit), window(&new, skip, limit));
+            let (from, to) = (window(&old, skip, limit, from_end), window(&new, skip, limit, from_end));
             let edits = from.edits_to(&to, &touched(&old, &new, &ids));
             let mut list = shown(&from);
             apply(&mut list, &edits);
@@ -296,7 +310,7 @@ mod tests {
                 Some(key) => drop(new.insert(id, key)),
                 None => drop(new.remove(&id)),
             }
-            let (from, to) = (window(&old, 0, None), window(&new, 0, None));
+            let (from, to) = (window(&old, 0, None, false), window(&new, 0, None, false));
             from.edits_to(&to, &touched(&old, &new, &[id]))
         };
         let row = |key, id| Arc::new((key, id));
@@ -349,7 +363,10 @@ mod tests {
                 None => drop(new.remove(&id)),
             }
             // Ids 2, 3 and 4.
-            let (from, to) = (window(&old, 2, Some(3)), window(&new, 2, Some(3)));
+            let (from, to) = (
+                window(&old, 2, Some(3), false),
+                window(&new, 2, Some(3), false),
+            );
             from.edits_to(&to, &touched(&old, &new, &[id]))
         };
         let removed = |at, key, id| Edit::Removed {
