@@ -1,0 +1,7 @@
+//! Live queries: nothing missed, nothing twice, whatever happens around them.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[path = "live/property.rs"]
+mod property;
+#[path = "live/support.rs"]
+mod support;
