@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rmp::encode;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -57,31 +58,21 @@ impl Cursor {
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keys: Vec<_> = self
-            .keys
-            .iter()
-            .map(|key| key.to_value().unwrap_or_default())
-            .collect();
-        let mut bytes = vec![VERSION];
-        rmp_serde::encode::write_named(
-            &mut bytes,
-            &Written {
-                s: self.sort,
-                i: self.id.as_str(),
-                k: keys,
-            },
-        )
-        .map_err(|_| fmt::Error)?;
+        let write = || {
+            let mut bytes = vec![VERSION];
+            encode::write_map_len(&mut bytes, 3)?;
+            encode::write_str(&mut bytes, "s")?;
+            encode::write_uint(&mut bytes, self.sort.into())?;
+            encode::write_str(&mut bytes, "i")?;
+            encode::write_str(&mut bytes, self.id.as_str())?;
+            encode::write_str(&mut bytes, "k")?;
+            encode::write_array_len(&mut bytes, self.keys.len() as u32)?;
+            bytes.extend_from_slice(self.keys.as_bytes());
+            Ok::<_, encode::ValueWriteError>(bytes)
+        };
+        let bytes = write().map_err(|_| fmt::Error)?;
         f.write_str(&URL_SAFE_NO_PAD.encode(bytes))
     }
-}
-
-/// What stands behind the version.
-#[derive(Serialize)]
-struct Written<'a> {
-    s: u32,
-    i: &'a str,
-    k: Vec<crate::Value>,
 }
 
 impl fmt::Debug for Cursor {
@@ -109,10 +100,10 @@ fn read(text: &str) -> Option<Cursor> {
     let (&VERSION, frame) = bytes.split_first()? else {
         return None;
     };
-    let limits = DocumentLimits::default();
-    check_frame(frame, DocumentLimits::MAX_DEPTH + 2, limits.nodes).ok()?;
+    // A map and an array stand around the values; each value takes a byte.
+    check_frame(frame, DocumentLimits::MAX_DEPTH + 2, frame.len()).ok()?;
     let entries = Encoded::of(frame).ok()?.map()?;
-    let field = |name: &str| entries.get(name.as_bytes()).ok().flatten();
+    let field = |name: &str| entries.clone().get(name.as_bytes()).ok().flatten();
     let View::Integer(sort) = field("s")?.view().ok()? else {
         return None;
     };

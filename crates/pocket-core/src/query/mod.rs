@@ -283,3 +283,8 @@ fn decode<T: DeserializeOwned>(documents: &[Document]) -> Result<Vec<T>> {
         .filter_map(|document| document.decode().transpose())
         .collect()
 }
+
+/// Compiles and runs the examples of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/guide/queries.md")]
+struct Guide;

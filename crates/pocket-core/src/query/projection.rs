@@ -74,28 +74,25 @@ impl Fields {
         for text in paths {
             let path = Path::parse(text)?;
             if !path.is_id() {
-                fields.add(path.segments());
+                fields.add(&path.segments().collect::<Vec<_>>());
             }
         }
         Ok(fields)
     }
 
     /// Adds a path. A field that is meant whole stays so, whatever is named inside of it.
-    fn add<'a>(&mut self, mut segments: impl Iterator<Item = &'a str>) {
-        let Some(name) = segments.next() else {
+    fn add(&mut self, segments: &[&str]) {
+        let Some((name, rest)) = segments.split_first() else {
             self.0.clear();
             return;
         };
-        match self.0.get_mut(name) {
+        match self.0.get_mut(*name) {
             Some(below) if below.is_whole() => {}
-            Some(below) => below.add(segments),
+            Some(below) => below.add(rest),
             None => {
                 let mut below = Self::default();
-                let mut segments = segments.peekable();
-                if segments.peek().is_some() {
-                    below.add(segments);
-                }
-                self.0.insert(name.into(), below);
+                below.add(rest);
+                self.0.insert((*name).into(), below);
             }
         }
     }

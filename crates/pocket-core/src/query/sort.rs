@@ -153,6 +153,10 @@ impl SortKeys {
         self.count as usize
     }
 
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = Encoded<'_>> {
         Elements::row(&self.bytes, self.count).map(|key| key.unwrap_or(Encoded::NULL))
     }

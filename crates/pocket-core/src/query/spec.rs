@@ -69,7 +69,11 @@ impl SortField {
 impl<'de> Deserialize<'de> for SortField {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        #[serde(untagged, deny_unknown_fields)]
+        #[serde(
+            untagged,
+            deny_unknown_fields,
+            expecting = "a field to sort by is \"path\" or {\"field\":\"path\",\"order\":\"asc\"|\"desc\"}"
+        )]
         enum Read {
             Path(String),
             Field {

@@ -23,7 +23,7 @@ pub(crate) struct Encoded<'a> {
 }
 
 /// What an encoded value is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum View<'a> {
     Null,
     Bool(bool),
@@ -252,7 +252,7 @@ fn compare_maps(left: Entries<'_>, right: Entries<'_>) -> Result<Ordering> {
 }
 
 /// The elements of an array, one after another.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Elements<'a> {
     reader: Reader<'a>,
     left: u32,
@@ -287,7 +287,7 @@ impl<'a> Iterator for Elements<'a> {
 }
 
 /// The entries of a map in the order written, one after another: the bytes of the key, and the value.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Entries<'a> {
     reader: Reader<'a>,
     left: u32,

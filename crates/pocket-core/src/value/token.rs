@@ -32,7 +32,7 @@ impl Token<'_> {
 }
 
 /// Reads pieces from the front.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,

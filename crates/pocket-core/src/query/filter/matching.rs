@@ -4,6 +4,8 @@
 //! when it holds for one. A path that reaches nothing is asked as if it reached null. `$contains`, `$size` and
 //! `$elemMatch` see an array only as a whole, and inside of an `$elemMatch` so does every operator.
 
+use std::cmp::Ordering;
+
 use super::node::{Condition, Constant, ElementTest, Node, Test};
 use crate::Result;
 use crate::query::path::Place;
@@ -76,10 +78,10 @@ impl Candidates<'_> {
         match test {
             Test::Eq(constant) => self.one_equals(constant),
             Test::Ne(constant) => Ok(!self.one_equals(constant)?),
-            Test::Gt(constant) => self.one_is(constant, |ordering| ordering.is_gt()),
-            Test::Gte(constant) => self.one_is(constant, |ordering| ordering.is_ge()),
-            Test::Lt(constant) => self.one_is(constant, |ordering| ordering.is_lt()),
-            Test::Lte(constant) => self.one_is(constant, |ordering| ordering.is_le()),
+            Test::Gt(constant) => self.one_is(constant, Ordering::is_gt),
+            Test::Gte(constant) => self.one_is(constant, Ordering::is_ge),
+            Test::Lt(constant) => self.one_is(constant, Ordering::is_lt),
+            Test::Lte(constant) => self.one_is(constant, Ordering::is_le),
             Test::Between(low, high) => {
                 let (low, high) = (low.encoded()?, high.encoded()?);
                 self.one(|value| {
@@ -157,11 +159,7 @@ impl Candidates<'_> {
         self.one(|value| value.equals(constant))
     }
 
-    fn one_is(
-        self,
-        constant: &Constant,
-        accept: impl Fn(std::cmp::Ordering) -> bool,
-    ) -> Result<bool> {
+    fn one_is(self, constant: &Constant, accept: impl Fn(Ordering) -> bool) -> Result<bool> {
         let constant = constant.encoded()?;
         self.one(|value| Ok(value.is_like(constant) && accept(value.compare(constant)?)))
     }

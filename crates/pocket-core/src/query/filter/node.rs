@@ -300,7 +300,9 @@ impl Size {
     }
 
     fn tests(&mut self, tests: &[Test]) {
-        tests.iter().for_each(|test| self.test(test));
+        for test in tests {
+            self.test(test);
+        }
     }
 
     fn test(&mut self, test: &Test) {

@@ -76,7 +76,7 @@ impl<'a> Scope<'a> {
             "$or" => self.joint(key, value).map(Node::any),
             "$nor" => self.joint(key, value).map(Node::Nor),
             "$not" => {
-                if !value.as_map().is_some_and(|map| !is_tests(map)) {
+                if value.as_map().is_none_or(is_tests) {
                     return Err(self.fault(
                         key,
                         "where no field stands before it, it takes a filter, like {\"$not\":{\"age\":5}}; to negate \
@@ -85,21 +85,10 @@ impl<'a> Scope<'a> {
                 }
                 Ok(Node::not(self.deeper()?.filter(value)?))
             }
-            key if key.starts_with('$') => Err(self.fault(key, self.misplaced(key))),
+            key if key.starts_with('$') => Err(self.fault(key, misplaced(key))),
             key => self.field(key, value),
         });
         Ok(Node::all(nodes.collect::<Result<_>>()?))
-    }
-
-    /// Why an operator cannot stand where a field is expected.
-    fn misplaced(self, key: &str) -> String {
-        if OPERATORS.split(' ').any(|name| name == key) {
-            format!(
-                "it stands behind a field, as in {{\"field\":{{\"{key}\":…}}}}; at this place are {JOINTS}"
-            )
-        } else {
-            format!("there is no such operator; at this place are fields and {JOINTS}")
-        }
     }
 
     fn joint(self, name: &str, value: &Value) -> Result<Vec<Node>> {
@@ -277,6 +266,17 @@ impl<'a> Scope<'a> {
     }
 }
 
+/// Why an operator cannot stand where a field is expected.
+fn misplaced(key: &str) -> String {
+    if OPERATORS.split(' ').any(|name| name == key) {
+        format!(
+            "it stands behind a field, as in {{\"field\":{{\"{key}\":…}}}}; at this place are {JOINTS}"
+        )
+    } else {
+        format!("there is no such operator; at this place are fields and {JOINTS}")
+    }
+}
+
 /// Whether a map holds operators for a value, and not a filter: both may begin with `$not`, and then what is inside
 /// decides.
 fn is_tests(map: &Map) -> bool {
@@ -292,8 +292,9 @@ fn size(value: &Value) -> Option<u32> {
     match value {
         Value::Integer(number) => number.as_u64().and_then(|number| number.try_into().ok()),
         Value::Float(number) => {
+            #[expect(clippy::cast_sign_loss, reason = "what was lost is noticed behind it")]
             let whole = *number as u32;
-            (f64::from(whole) == *number).then_some(whole)
+            (Value::from(whole) == *value).then_some(whole)
         }
         _ => None,
     }
