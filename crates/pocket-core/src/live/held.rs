@@ -298,10 +298,11 @@ impl Held {
         edits
     }
 
-    /// How many rows would be shown.
+    /// How many rows there are now; from here on these are what is shown.
     pub(super) fn count(&mut self) -> usize {
         self.touched.clear();
-        self.now.len()
+        self.shown = self.now.clone();
+        self.shown.len()
     }
 
     /// Whether something changed since it was last shown.

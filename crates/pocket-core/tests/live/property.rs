@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pocket_core::replica::{
-    Conflict, Decision, IncomingPage, PageKind, Removal, Replica, Resolver,
+    Conflict, Decision, IncomingPage, PageKind, Replica, Resolver,
 };
 use pocket_core::{
     Body, ClientId, Collection, CollectionConfig, CollectionName, ConflictStrategy, Database,
@@ -179,8 +179,9 @@ struct World {
     db: Database,
     docs: Collection<Value>,
     replica: Replica,
-    /// The server's last place, and the clock of its writers.
+    /// The server's last place, and how far it was read.
     seq: u64,
+    read: u64,
     confirmed: u64,
 }
 
@@ -209,6 +210,7 @@ impl World {
             db,
             docs,
             seq: 0,
+            read: 0,
             confirmed: 0,
         }
     }
@@ -252,7 +254,7 @@ impl World {
         for (id, fields) in all {
             newest.insert(*id, fields.clone());
         }
-        let start = self.seq;
+        let start = self.read;
         let mut records = Vec::new();
         for (id, fields) in newest {
             self.seq += 1;
@@ -276,6 +278,7 @@ impl World {
                 state,
             });
         }
+        self.read = self.seq;
         let page = IncomingPage {
             kind: PageKind::Feed,
             epoch: EPOCH,
@@ -283,7 +286,7 @@ impl World {
             end: Seq::new(self.seq),
             head: Seq::new(self.seq),
             records,
-            removals: Vec::<Removal>::new(),
+            removals: Vec::new(),
         };
         self.replica.apply(page, Arc::new(Theirs)).await.unwrap();
     }
