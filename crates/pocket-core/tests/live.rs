@@ -3,5 +3,9 @@
 
 #[path = "live/property.rs"]
 mod property;
+#[path = "live/reading.rs"]
+mod reading;
+#[path = "live/storage.rs"]
+mod storage;
 #[path = "live/support.rs"]
 mod support;

@@ -366,7 +366,7 @@ async fn follow(asked: Vec<Asked>, bursts: Vec<Vec<Edit>>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
     #[test]
     fn a_live_result_is_always_that_of_a_fresh_query(
         asked in vec(asked(), 4),
