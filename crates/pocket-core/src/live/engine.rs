@@ -43,8 +43,7 @@ pub(super) struct Engine {
     /// The commit whose state was told last.
     told: Option<CommitSequence>,
     sleep: Option<Box<dyn Sleep>>,
-    /// Runs while what changed is held back.
-    sleeping: Option<BoxFuture<'static, ()>>,
+    nap: Nap,
 }
 
 /// When something is told.
@@ -54,6 +53,13 @@ pub(super) struct Moment {
     pub(super) at: CommitSequence,
     /// Nothing was told before.
     pub(super) first: bool,
+}
+
+/// How long what changed is held back.
+enum Nap {
+    None,
+    Asleep(BoxFuture<'static, ()>),
+    Over,
 }
 
 struct Parts {
@@ -135,7 +141,7 @@ impl Engine {
             at: CommitSequence::ZERO,
             told: None,
             sleep: None,
-            sleeping: None,
+            nap: Nap::None,
         }
     }
 
@@ -222,16 +228,25 @@ impl Engine {
             return Ok(Some(Poll::Ready(false)));
         };
         let held = &mut parts.held;
-        if let (true, Some(sleep)) = (held.is_touched(), &self.sleep) {
-            let sleeping = self.sleeping.get_or_insert_with(|| sleep.sleep());
-            if sleeping.poll_unpin(context).is_ready() {
-                self.sleeping = None;
+        if held.is_touched() {
+            let Some(sleep) = &self.sleep else {
                 return Ok(Some(Poll::Ready(true)));
+            };
+            if matches!(self.nap, Nap::None) {
+                self.nap = Nap::Asleep(sleep.sleep());
             }
-        } else if held.is_touched() {
-            return Ok(Some(Poll::Ready(true)));
+            if let Nap::Asleep(sleeping) = &mut self.nap
+                && sleeping.poll_unpin(context).is_ready()
+            {
+                self.nap = Nap::Over;
+            }
         }
         match parts.registration.inbox.poll(context, self.at) {
+            // All that was committed until the end of the nap is part of the step.
+            Poll::Pending if matches!(self.nap, Nap::Over) => {
+                self.nap = Nap::None;
+                return Ok(Some(Poll::Ready(true)));
+            }
             Poll::Pending => return Ok(Some(Poll::Pending)),
             Poll::Ready(Delivery::Closed) => self.phase = Phase::Ended,
             Poll::Ready(Delivery::Missed) => self.phase = Phase::Stale,
@@ -320,7 +335,7 @@ impl Engine {
 
     /// After an error the query waits until something changes and reads again; some errors end it.
     fn failed(&mut self, error: Error) -> Error {
-        self.sleeping = None;
+        self.nap = Nap::None;
         self.phase = match error.code() {
             codes::BAD_QUERY | codes::CLOSED => Phase::Ended,
             _ => Phase::Broken,

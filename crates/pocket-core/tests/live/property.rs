@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pocket_core::replica::{
-    Conflict, Decision, IncomingPage, PageKind, Replica, Resolver,
-};
+use pocket_core::replica::{Conflict, Decision, IncomingPage, PageKind, Replica, Resolver};
 use pocket_core::{
     Body, ClientId, Collection, CollectionConfig, CollectionName, ConflictStrategy, Database,
     DocumentId, DocumentLimits, Epoch, Hlc, Order, PushLimit, Query, Record, RecordState, Revision,
@@ -111,15 +109,17 @@ fn asked() -> impl Strategy<Value = Asked> {
         option::weighted(0.3, 0..IDS),
         0..3_u8,
     )
-        .prop_map(|(filter, sort, skip, limit, after, before, projection)| Asked {
-            filter,
-            sort,
-            skip,
-            limit,
-            after,
-            before,
-            projection,
-        })
+        .prop_map(
+            |(filter, sort, skip, limit, after, before, projection)| Asked {
+                filter,
+                sort,
+                skip,
+                limit,
+                after,
+                before,
+                projection,
+            },
+        )
 }
 
 impl Asked {
@@ -136,7 +136,9 @@ impl Asked {
         };
         query = match self.sort {
             0 | 1 => query.sort("n", Order::Ascending),
-            2 => query.sort("n", Order::Descending).sort("tag", Order::Ascending),
+            2 => query
+                .sort("n", Order::Descending)
+                .sort("tag", Order::Ascending),
             3 => query.sort("_id", Order::Descending),
             _ => query,
         };
@@ -166,11 +168,7 @@ impl Asked {
 struct Theirs;
 
 impl Resolver for Theirs {
-    fn resolve(
-        &self,
-        _: &Conflict,
-        _: Option<ConflictStrategy>,
-    ) -> (Decision, &'static str) {
+    fn resolve(&self, _: &Conflict, _: Option<ConflictStrategy>) -> (Decision, &'static str) {
         (Decision::KeepRemote, "server-wins")
     }
 }
@@ -220,7 +218,10 @@ impl World {
         match edit {
             Edit::Upsert(id, fields) => drop(docs.upsert(&fields.document(*id)).await.unwrap()),
             Edit::UpsertMany(all) => {
-                let all: Vec<_> = all.iter().map(|(id, fields)| fields.document(*id)).collect();
+                let all: Vec<_> = all
+                    .iter()
+                    .map(|(id, fields)| fields.document(*id))
+                    .collect();
                 docs.upsert_many(&all).await.unwrap();
             }
             // A document that is not there answers with an error and changes nothing.

@@ -33,7 +33,13 @@ async fn many_on(inner: MemoryStorage) -> (Script, Database, Collection<Value>) 
     };
     let (db, docs) = open(storage).await;
     let all: Vec<_> = (0..1_100)
-        .map(|n| value(&format!(r#"{{"_id":"{n:04}","n":{},"even":{}}}"#, n * 7 % 1_100, n % 2 == 0)))
+        .map(|n| {
+            value(&format!(
+                r#"{{"_id":"{n:04}","n":{},"even":{}}}"#,
+                n * 7 % 1_100,
+                n % 2 == 0
+            ))
+        })
         .collect();
     docs.insert_many(&all).await.unwrap();
     (script, db, docs)
@@ -42,7 +48,13 @@ async fn many_on(inner: MemoryStorage) -> (Script, Database, Collection<Value>) 
 /// One commit that changes documents in the first page and the last, moves, removes and adds some.
 async fn shuffle(db: &Database, docs: &Collection<Value>) {
     let mut transaction = db.transaction();
-    for (id, n) in [("0000", 900), ("0002", -5), ("0600", 0), ("1098", 1), ("1099", -7)] {
+    for (id, n) in [
+        ("0000", 900),
+        ("0002", -5),
+        ("0600", 0),
+        ("1098", 1),
+        ("1099", -7),
+    ] {
         let document = value(&format!(r#"{{"_id":"{id}","n":{n},"even":true}}"#));
         transaction.upsert(docs, &document).unwrap();
     }
@@ -84,7 +96,11 @@ async fn a_commit_between_any_two_reads_of_the_store_is_seen_exactly_once() {
                     assert!(read > 2, "a query reads more than {read} times");
                     break;
                 }
-                assert_eq!(follower.list, fresh(&query).await, "read {read}, after {after}");
+                assert_eq!(
+                    follower.list,
+                    fresh(&query).await,
+                    "read {read}, after {after}"
+                );
                 assert_eq!(first.sequence, db.stats().await.unwrap().sequence);
                 assert!(follower.ready().is_none(), "read {read} is told twice");
                 docs.delete("1099").await.unwrap();
@@ -92,7 +108,11 @@ async fn a_commit_between_any_two_reads_of_the_store_is_seen_exactly_once() {
                     .await
                     .unwrap();
                 while follower.ready().is_some() {}
-                assert_eq!(follower.list, fresh(&query).await, "read {read}, after {after}");
+                assert_eq!(
+                    follower.list,
+                    fresh(&query).await,
+                    "read {read}, after {after}"
+                );
             }
         }
     }
@@ -139,7 +159,12 @@ async fn a_commit_that_is_refused_after_it_was_stored_is_shown_all_the_same() {
     let mut follower = Follower::new(&query);
     follower.step().await;
     let failed = StorageError::Backend("the answer was lost".into());
-    faults.fail_at_kind(CallKind::Commit, faults.calls().commit + 1, Moment::After, failed);
+    faults.fail_at_kind(
+        CallKind::Commit,
+        faults.calls().commit + 1,
+        Moment::After,
+        failed,
+    );
     docs.insert(&value(r#"{"_id":"a"}"#)).await.unwrap_err();
     follower.step().await;
     assert_eq!(follower.list, fresh(&query).await);

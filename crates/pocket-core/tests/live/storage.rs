@@ -45,11 +45,6 @@ impl Script {
         self.0.act.lock().unwrap().is_some()
     }
 
-    /// How many reads there were.
-    pub(crate) fn reads(&self) -> u64 {
-        self.0.reads.load(Ordering::SeqCst)
-    }
-
     /// From now on commits take effect and do not answer before they get a permit.
     pub(crate) fn hold_commits(&self) -> Arc<Semaphore> {
         let gate = Arc::new(Semaphore::new(0));
