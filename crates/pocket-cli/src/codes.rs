@@ -10,6 +10,8 @@ pub(crate) const OTHER_DIRECTORY: &str = "other-directory";
 pub(crate) const IO: &str = "io";
 /// A signal came before the work was done.
 pub(crate) const INTERRUPTED: &str = "interrupted";
+/// A pass was complete, and the server refused some of the changes; the exit status is 3.
+pub(crate) const REFUSED: &str = "refused";
 /// The devices of the demo do not hold the same documents.
 pub(crate) const EXPORTS_DIFFER: &str = "exports-differ";
 /// The demo did not get on as it must.

@@ -42,6 +42,14 @@ impl Failure {
         }
     }
 
+    /// The work is done, but a server refused some of it.
+    pub(crate) fn refused(message: impl Display) -> Self {
+        Self {
+            status: 3,
+            ..Self::new(codes::REFUSED, message)
+        }
+    }
+
     pub(crate) fn interrupted(what: impl Display) -> Self {
         Self::new(codes::INTERRUPTED, what)
     }

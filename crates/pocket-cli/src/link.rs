@@ -4,8 +4,10 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
-use pocket_core::{CollectionName, ConflictStrategy, codes as core_codes};
+use pocket_core::replica::Replica;
+use pocket_core::{CollectionName, ConflictStrategy, Target, codes as core_codes};
 use pocket_sync_client::{Direction, SyncConfig, SyncEngine, SyncError, codes as sync_codes};
+use pocket_sync_server::auth::ANONYMOUS;
 
 use crate::args::{Global, ServerArgs, Strategy, Way};
 use crate::commands::collections::pending;
@@ -31,6 +33,8 @@ pub(crate) struct Link {
     pub(crate) engine: SyncEngine,
     pub(crate) server: String,
     pub(crate) direction: Direction,
+    /// Whether a token is shown to the server.
+    has_token: bool,
     holding: Option<Holding>,
 }
 
@@ -62,12 +66,14 @@ impl Link {
             }
         }
         let (server, direction) = (config.server_url.clone(), config.direction);
+        let has_token = config.auth_token.is_some();
         let engine = SyncEngine::new(&database, config);
         Ok(Self {
             database,
             engine,
             server,
             direction,
+            has_token,
             holding: None,
         })
     }
@@ -77,6 +83,22 @@ impl Link {
         let mut link = Self::open(global, args).await?;
         link.holding = Some(open::hold(global, &link.database, out)?);
         Ok(link)
+    }
+
+    /// What somebody should know whose token the server did not look at; nothing before the first handshake.
+    pub(crate) async fn ignored_token(&self) -> Result<Option<String>> {
+        if !self.has_token {
+            return Ok(None);
+        }
+        let replica = Replica::new(&self.database, Target::DEFAULT);
+        let binding = replica.state().await?.binding;
+        let is_anonymous = binding.is_some_and(|binding| binding.user == ANONYMOUS);
+        Ok(is_anonymous.then(|| {
+            format!(
+                "{} lets everybody in as `{ANONYMOUS}`: the token that was given is not looked at there",
+                self.server
+            )
+        }))
     }
 
     /// Ends the engine and closes the database.

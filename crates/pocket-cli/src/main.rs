@@ -54,7 +54,9 @@ fn run(arguments: Arguments) -> Result {
         Command::Sync(sync) => !sync.once,
         _ => false,
     };
-    let stop = signals::listen(u8::from(!endless))?;
+    // A server has a use of its own for it.
+    let hangs_up = !matches!(arguments.command, Command::Serve(_));
+    let stop = signals::listen(u8::from(!endless), hangs_up)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

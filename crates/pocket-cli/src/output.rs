@@ -99,6 +99,11 @@ impl Output {
         self.out.write_all(bytes).map_err(|error| broken(&error))
     }
 
+    /// Where bytes that are no lines are written to.
+    pub(crate) fn writer(&mut self) -> &mut impl Write {
+        &mut self.out
+    }
+
     /// Writes an object for programs, or a text for people.
     pub(crate) fn either(&mut self, object: &Map, text: impl Display) -> Result {
         if self.json {

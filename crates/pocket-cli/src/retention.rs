@@ -6,6 +6,8 @@ use clap::Args;
 use pocket_sync_server::Config;
 use pocket_sync_server::engine::Retention;
 
+use crate::failure::Failure;
+
 /// What `serve` forgets by itself.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct RetentionArgs {
@@ -41,19 +43,30 @@ pub(crate) struct CompactArgs {
 
 impl CompactArgs {
     /// What to forget, if anything was named; what was not named stays.
-    pub(crate) fn retention(self) -> Option<Retention> {
+    ///
+    /// # Errors
+    /// `usage` when clients would be forgotten before the deletions they still have to hear of.
+    pub(crate) fn retention(self) -> Result<Option<Retention>, Failure> {
         let Self {
             keep_deletions,
             keep_clients,
         } = self;
+        if let (Some(Kept(deletions)), Some(Kept(Some(clients)))) = (keep_deletions, keep_clients)
+            && deletions.is_none_or(|deletions| clients < deletions)
+        {
+            return Err(Failure::usage(
+                "--keep-clients is shorter than --keep-deletions: who is forgotten could not use what is kept for him; \
+                 make it as long at least",
+            ));
+        }
         let named = keep_deletions.is_some() || keep_clients.is_some();
         let forever = Kept(None);
-        named.then(|| {
+        Ok(named.then(|| {
             retention(
                 keep_deletions.unwrap_or(forever),
                 keep_clients.unwrap_or(forever),
             )
-        })
+        }))
     }
 }
 

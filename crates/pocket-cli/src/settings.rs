@@ -5,14 +5,15 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fmt::Write;
+use std::fmt;
 use std::path::Path;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use pocket_core::codes as core_codes;
+use pocket_core::{Map, Value, codes as core_codes};
 
 use crate::failure::{Failure, Result};
+use crate::output::object;
 
 /// What is never printed.
 const SECRETS: [&str; 2] = ["token", "admin-token"];
@@ -152,12 +153,58 @@ fn append(
     Ok(())
 }
 
-/// The settings in force, as a file of them, each with where it comes from.
-pub(crate) fn printed(command: &Command, matches: &ArgMatches, from_file: &[OsString]) -> String {
+/// A setting in force.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    name: String,
+    /// As a file has it; none when it is not set.
+    value: Option<toml::Value>,
+    source: &'static str,
+}
+
+impl Setting {
+    /// For programs: one object.
+    pub(crate) fn fields(&self) -> Map {
+        let source = self.value.as_ref().map(|_| self.source);
+        object([
+            ("name", Value::from(self.name.as_str())),
+            ("value", self.value.as_ref().map(json_value).into()),
+            ("source", source.into()),
+        ])
+    }
+}
+
+impl fmt::Display for Setting {
+    /// A line of a file of settings.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => write!(f, "{} = {value}  # {}", self.name, self.source),
+            None => write!(f, "# {} is not set", self.name),
+        }
+    }
+}
+
+fn json_value(value: &toml::Value) -> Value {
+    match value {
+        toml::Value::String(text) => Value::from(text.as_str()),
+        toml::Value::Integer(number) => Value::from(*number),
+        toml::Value::Boolean(set) => Value::from(*set),
+        toml::Value::Array(values) => values.iter().map(json_value).collect(),
+        // No setting is one of the others.
+        other => Value::from(other.to_string()),
+    }
+}
+
+/// The settings in force, each with where it comes from.
+pub(crate) fn in_force(
+    command: &Command,
+    matches: &ArgMatches,
+    from_file: &[OsString],
+) -> Vec<Setting> {
     let Some(("serve", serve)) = matches.subcommand() else {
-        return String::new();
+        return Vec::new();
     };
-    let mut text = String::new();
+    let mut settings = Vec::new();
     for argument in options(command) {
         let (Some(name), id) = (argument.get_long(), argument.get_id().as_str()) else {
             continue;
@@ -178,7 +225,7 @@ pub(crate) fn printed(command: &Command, matches: &ArgMatches, from_file: &[OsSt
                 .map(|value| value.to_string_lossy().into_owned())
                 .collect()
         });
-        let shown = |value: &String| -> String {
+        let shown = |value: &String| -> toml::Value {
             let value = if SECRETS.contains(&name) {
                 "…"
             } else {
@@ -186,26 +233,23 @@ pub(crate) fn printed(command: &Command, matches: &ArgMatches, from_file: &[OsSt
             };
             // Numbers look like numbers, if they come back as the same text.
             match value.parse::<i64>() {
-                Ok(number) if number.to_string() == value => value.to_owned(),
-                _ => toml::Value::from(value).to_string(),
+                Ok(number) if number.to_string() == value => number.into(),
+                _ => value.into(),
             }
         };
         let value = match (argument.get_action(), values.as_slice()) {
-            (ArgAction::SetTrue, [value]) => value.clone(),
-            (ArgAction::SetTrue, _) => "false".to_owned(),
+            (ArgAction::SetTrue, values) => Some((values == ["true"]).into()),
             (ArgAction::Append, values) => {
-                let values: Vec<_> = values.iter().map(shown).collect();
-                format!("[{}]", values.join(", "))
+                Some(toml::Value::Array(values.iter().map(shown).collect()))
             }
-            (ArgAction::Set, [value]) => shown(value),
-            _ => {
-                // Writing to a string does not fail.
-                let _ = writeln!(text, "# {name} is not set");
-                continue;
-            }
+            (ArgAction::Set, [value]) => Some(shown(value)),
+            _ => None,
         };
-        // As above.
-        let _ = writeln!(text, "{name} = {value}  # {source}");
+        settings.push(Setting {
+            name: name.to_owned(),
+            value,
+            source,
+        });
     }
-    text
+    settings
 }

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: the first asks a command to end, the second ends the process.
+//! SIGINT, SIGTERM and SIGHUP: the first asks a command to end, the second ends the process.
 
 use std::io;
 use std::time::Duration;
@@ -32,11 +32,12 @@ impl Stop {
     }
 }
 
-/// Listens from now on. A command that does not end in time is ended, with the status `late`.
+/// Listens from now on. A command that does not end in time is ended, with the status `late`. With `hangs_up` a SIGHUP is a
+/// signal as well.
 ///
 /// It has a thread and a runtime of its own: a worker that is blocked, on a pipe that nobody reads or on a disk that
 /// does not answer, cannot hold up a signal.
-pub(crate) fn listen(late: u8) -> Result<Stop, Failure> {
+pub(crate) fn listen(late: u8, hangs_up: bool) -> Result<Stop, Failure> {
     let (sender, receiver) = watch::channel(false);
     let runtime = Builder::new_current_thread()
         .enable_all()
@@ -44,7 +45,7 @@ pub(crate) fn listen(late: u8) -> Result<Stop, Failure> {
         .map_err(|error| Failure::io("cannot listen for signals", &error))?;
     let mut signals = {
         let _context = runtime.enter();
-        Signals::new().map_err(|error| Failure::io("cannot listen for signals", &error))?
+        Signals::new(hangs_up).map_err(|error| Failure::io("cannot listen for signals", &error))?
     };
     let wait = async move {
         signals.next().await;
@@ -66,13 +67,27 @@ pub(crate) fn listen(late: u8) -> Result<Stop, Failure> {
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    hangup: Option<tokio::signal::unix::Signal>,
+}
+
+/// Whether whoever started this process had it ignore SIGHUP, as `nohup` does. Listening would undo that. Where there is no
+/// `/proc` nobody can tell, and SIGHUP does what it does by itself.
+#[cfg(unix)]
+fn ignores_hangup() -> bool {
+    const HANGUP: u64 = 1;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_none_or(|mask| mask & HANGUP != 0)
 }
 
 #[cfg(unix)]
 impl Signals {
-    fn new() -> io::Result<Self> {
+    fn new(hangs_up: bool) -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
+        let hangup = hangs_up && !ignores_hangup();
         Ok(Self {
+            hangup: hangup.then(|| signal(SignalKind::hangup())).transpose()?,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
         })
@@ -82,6 +97,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            Some(()) = async { self.hangup.as_mut()?.recv().await } => {}
         }
     }
 }
@@ -92,7 +108,7 @@ struct Signals;
 #[cfg(not(unix))]
 impl Signals {
     #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
-    fn new() -> io::Result<Self> {
+    fn new(_: bool) -> io::Result<Self> {
         Ok(Self)
     }
 

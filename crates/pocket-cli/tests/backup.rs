@@ -226,3 +226,32 @@ fn the_help_of_backup_restore_and_compact_says_what_must_run_or_be_stopped() {
         assert!(help.contains(told), "{help}");
     }
 }
+
+/// A running server made its copy in /tmp, which is often small and in memory.
+#[test]
+fn a_backup_needs_no_room_but_beside_its_target_and_beside_the_store() {
+    for storage in ["redb", "sled"] {
+        let place = Place::new();
+        let words = ["serve", "--listen", "127.0.0.1:0", "--storage", storage];
+        let mut server = place.command("server", &words);
+        server.env("TMPDIR", place.path("nowhere"));
+        let mut server = common::Running::start(server);
+        let line = server.line();
+        let url = line.strip_prefix("listening on ").unwrap();
+        place.ok(&["insert", "things", r#"{"_id":"a"}"#]);
+        place.ok(&["sync", "--server", url, "--once"]);
+        place.ok_on("server", &["backup", "copy"]);
+        let piped = place.command("server", &["backup", "-"]).output().unwrap();
+        assert!(piped.status.success(), "{piped:?}");
+        place.file("piped", piped.stdout);
+        for copy in ["copy", "piped"] {
+            place.ok_on(&format!("{copy}-server"), &["restore", copy]);
+        }
+        let left: Vec<_> = std::fs::read_dir(place.path("server"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .filter(|name| name.to_str().unwrap().starts_with(".tmp"))
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}

@@ -267,3 +267,31 @@ fn a_wrong_command_line_exits_with_2_and_help_with_0() {
         assert!(output.status.success() && !output.stdout.is_empty());
     }
 }
+
+#[test]
+fn help_says_what_each_word_is_and_fails_where_it_cannot_be_written() {
+    let place = Place::new();
+    for command in ["insert", "get", "update", "delete", "find", "count"] {
+        let help = place.ok(&[command, "--help"]);
+        for (word, about) in [("<COLLECTION>", "The collection"), ("<ID>", "`_id`")] {
+            // On the same line, or below it.
+            let described = help.split_once(&format!("\n  {word}"));
+            if let Some((_, described)) = described {
+                let lines: Vec<&str> = described.lines().take(2).collect();
+                assert!(lines.concat().contains(about), "{command}: {help}");
+            }
+        }
+        assert!(help.contains("<COLLECTION>"), "{help}");
+    }
+    #[cfg(target_os = "linux")]
+    for words in [["get", "--help"], ["--help", "--json"]] {
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let output = place.command("db", &words).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("cannot write to stdout"), "{said}");
+    }
+}

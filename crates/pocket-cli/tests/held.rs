@@ -314,6 +314,20 @@ fn a_watch_without_a_server_holds_the_database_by_itself() {
     assert_eq!(place.ok(&["count", "things"]), "1\n");
 }
 
+/// A command right behind the start of a `sync --watch` found the database in use, since nobody listened yet.
+#[test]
+fn a_command_waits_a_moment_for_a_database_that_is_being_opened_or_closed() {
+    let place = Place::new();
+    let mut holder = place.start("db", &["insert", "things"]);
+    holder.say("{\"_id\":\"a\"}\n");
+    assert_eq!(holder.line(), "a");
+    let mut count = place.start("db", &["count", "things", "-vv"]);
+    count.note_with("in use; trying again");
+    holder.signal("TERM");
+    assert_eq!(count.line(), "1");
+    assert_eq!(count.status(), 0);
+}
+
 #[test]
 fn the_socket_is_its_owners_and_one_left_behind_is_no_obstacle() {
     let mut held = Held::new();

@@ -313,3 +313,28 @@ fn a_closed_pipe_ends_a_command_without_a_word() {
         assert!(output.stderr.is_empty(), "{words:?}");
     }
 }
+
+#[test]
+fn an_import_that_is_told_to_end_says_how_to_finish_it_and_is_finished_so() {
+    const COUNT: usize = 100_000;
+    let place = Place::new();
+    let all = (0..COUNT).fold(String::new(), |mut all, number| {
+        writeln!(all, "{{\"_id\":\"{number:06}\",\"n\":{number}}}").unwrap();
+        all
+    });
+    let file = place.file("all", &all);
+    let mut import = place.start("db", &["import", "things", &file]);
+    // Made when everything was checked, before the first batch is stored.
+    while !exists(&place.path("db").join("store.redb")) {
+        assert!(!import.has_ended());
+        std::thread::yield_now();
+    }
+    import.signal("TERM");
+    import.note_with("error[interrupted]");
+    assert_eq!(import.status(), 1);
+    let stored = place.run(&["count", "things"]);
+    let stored: usize = stored.out.trim().parse().unwrap_or(0);
+    assert!(stored < COUNT, "it was not in the middle");
+    place.ok(&["import", "things", &file, "--upsert"]);
+    assert_eq!(place.ok(&["export", "things"]), all);
+}

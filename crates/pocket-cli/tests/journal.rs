@@ -140,3 +140,35 @@ fn with_merge_both_devices_keep_what_each_has_changed() {
     let text = place.ok_on("other", &["conflicts"]);
     assert!(text.contains("both were merged (merge)"), "{text}");
 }
+
+#[test]
+fn of_what_was_erased_the_journal_says_so_and_promises_nothing() {
+    let place = Place::new();
+    let (_server, url) = place.serve("server", &[]);
+    let sync = ["sync", "--server", &url, "--once"];
+    place.ok(&["insert", "things", r#"{"_id":"a","v":1}"#]);
+    place.ok(&sync);
+    place.ok_on("other", &sync);
+    place.ok(&["delete", "things", "a", "--hard"]);
+    place.ok(&sync);
+    place.ok_on("other", &["update", "things", "a", r#"{"v":2}"#]);
+    place.ok_on("other", &sync);
+    let list = place.ok_on("other", &["conflicts"]);
+    assert!(
+        list.contains("local   erased") && !list.contains("deleted"),
+        "{list}"
+    );
+    let why = place.ok_on("other", &["conflicts", "show", "1"]);
+    for part in ["erased for good", "cannot be restored"] {
+        assert!(why.contains(part), "{why}");
+    }
+    let json = place.ok_on("other", &["conflicts", "--json"]);
+    assert!(
+        json.contains(r#""erased":true"#) && !json.contains(r#""deleted":true"#),
+        "{json}"
+    );
+    place
+        .run_on("other", &["conflicts", "restore", "1"])
+        .failed(1, "journal-entry-erased");
+    place.ok_on("other", &["conflicts", "dismiss", "1"]);
+}

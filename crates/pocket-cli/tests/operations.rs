@@ -29,6 +29,7 @@ fn settings_come_from_the_command_line_then_the_environment_then_the_file() {
     let file = "listen = \"127.0.0.1:1111\"\nlog-format = \"json\"\nadmin-token = \"sesame\"\nno-admin = true\n\
         token = [\"a=ann\", \"b=bob:x,y\"]\ntoken-file = \"tokens\"\n";
     std::fs::create_dir(place.path("etc")).unwrap();
+    place.file("etc/tokens", "c carl\n");
     place.file("etc/pocket.toml", file);
     let printed = |words: &[&str], environment: &[(&str, &str)]| {
         let words = [
@@ -58,6 +59,71 @@ fn settings_come_from_the_command_line_then_the_environment_then_the_file() {
     assert!(printed(&[], &environment).contains(line));
     let line = "listen = \"127.0.0.1:3333\"  # the command line";
     assert!(printed(&["--listen", "127.0.0.1:3333"], &environment).contains(line));
+}
+
+#[test]
+fn settings_are_printed_for_programs_and_what_serve_refuses_is_refused() {
+    let place = Place::new();
+    let words = ["serve", "--print-config", "--json", "--token", "a=ann"];
+    let printed = place.ok_on("server", &words);
+    for line in [
+        r#"{"name":"token","value":["…"],"source":"the command line"}"#,
+        r#"{"name":"no-admin","value":false,"source":"the default"}"#,
+        r#"{"name":"connections","value":10000,"source":"the default"}"#,
+        r#"{"name":"rules","value":null,"source":null}"#,
+    ] {
+        assert!(printed.lines().any(|one| one == line), "{line}\n{printed}");
+    }
+    place.ok(&["insert", "things", "{}"]);
+    place.file("empty", "");
+    for (db, words, status, code) in [
+        ("server", ["--token", "not a token"], 2, "usage"),
+        ("server", ["--token-file", "none"], 1, "io"),
+        ("server", ["--rules", "none"], 1, "io"),
+        ("server", ["--jwt-key", "empty"], 1, "config"),
+        ("server", ["--jwt-audience", "me"], 2, "usage"),
+        ("server", ["--listen", "0.0.0.0:0"], 2, "usage"),
+        ("server", ["--listen", "nowhere"], 2, "usage"),
+        ("db", ["--listen", "127.0.0.1:0"], 1, "other-directory"),
+    ] {
+        for print in [&["--print-config"][..], &[]] {
+            let words = [&["serve"][..], &words, print].concat();
+            place.run_on(db, &words).failed(status, code);
+        }
+    }
+}
+
+#[test]
+fn options_that_mean_nothing_together_are_both_named() {
+    let place = Place::new();
+    let url = "ws://127.0.0.1:1";
+    for (words, named) in [
+        (
+            &["sync", "--watch", "--timeout", "3", "--server", url][..],
+            ["--timeout", "--watch"],
+        ),
+        (
+            &["sync", "--timeout", "3", "--server", url],
+            ["--timeout", "--once"],
+        ),
+        (
+            &["bench-load", "--server", url, "--collection", "c"],
+            ["bench-load", "--collection"],
+        ),
+        (
+            &["bench-load", "--server", url, "--direction", "pull"],
+            ["bench-load", "--direction"],
+        ),
+        (
+            &["compact", "--keep-clients", "0s", "--keep-deletions", "30d"],
+            ["--keep-clients", "--keep-deletions"],
+        ),
+    ] {
+        let refused = place.run(words).failed(2, "usage");
+        for name in named {
+            assert!(refused.err.contains(name), "{words:?}: {refused:?}");
+        }
+    }
 }
 
 #[test]
@@ -304,6 +370,16 @@ fn a_server_speaks_tls_and_takes_a_new_certificate_at_a_hangup() {
     let said = String::from_utf8(synced.stdout).unwrap();
     assert!(said.contains("\"pushed\":1"), "{said}");
     assert!(clients(1).status.success());
+    // Who does not trust it is told so at once, and how to.
+    let other = place.file("other.pem", made(2, "cert"));
+    for url in [&url, &https] {
+        let mut sync = place.command("new", &["sync", "--server", url, "--once"]);
+        let refused = sync.env("SSL_CERT_FILE", &other).output().unwrap();
+        let refused = common::Outcome::from(refused).failed(1, "certificate");
+        for part in [url, "SSL_CERT_FILE"] {
+            assert!(refused.err.contains(part), "{refused:?}");
+        }
+    }
     put(2);
     server.signal("HUP");
     server.note_with("the certificate was read again");
@@ -377,4 +453,39 @@ fn a_certificate_that_is_none_is_refused_by_name() {
     place
         .run_on("server", &["serve", "--tls-cert", "cert.pem"])
         .failed(2, "usage");
+}
+
+/// A lowered limit locked devices out of documents that were stored before, with nothing in the log.
+#[test]
+fn a_document_larger_than_a_message_may_be_now_is_named_to_devices_and_in_the_log() {
+    for scheme in ["ws", "http"] {
+        let place = Place::new();
+        let (mut server, url) = place.serve("server", &[]);
+        let large = format!(r#"{{"_id":"large","text":"{}"}}"#, "x".repeat(100_000));
+        place.ok(&["insert", "things", &large]);
+        place.ok(&["sync", "--server", &url, "--once"]);
+        server.signal("TERM");
+        assert_eq!(server.status(), 0);
+        let lowered = ["--message-bytes", "65536", "--document-bytes", "10000"];
+        let (mut server, url) = place.serve("server", &lowered);
+        let url = url.replace("ws://", &format!("{scheme}://"));
+        let outcome = place.run_on(
+            "other",
+            &["sync", "--server", &url, "--once", "--timeout", "2"],
+        );
+        let outcome = outcome.failed(1, "timeout");
+        for part in ["[record-too-large]", "things/large", "message-bytes"] {
+            assert!(outcome.err.contains(part), "{outcome:?}");
+        }
+        let line = server.note_with("things/large");
+        assert!(
+            line.contains("WARN") && line.contains("message-bytes"),
+            "{line}"
+        );
+        server.signal("TERM");
+        assert_eq!(server.status(), 0);
+        let (_server, url) = place.serve("server", &[]);
+        place.ok_on("other", &["sync", "--server", &url, "--once"]);
+        assert_eq!(place.ok_on("other", &["count", "things"]), "1\n");
+    }
 }

@@ -239,3 +239,62 @@ fn what_no_waiting_mends_ends_a_pass_at_once() {
     let told = outcome.failed(1, "config").err;
     assert!(told.contains("`ws://127.0.0.1:7700`"), "{told}");
 }
+
+#[test]
+fn a_pass_whose_changes_were_refused_is_complete_and_ends_with_a_status_of_its_own() {
+    let place = Place::new();
+    let (_server, url) = place.serve("server", &["--document-bytes", "1000"]);
+    let large = format!(r#"{{"_id":"large","text":"{}"}}"#, "x".repeat(2_000));
+    place.ok(&["insert", "things", &large, r#"{"_id":"small"}"#]);
+    let once = ["sync", "--server", &url, "--once"];
+    let outcome = place.run(&once).failed(3, "refused");
+    assert!(outcome.out.contains("in step with"), "{outcome:?}");
+    assert!(outcome.err.contains("1 change"), "{outcome:?}");
+    // It is told once, when it happens.
+    place.ok(&once);
+    place.ok(&["insert", "things", &large]);
+    let json = place.run(&[&once[..], &["--json"]].concat());
+    assert_eq!(json.status, 3, "{json:?}");
+    assert!(json.out.contains(r#""refused":1"#), "{json:?}");
+    assert!(json.err.contains(r#""code":"refused""#), "{json:?}");
+}
+
+#[test]
+fn who_gives_a_token_to_a_server_without_any_is_told_that_nobody_looked_at_it() {
+    let place = Place::new();
+    let (_open, open) = place.serve("open", &[]);
+    let (_locked, locked) = place.serve("locked", &["--token", "t=ann"]);
+    let said = |db: &str, url: &str, token: &[&str]| {
+        let once = ["sync", "--server", url, "--once"];
+        let outcome = place.run_on(db, &[&once[..], token].concat());
+        assert_eq!(outcome.status, 0, "{outcome:?}");
+        outcome.err.contains("not looked at")
+    };
+    assert!(said("a", &open, &["--token", "t"]));
+    assert!(!said("b", &open, &[]));
+    assert!(!said("c", &locked, &["--token", "t"]));
+    let mut watch = place.start("d", &["sync", "--server", &open, "--token", "t"]);
+    watch.note_with("not looked at");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_hangup_ends_a_sync_that_stays_as_a_signal_does_unless_it_is_ignored() {
+    let place = Place::new();
+    let words = ["sync", "--server", "ws://127.0.0.1:1"];
+    let mut sync = place.start("db", &words);
+    sync.line_with("offline");
+    sync.signal("HUP");
+    assert_eq!(sync.status(), 0, "it has closed its database");
+
+    let program = place.command("db", &words);
+    let mut nohup = std::process::Command::new("sh");
+    nohup.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]);
+    nohup.arg(program.get_program()).args(program.get_args());
+    let mut ignoring = common::Running::start(nohup);
+    ignoring.line_with("offline");
+    ignoring.signal("HUP");
+    // It would have ended by that, and not have closed its database now.
+    ignoring.signal("TERM");
+    assert_eq!(ignoring.status(), 0);
+}

@@ -109,6 +109,13 @@ async fn enqueue_all(tx: &mut Tx, row: &CollectionRow) -> Result<()> {
             };
             let kind = match &stored.body {
                 Some(body) => ChangeKind::Put(body.clone()),
+                // What came to stand meanwhile was never shown here: it is read from the start.
+                None if before.is_live() && is_unseen(tx, &stored) => {
+                    let mut slot = Slot::of(row.id(), id, Some(stored));
+                    slot.after = None;
+                    slot.store(tx);
+                    continue;
+                }
                 // Deleted while a change of it was on its way.
                 None if before.is_live() => ChangeKind::Delete,
                 None => continue,
@@ -125,6 +132,12 @@ async fn enqueue_all(tx: &mut Tx, row: &CollectionRow) -> Result<()> {
             edit.slot.store(tx);
         }
     }
+}
+
+/// Whether the server's version of a document that was deleted here is one of somebody else.
+fn is_unseen(tx: &Tx, stored: &StoredDocument) -> bool {
+    let server = stored.head.server.map(|server| server.rev.client);
+    stored.head.pending.is_empty() && server.is_some_and(|client| client != tx.client())
 }
 
 /// The version of a document that its next change stands on: that of its last pending change, or the server's, or a

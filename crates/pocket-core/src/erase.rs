@@ -29,7 +29,8 @@ pub(crate) enum Forget {
 /// Entries of the journal read at once.
 const CHUNK: usize = 256;
 
-/// Forgets the content of erased documents. `fresh` are the entries of the journal that the running job wrote.
+/// Forgets the content of erased documents, but for entries of the journal that the running job wrote: an erase is sent
+/// when nothing is pending before it, so they are of changes behind it.
 ///
 /// It scans the journal, which only jobs that run alone write to, so any job may call it.
 pub(crate) async fn forget_content(
@@ -37,7 +38,6 @@ pub(crate) async fn forget_content(
     target: Target,
     erased: &Erased,
     forget: Forget,
-    fresh: &[u64],
 ) -> Result<()> {
     if erased.is_empty() || crate::mutants::active("pocket-mutant:erase-keeps-content") {
         return Ok(());
@@ -63,11 +63,6 @@ pub(crate) async fn forget_content(
     }
     if tx.state().last_journal == 0 {
         return Ok(());
-    }
-    for number in fresh {
-        if let Some(payload) = tx.get(&keys::journal(*number)).await? {
-            forget_entry(tx, *number, &stored::decode(&payload)?, erased, forget);
-        }
     }
     let mut range = keys::journal_after(None);
     loop {

@@ -14,7 +14,7 @@ use crate::stored::{
 use crate::tx::Tx;
 use crate::{
     Body, Change, ChangeKind, DocumentId, Mutation, MutationContent, MutationNumber, Place, Result,
-    Revision,
+    Revision, Seq,
 };
 
 /// A change with the version it was made on.
@@ -65,6 +65,8 @@ pub(crate) struct Entry {
     pub(crate) withdrawn: bool,
     pub(crate) ended: u32,
     pub(crate) doubt: Doubt,
+    /// The place of the version that was in the way last, where nothing was known that explains it.
+    pub(crate) met: Seq,
     pub(crate) changes: Vec<PendingChange>,
 }
 
@@ -77,6 +79,7 @@ impl Entry {
             withdrawn: false,
             ended: 0,
             doubt: Doubt::None,
+            met: Seq::ZERO,
             changes: vec![change],
         }
     }
@@ -128,6 +131,8 @@ pub(crate) struct Slot {
     pub(crate) after: Option<StoredDocument>,
     /// The server's version that is stored with it now.
     known: Option<ServerVersion>,
+    /// The body that is stored now; `before` may be made to say something else.
+    body: Option<Body>,
 }
 
 impl Slot {
@@ -141,6 +146,7 @@ impl Slot {
             collection,
             id,
             known: stored.as_ref().and_then(|stored| stored.head.server),
+            body: stored.as_ref().and_then(|stored| stored.body.clone()),
             before: stored.clone(),
             after: stored,
         }
@@ -162,11 +168,8 @@ impl Slot {
         }
         let server = self.after.as_ref().and_then(|after| after.head.server);
         tx.server_version_moved(self.collection, &self.id, self.known, server);
-        let key = keys::document(self.collection, &self.id);
-        match &self.after {
-            Some(document) => document.with_parts(|parts| tx.put(key, parts)),
-            None => tx.delete(key),
-        }
+        let (before, after) = (self.body.as_ref(), self.after.as_ref());
+        tx.store_document(self.collection, &self.id, before, after);
     }
 
     pub(crate) fn pending(&self) -> &[Place] {
@@ -243,8 +246,7 @@ pub(crate) async fn enqueue(tx: &mut Tx, edits: &mut [Edit]) -> Result<()> {
     if let Some(place) = last {
         let entry = load(tx, target, place).await?;
         if may_merge(tx, &entry, edits).await? && merged_fits(tx, &entry, edits) {
-            merge(tx, target, entry, edits);
-            return Ok(());
+            return merge(tx, target, entry, edits).await;
         }
     }
     let place = next_place(tx);
@@ -258,6 +260,7 @@ pub(crate) async fn enqueue(tx: &mut Tx, edits: &mut [Edit]) -> Result<()> {
         withdrawn: false,
         ended: 0,
         doubt: Doubt::None,
+        met: Seq::ZERO,
         changes,
     };
     store(tx, target, &entry, 0);
@@ -343,8 +346,9 @@ fn merged_fits(tx: &Tx, entry: &Entry, edits: &[Edit]) -> bool {
         || (changes <= MAX_TRANSACTION_CHANGES && bytes <= tx.core().limits.transaction_bytes())
 }
 
-/// The merged mutation keeps the first base and the earlier place; create and delete cancel.
-fn merge(tx: &mut Tx, target: Target, mut entry: Entry, edits: &mut [Edit]) {
+/// The merged mutation keeps the first base and the earlier place; create and delete cancel, unless an earlier deletion
+/// that may still lose is all that the later one would stand on.
+async fn merge(tx: &mut Tx, target: Target, mut entry: Entry, edits: &mut [Edit]) -> Result<()> {
     let stored = entry.changes.len();
     for edit in edits {
         let fresh = edit.change();
@@ -357,9 +361,10 @@ fn merge(tx: &mut Tx, target: Target, mut entry: Entry, edits: &mut [Edit]) {
             entry.changes.push(fresh);
             continue;
         };
-        let change = &mut entry.changes[at];
+        let change = &entry.changes[at];
         let created_here = change.base.is_none() && matches!(change.kind, ChangeKind::Put(_));
-        if created_here && !matches!(fresh.kind, ChangeKind::Put(_)) {
+        let cancels = created_here && !matches!(fresh.kind, ChangeKind::Put(_));
+        if cancels && !is_behind_deletion(tx, target, edit, entry.place).await? {
             entry.changes.remove(at);
             edit.slot.forget_place(entry.place);
             forget_buried(tx, target, &edit.slot);
@@ -369,6 +374,7 @@ fn merge(tx: &mut Tx, target: Target, mut entry: Entry, edits: &mut [Edit]) {
             }
             continue;
         }
+        let change = &mut entry.changes[at];
         change.kind = fresh.kind;
         change.rev = fresh.rev;
         if matches!(change.kind, ChangeKind::Erase) {
@@ -381,6 +387,25 @@ fn merge(tx: &mut Tx, target: Target, mut entry: Entry, edits: &mut [Edit]) {
     } else {
         store(tx, target, &entry, stored);
     }
+    Ok(())
+}
+
+/// Whether the change before `place` of a document deletes it. Should that lose, the document is back.
+async fn is_behind_deletion(
+    tx: &mut Tx,
+    target: Target,
+    edit: &Edit,
+    place: Place,
+) -> Result<bool> {
+    let mut earlier = edit.slot.pending().iter().rev();
+    let Some(earlier) = earlier.find(|earlier| **earlier < place) else {
+        return Ok(false);
+    };
+    let row = load_row(tx, target, *earlier).await?;
+    Ok(row.changes.iter().any(|change| {
+        let is_same = change.collection() == edit.slot.collection && change.id == edit.slot.id;
+        is_same && change.kind == StoredKind::Delete
+    }))
 }
 
 /// Nothing is pending any more on a document that the server has deleted. Its shadow, which says so, must not be taken
@@ -459,6 +484,7 @@ pub(crate) async fn from_row(
         withdrawn,
         ended: row.ended,
         doubt: row.later.doubt,
+        met: row.later.met,
         changes,
     })
 }
@@ -504,7 +530,10 @@ pub(crate) fn store_head(tx: &mut Tx, target: Target, entry: &Entry) {
         content: u8::from(entry.withdrawn),
         ended: entry.ended,
         changes: entry.changes.iter().map(PendingChange::row).collect(),
-        later: MutationLater { doubt: entry.doubt },
+        later: MutationLater {
+            doubt: entry.doubt,
+            met: entry.met,
+        },
     };
     tx.put(keys::outbox(target, entry.place), &[&stored::encode(&row)]);
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::commit::Job;
 use crate::config::MAX_TRANSACTION_CHANGES;
 use crate::erase::{self, Erased, Forget};
+use crate::index;
 use crate::keys::{self, CollectionId, Target};
 use crate::outbox::{self, Edit, Slot};
 use crate::stored::{CollectionRow, DocumentHead, Later, Presence, StoredDocument};
@@ -188,7 +189,7 @@ async fn forget_erased(tx: &mut Tx, writes: &[Write]) -> Result<()> {
             erased.insert((row.id(), write.id.clone()));
         }
     }
-    erase::forget_content(tx, Target::DEFAULT, &erased, Forget::Everything, &[]).await
+    erase::forget_content(tx, Target::DEFAULT, &erased, Forget::Everything).await
 }
 
 /// A transaction on synced collections must fit into one message with room to spare, now and not in the queue.
@@ -339,6 +340,10 @@ impl Job for ClearJob {
 
     async fn run(&mut self, tx: &mut Tx) -> Result<u64> {
         let row = tx.registry().existing(&self.collection)?;
+        if self.forget {
+            // Their entries are not removed here with each document, but all together afterwards.
+            index::drop_all(tx, row.id())?;
+        }
         let mut range = keys::documents(row.id());
         let mut count = 0;
         loop {

@@ -320,3 +320,64 @@ async fn what_is_made_anew_after_an_erase_survives_the_refusal_of_a_later_edit()
     assert_eq!(stands, anew);
     assert!(!device.holds("old").await);
 }
+
+/// Found by the simulator: the hard delete took the server's body along, and with it all that was known of the server's
+/// version. So the conflict of an earlier change seemed to have no reason, and the change was sent again for ever.
+#[tokio::test]
+async fn a_conflict_of_a_document_that_was_hard_deleted_here_meanwhile_is_settled() {
+    let device = Device::new().await;
+    let mut tx = device.db.transaction();
+    for document in [
+        r#"{"_id":"a","text":"mine"}"#,
+        r#"{"_id":"b","text":"other"}"#,
+    ] {
+        let document = Value::from_json_str(document).unwrap();
+        tx.insert(&device.docs, &document).unwrap();
+    }
+    tx.commit().await.unwrap();
+    assert_eq!(device.pin().await.len(), 1);
+    device.page(0, vec![record(1, "theirs")]).await;
+    device.docs.hard_delete("a").await.unwrap();
+    let conflict = Outcome::Conflict {
+        seqs: vec![Seq::new(1)],
+    };
+    device.settle(1, conflict).await;
+    assert_eq!(device.journaled().await, 1);
+    assert!(
+        device.docs.get("b").await.unwrap().is_none(),
+        "it lost whole"
+    );
+    let pushed = device.pin().await;
+    assert_eq!(pushed.len(), 1, "the erase");
+    device.settle(2, applied(2)).await;
+    assert!(!device.holds("mine").await && !device.holds("theirs").await);
+    assert_eq!(device.db.stats().await.unwrap().pending_changes, 0);
+}
+
+/// Found by the simulator: the outcomes of an erase and of what was made anew behind it came together, and the bodies of
+/// the conflict that the latter met went with what was erased. What lost it was nowhere any more.
+#[tokio::test]
+async fn a_conflict_of_what_was_made_anew_behind_an_erase_keeps_its_bodies() {
+    let device = Device::knowing("old").await;
+    device.docs.hard_delete("a").await.unwrap();
+    let anew = Value::from_json_str(r#"{"_id":"a","text":"mine"}"#).unwrap();
+    device.docs.insert(&anew).await.unwrap();
+    assert_eq!(device.pin().await.len(), 2);
+    device.page(1, vec![record(3, "theirs")]).await;
+    let conflict = Outcome::Conflict {
+        seqs: vec![Seq::new(3)],
+    };
+    device
+        .replica
+        .settle(
+            MutationNumber::new(1),
+            vec![applied(2), conflict],
+            Arc::new(LocalWins),
+        )
+        .await
+        .unwrap();
+    let journal = device.db.journal().list(None, 10).await.unwrap();
+    let lost = journal[0].documents[0].remote.as_ref().unwrap();
+    assert!(lost.body.is_some());
+    assert!(device.holds("theirs").await && !device.holds("old").await);
+}

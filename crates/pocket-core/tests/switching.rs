@@ -159,3 +159,17 @@ async fn reading_again_what_nobody_touched_brings_nothing_new() {
     assert_eq!(device.joins().await.changes, 0);
     device.shows_theirs().await;
 }
+
+/// Found by the simulator: a document was deleted while sync was off and a change of it was on its way, which lost. When
+/// sync was on again, that deleted the server's version, which this device had never shown.
+#[tokio::test]
+async fn what_was_deleted_while_sync_was_off_does_not_delete_what_was_never_shown_here() {
+    let device = Device::that_offers_its_own().await;
+    device.switch(false).await;
+    device.notes.delete("a").await.unwrap();
+    device.is_refused().await;
+    device.switch(true).await;
+    assert_eq!(device.replica.state().await.unwrap().pending, 0);
+    device.joins().await;
+    device.shows_theirs().await;
+}

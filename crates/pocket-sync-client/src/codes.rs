@@ -7,6 +7,8 @@ pub use pocket_core::codes::{CONFIG, OTHER_LINEAGE, OTHER_NAMESPACE, OTHER_USER}
 pub const CONNECT: &str = "connect";
 /// The server did not answer in time.
 pub const TIMEOUT: &str = "timeout";
+/// The server's certificate is none that this machine trusts for this name.
+pub const CERTIFICATE: &str = "certificate";
 /// A token would travel in plain text to a host that is not this machine.
 pub const PLAINTEXT_REFUSED: &str = "plaintext-refused";
 /// The server knows fewer numbers of this client than it confirmed: it was restored from a backup.

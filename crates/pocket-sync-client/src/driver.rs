@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -19,11 +19,12 @@ use tokio::time::{Instant, Sleep};
 use crate::auth::{AuthReason, TokenSource};
 use crate::config::{RENEWAL_SECONDS, check_token};
 use crate::custom::CustomRules;
-use crate::listeners::{Listener, Telling};
+use crate::listeners::Telling;
 use crate::session::{Effect, Event, Pass, Session, StoreAnswer, StoreRequest};
 use crate::store::perform;
 use crate::transport::{Connection, Incoming, connect};
-use crate::{Endpoint, Moment, Progress, Snapshot, Stats, Status, SyncError};
+use crate::watched::Watched;
+use crate::{Endpoint, Moment, SyncError};
 
 /// Calls that wait for the driver to take them.
 pub(crate) const WAITING_CALLS: usize = 64;
@@ -38,69 +39,6 @@ pub(crate) enum Control {
         answer: oneshot::Sender<Result<(), SyncError>>,
     },
     Token(Option<String>),
-}
-
-/// What the handle lets others watch.
-#[derive(Default)]
-pub(crate) struct Watched {
-    pub(crate) status: watch::Sender<Status>,
-    pub(crate) stats: watch::Sender<Stats>,
-    pub(crate) progress: watch::Sender<Progress>,
-    pub(crate) snapshot: watch::Sender<Snapshot>,
-    pub(crate) listeners: Mutex<Vec<Listener>>,
-    /// The last entry of the journal that this engine wrote.
-    pub(crate) journaled: watch::Sender<u64>,
-    /// Whether the engine was destroyed, or nobody holds it any more.
-    ended: watch::Sender<bool>,
-    /// The count of the outbox's signal that the published status accounts for.
-    outbox_seen: AtomicU64,
-}
-
-impl Watched {
-    /// What `told` means while the outbox stands at `outbox`: a write that the session has not heard of is not sent.
-    ///
-    /// Without it, whoever waits for `idle` right after a write could be told of the moment before.
-    pub(crate) fn true_status(&self, told: Status, outbox: &watch::Receiver<u64>) -> Status {
-        let unheard = *outbox.borrow() != self.outbox_seen.load(Ordering::Acquire);
-        if told == Status::Idle && unheard {
-            Status::Syncing
-        } else {
-            told
-        }
-    }
-
-    /// The engine is no more: every stream of it ends.
-    pub(crate) fn end(&self) {
-        self.ended.send_replace(true);
-        self.listeners().clear();
-    }
-
-    /// Turns true when the engine is no more.
-    pub(crate) fn ending(&self) -> watch::Receiver<bool> {
-        self.ended.subscribe()
-    }
-
-    pub(crate) fn listeners(&self) -> std::sync::MutexGuard<'_, Vec<Listener>> {
-        // Nothing panics under this lock.
-        self.listeners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn publish(&self, snapshot: Snapshot) {
-        set(&self.status, snapshot.status);
-        set(&self.stats, snapshot.stats.clone());
-        set(&self.progress, snapshot.progress);
-        self.snapshot.send_replace(snapshot);
-    }
-}
-
-fn set<T: PartialEq>(watched: &watch::Sender<T>, value: T) {
-    watched.send_if_modified(|current| {
-        let changed = *current != value;
-        *current = value;
-        changed
-    });
 }
 
 /// The connection as the driver holds it; the session's numbers tell old ones from new.
@@ -447,13 +385,15 @@ async fn answer_in_time(rules: CustomRules, timeout: Duration, conflict: Conflic
 
 /// Tells those who want to hear of it that the journal has new entries.
 fn tell(watched: &Watched, answer: &StoreAnswer) {
-    let journaled = match answer {
-        StoreAnswer::Settled(settled) => &settled.journaled,
-        StoreAnswer::Applied(applied) | StoreAnswer::Swept(applied) => &applied.journaled,
-        StoreAnswer::Resolved(resolved) => &resolved.journaled,
+    let (journaled, violations) = match answer {
+        StoreAnswer::Settled(settled) => (&settled.journaled, &settled.violations),
+        StoreAnswer::Applied(applied) | StoreAnswer::Swept(applied) => {
+            (&applied.journaled, &applied.violations)
+        }
+        StoreAnswer::Resolved(resolved) => (&resolved.journaled, &resolved.violations),
         _ => return,
     };
-    if let Some(last) = journaled.iter().max() {
+    if let Some(last) = journaled.iter().chain(violations).max() {
         watched
             .journaled
             .send_modify(|told| *told = (*told).max(*last));

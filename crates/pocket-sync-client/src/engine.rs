@@ -12,9 +12,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::config::{Direction, SyncConfig, check_token};
-use crate::driver::{Control, Driver, Parts, WAITING_CALLS, Watched};
+use crate::driver::{Control, Driver, Parts, WAITING_CALLS};
 use crate::listeners::ENTRIES_AT_ONCE;
 use crate::session::{Pass, Session};
+use crate::watched::Watched;
 use crate::{Progress, Snapshot, Stats, Status, SyncError};
 
 /// Keeps a database in step with a server. Clones share one engine; it ends with the last of them.

@@ -23,6 +23,8 @@ mod engine;
 mod listeners;
 #[cfg(not(target_arch = "wasm32"))]
 mod transport;
+#[cfg(not(target_arch = "wasm32"))]
+mod watched;
 
 pub use auth::{AuthReason, TokenSource};
 pub use config::{Direction, SyncConfig};

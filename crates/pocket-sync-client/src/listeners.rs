@@ -7,7 +7,7 @@ use pocket_core::{Journal, JournalEntry};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::driver::Watched;
+use crate::watched::Watched;
 
 /// Entries of the journal that are read at once.
 pub(crate) const ENTRIES_AT_ONCE: usize = 64;

@@ -101,6 +101,10 @@ pub const GOING_AWAY: &str = "going-away";
 pub const CONNECTION_GONE: &str = "connection-gone";
 /// A newer session of the same client has begun.
 pub const REPLACED: &str = "replaced";
+/// A stored document does not fit into a message any more.
+pub const RECORD_TOO_LARGE: &str = "record-too-large";
+/// The server's disk is full.
+pub const SERVER_FULL: &str = "server-full";
 /// Something broke inside the server.
 pub const INTERNAL: &str = "internal";
 
@@ -191,6 +195,16 @@ pub const ERRORS: &[CodeInfo] = &[
         REPLACED,
         Some(close::REPLACED),
         "Nothing; one session of a client is enough.",
+    ),
+    later(
+        RECORD_TOO_LARGE,
+        Some(close::INTERNAL),
+        "Connect again later; whoever runs the server raises its limit of messages.",
+    ),
+    later(
+        SERVER_FULL,
+        Some(close::INTERNAL),
+        "Send the same again after `retry_after`; whoever runs the server makes room.",
     ),
     later(
         INTERNAL,

@@ -108,12 +108,8 @@ impl SyncServer {
         let namespace = name.and_then(|name| Namespace::new(name));
         let namespace = namespace.ok_or(Refusal::NotFound)?;
         // Asking for one that is not there would make it.
-        let all = self.inner.engine.namespaces().await?;
-        if all.contains(&namespace) {
-            Ok(namespace)
-        } else {
-            Err(Refusal::NotFound)
-        }
+        let head = self.inner.engine.stored_head(&namespace).await?;
+        head.map(|_| namespace).ok_or(Refusal::NotFound)
     }
 
     /// How things are now.

@@ -19,6 +19,7 @@ use crate::engine::{Engine, EngineError, EngineResult};
 use crate::event::{self, EventHook};
 use crate::metrics::Metrics;
 use crate::server::Hub;
+use crate::store_state::StoreState;
 use crate::{Limits, Namespace};
 
 /// Pushes that wait, in order, each with what its answer needs.
@@ -90,6 +91,7 @@ pub(crate) struct Observers {
     pub(crate) hook: Option<Arc<dyn EventHook>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) env: Arc<dyn Env>,
+    pub(crate) store: Arc<StoreState>,
 }
 
 impl Observers {
@@ -194,6 +196,7 @@ async fn run(
             .await;
         let commit =
             commit.unwrap_or_else(|_| Err(EngineError::Unknown("a commit panicked".to_owned())));
+        observers.store.note(&commit);
         observers
             .metrics
             .commit(began.elapsed(), changes, commit.is_ok());

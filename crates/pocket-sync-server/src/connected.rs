@@ -37,10 +37,13 @@ pub struct ClientInfo {
 /// Who is connected to a server.
 #[derive(Default)]
 pub(crate) struct Connected {
-    clients: Mutex<HashMap<(Namespace, ClientId), Newest>>,
+    clients: Mutex<Clients>,
     users: Arc<Seats<Arc<str>>>,
     addresses: Arc<Seats<IpAddr>>,
 }
+
+/// By namespace, so that whoever asks for one does not look through all.
+type Clients = HashMap<Namespace, HashMap<ClientId, Newest>>;
 
 struct Newest {
     connection: u64,
@@ -81,7 +84,8 @@ impl Connected {
     /// The clients that are connected.
     pub(crate) fn list(&self) -> Vec<ClientInfo> {
         let clients = lock(&self.clients);
-        let mut list: Vec<_> = clients.values().map(Newest::info).collect();
+        let all = clients.values().flat_map(HashMap::values);
+        let mut list: Vec<_> = all.map(Newest::info).collect();
         list.sort_unstable_by_key(|info| (info.since, info.client));
         list
     }
@@ -89,22 +93,23 @@ impl Connected {
     /// The clients that are connected to a namespace.
     pub(crate) fn of(&self, namespace: &Namespace) -> Vec<ClientId> {
         let clients = lock(&self.clients);
-        let of = clients.keys().filter(|(its, _)| its == namespace);
-        of.map(|(_, client)| *client).collect()
+        let of = clients.get(namespace).into_iter().flatten();
+        of.map(|(client, _)| *client).collect()
     }
 
     pub(crate) fn count(&self) -> usize {
-        lock(&self.clients).len()
+        lock(&self.clients).values().map(HashMap::len).sum()
     }
 
     /// Ends the sessions of a client.
     pub(crate) fn disconnect(&self, client: ClientId) -> bool {
         let clients = lock(&self.clients);
-        let sessions = clients.iter().filter(|((_, one), _)| *one == client);
+        let sessions = clients.values().filter_map(|of| of.get(&client));
         // One that is gone already needs no ending.
-        sessions.fold(false, |ended, (_, newest)| {
-            newest.events.send(Box::new(Event::Disconnect)).is_ok() || ended
-        })
+        let told = sessions
+            .filter(|newest| newest.events.send(Box::new(Event::Disconnect)).is_ok())
+            .count();
+        told > 0
     }
 }
 
@@ -178,8 +183,11 @@ impl Joined {
             position: Arc::clone(&self.position),
             events: events.clone(),
         };
-        let key = (self.namespace.clone(), self.client);
-        let older = lock(&self.server.connected.clients).insert(key, newest);
+        let older = {
+            let mut clients = lock(&self.server.connected.clients);
+            let of = clients.entry(self.namespace.clone()).or_default();
+            of.insert(self.client, newest)
+        };
         if let Some(older) = older {
             // It may be gone already; then there is nothing to end.
             let _ = older.events.send(Box::new(Event::Replaced));
@@ -204,10 +212,14 @@ impl Drop for Joined {
             return;
         }
         let mut clients = lock(&self.server.connected.clients);
-        let key = (self.namespace.clone(), self.client);
         let is_newest = |newest: &Newest| newest.connection == self.connection;
-        if clients.get(&key).is_some_and(is_newest) {
-            clients.remove(&key);
+        if let Some(of) = clients.get_mut(&self.namespace) {
+            if of.get(&self.client).is_some_and(is_newest) {
+                of.remove(&self.client);
+            }
+            if of.is_empty() {
+                clients.remove(&self.namespace);
+            }
         }
         drop(clients);
         if let Some(hook) = &self.server.hook {

@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use pocket_core::Seq;
+use pocket_sync_protocol::codes::close;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Sleep};
 use tracing::Instrument;
@@ -145,7 +146,11 @@ impl<W: Wire> Driver<W> {
             }
             for effect in effects {
                 if let Effect::Close { code, reason } = effect {
-                    tracing::info!(code, reason, "a session has ended");
+                    if code == close::INTERNAL {
+                        tracing::warn!(reason, "a session has ended, for a reason of the server");
+                    } else {
+                        tracing::info!(code, reason, "a session has ended");
+                    }
                     drop(self.joined);
                     return self.wire.close(code, &reason, GOODBYE).await;
                 }
@@ -254,10 +259,29 @@ impl<W: Wire> Driver<W> {
             .as_ref()
             .map(|joined| joined.namespace().clone());
         let span = work_span(&effect);
+        let opened = self.joined.as_ref().map(|joined| Arc::clone(joined.hub()));
+        let opened = opened.filter(|_| matches!(effect, Effect::Attach { .. }));
+        let is_check = matches!(effect, Effect::Authenticate { .. }) && self.session.is_open();
         let work = async move {
+            // All sessions may ask at the same moment, while whoever comes in must not wait behind them.
+            let _turn = if is_check {
+                server.checks.acquire().await.ok()
+            } else {
+                None
+            };
+            if let Some(hub) = opened
+                && let Err(error) = hub.prepared().await
+            {
+                let failed = Err(error);
+                server.store.note(&failed);
+                return Event::Attached(failed);
+            }
             let (engine, authenticator) = (&*server.engine, &*server.authenticator);
             match perform(engine, authenticator, namespace.as_ref(), effect).await {
                 Ok(event) => {
+                    if let Event::Attached(attached) = &event {
+                        server.store.note(attached);
+                    }
                     if let Event::FeedRead {
                         result: Ok(page), ..
                     } = &event

@@ -240,6 +240,28 @@ pub struct Fetched {
     pub records: Vec<EncodedRecord>,
 }
 
+/// Records read at once when they are counted, and their bytes.
+const COUNTED: usize = 1_024;
+const COUNTED_BYTES: usize = 4 * 1024 * 1024;
+
+/// How many documents there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// The documents of each collection.
+    pub documents: BTreeMap<CollectionName, u64>,
+    /// The records that were looked at, deletions as well.
+    pub records: usize,
+    /// Whether that was all of them.
+    pub is_whole: bool,
+}
+
+impl Counted {
+    fn add(&mut self, collection: CollectionName, is_live: bool) {
+        self.records += 1;
+        *self.documents.entry(collection).or_default() += u64::from(is_live);
+    }
+}
+
 /// Why an engine refused, by what the caller can do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -250,6 +272,9 @@ pub enum EngineError {
     /// Nothing was stored; the same may succeed later.
     #[error("nothing was stored: {0}")]
     NotApplied(String),
+    /// There is no room, and nothing was stored; the same succeeds when there is.
+    #[error("the server's disk is full, nothing was stored: {0}")]
+    Full(String),
     /// Whether it was stored is unknown; ask again with the same numbers.
     #[error("whether it was stored is unknown; ask again with the same numbers: {0}")]
     Unknown(String),
@@ -286,6 +311,17 @@ pub type EngineResult<T> = Result<T, EngineError>;
 /// Keeps namespaces.
 #[async_trait]
 pub trait Engine: Debug + Send + Sync + 'static {
+    /// Opens a namespace, so that whatever follows is quick. What an earlier version left uncounted is counted here, which
+    /// takes as long as its documents are many, and begins anew if the future is dropped before its end: the server
+    /// lets it go on when the sessions that waited for it have given up.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    async fn prepare(&self, namespace: &Namespace) -> EngineResult<()> {
+        let _ = namespace;
+        Ok(())
+    }
+
     /// Begins a session: checks the client and its session token, and records a fresh one durably.
     ///
     /// # Errors
@@ -299,7 +335,7 @@ pub trait Engine: Debug + Send + Sync + 'static {
     /// Decides pushes in order and stores their effects and outcomes in one atomic batch, durable when it returns.
     ///
     /// # Errors
-    /// No push is answered: [`EngineError::NotApplied`], [`EngineError::Unknown`], [`EngineError::Fatal`].
+    /// No push is answered: [`EngineError::NotApplied`], [`EngineError::Full`], [`EngineError::Unknown`], [`EngineError::Fatal`].
     async fn commit(
         &self,
         namespace: &Namespace,
@@ -369,6 +405,48 @@ pub trait Engine: Debug + Send + Sync + 'static {
     /// As [`changes`](Self::changes).
     async fn namespaces(&self) -> EngineResult<Vec<Namespace>> {
         Ok(Vec::new())
+    }
+
+    /// The newest place of a namespace as it is stored, without opening it; none when there is no such namespace.
+    ///
+    /// # Errors
+    /// As [`changes`](Self::changes).
+    async fn stored_head(&self, namespace: &Namespace) -> EngineResult<Option<Seq>> {
+        // Asking for one that is not there would make it.
+        if !self.namespaces().await?.contains(namespace) {
+            return Ok(None);
+        }
+        self.head(namespace).await.map(Some)
+    }
+
+    /// Counts the documents of each collection among `most` records, without opening the namespace.
+    ///
+    /// # Errors
+    /// As [`changes`](Self::changes).
+    async fn count(&self, namespace: &Namespace, most: usize) -> EngineResult<Counted> {
+        let mut request = ReadRequest {
+            after: Seq::ZERO,
+            until: None,
+            live_until: None,
+            told: Seq::ZERO,
+            collections: Arc::default(),
+            records: COUNTED,
+            bytes: COUNTED_BYTES,
+            authority: Authority::open(),
+            digests: false,
+        };
+        let mut counted = Counted::default();
+        while !counted.is_whole && counted.records < most {
+            let page = self.changes(namespace, &request).await?;
+            for record in &page.records {
+                let decoded = record.decode();
+                let is_live = decoded.is_ok_and(|record| record.state.body().is_some());
+                counted.add(record.collection.clone(), is_live);
+            }
+            request.after = page.end;
+            counted.is_whole = page.end >= page.head;
+        }
+        Ok(counted)
     }
 
     /// The newest place of a namespace.

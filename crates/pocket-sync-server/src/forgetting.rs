@@ -88,7 +88,13 @@ async fn pause(stop: &mut watch::Receiver<bool>, time: Duration) -> bool {
 
 /// Looks through all namespaces once.
 async fn round(server: &Arc<Inner>, stop: &mut watch::Receiver<bool>) {
-    let namespaces = match server.engine.namespaces().await {
+    // There may be very many; a server that stops does not wait for the last of them.
+    let listed = tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => return,
+        listed = server.engine.namespaces() => listed,
+    };
+    let namespaces = match listed {
         Ok(namespaces) => namespaces,
         Err(error) => {
             server.metrics.forgetting_failed();

@@ -42,12 +42,19 @@ async fn live() -> Response<Body> {
     json(StatusCode::OK, r#"{"status":"live"}"#.to_owned())
 }
 
-/// Whether connections are taken; when they are not, send them elsewhere.
+/// Whether connections are taken, and what they write; when they are not, send them elsewhere.
 async fn ready(State(server): State<SyncServer>) -> Response<Body> {
     if *server.inner.stopping().borrow() {
         return json(
             StatusCode::SERVICE_UNAVAILABLE,
             r#"{"status":"stopping"}"#.to_owned(),
+        );
+    }
+    if let Some(trouble) = server.health().store {
+        let status = trouble.as_str();
+        return json(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!(r#"{{"status":"{status}"}}"#),
         );
     }
     // The connection that asks is one of them.

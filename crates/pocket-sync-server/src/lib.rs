@@ -25,6 +25,7 @@ mod polled;
 pub mod rules;
 mod server;
 pub mod session;
+mod store_state;
 mod stored;
 #[cfg(feature = "tls")]
 mod tls;
@@ -43,6 +44,7 @@ pub use namespace::{MAX_NAMESPACE_BYTES, Namespace};
 pub use perform::perform;
 pub use rules::{Authorizer, Rules, RulesFile, Validator};
 pub use server::{ClientInfo, Health, SyncServer, SyncServerBuilder};
+pub use store_state::StoreTrouble;
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsError};
 

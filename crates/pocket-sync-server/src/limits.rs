@@ -39,6 +39,9 @@ pub struct Limits {
     pub cached_clients: usize,
     /// The namespaces that may be open at once.
     pub namespaces: usize,
+    /// The sets of labels for which a namespace keeps digests, so that neither memory nor an opening depends on how many
+    /// readers there are. One with more has none, until half of them are found to be enough again.
+    pub readerships: usize,
 }
 
 /// How fast one connection may ask. What is above is refused with `rate-limited` and the time to wait; a client that
@@ -94,6 +97,7 @@ impl Default for Limits {
             tail_bytes: 8 * 1024 * 1024,
             cached_clients: 1_024,
             namespaces: 10_000,
+            readerships: 65_536,
         }
     }
 }

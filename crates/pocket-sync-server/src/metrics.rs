@@ -2,14 +2,16 @@
 //!
 //! The form is that of <https://prometheus.io/docs/instrumenting/exposition_formats/>, version 0.0.4.
 
+mod text;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pocket_core::{Outcome, Seq, Timestamp};
 
+use self::text::Text;
 use crate::Namespace;
 use crate::decide::{PushAnswer, PushRequest};
 use crate::engine::Compacted;
@@ -38,6 +40,7 @@ const CHANGES: [f64; 8] = [1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     pub(crate) sessions: Counter,
+    pub(crate) polls: Counter,
     pub(crate) pushes: Counter,
     applied: Counter,
     conflicts: Counter,
@@ -256,6 +259,11 @@ impl Metrics {
             "Sessions that have begun.",
             &self.sessions,
         );
+        text.counter(
+            "pocket_polls_total",
+            "Requests over HTTP that were taken for a session.",
+            &self.polls,
+        );
         text.counter("pocket_pushes_total", "Pushes answered.", &self.pushes);
         text.head(
             "pocket_outcomes_total",
@@ -372,65 +380,6 @@ impl<const N: usize> Histogram<N> {
         }
         self.count.fetch_add(1, Ordering::Relaxed);
         *lock(&self.sum) += value;
-    }
-}
-
-struct Text(String);
-
-impl Text {
-    fn line(&mut self, line: fmt::Arguments<'_>) {
-        // Writing to a string does not fail.
-        let _ = writeln!(self.0, "{line}");
-    }
-
-    fn head(&mut self, name: &str, help: &str, kind: &str) {
-        self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, value: u64) {
-        self.head(name, help, "gauge");
-        self.line(format_args!("{name} {value}"));
-    }
-
-    fn counter(&mut self, name: &str, help: &str, value: &Counter) {
-        self.head(name, help, "counter");
-        self.line(format_args!("{name} {}", value.get()));
-    }
-
-    fn labelled(&mut self, name: &str, label: &str, value: &str, number: u64) {
-        let value = value
-            .replace('\\', "\\\\")
-            .replace('"', "\\\"")
-            .replace('\n', "\\n");
-        self.line(format_args!("{name}{{{label}=\"{value}\"}} {number}"));
-    }
-
-    fn codes(&mut self, name: &str, help: &str, codes: &BTreeMap<String, u64>) {
-        self.head(name, help, "counter");
-        for (code, count) in codes {
-            self.labelled(name, "code", code, *count);
-        }
-    }
-
-    fn histogram<const N: usize>(
-        &mut self,
-        name: &str,
-        help: &str,
-        bounds: &[f64; N],
-        values: &Histogram<N>,
-    ) {
-        self.head(name, help, "histogram");
-        let bucket = format!("{name}_bucket");
-        let mut below = 0;
-        for (bound, count) in bounds.iter().zip(&values.buckets) {
-            below += count.load(Ordering::Relaxed);
-            self.labelled(&bucket, "le", &bound.to_string(), below);
-        }
-        // Read behind the buckets, so that it is never below them.
-        let count = values.count.load(Ordering::Relaxed).max(below);
-        self.labelled(&bucket, "le", "+Inf", count);
-        self.line(format_args!("{name}_sum {}", *lock(&values.sum)));
-        self.line(format_args!("{name}_count {count}"));
     }
 }
 

@@ -6,11 +6,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use axum::Extension;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use pocket_core::{ClientId, Env, Seq};
@@ -29,16 +32,20 @@ pub use crate::connected::ClientInfo;
 use crate::connected::{Connected, Seat};
 use crate::direct::{NamespaceHandle, Writers};
 use crate::doorbell::Doorbell;
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError, EngineResult};
 use crate::event::EventHook;
 use crate::forgetting::Forgetting;
 use crate::metrics::Metrics;
 use crate::polled::Table;
 use crate::rules::Rules;
+use crate::store_state::{StoreState, StoreTrouble};
 use crate::{Config, Namespace};
 
 /// How long to wait when the machine has no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Tokens of live sessions that are checked again at once, however many sessions there are.
+pub(crate) const CHECKS: usize = 32;
 
 /// A sync server. A clone is another handle on the same one.
 ///
@@ -57,6 +64,7 @@ pub(crate) struct Inner {
     pub(crate) connected: Connected,
     pub(crate) writers: Writers,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) store: Arc<StoreState>,
     pub(crate) counts: Counts,
     #[cfg(feature = "tls")]
     tls: Option<Arc<crate::Tls>>,
@@ -64,6 +72,8 @@ pub(crate) struct Inner {
     /// The connections over HTTP.
     pub(crate) polls: Table,
     last_connection: AtomicU64,
+    /// Turns for checking tokens of sessions again.
+    pub(crate) checks: Semaphore,
     forgetting: Forgetting,
     /// Who may read and write what, now. Sent also when who somebody is may have changed.
     rules: watch::Sender<Rules>,
@@ -78,7 +88,12 @@ pub(crate) struct Hub {
     doorbell: Arc<Doorbell>,
     engine: Arc<dyn Engine>,
     namespace: Namespace,
+    /// Its opening, while it is under way.
+    opening: Mutex<Option<Opening>>,
 }
+
+/// What all wait for who come in while a namespace is opened.
+type Opening = Shared<BoxFuture<'static, EngineResult<()>>>;
 
 impl Drop for Hub {
     fn drop(&mut self) {
@@ -90,8 +105,10 @@ impl Drop for Hub {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {
-    /// Whether it takes connections; not while it stops.
+    /// Whether it takes connections and what is written; not while it stops, and not while its store is in trouble.
     pub ready: bool,
+    /// What is wrong with its store, if the last write failed less than half a minute ago.
+    pub store: Option<StoreTrouble>,
     /// The connections that are being served.
     pub connections: usize,
     /// The clients among them that have come in.
@@ -197,7 +214,7 @@ impl SyncServer {
     }
 
     /// Checks the tokens of all sessions again now, instead of within [`Config::recheck`]: call it when the
-    /// [`Authenticator`] would answer otherwise than before.
+    /// [`Authenticator`] would answer otherwise than before. It is asked about 32 of them at once at the most.
     ///
     /// Sessions whose token is worth nothing any more end with the code that a new one would be refused with.
     pub fn check_tokens(&self) {
@@ -206,8 +223,10 @@ impl SyncServer {
 
     /// How the server is.
     pub fn health(&self) -> Health {
+        let store = self.inner.store.trouble();
         Health {
-            ready: !*self.inner.stop.borrow(),
+            ready: !*self.inner.stop.borrow() && store.is_none(),
+            store,
             connections: self.connections(),
             clients: self.inner.connected.count(),
         }
@@ -297,6 +316,7 @@ impl Inner {
                 hook: self.hook.clone(),
                 metrics: Arc::clone(&self.metrics),
                 env: Arc::clone(&self.env),
+                store: Arc::clone(&self.store),
             },
         );
         let hub = Arc::new(Hub {
@@ -304,6 +324,7 @@ impl Inner {
             doorbell,
             engine,
             namespace: namespace.clone(),
+            opening: Mutex::default(),
         });
         hubs.insert(namespace.clone(), Arc::downgrade(&hub));
         hub
@@ -358,9 +379,35 @@ impl Drop for Serving {
 }
 
 impl Hub {
+    /// Waits until the namespace is open. Its opening goes on if nobody waits any more, so that a store which takes longer
+    /// to count than anybody waits is open when they come back.
+    pub(crate) async fn prepared(self: &Arc<Self>) -> EngineResult<()> {
+        let opening = {
+            let mut opening = lock(&self.opening);
+            let under_way = opening.get_or_insert_with(|| {
+                let hub = Arc::clone(self);
+                let task = tokio::spawn(async move {
+                    let done = AssertUnwindSafe(hub.engine.prepare(&hub.namespace));
+                    let done = done.catch_unwind().await;
+                    lock(&hub.opening).take();
+                    done.unwrap_or_else(|_| Err(broke_off()))
+                });
+                async move { task.await.unwrap_or_else(|_| Err(broke_off())) }
+                    .boxed()
+                    .shared()
+            });
+            under_way.clone()
+        };
+        opening.await
+    }
+
     pub(crate) fn listen(&self) -> watch::Receiver<Seq> {
         self.doorbell.listen()
     }
+}
+
+fn broke_off() -> EngineError {
+    EngineError::NotApplied("the opening of the namespace broke off".to_owned())
 }
 
 // The maps are consistent after each single operation on them, so a poisoned lock is taken as it is.

@@ -110,6 +110,7 @@ struct Open {
     rights_changed: bool,
     /// When the token is checked next.
     recheck: Moment,
+    checking: Checking,
     /// From then on the token is worth nothing.
     expires: Option<Timestamp>,
     /// The server's clock when the session began.
@@ -126,6 +127,15 @@ struct Open {
     forsaken: usize,
     last_ticket: u64,
     stopping: bool,
+}
+
+/// Whether somebody is finding out what the token is worth now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Checking {
+    No,
+    Asked,
+    /// The answer will be outdated already, because tokens or rules have changed since.
+    Outdated,
 }
 
 #[derive(Debug)]
@@ -210,7 +220,7 @@ impl Session {
                 self.pump();
             }
             Event::Timer => self.timer(now),
-            Event::RightsChanged(rules) => self.rights_changed(now, rules),
+            Event::RightsChanged(rules) => self.rights_changed(rules),
             Event::Replaced => self.fail(
                 codes::REPLACED,
                 "a newer session of this client has begun".to_owned(),
@@ -385,9 +395,8 @@ impl Session {
             match open.check(now, self.config.recheck) {
                 Ok(Check { next, is_due }) => {
                     check = Some(next);
-                    if is_due {
-                        let token = open.greeting.token.clone();
-                        self.effects.push(Effect::Authenticate { token });
+                    if is_due && open.checking == Checking::No {
+                        self.effects.push(open.ask());
                     }
                 }
                 Err(error) => return self.fail(codes::TOKEN_EXPIRED, error.to_string()),
@@ -398,6 +407,13 @@ impl Session {
                 self.carriage.timeout,
                 codes::IDLE_TIMEOUT,
                 "nothing was heard for too long",
+            ),
+            // What is opened now is opened once, and goes on.
+            State::Attaching(_) => (
+                self.attach_timeout(),
+                codes::RETRY_LATER,
+                "the namespace is still being opened, which takes long once when a new version or setting has to count \
+                 what is stored; connect again",
             ),
             _ => (
                 self.config.handshake_timeout,

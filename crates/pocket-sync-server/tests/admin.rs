@@ -22,7 +22,11 @@ async fn served(token: Option<&str>, page: bool) -> Served {
     let mut config = Config::default();
     config.admin.page = page;
     config.admin.token = token.map(Secret::from);
-    let storage = Arc::new(MemoryStorage::new());
+    served_from(MemoryStorage::new(), config).await
+}
+
+async fn served_from(storage: MemoryStorage, config: Config) -> Served {
+    let storage = Arc::new(storage);
     let server = SyncServer::builder(storage).config(config).build();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -216,4 +220,35 @@ async fn the_page_brings_nothing_from_elsewhere_and_may_not_be_framed() {
             "{path}"
         );
     }
+}
+
+/// The page opened every namespace there was: each look gave each of them an epoch, and kept it in memory.
+#[tokio::test]
+async fn namespaces_are_not_opened_by_being_looked_at() {
+    let storage = MemoryStorage::new();
+    let before = served_from(storage.clone(), Config::default()).await;
+    for namespace in ["a", "b", "c"] {
+        before.put(namespace, "x", "{}").await;
+        before.put(namespace, "y", "{}").await;
+    }
+    let mut config = Config::default();
+    config.admin.page = true;
+    config.limits.namespaces = 1;
+    let server = served_from(storage, config).await;
+    let state = server.json("/admin/state").await;
+    for place in ["0", "1", "2"] {
+        let shown = |path: &[&str]| field(&state, &[&["namespaces", place], path].concat()).clone();
+        assert_eq!(shown(&["head"]), Value::from(2_u64));
+        assert_eq!(
+            shown(&["collections", "0", "documents"]),
+            Value::from(2_u64)
+        );
+    }
+    // The one that may be open at a time is still free.
+    server.put("c", "z", "{}").await;
+    let state = server.json("/admin/state").await;
+    assert_eq!(
+        field(&state, &["namespaces", "2", "head"]),
+        &Value::from(3_u64)
+    );
 }

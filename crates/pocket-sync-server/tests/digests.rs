@@ -15,7 +15,7 @@ use pocket_storage::{Batch, Direction, Durability, KeyRange, ScanLimit, Storage}
 use pocket_storage_memory::MemoryStorage;
 use pocket_sync_server::auth::Access;
 use pocket_sync_server::decide::PushRequest;
-use pocket_sync_server::engine::{FeedPage, ReadRequest};
+use pocket_sync_server::engine::{FeedPage, ReadRequest, Retention};
 use pocket_sync_server::rules::{Attempt, Audience, Authority, Document, Rules};
 use pocket_sync_server::{Authorizer, EmbeddedEngine, Engine, Limits};
 
@@ -330,4 +330,46 @@ fn two_engines_on_one_store_tell_digests_of_what_they_show() {
             assert_eq!(page.digests, Some(shown(&page)), "round {round}");
         }
     }
+}
+
+/// Once there had been too many sets of labels, there was no digest ever again.
+#[test]
+fn digests_come_back_when_there_are_few_sets_of_labels_again() {
+    let rules = Rules::default().authorizer(Arc::new(Named("1")));
+    let mut world = World::new(1_000_000);
+    world.limits.readerships = 8;
+    let engine = world.engine();
+    let mut writer = Writer::attach(&engine, 1);
+    let labels: Vec<String> = (0..12).map(|number| format!("l{number}")).collect();
+    let access = labels
+        .iter()
+        .fold(Access::all("ann"), |access, label| access.label(label));
+    let authority = Authority::new(ns(), access, client(1), &rules);
+    for label in &labels {
+        let push = push(&mut writer, label, None, Some(label), &authority);
+        now(engine.commit(&ns(), &[push])).unwrap();
+    }
+    let forget = |engine: &EmbeddedEngine| {
+        while now(engine.compact(&ns(), &Retention::forever()))
+            .unwrap()
+            .more
+        {}
+    };
+    let digests = |engine: &EmbeddedEngine| read(engine, Seq::ZERO, &authority, &[]).digests;
+    assert_eq!(digests(&engine), None);
+    forget(&engine);
+    let engine = world.engine();
+    writer.attach_again(&engine);
+    assert_eq!(digests(&engine), None, "they are still many");
+    for label in &labels[4..] {
+        let base = writer.rev_of(label);
+        let push = push(&mut writer, label, base, None, &authority);
+        now(engine.commit(&ns(), &[push])).unwrap();
+    }
+    forget(&engine);
+    let engine = world.engine();
+    writer.attach_again(&engine);
+    let page = read(&engine, Seq::ZERO, &authority, &[]);
+    assert_eq!(page.digests, Some(shown(&page)));
+    assert_eq!(world.rows(b'g').len(), 4);
 }

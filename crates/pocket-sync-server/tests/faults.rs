@@ -97,7 +97,7 @@ fn a_full_disk_refuses_and_the_engine_goes_on_when_there_is_room() {
     faults.fail_at_kind(CallKind::Commit, next, Moment::Before, error);
     let push = writer.push(&[("a", None)]);
     let refused = now(engine.commit(&ns(), std::slice::from_ref(&push))).unwrap_err();
-    assert!(matches!(refused, EngineError::NotApplied(_)), "{refused:?}");
+    assert!(matches!(refused, EngineError::Full(_)), "{refused:?}");
     assert_eq!(read(&engine, Seq::ZERO).head, Seq::ZERO);
     let answer = now(engine.commit(&ns(), &[push]))
         .unwrap()

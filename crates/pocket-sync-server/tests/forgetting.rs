@@ -1,7 +1,11 @@
 //! What a server forgets, and what that must not cost: old deletions, and clients that never came back.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "forgetting/clients.rs"]
+mod clients;
 mod common;
+#[path = "forgetting/labels.rs"]
+mod labels;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -357,64 +361,6 @@ async fn a_kill_at_any_moment_leaves_each_deletion_or_a_horizon_behind_it() {
 }
 
 #[tokio::test]
-async fn clients_that_never_came_back_are_forgotten_and_those_that_are_connected_are_not() {
-    for world in World::everywhere() {
-        let retention = Retention::default();
-        let mut writer = Writer::join(&world.engine, 1).await;
-        Writer::join(&world.engine, 2).await;
-        Writer::join(&world.engine, 3).await;
-        world.write(&mut writer, &["a"]).await;
-        world.env.pass(50 * DAY);
-        // The second one only reads; the server says that it is there. The first one writes.
-        let connected = [client(2), client(9)];
-        let (ns, engine) = (ns(), &world.engine);
-        engine.note_seen(&ns, &connected, 15 * DAY).await.unwrap();
-        world.write(&mut writer, &["b"]).await;
-        world.env.pass(10 * DAY);
-        let forgot = world.compact(retention).await;
-        assert_eq!(forgot.clients, 1);
-        let late = writer.push(&[("c", None)]);
-        world.env.pass(50 * DAY);
-        assert_eq!(world.compact(retention).await.clients, 2);
-        // A push of one that is forgotten is not taken for one that was never sent.
-        let answer = world.engine.commit(&ns, &[late]).await.unwrap();
-        assert_eq!(answer.answers[0].refusal, Some(Refusal::Replaced));
-        assert_eq!(answer.head, Seq::new(2));
-        let request = AttachRequest {
-            user: "ann".into(),
-            client: client(1),
-            presented: Some(writer.session),
-        };
-        let attached = world.engine.attach(&ns, &request).await.unwrap();
-        assert!(attached.is_new, "it is told, and takes another id");
-    }
-}
-
-#[tokio::test]
-async fn many_clients_are_forgotten_a_batch_at_a_time() {
-    let world = World::memory();
-    for number in 0..600_u32 {
-        let mut bytes = [0; 16];
-        bytes[..4].copy_from_slice(&number.to_be_bytes());
-        let request = AttachRequest {
-            user: "ann".into(),
-            client: ClientId::from_bytes(bytes),
-            presented: None,
-        };
-        world.engine.attach(&ns(), &request).await.unwrap();
-        if number == 299 {
-            world.env.pass(61 * DAY);
-        }
-    }
-    let first = world.engine.compact(&ns(), &Retention::default()).await;
-    let first = first.unwrap();
-    assert!(first.more && first.clients == 256, "{first:?}");
-    assert_eq!(world.compact(Retention::default()).await.clients, 44);
-    world.env.pass(61 * DAY);
-    assert_eq!(world.compact(Retention::default()).await.clients, 300);
-}
-
-#[tokio::test]
 async fn pushes_go_on_while_much_is_forgotten() {
     let ids = numbered(3_000);
     for world in World::everywhere() {
@@ -507,72 +453,5 @@ async fn openings_that_ended_before_the_horizon_are_forgotten_but_for_the_newest
         };
         assert!(epochs.iter().copied().enumerate().all(in_it));
         assert!(!state.contains(epochs[0], Seq::new(1)));
-    }
-}
-
-/// Who holds the text of a document as a label may read it.
-struct ByText;
-
-impl Authorizer for ByText {
-    fn authorize(&self, _: &Attempt<'_>) -> bool {
-        true
-    }
-
-    fn audience(&self, document: &Document<'_>) -> Audience {
-        let text = document.body.to_map().unwrap();
-        Audience::labels([text.get("name").unwrap().as_str().unwrap()])
-    }
-}
-
-#[tokio::test]
-async fn labels_that_a_record_lost_before_the_horizon_leave_it_at_its_next_version() {
-    for forgets in [false, true] {
-        let world = World::memory();
-        let rules = Rules::default().authorizer(Arc::new(ByText));
-        let reader = |label: &str| {
-            let access = Access::all("bob").label(label);
-            Authority::new(ns(), access, client(9), &rules)
-        };
-        let mut writer = Writer::join(&world.engine, 1).await;
-        let mut write = async |text: &str| {
-            let base = writer.rev_of("x");
-            let mut push = writer.push(&[("x", base)]);
-            for change in push.mutations.iter_mut().flatten() {
-                if let MutationContent::Changes(changes) = &mut change.content {
-                    changes[0].kind = ChangeKind::Put(common::body(text));
-                }
-            }
-            let mut access = Access::all("ann");
-            for label in ["red", "blue", "green"] {
-                access = access.label(label);
-            }
-            push.authority = Authority::new(ns(), access, client(1), &rules);
-            let outcomes = world.commit(push).await;
-            assert!(outcomes.iter().all(is_applied), "{outcomes:?}");
-        };
-        let told = async |label: &str, after| {
-            let request = ReadRequest {
-                authority: reader(label),
-                ..everything(after)
-            };
-            let page = world.engine.changes(&ns(), &request).await.unwrap();
-            (page.records.len(), page.removals.len())
-        };
-        write("red").await;
-        write("blue").await;
-        assert_eq!(told("red", 1).await, (0, 1));
-        let mut other = Writer::join(&world.engine, 2).await;
-        world.write(&mut other, &["y"]).await;
-        world.delete(&mut other, &["y"]).await;
-        world.env.pass(40 * DAY);
-        if forgets {
-            let forgot = world.compact(Retention::default()).await;
-            assert_eq!(forgot.horizon, Seq::new(4));
-        }
-        write("green").await;
-        let red = if forgets { (0, 0) } else { (0, 1) };
-        assert_eq!(told("red", 1).await, red, "nobody may read on from there");
-        assert_eq!(told("blue", 4).await, (0, 1));
-        assert_eq!(told("green", 4).await, (1, 0));
     }
 }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::peer::{Peer, Running, within};
+use common::peer::{Peer, Running, figure, within};
 use common::{TestEnv, Writer};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
@@ -17,8 +17,6 @@ use pocket_sync_protocol::{ServerMessage, codes};
 use pocket_sync_server::engine::{AttachRequest, ReadRequest, Retention};
 use pocket_sync_server::rules::Authority;
 use pocket_sync_server::{Config, EmbeddedEngine, Engine, Limits, Namespace, SyncServer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -34,17 +32,6 @@ async fn running(storage: &MemoryStorage, env: &Arc<TestEnv>, config: Config) ->
         .config(config)
         .build();
     Running::of(server).await
-}
-
-/// A figure of `/metrics`; 0 when it is not told.
-async fn figure(address: SocketAddr, name: &str) -> u64 {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET /metrics HTTP/1.1\r\nConnection: close\r\nHost: {address}\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let line = answer.lines().find_map(|line| line.strip_prefix(name));
-    line.map_or(0, |value| value.trim().parse().unwrap())
 }
 
 /// Waits until everything was looked through once more, from the beginning.

@@ -12,6 +12,8 @@ use common::peer::{Peer, Running, within};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use pocket_core::{Outcome, Seq};
+use pocket_storage::StorageError;
+use pocket_storage::faulty::{Faults, FaultyStorage};
 use pocket_storage_memory::MemoryStorage;
 use pocket_sync_protocol::{Pull, ServerMessage};
 use pocket_sync_server::decide::Quota;
@@ -160,5 +162,41 @@ async fn the_figures_tell_what_happened() {
     lags.sort_unstable();
     assert_eq!(lags, [1, 3]);
     assert_eq!(figure("pocket_reader_lag_max"), 3);
+    running.stop().await;
+}
+
+/// A full disk was no trouble to `/health/ready`, and devices were told `internal`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_with_a_full_disk_is_not_ready_and_tells_devices_why() {
+    let faults = Faults::new();
+    let running = Running::open(Arc::new(FaultyStorage::new(memory(), &faults))).await;
+    let mut peer = Peer::join(running.address, 1, None).await;
+    faults.refuse_commits(Some(StorageError::Full("no space".to_owned())));
+    let mut fresh = Peer::dial(running.address, 2).await;
+    fresh.hello(None, None).await;
+    assert_eq!(fresh.end().await, ("server-full".to_owned(), Some(1011)));
+    peer.send_puts(1, &["a"]).await;
+    let ServerMessage::Error(error) = peer.receive().await else {
+        panic!("it was stored")
+    };
+    assert_eq!(
+        (error.code.as_str(), error.retryable, error.fatal),
+        ("server-full", true, false)
+    );
+    for path in ["health", "health/ready"] {
+        let answer = ask(running.address, &format!("GET /{path}")).await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{path}: {answer}");
+        assert!(answer.contains(r#"{"status":"storage-full"}"#), "{answer}");
+    }
+    let live = ask(running.address, "GET /health/live").await;
+    assert!(live.starts_with("HTTP/1.1 200"), "{live}");
+
+    faults.refuse_commits(None);
+    assert!(matches!(
+        peer.put(1, &["a"]).await[..],
+        [Outcome::Applied { .. }]
+    ));
+    let answer = ask(running.address, "GET /health/ready").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     running.stop().await;
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::peer::{Peer, Running, within};
+use common::peer::{Peer, Running, figure, within};
 use pocket_core::{
     Change, ChangeKind, Hlc, Mutation, MutationContent, MutationNumber, Revision, Seq,
 };
@@ -227,9 +227,14 @@ impl Row {
     }
 }
 
-/// Until the request of before is waiting at the server, which nothing shows from outside.
-async fn settled() {
-    tokio::time::sleep(Duration::from_millis(50)).await;
+/// Waits until the server has taken so many requests, those that opened rows among them.
+async fn taken(address: SocketAddr, count: u64) {
+    let enough = async {
+        while figure(address, "pocket_polls_total").await < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(enough).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -287,7 +292,7 @@ async fn requests_that_overtake_each_other_are_taken_in_their_order() {
     let row = Row::open(running.address, 1).await;
     let later = row.clone();
     let later = tokio::spawn(async move { later.post_at(2, 0, body([ping(2)])).await });
-    settled().await;
+    taken(running.address, 2).await;
     assert!(!later.is_finished(), "it waits for the one before it");
     let earlier = row.post_at(1, 0, body([ping(1)])).await.messages();
     let later = within(later).await.unwrap().messages();
@@ -335,7 +340,7 @@ async fn a_server_that_stops_answers_those_who_wait() {
     let mut row = Row::open(running.address, 1).await;
     let idle = Row::open(running.address, 2).await;
     let waiting = row.wait();
-    settled().await;
+    taken(running.address, 3).await;
     within(running.stop()).await;
     let answer = within(waiting).await.unwrap();
     assert_eq!(answer.header(http::CLOSE), Some("1001"));
@@ -379,7 +384,7 @@ async fn who_leaves_and_who_is_silent_for_too_long_is_forgotten() {
             .status
             != 200
         {
-            settled().await;
+            tokio::task::yield_now().await;
         }
     };
     within(free).await;
@@ -392,7 +397,7 @@ async fn a_client_has_one_session_whichever_way_it_comes() {
     let running = Running::open(memory()).await;
     let mut row = Row::open(running.address, 1).await;
     let waiting = row.wait();
-    settled().await;
+    taken(running.address, 2).await;
     let _newer = Peer::join(running.address, 1, None).await;
     let answer = within(waiting).await.unwrap();
     assert_eq!(answer.header(http::CLOSE), Some("4409"));

@@ -278,7 +278,10 @@ impl Audit {
         }
         let client = *self.clients.get(&rev.client)?;
         let mut deletes = self.writes.iter().rev().filter(|(_, write)| {
-            self.are_kin(write.client, client) && write.document == *document && !write.kind.puts()
+            self.are_kin(write.client, client)
+                && write.document == *document
+                && !write.kind.puts()
+                && write.state != State::Refused
         });
         deletes.next().map(|(id, _)| *id)
     }

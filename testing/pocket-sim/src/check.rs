@@ -117,6 +117,9 @@ impl World {
                     );
                 }
                 client.checkpoint = after;
+                let fixed = applied.state.checkpoint.fixed_head;
+                let head = fixed.map_or(after, |head| head.get());
+                client.blind.get_or_insert(head);
                 self.counts.add(Kind::PageApplied);
                 if !applied.state.checkpoint.joining.is_empty() {
                     self.counts.add(Kind::JoinPageApplied);

@@ -80,6 +80,8 @@ pub(crate) struct Client {
     pub(crate) meets: u64,
     /// It read everything again at least once.
     pub(crate) resynced: bool,
+    /// The head when its first page was read, as soon as that is stored: deletions up to there it is not told.
+    pub(crate) blind: Option<u64>,
     /// It went back to an older state at least once.
     pub(crate) restored: bool,
 }
@@ -191,6 +193,7 @@ impl Client {
             met: 0,
             meets: 0,
             resynced: false,
+            blind: None,
             restored: false,
             shape,
         }
@@ -214,12 +217,14 @@ impl Client {
         self.made = other.made;
         self.met = other.met;
         self.resynced = other.resynced;
+        self.blind = other.blind;
         self.restored = other.restored;
         self.told = other.told.clone();
     }
 
     /// Its store is an older one now: what it has read and shown since may be read and shown again.
     pub(crate) fn went_back(&mut self) {
+        self.blind = None;
         self.checkpoint = 0;
         self.head = 0;
         self.confirmed = 0;

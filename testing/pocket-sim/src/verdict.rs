@@ -180,22 +180,24 @@ impl World {
         for (key, versions) in &self.audit.history {
             // Written anew, a document shows only what it is now: who had not read of the erase never hears of it.
             let stays = versions.last_key_value();
-            if stays.is_some_and(|(_, version)| version.erased) {
+            if let Some((seq, _)) = stays.filter(|(_, version)| version.erased) {
                 let ids: BTreeSet<WriteId> = versions
                     .values()
                     .flat_map(|version| version.ids.clone())
                     .collect();
-                names.extend(ids.into_iter().map(|id| (key.clone(), id)));
+                names.extend(ids.into_iter().map(|id| (key.clone(), *seq, id)));
             }
         }
         for (index, client) in self.clients.iter().enumerate() {
-            // Whoever reads everything again is not told of deletions, and what he kept beside the document stays.
+            // Whoever reads everything again is not told of deletions, and what he kept beside the document stays. So is who
+            // reads for the first time, and may have written before.
             if client.resynced {
                 continue;
             }
             let store = view::everything(&client.disk.look());
-            for (key, id) in &names {
-                if !self.audit.always_read(index, key) {
+            for (key, seq, id) in &names {
+                let untold = client.blind.is_none_or(|blind| *seq <= blind);
+                if untold || !self.audit.always_read(index, key) {
                     continue;
                 }
                 // What is switched on and off is a local affair for a while.
@@ -210,10 +212,10 @@ impl World {
             }
         }
         let store = view::everything(&self.server.disk.look());
-        let left = names.iter().find(|(_, id)| holds(&store, *id));
+        let left = names.iter().find(|(.., id)| holds(&store, *id));
         self.counts.add_many(Kind::ErasureChecked, names.len());
         match left {
-            Some((key, id)) => broken(
+            Some((key, _, id)) => broken(
                 "P10",
                 format!("the server still holds write {id} of {key}, which was erased"),
             ),

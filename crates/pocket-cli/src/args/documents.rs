@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 #[derive(Debug, Args)]
 pub(crate) struct InsertArgs {
+    /// The collection: a letter, then up to 63 letters, digits, `_` or `-`
     pub(crate) collection: String,
     /// Documents; without any, JSON lines are read from stdin
     #[arg(value_name = "JSON")]
@@ -23,13 +24,17 @@ pub(crate) struct LocalOnly {
 
 #[derive(Debug, Args)]
 pub(crate) struct GetArgs {
+    /// The collection: a letter, then up to 63 letters, digits, `_` or `-`
     pub(crate) collection: String,
+    /// The document's `_id`
     pub(crate) id: String,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct UpdateArgs {
+    /// The collection: a letter, then up to 63 letters, digits, `_` or `-`
     pub(crate) collection: String,
+    /// The document's `_id`
     pub(crate) id: String,
     /// An object; its fields are set, all others stay
     #[arg(value_name = "JSON")]
@@ -38,7 +43,9 @@ pub(crate) struct UpdateArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DeleteArgs {
+    /// The collection: a letter, then up to 63 letters, digits, `_` or `-`
     pub(crate) collection: String,
+    /// The `_id` of each document
     #[arg(required = true)]
     pub(crate) id: Vec<String>,
     /// Erase the documents everywhere, whatever others wrote meanwhile
@@ -48,6 +55,7 @@ pub(crate) struct DeleteArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct FindArgs {
+    /// The collection: a letter, then up to 63 letters, digits, `_` or `-`
     pub(crate) collection: String,
     /// Only documents whose field equals this value; several must all hold
     #[arg(long = "where", value_name = "FIELD=JSON")]
@@ -62,11 +70,13 @@ pub(crate) struct FindArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CountArgs {
+    /// The collection: a letter, then up to 63 letters, digits, `_` or `-`
     pub(crate) collection: String,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
+    /// The collection: a letter, then up to 63 letters, digits, `_` or `-`
     pub(crate) collection: String,
     /// The file; `-` is stdin
     pub(crate) file: PathBuf,
@@ -85,6 +95,7 @@ pub(crate) struct ImportArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
+    /// The collection: a letter, then up to 63 letters, digits, `_` or `-`
     pub(crate) collection: String,
     /// Print `_rev`, `_updatedAt` and `_deleted` too
     #[arg(long)]
@@ -108,6 +119,7 @@ pub(crate) enum CollectionsAction {
 
 #[derive(Debug, Args)]
 pub(crate) struct CollectionsSetArgs {
+    /// The collection
     pub(crate) name: String,
     #[command(flatten)]
     pub(crate) way: CollectionWay,

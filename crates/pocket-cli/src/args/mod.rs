@@ -6,6 +6,7 @@ mod serve;
 mod sync;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
@@ -195,9 +196,16 @@ pub(crate) fn read() -> Result<Arguments, u8> {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
     );
     if asked {
-        // Nobody may be reading on; then there is nothing more to do.
-        let _ = error.print();
-        return Err(0);
+        return match error.print().and_then(|()| io::stdout().flush()) {
+            // Nobody may be reading on; then there is nothing more to do.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                let as_json = words.iter().any(|word| word == "--json");
+                let failure = Failure::io("cannot write to stdout", &error);
+                failure.tell(&Ends::Process, as_json);
+                Err(failure.status())
+            }
+            _ => Err(0),
+        };
     }
     let as_json = words.iter().any(|word| word == "--json");
     let failure = if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
@@ -211,6 +219,12 @@ pub(crate) fn read() -> Result<Arguments, u8> {
     };
     failure.tell(&Ends::Process, as_json);
     Err(failure.status())
+}
+
+/// The same command line once more; it was read before.
+pub(crate) fn again() -> Option<Arguments> {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    try_read(&words).ok()?.ok()
 }
 
 /// The command line as it is defined, with a variable for each option of `serve`.
@@ -233,7 +247,7 @@ fn try_read(words: &[OsString]) -> Result<Result<Arguments, Failure>, clap::Erro
     }
     let mut arguments = Arguments::from_arg_matches(&matches)?;
     if let Command::Serve(serve) = &mut arguments.command {
-        serve.printed = settings::printed(&built, &matches, &from_file);
+        serve.in_force = settings::in_force(&built, &matches, &from_file);
     }
     Ok(Ok(arguments))
 }

@@ -51,6 +51,9 @@ pub(crate) struct BenchLoadArgs {
 pub(crate) struct BackupArgs {
     /// The file to make; it must not be there yet. `-` is stdout
     pub(crate) file: PathBuf,
+    /// What comes is written to a file at once, so that no copy is needed in between
+    #[arg(long, hide = true)]
+    pub(crate) direct: bool,
 }
 
 #[derive(Debug, Args)]

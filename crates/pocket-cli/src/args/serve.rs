@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use crate::limits::LimitArgs;
 use crate::retention::RetentionArgs;
 use crate::rights::RightsArgs;
+use crate::settings::Setting;
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
@@ -27,7 +28,7 @@ pub(crate) struct ServeArgs {
     /// Show the page at / and the figures at /metrics to who has this token; without one, only from this machine
     #[arg(long, value_name = "TOKEN")]
     pub(crate) admin_token: Option<String>,
-    /// Have no page at /
+    /// Have no page at /; figures and clients stay for who may see them
     #[arg(long)]
     pub(crate) no_admin: bool,
     /// How lines on stderr look
@@ -43,12 +44,12 @@ pub(crate) struct ServeArgs {
     /// file. Paths in it begin where it lies.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Print the settings in force, and where each comes from, instead of serving
+    /// Print the settings in force, and where each comes from, instead of serving. What `serve` would refuse is refused
     #[arg(long)]
     pub(crate) print_config: bool,
     /// What `--print-config` prints.
     #[arg(skip)]
-    pub(crate) printed: String,
+    pub(crate) in_force: Vec<Setting>,
     /// End when stdin ends, for a program that starts a server and must not leave it behind
     #[arg(long, hide = true)]
     pub(crate) until_stdin_ends: bool,

@@ -78,9 +78,9 @@ pub(crate) struct SyncArgs {
     /// Stay, and print each change of the status; the default
     #[arg(long)]
     pub(crate) watch: bool,
-    /// With `--once`: fail after so many seconds without getting on
-    #[arg(long, value_name = "S", default_value = "30", value_parser = seconds)]
-    pub(crate) timeout: Duration,
+    /// With `--once`: fail after so many seconds without getting on [default: 30]
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl ServerArgs {

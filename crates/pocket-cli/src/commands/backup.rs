@@ -25,7 +25,7 @@ pub(super) async fn run(global: &Global, args: BackupArgs, out: &mut Output) -> 
         made: SystemEnv.now().to_string(),
     };
     if let Some(held) = &global.held {
-        return pass_on(held, &about, out).await;
+        return pass_on(held, &about, args.direct, out).await;
     }
     if args.file.as_os_str() == "-" {
         let storage = open::store(directory, global.json).await?;
@@ -38,7 +38,7 @@ pub(super) async fn run(global: &Global, args: BackupArgs, out: &mut Output) -> 
         .reopen()
         .map_err(|error| target.failed(&error))?;
     if let Some(peer) = Peer::of(directory.path())? {
-        let words = ["pocket", "--db", ".", "backup", "-"].map(Into::into);
+        let words = ["pocket", "--db", ".", "backup", "-", "--direct"].map(Into::into);
         let nothing = Box::new(|| Box::new(io::empty()) as Box<dyn Read + Send>);
         peer.command(words.to_vec(), nothing, Box::new(file))
             .await?;
@@ -65,11 +65,19 @@ pub(super) async fn run(global: &Global, args: BackupArgs, out: &mut Output) -> 
 }
 
 /// Sends a backup of what this process holds to the one that asks.
-async fn pass_on(held: &Held, about: &About, out: &mut Output) -> Result {
+///
+/// It runs on the thread of its peer, so files and pipes that are slow hold up nobody else. One that writes into a file beside
+/// its target, `direct`, is sent the copy as it is made. Any other reader may take as long as he likes, and no state is kept
+/// for him meanwhile: the copy is made beside the store first, which `/tmp` may have no room for.
+async fn pass_on(held: &Held, about: &About, direct: bool, out: &mut Output) -> Result {
+    let gate = held.content.gate();
+    if direct && let Some(snapshot) = gate.snapshot().await? {
+        archive::write(State::Taken(&*snapshot), about, out.writer()).await?;
+        return out.flush();
+    }
     let failed = |error: io::Error| Failure::io("cannot copy the database", &error);
-    let mut copy = tempfile::tempfile().map_err(failed)?;
-    // Whoever reads the copy may take as long as he likes.
-    take(held.content.gate(), about, &copy).await?;
+    let mut copy = tempfile::tempfile_in(&held.home).map_err(failed)?;
+    take(gate, about, &copy).await?;
     copy.rewind().map_err(failed)?;
     let mut part = vec![0; 64 * 1024];
     loop {

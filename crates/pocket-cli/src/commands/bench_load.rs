@@ -14,7 +14,7 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::args::{BenchLoadArgs, Global};
+use crate::args::{BenchLoadArgs, Global, ServerArgs};
 use crate::failure::{Failure, Result};
 use crate::output::{Output, grouped, json, object};
 use crate::{codes, link};
@@ -23,6 +23,7 @@ use crate::{codes, link};
 const LOOK: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(global: &Global, args: BenchLoadArgs, out: &mut Output) -> Result {
+    own_only(&args.server)?;
     let config = link::config(global, &args.server)?;
     let began = Instant::now();
     let run = pocket_core::random_bytes::<8>(&pocket_core::SystemEnv);
@@ -119,6 +120,22 @@ pub(super) async fn run(global: &Global, args: BenchLoadArgs, out: &mut Output) 
         ))?;
     }
     Ok(())
+}
+
+/// Its clients, their documents and what they do with them are its own.
+fn own_only(server: &ServerArgs) -> Result {
+    let foreign = [
+        ("--collection", !server.collection.is_empty()),
+        ("--local-only", !server.local_only.is_empty()),
+        ("--direction", server.direction.is_some()),
+        ("--strategy", server.strategy.is_some()),
+    ];
+    match foreign.iter().find(|(_, is_set)| *is_set) {
+        Some((option, _)) => Err(Failure::usage(format!(
+            "{option} has no meaning for bench-load, whose clients write a collection of their own both ways; leave it out"
+        ))),
+        None => Ok(()),
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is for map_err")]

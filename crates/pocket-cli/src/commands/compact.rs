@@ -27,8 +27,8 @@ const ENTRIES: usize = 1_000;
 const BYTES: usize = 1024 * 1024;
 
 pub(super) async fn run(global: &Global, args: CompactArgs, out: &mut Output) -> Result {
+    let retention = args.retention()?;
     let directory = open::any_directory(global)?;
-    let retention = args.retention();
     if retention.is_some() && directory.role() != Role::Server {
         return Err(Failure::usage(
             "--keep-deletions and --keep-clients are for the store of a server; a device forgets when its server does",

@@ -1,8 +1,8 @@
 //! `pocket conflicts`: the journal, with all versions in full, and what is done about its entries.
 
 use pocket_core::{
-    CollectionName, Document, Journal, JournalDocument, JournalEntry, JournalFilter, JournalKind,
-    JournalState, JournalVersion, Map, Value, Winner, codes as core_codes,
+    CollectionName, Document, Explanation, Journal, JournalDocument, JournalEntry, JournalFilter,
+    JournalKind, JournalState, JournalVersion, Map, Value, Winner, codes as core_codes,
 };
 
 use crate::args::{ConflictsAction, ConflictsArgs, ConflictsListArgs, Global};
@@ -65,13 +65,35 @@ async fn print_all(journal: &Journal, args: &ConflictsListArgs, out: &mut Output
 }
 
 async fn show(journal: &Journal, number: u64, out: &mut Output) -> Result {
-    let explanation = journal.explain(number).await?;
+    let mut explanation = journal.explain(number).await?;
+    tell_erased(&mut explanation);
     if out.is_json() {
         let mut object = report(&explanation.entry)?;
         object.insert("explanation", explanation.to_string());
         return out.line(json(&object));
     }
     out.line(explanation)
+}
+
+/// Says of what was erased that it is, instead of how it could be restored.
+fn tell_erased(explanation: &mut Explanation) {
+    let entry = &explanation.entry;
+    let mut any = false;
+    for (text, document) in explanation.documents.iter_mut().zip(&entry.documents) {
+        if document.erased {
+            any = true;
+            *text = format!(
+                "  {}/{}\n    erased for good: no version of it is kept",
+                document.collection, document.id
+            );
+        }
+    }
+    if any && entry.state != JournalState::Restored {
+        explanation.advice = format!(
+            "What was erased cannot be restored, its content is kept nowhere; dismissing entry {} leaves all as it is.",
+            entry.number
+        );
+    }
 }
 
 async fn restore(journal: &Journal, number: u64, out: &mut Output) -> Result {
@@ -122,7 +144,7 @@ fn report(entry: &JournalEntry) -> Result<Map> {
     let documents: Vec<Value> = entry
         .documents
         .iter()
-        .map(|document| document_report(document).map(Value::Map))
+        .map(|document| document_report(entry.kind, document).map(Value::Map))
         .collect::<Result<_>>()?;
     Ok(object([
         ("number", Value::from(entry.number)),
@@ -137,7 +159,9 @@ fn report(entry: &JournalEntry) -> Result<Map> {
     ]))
 }
 
-fn document_report(document: &JournalDocument) -> Result<Map> {
+fn document_report(kind: JournalKind, document: &JournalDocument) -> Result<Map> {
+    // The documents of a unique violation are there; the entry has no bodies of its own.
+    let is_there = kind == JournalKind::UniqueViolation;
     let version = |version: Option<&JournalVersion>| -> Result<Value> {
         let Some(version) = version else {
             return Ok(Value::Null);
@@ -145,13 +169,17 @@ fn document_report(document: &JournalDocument) -> Result<Map> {
         Ok(Value::Map(object([
             ("rev", version.rev.map(|rev| rev.to_string()).into()),
             ("seq", version.seq.map(pocket_core::Seq::get).into()),
-            ("deleted", Value::from(version.body.is_none())),
+            (
+                "deleted",
+                Value::from(version.body.is_none() && !document.erased && !is_there),
+            ),
             ("document", whole(document, version)?.into()),
         ])))
     };
     Ok(object([
         ("collection", Value::from(document.collection.as_str())),
         ("_id", Value::from(document.id.as_str())),
+        ("erased", Value::from(document.erased)),
         ("base", version(document.base.as_ref())?),
         ("local", version(Some(&document.local))?),
         ("remote", version(document.remote.as_ref())?),
@@ -177,6 +205,10 @@ fn lines(entry: &JournalEntry) -> Result<Vec<String>> {
             entry.code.as_deref().unwrap_or("without a code"),
             reason.unwrap_or("without a reason")
         ),
+        (JournalKind::UniqueViolation, _) => format!(
+            "both documents stay: {}",
+            reason.unwrap_or("a unique index has them twice")
+        ),
         (_, Winner::Local) => format!("the local version won ({}{because})", entry.rule),
         (_, Winner::Remote) => format!("the server's version won ({}{because})", entry.rule),
         (_, _) => format!("both were merged ({}{because})", entry.rule),
@@ -190,6 +222,9 @@ fn lines(entry: &JournalEntry) -> Result<Vec<String>> {
     )];
     for document in &entry.documents {
         lines.push(format!("    {}/{}", document.collection, document.id));
+        if entry.kind == JournalKind::UniqueViolation {
+            continue;
+        }
         let versions = [
             ("base", document.base.as_ref()),
             ("local", Some(&document.local)),
@@ -199,7 +234,8 @@ fn lines(entry: &JournalEntry) -> Result<Vec<String>> {
             let text = match version {
                 None => "nothing".to_owned(),
                 Some(version) => {
-                    whole(document, version)?.map_or("deleted".to_owned(), |map| json(&map))
+                    let gone = if document.erased { "erased" } else { "deleted" };
+                    whole(document, version)?.map_or(gone.to_owned(), |map| json(&map))
                 }
             };
             lines.push(format!("      {name:<6}  {text}"));
@@ -211,6 +247,7 @@ fn lines(entry: &JournalEntry) -> Result<Vec<String>> {
 fn kind(kind: JournalKind) -> &'static str {
     match kind {
         JournalKind::Refusal => "refusal",
+        JournalKind::UniqueViolation => "unique-violation",
         _ => "conflict",
     }
 }
@@ -219,6 +256,7 @@ fn winner(winner: Winner) -> &'static str {
     match winner {
         Winner::Local => "local",
         Winner::Remote => "remote",
+        Winner::Both => "both",
         _ => "merged",
     }
 }

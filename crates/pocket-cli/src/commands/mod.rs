@@ -24,8 +24,12 @@ mod update;
 mod watch;
 
 use std::fs::File;
+use std::time::Duration;
 
-use crate::args::{Arguments, Command, Global};
+use pocket_core::codes as core_codes;
+use tokio::time::Instant;
+
+use crate::args::{self, Arguments, Command, Global};
 use crate::failure::{Failure, Result};
 use crate::held::{self, Peer};
 use crate::lines::Source;
@@ -33,8 +37,43 @@ use crate::open;
 use crate::output::Output;
 use crate::signals::Stop;
 
+/// How long a database may be in use before that is told: whoever has it open may be about to listen for commands, or done
+/// in a moment.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it is tried meanwhile.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Runs a command until it is done, or until a signal ends it: here, or in the process that holds its database.
 pub(crate) async fn run(arguments: Arguments, stop: Stop) -> Result {
+    let deadline = Instant::now() + PATIENCE;
+    let has_patience = is_begun_again(&arguments.command);
+    let mut result = run_once(arguments, &stop).await;
+    while has_patience
+        && let Err(failure) = &result
+        && failure.code() == core_codes::IN_USE
+        && Instant::now() < deadline
+    {
+        tracing::debug!(target: "pocket::held", "the database is in use; trying again");
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = stop.requested() => break,
+        }
+        let Some(arguments) = args::again() else {
+            break;
+        };
+        result = run_once(arguments, &stop).await;
+    }
+    result
+}
+
+/// Whether a command that found its database in use has done nothing yet that cannot be done again.
+fn is_begun_again(command: &Command) -> bool {
+    let reads_stdin = matches!(command, Command::Import(args) if args.file.as_os_str() == "-");
+    held::is_passed_on(command) && !reads_stdin
+}
+
+async fn run_once(arguments: Arguments, stop: &Stop) -> Result {
     if let Some((peer, file)) = holder(&arguments)? {
         let left = left_undone(&arguments.command);
         let endless = matches!(arguments.command, Command::Watch(_));
@@ -43,7 +82,7 @@ pub(crate) async fn run(arguments: Arguments, stop: Stop) -> Result {
             () = stop.requested() => if endless { Ok(()) } else { Err(Failure::interrupted(left)) },
         };
     }
-    run_here(arguments, stop).await
+    run_here(arguments, stop.clone()).await
 }
 
 /// The process that holds the database of a command that can be passed on, and the file to read for it.

@@ -24,10 +24,6 @@ use crate::signals::Stop;
 pub(super) async fn run(global: &Global, args: ServeArgs, out: &mut Output, stop: &Stop) -> Result {
     let mut config = Config::default();
     args.limits.configure(&mut config)?;
-    if args.print_config {
-        out.bytes(args.printed.as_bytes())?;
-        return out.flush();
-    }
     let rights = args.rights.read()?;
     let tls = tls(&args)?;
     config.admin.page = !args.no_admin;
@@ -44,6 +40,19 @@ pub(super) async fn run(global: &Global, args: ServeArgs, out: &mut Output, stop
              listen on 127.0.0.1",
             args.listen
         )));
+    }
+    if args.print_config {
+        if global.storage != Some(StorageKind::Memory) {
+            Directory::at(
+                &open::place(global, Role::Server),
+                Role::Server,
+                global.storage,
+            )?;
+        }
+        for setting in &args.in_force {
+            out.either(&setting.fields(), setting)?;
+        }
+        return out.flush();
     }
     // Before the store: a server that cannot listen leaves no new database behind.
     let listener = TcpListener::bind(&addresses[..])

@@ -14,6 +14,9 @@ use crate::output::{Output, counted, json, object};
 use crate::progress::BothWays;
 use crate::signals::Stop;
 
+/// How long a pass may go without getting on, unless `--timeout` says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
 /// The first pause before the server is tried again; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -33,7 +36,7 @@ pub(super) async fn once(global: &Global, args: SyncArgs, out: &mut Output, stop
     link.engine.start().await?;
     let work = async {
         tokio::select! {
-            passed = pass(&link, args.timeout) => passed?,
+            passed = pass(&link, args.timeout.unwrap_or(TIMEOUT)) => passed?,
             () = stop.requested() => {
                 let error = link.engine.snapshot().stats.last_error;
                 return Err(interrupted(error.as_ref()));
@@ -45,6 +48,9 @@ pub(super) async fn once(global: &Global, args: SyncArgs, out: &mut Output, stop
     let passed = shown(&link.engine, global.json, work).await;
     let snapshot = link.engine.snapshot();
     let (server, direction) = (link.server.clone(), link.direction);
+    if let Ok(Some(text)) = link.ignored_token().await {
+        out.note(text);
+    }
     let closed = link.close().await;
     passed?;
     closed?;
@@ -64,7 +70,15 @@ pub(super) async fn once(global: &Global, args: SyncArgs, out: &mut Output, stop
     if stats.conflict_count + stats.rejected_count > 0 {
         out.note("`pocket conflicts` shows both versions of each conflict, and what was refused");
     }
-    out.flush()
+    out.flush()?;
+    if stats.rejected_count > 0 {
+        // Everything is in step, but not as whoever wrote here meant it.
+        return Err(Failure::refused(format!(
+            "the server refused {}; each is taken back here and kept in the journal",
+            counted(stats.rejected_count, "change")
+        )));
+    }
+    Ok(())
 }
 
 /// A signal came first. What kept the pass from its end is not kept from whoever ended it.
@@ -216,16 +230,27 @@ pub(super) async fn watch(
     out: &mut Output,
     stop: &Stop,
 ) -> Result {
+    if args.timeout.is_some() {
+        return Err(Failure::usage(
+            "--timeout is for --once; --watch, which is the default, stays until it is told to end: leave one out",
+        ));
+    }
     let link = tokio::select! {
         link = Link::hold(global, &args.server, out) => link?,
         () = stop.requested() => return Ok(()),
     };
     link.engine.start().await?;
     let mut reports = Reports::new(&link.engine);
+    let mut is_welcomed = false;
     let result = loop {
         tokio::select! {
             () = stop.requested() => break Ok(()),
             snapshot = reports.next() => {
+                if snapshot.status == Status::Idle && !std::mem::replace(&mut is_welcomed, true)
+                    && let Ok(Some(text)) = link.ignored_token().await
+                {
+                    out.note(text);
+                }
                 if let Err(failure) = report(&link, &snapshot, out) {
                     break Err(failure);
                 }

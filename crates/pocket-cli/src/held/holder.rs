@@ -54,6 +54,14 @@ pub(crate) struct Holding {
     inner: Option<(JoinHandle<()>, Arc<Peers>)>,
 }
 
+/// What is held, and where.
+#[derive(Clone)]
+struct Holds {
+    storage: StorageKind,
+    content: Content,
+    home: Arc<Path>,
+}
+
 /// Who is being served.
 #[derive(Debug)]
 struct Peers {
@@ -88,7 +96,12 @@ impl Holding {
             count: watch::Sender::new(0),
             ending: watch::Sender::new(false),
         });
-        let task = tokio::spawn(accept(socket, storage, content, peers.clone()));
+        let holds = Holds {
+            storage,
+            content,
+            home: directory.into(),
+        };
+        let task = tokio::spawn(accept(socket, holds, peers.clone()));
         Self {
             inner: Some((task, peers)),
         }
@@ -157,7 +170,7 @@ impl Drop for Place {
     }
 }
 
-async fn accept(socket: Socket, storage: StorageKind, content: Content, peers: Arc<Peers>) {
+async fn accept(socket: Socket, holds: Holds, peers: Arc<Peers>) {
     loop {
         let stream = match socket.listener.accept().await {
             Ok((stream, _)) => stream,
@@ -171,7 +184,7 @@ async fn accept(socket: Socket, storage: StorageKind, content: Content, peers: A
             tracing::warn!(target: "pocket::held", "a command of another user was refused");
             continue;
         }
-        let (content, peers) = (content.clone(), peers.clone());
+        let (holds, peers) = (holds.clone(), peers.clone());
         let handle = Handle::current();
         let stream = stream.into_std().and_then(|stream| {
             stream.set_nonblocking(false)?;
@@ -179,7 +192,7 @@ async fn accept(socket: Socket, storage: StorageKind, content: Content, peers: A
         });
         let served = stream.and_then(|stream| {
             let serve = move || {
-                if let Err(error) = serve(&stream, storage, content, &peers, &handle) {
+                if let Err(error) = serve(&stream, holds, &peers, &handle) {
                     tracing::debug!(target: "pocket::held", %error, "a command was not run to its end");
                 }
                 // Whatever still waits on a copy of it ends.
@@ -198,8 +211,7 @@ async fn accept(socket: Socket, storage: StorageKind, content: Content, peers: A
 /// Serves one peer from its first word to the exit status.
 fn serve(
     stream: &UnixStream,
-    storage: StorageKind,
-    content: Content,
+    holds: Holds,
     peers: &Arc<Peers>,
     runtime: &Handle,
 ) -> io::Result<()> {
@@ -225,8 +237,13 @@ fn serve(
         (Some(place), Ok(mut arguments)) => {
             let (gone, is_gone) = watch::channel(false);
             let input = listen(stream.try_clone()?, sink.clone(), gone)?;
-            arguments.global.held =
-                Some(Held::new(content, storage, ends.clone(), Box::new(input)));
+            arguments.global.held = Some(Held::new(
+                holds.content,
+                holds.storage,
+                ends.clone(),
+                holds.home,
+                Box::new(input),
+            ));
             let mut ending = peers.ending.subscribe();
             let stop = Stop::when(is_gone);
             let result = runtime.block_on(async {

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pocket_core::Database;
@@ -62,6 +63,8 @@ pub(crate) struct Held {
     pub(crate) content: Content,
     pub(crate) storage: StorageKind,
     pub(crate) ends: Ends,
+    /// The directory of the database.
+    pub(crate) home: Arc<Path>,
     input: Arc<Mutex<Option<Box<dyn Read + Send>>>>,
 }
 
@@ -71,12 +74,14 @@ impl Held {
         content: Content,
         storage: StorageKind,
         ends: Ends,
+        home: Arc<Path>,
         input: Box<dyn Read + Send>,
     ) -> Self {
         Self {
             content,
             storage,
             ends,
+            home,
             input: Arc::new(Mutex::new(Some(input))),
         }
     }

@@ -297,6 +297,13 @@ mod tests {
     use super::*;
     use crate::{DocumentLimits, Value};
 
+    fn built(value: Encoded<'_>) -> Value {
+        match value.bytes() {
+            [] => value.as_str().unwrap().unwrap().into(),
+            bytes => rmp_serde::from_slice(bytes).unwrap(),
+        }
+    }
+
     fn reached(json: &str, path: &str) -> String {
         let document = Value::from_json_str(json).unwrap();
         let (id, body) = Body::from_serialize(&document, &DocumentLimits::default()).unwrap();
@@ -306,13 +313,13 @@ mod tests {
         let values: Value = values
             .as_slice()
             .iter()
-            .map(|value| value.to_value().unwrap())
+            .map(|value| built(*value))
             .collect();
         let keys: Value = path
             .keys(place)
             .unwrap()
             .iter()
-            .map(|value| value.to_value().unwrap())
+            .map(|value| built(*value))
             .collect();
         format!(
             "{} {}",

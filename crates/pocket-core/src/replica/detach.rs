@@ -15,7 +15,8 @@ use crate::configure::put_collection;
 use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::outbox::{self, Entry, PendingChange, Slot};
 use crate::stored::{
-    self, CollectionRow, DatabaseHead, MutationRow, Progress, StoredDocument, TargetRow,
+    self, CollectionRow, DatabaseHead, MutationLater, MutationRow, Progress, StoredDocument,
+    TargetRow,
 };
 use crate::tx::Tx;
 use crate::{ChangeKind, ClientId, DocumentId, Place, Result, Revision, random_bytes};
@@ -47,6 +48,10 @@ impl Job for DetachJob {
     type Output = ReplicaState;
 
     fn runs_alone(&self) -> bool {
+        true
+    }
+
+    fn is_by_sync(&self) -> bool {
         true
     }
 
@@ -95,6 +100,7 @@ impl DetachJob {
                 row.progress = Progress::Unsent;
                 row.content = 0;
                 row.ended = 0;
+                row.later = MutationLater::default();
                 tx.put(key, &[&stored::encode(&row)]);
             }
         }
@@ -175,6 +181,10 @@ impl Job for WipeJob {
     type Output = Wiped;
 
     fn runs_alone(&self) -> bool {
+        true
+    }
+
+    fn is_by_sync(&self) -> bool {
         true
     }
 

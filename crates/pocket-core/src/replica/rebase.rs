@@ -74,6 +74,7 @@ impl Resolution<'_> {
     }
 
     /// The server's version of a document: from the shadow, what readers see, or the base of its first pending change.
+    /// One that lives and has no body is of a document that was erased here: see [`is_bodiless`].
     pub(super) async fn remote_of(&mut self, slot: &Slot) -> Result<Option<RemoteVersion>> {
         let Some(version) = slot
             .after
@@ -114,14 +115,17 @@ impl Resolution<'_> {
             .changes
             .into_iter()
             .find(|change| change.document() == (slot.collection, slot.id.clone()));
-        let base = change
+        // An erase that waits here has taken the body, not the version.
+        let body = change
             .filter(|change| change.base == Some(version.rev))
             .and_then(|change| change.base_body);
-        Ok(base.map(|body| RemoteVersion {
-            version,
-            body: Some(body),
-        }))
+        Ok(Some(RemoteVersion { version, body }))
     }
+}
+
+/// Whether the server's version lives and its body is nowhere here: the document was erased here, behind what is pending.
+pub(super) fn is_bodiless(remote: &RemoteVersion) -> bool {
+    remote.version.presence == Presence::Live && remote.body.is_none()
 }
 
 /// Readers see the version that a pending change makes.

@@ -11,7 +11,7 @@ use pocket_storage::ScanLimit;
 
 use super::resolve::{Loss, Resolution};
 use super::state::{ReplicaState, snapshot};
-use super::{load_target, resync, store_target};
+use super::{load_target, rebase, resync, store_target};
 use crate::commit::Job;
 use crate::journal::{JournalKind, RemoteVersion};
 use crate::keys::{self, Target};
@@ -37,6 +37,10 @@ impl Job for RenewJob {
     type Output = ReplicaState;
 
     fn runs_alone(&self) -> bool {
+        true
+    }
+
+    fn is_by_sync(&self) -> bool {
         true
     }
 
@@ -300,10 +304,11 @@ fn stands((change, remote): (&PendingChange, &Option<RemoteVersion>)) -> bool {
 
 /// Whether the server shows the same content.
 fn says_the_same((change, remote): (&PendingChange, &Option<RemoteVersion>)) -> bool {
+    let bodiless = remote.as_ref().is_some_and(rebase::is_bodiless);
     let remote = remote.as_ref().and_then(|remote| remote.body.as_ref());
     match (change.kind.body(), remote) {
         (Some(local), Some(remote)) => local.same_value(remote),
-        (None, None) => true,
+        (None, None) => !bodiless,
         _ => false,
     }
 }

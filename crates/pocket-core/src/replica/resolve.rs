@@ -219,6 +219,9 @@ impl Resolution<'_> {
         let mut verdicts = Vec::with_capacity(slots.len());
         let mut rule = Rule::default();
         let mut questions = Vec::new();
+        if waited.is_some() {
+            self.leave_refused_bases(&mut entry, &slots).await?;
+        }
         for (change, slot) in entry.changes.iter_mut().zip(&slots) {
             let remote = self.remote_of(slot).await?;
             if let Some(remote) = remote
@@ -286,6 +289,22 @@ impl Resolution<'_> {
         self.win(&mut entry, slots, remotes, verdicts).await
     }
 
+    /// Changes that were on their way while the creation that they stand on was refused: now they stand on nothing.
+    async fn leave_refused_bases(&mut self, entry: &mut Entry, slots: &[Slot]) -> Result<()> {
+        for (at, slot) in slots.iter().enumerate() {
+            let first = slot.pending().first() == Some(&entry.place);
+            let stands = entry.changes[at].base.is_some();
+            if !first || !stands || self.remote_of(slot).await?.is_some() {
+                continue;
+            }
+            let stored = entry.changes.len();
+            entry.changes[at].base = None;
+            entry.changes[at].base_body = None;
+            outbox::store(self.tx, self.target, entry, stored);
+        }
+        Ok(())
+    }
+
     /// Asks the strategy, unless both sides are the same. With the verdict comes the rule that gave it, or the conflict
     /// if only the application can decide it.
     fn ask(
@@ -299,17 +318,18 @@ impl Resolution<'_> {
             let verdict = Verdict::Decided(Decision::KeepRemote);
             return Ok((verdict, Some(Rule::named(NOT_READABLE)), None));
         }
+        let bodiless = rebase::is_bodiless(remote);
         let same = change.rev == remote.version.rev
             || match (local_body, &remote.body) {
-                (None, None) => true,
+                (None, None) => !bodiless,
                 (Some(local), Some(remote)) => local.same_value(remote),
                 _ => false,
             };
         if same {
             return Ok((Verdict::Same, None, None));
         }
-        // An erase beats every strategy.
-        if remote.version.presence == Presence::Erased {
+        // An erase beats every strategy: the server's, and one that waits here behind this change.
+        if remote.version.presence == Presence::Erased || bodiless {
             let verdict = Verdict::Decided(Decision::KeepRemote);
             return Ok((verdict, Some(Rule::named("erased")), None));
         }
@@ -484,7 +504,7 @@ impl Resolution<'_> {
     /// document is gone and forgotten. Either way the change cannot stand.
     async fn unexplained(
         &mut self,
-        entry: Entry,
+        mut entry: Entry,
         slots: Vec<Slot>,
         remotes: Vec<Option<RemoteVersion>>,
         until: Seq,
@@ -493,13 +513,16 @@ impl Resolution<'_> {
             .iter()
             .any(|slot| slot.pending().first() != Some(&entry.place));
         let seen = until > Seq::ZERO
+            && until != entry.met
             && remotes
                 .iter()
                 .flatten()
                 .any(|remote| remote.version.seq >= until);
         if stands_on_pending || seen {
-            // What it was made on is unsettled, or came to the server behind it: it is sent again.
+            // What it was made on is unsettled, or came to the server behind it: it is sent again. If the same version is
+            // in the way once more, that was not why.
             let place = entry.place;
+            entry.met = if stands_on_pending { Seq::ZERO } else { until };
             self.requeue(entry).await?;
             self.requeue_behind(place, &slots).await?;
             return Ok(Vec::new());
@@ -567,7 +590,10 @@ impl Resolution<'_> {
                     .as_ref()
                     .is_some_and(|remote| remote.version.presence != Presence::Live);
                 // Moved onto nothing, those behind would bring back what was deleted: each meets a conflict of its own.
-                if let Some(remote) = &remote {
+                if let Some(remote) = remote
+                    .as_ref()
+                    .filter(|remote| !rebase::is_bodiless(remote))
+                {
                     // What was dropped may have been the only place that kept the server's body.
                     let body = remote.body.clone();
                     self.tx.put(
@@ -608,6 +634,7 @@ impl Resolution<'_> {
             withdrawn: false,
             ended: 0,
             doubt: Doubt::None,
+            met: Seq::ZERO,
             changes: erases.into_iter().map(own).collect(),
             ..entry.clone()
         };
@@ -633,7 +660,10 @@ impl Resolution<'_> {
             .after
             .as_ref()
             .map_or(0, |document| document.head.resync);
-        let shown = remote.filter(|remote| remote.version.presence != Presence::Hidden);
+        let shows = |remote: &RemoteVersion| {
+            remote.version.presence != Presence::Hidden && !rebase::is_bodiless(remote)
+        };
+        let shown = remote.filter(shows);
         slot.after = shown.map(|remote| server_document(remote.version, remote.body, resync));
     }
 

@@ -45,7 +45,7 @@ impl ApplyJob {
             resolve::store_slot(tx, &slot)?;
             revoked.insert((row.id(), id.clone()));
         }
-        erase::forget_content(tx, self.target, &revoked, Forget::TheirParts, &[]).await?;
+        erase::forget_content(tx, self.target, &revoked, Forget::TheirParts).await?;
         Ok(revoked)
     }
 }

@@ -1,4 +1,4 @@
-//! Values as they lie in a body: looked at and compared in place, without building a [`Value`].
+//! Values as they lie in a body: looked at and compared in place, without building a [`Value`](crate::Value).
 
 use std::cmp::Ordering;
 use std::str;
@@ -7,7 +7,6 @@ use super::body::corrupt;
 use super::number::{Integer, cmp_floats};
 use super::timestamp::{EXT_TYPE, Timestamp};
 use super::token::{Reader, Token};
-use super::{Map, Value};
 use crate::Result;
 
 /// One value in its encoded form, borrowed from a body.
@@ -178,33 +177,6 @@ impl<'a> Encoded<'a> {
             _ => true,
         };
         Ok(may_be && self.compare(other)?.is_eq())
-    }
-
-    /// The value, built.
-    pub(crate) fn to_value(self) -> Result<Value> {
-        Ok(match self.view()? {
-            View::Null => Value::Null,
-            View::Bool(value) => Value::Bool(value),
-            View::Integer(value) => Value::Integer(value),
-            View::Float(value) => Value::Float(value),
-            View::Timestamp(value) => Value::Timestamp(value),
-            View::String(_) => self.as_str()?.map_or(Value::Null, Value::from),
-            View::Binary(value) => Value::Binary(value.to_vec().into()),
-            View::Array(elements) => Value::Array(
-                elements
-                    .map(|element| element?.to_value())
-                    .collect::<Result<_>>()?,
-            ),
-            View::Map(entries) => {
-                let mut map = Map::new();
-                for entry in entries {
-                    let (key, value) = entry?;
-                    let key = str::from_utf8(key).map_err(|error| corrupt(&error))?;
-                    map.insert(key, value.to_value()?);
-                }
-                Value::Map(map)
-            }
-        })
     }
 
     fn rank(self) -> u8 {

@@ -8,7 +8,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use crate::reference;
-use crate::strategy::{body, filter};
+use crate::strategy::{body, close, filter};
 
 struct Sample {
     id: DocumentId,
@@ -43,6 +43,13 @@ proptest! {
         id in "[ab]{1,2}",
     ) {
         let document = sample(&id, &fields);
+        let filter = Filter::parse(&raw).unwrap();
+        prop_assert_eq!(matches(&filter, &document), reference::passes(&document.whole, &raw));
+    }
+
+    #[test]
+    fn ends_of_ranges_and_equal_values_are_matched_as_the_reference_says((raw, fields) in close()) {
+        let document = sample("a", &fields);
         let filter = Filter::parse(&raw).unwrap();
         prop_assert_eq!(matches(&filter, &document), reference::passes(&document.whole, &raw));
     }

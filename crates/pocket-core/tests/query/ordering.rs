@@ -135,6 +135,7 @@ proptest! {
                     break;
                 }
                 found.extend(ids(&page.documents));
+                assert!(found.len() <= whole.len(), "no document comes twice");
                 at = through_text(page.end);
             }
             assert_eq!(found, whole);
@@ -145,7 +146,8 @@ proptest! {
             let mut found = vec![last.id.to_string()];
             loop {
                 let before = query.clone().limit(limit).before(at.take().unwrap());
-                assert_eq!(before.count().await.unwrap() as usize, limit.min(whole.len() - found.len()));
+                let left = whole.len() - found.len();
+                assert_eq!(before.count().await.unwrap(), limit.min(left) as u64);
                 let page = before.page().await.unwrap();
                 if page.documents.is_empty() {
                     break;
@@ -154,6 +156,7 @@ proptest! {
                 let mut part = ids(&page.documents);
                 part.extend(found);
                 found = part;
+                assert!(found.len() <= whole.len(), "no document comes twice");
                 at = through_text(page.start);
             }
             assert_eq!(found, whole);

@@ -55,6 +55,50 @@ fn map<const N: usize>(entries: [(&str, Value); N]) -> Value {
     Value::Map(Map::from_iter(entries))
 }
 
+/// One operator on one field, and a body that has it, both of so few values that ends of ranges are met.
+pub(crate) fn close() -> impl Strategy<Value = (Value, Map)> {
+    let few = || {
+        let scalar = prop_oneof![
+            Just(Value::Null),
+            (0_i8..3).prop_map(Value::from),
+            Just(Value::from(1.0)),
+            "[ab]".prop_map(Value::from),
+        ];
+        let array = proptest::collection::vec(scalar.clone(), 0..3).prop_map(Value::from);
+        let nested = array.clone().prop_map(|array| Value::Array(vec![array]));
+        prop_oneof![4 => scalar.clone(), 2 => array, 1 => nested, 1 => scalar.prop_map(|value| map([("b", value)]))]
+    };
+    let list = (few(), few()).prop_map(|(one, other)| Value::Array(vec![one, other]));
+    let range = (0_i8..3, 0_i8..3).prop_map(|(low, high)| Value::from_iter([low, high]));
+    let compared = proptest::sample::select(vec![
+        "$eq",
+        "$ne",
+        "$gt",
+        "$gte",
+        "$lt",
+        "$lte",
+        "$contains",
+    ]);
+    let listed = proptest::sample::select(vec!["$in", "$nin", "$all"]);
+    let test = prop_oneof![
+        4 => (compared.clone(), few()),
+        1 => (listed, list),
+        1 => (Just("$between"), range),
+        1 => (Just("$elemMatch"), (compared, few()).prop_map(|(name, operand)| map([(name, operand)]))),
+    ];
+    (
+        proptest::sample::select(vec!["a", "a.b", "a.0"]),
+        test,
+        few(),
+    )
+        .prop_map(|(path, (name, operand), value)| {
+            (
+                map([(path, map([(name, operand)]))]),
+                Map::from_iter([("a", value)]),
+            )
+        })
+}
+
 /// One operator that stands behind a field, in a map of its own.
 fn test() -> BoxedStrategy<(&'static str, Value)> {
     let list = || proptest::collection::vec(constant(), 0..4).prop_map(Value::from);

@@ -294,3 +294,88 @@ async fn a_rule_that_panics_fails_its_page_and_nothing_else() {
     world.insert("b", 1).await;
     assert_eq!(world.pending().await, 2);
 }
+
+/// Found by the simulator: both were on their way, so the deletion kept the base that was never created, and went back
+/// and forth for ever: another document of its transaction had a version that seemed to explain the conflict.
+#[tokio::test]
+async fn what_was_made_on_a_creation_that_was_refused_stands_on_nothing() {
+    let world = World::new().await;
+    world
+        .page(0, 5, vec![record("b", 5, PAST, Some(r#"{"n":0}"#))])
+        .await
+        .unwrap();
+    world.insert("a", 1).await;
+    assert_eq!(world.pin().await.len(), 1);
+    let mut tx = world.db.transaction();
+    tx.delete(&world.docs, "a").unwrap();
+    tx.update(&world.docs, "b", &json!({"n": 1})).unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(world.pin().await.len(), 1);
+
+    let refused = rejected("document-too-large");
+    world.settle(1, vec![refused, conflict(4)]).await;
+    let again = world.pin().await;
+    let bases: Vec<_> = again[0]
+        .changes()
+        .iter()
+        .map(|change| change.base)
+        .collect();
+    assert_eq!(bases[0], None);
+    assert!(bases[1].is_some());
+    world.settle(3, vec![applied(6)]).await;
+    assert_eq!((world.pending().await, world.json("a").await), (0, None));
+    assert_eq!(world.json("b").await.unwrap(), r#"{"_id":"b","n":1}"#);
+}
+
+#[tokio::test]
+async fn a_version_that_is_in_the_way_twice_and_cannot_be_read_is_not_met_a_third_time() {
+    let world = World::new().await;
+    world
+        .page(0, 5, vec![record("b", 5, PAST, Some(r#"{"n":0}"#))])
+        .await
+        .unwrap();
+    let mut tx = world.db.transaction();
+    tx.insert(&world.docs, &value(r#"{"_id":"a","n":1}"#))
+        .unwrap();
+    tx.update(&world.docs, "b", &json!({"n": 1})).unwrap();
+    tx.commit().await.unwrap();
+    for number in [1, 2] {
+        assert_eq!(world.pin().await.len(), 1);
+        world.settle(number, vec![conflict(4)]).await;
+    }
+    assert!(world.pin().await.is_empty());
+    let entries = world.db.journal().list(None, 10).await.unwrap();
+    assert_eq!((entries.len(), entries[0].winner), (1, Winner::Remote));
+    assert_eq!(world.pending().await, 0);
+}
+
+/// Found by the simulator: the creation and the second deletion were never sent and cancelled each other, so when the
+/// first deletion lost, with its transaction, the document was back although it had been deleted last.
+#[tokio::test]
+async fn a_document_that_was_deleted_last_stays_deleted_when_an_earlier_deletion_loses() {
+    let world = World::new().await;
+    world
+        .page(0, 5, vec![record("a", 5, PAST, Some(r#"{"n":0}"#))])
+        .await
+        .unwrap();
+    let base = world.seq_of_base("a").await;
+    let mut tx = world.db.transaction();
+    tx.delete(&world.docs, "a").unwrap();
+    tx.insert(&world.docs, &value(r#"{"_id":"b","n":1}"#))
+        .unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(world.pin().await.len(), 1);
+    world.insert("a", 2).await;
+    world.docs.delete("a").await.unwrap();
+
+    world
+        .page(5, 6, vec![record("b", 6, FUTURE, Some(r#"{"n":9}"#))])
+        .await
+        .unwrap();
+    world.settle(1, vec![conflict(6)]).await;
+    assert_eq!(world.json("a").await, None);
+    let pushed = world.pin().await;
+    let changes: Vec<_> = pushed.iter().flat_map(Mutation::changes).collect();
+    assert_eq!((changes.len(), &changes[0].kind), (1, &ChangeKind::Delete));
+    assert_eq!(changes[0].base, Some(base));
+}

@@ -1,16 +1,18 @@
 //! Sending the outbox: numbered mutations, several pushes in flight, outcomes in order.
 
+mod turn;
+
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use pocket_core::replica::{ReplicaState, Resent};
 use pocket_core::{ClientId, Mutation, MutationContent, MutationNumber, Outcome, PushLimit, Seq};
-use pocket_sync_protocol::codes::{self as wire, close, rejection};
+use pocket_sync_protocol::codes::{self as wire, rejection};
 use pocket_sync_protocol::{Outcomes, ProtocolError, Push, ServerLimits, encode_client};
 
-use super::{Effect, Return, Session, StoreRequest};
+use super::StoreRequest;
+use crate::Moment;
 use crate::config::{PUSHES_AHEAD, PUSHES_IN_FLIGHT};
-use crate::{Moment, SyncError, codes};
 
 /// The most changes of a push, so that a whole transaction more still fits the protocol's limit.
 const MAX_BATCH: usize = 3_000;
@@ -398,74 +400,6 @@ impl Pushing {
             }
             self.flying.pop_front();
             self.has_arrived();
-        }
-    }
-}
-
-impl Session {
-    pub(super) fn outbox_grew(&mut self) {
-        self.store.grew();
-        if let Some(live) = self.link.live_mut() {
-            live.push.want_pin();
-        }
-    }
-
-    /// Sends as many pushes as the window lets through.
-    pub(super) fn send_pushes(&mut self) {
-        if !self.link.is_attached() || !self.config.pushes() || self.store.is_resyncing() {
-            return;
-        }
-        while let (Some(live), Some(replica)) = (self.link.live_mut(), self.store.replica()) {
-            if !live.push.may_send() {
-                return;
-            }
-            let confirmed = if pocket_core::mutants::active("pocket-mutant:confirmed-before-stored")
-            {
-                live.push.heard_up_to(replica.confirmed)
-            } else {
-                replica.confirmed
-            };
-            let id = live.next_id();
-            match live.push.next_push(id, replica.client, confirmed, self.now) {
-                Ok(frame) => self.effects.push(Effect::Send(frame)),
-                // What the store gave cannot be sent: trying again at full speed would not change it.
-                Err(error) => return self.lose(error.into(), Return::Slowly, close::NORMAL),
-            }
-        }
-    }
-
-    pub(super) fn outcomes(&mut self, answer: Outcomes) {
-        let again_at = self.now.plus(if answer.gap.is_some() {
-            self.backoff.next()
-        } else {
-            0
-        });
-        let Some(live) = self.link.live_mut() else {
-            return;
-        };
-        let Some(confirmed) = live.push.confirmed_with(answer.id) else {
-            return;
-        };
-        let gap = answer.gap;
-        match live.push.outcomes(answer, self.now) {
-            Ok(highest) => live.raise_head(highest.unwrap_or(Seq::ZERO)),
-            Err(error) => return self.broken(error.into()),
-        }
-        match gap {
-            // The next handshake compares the histories.
-            Some(expected) if expected <= confirmed => self.lose(
-                SyncError::retryable(
-                    codes::RESTORED_SERVER,
-                    format!(
-                        "the server expects number {expected}, but had answered up to {confirmed}: it was restored \
-                         from an older state"
-                    ),
-                ),
-                Return::Soon,
-                close::NORMAL,
-            ),
-            Some(_) => live.push.send_again_at(again_at),
-            None => {}
         }
     }
 }

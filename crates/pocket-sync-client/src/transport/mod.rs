@@ -81,29 +81,40 @@ fn stranger(status: u16, url: &str) -> SyncError {
     })
 }
 
-/// Whether what answered does not speak TLS at all.
-fn is_no_tls(error: &std::io::Error) -> bool {
-    #[cfg(feature = "tls")]
-    let is_no_tls = tls::is_no_tls(error);
-    #[cfg(not(feature = "tls"))]
-    let is_no_tls = {
-        let _ = error;
-        false
-    };
-    is_no_tls
+/// What a failure to connect says about TLS; none when it is about something else.
+#[cfg(feature = "tls")]
+fn tls_failure(error: &std::io::Error, endpoint: &Endpoint) -> Option<SyncError> {
+    tls::failure(error, endpoint)
 }
 
-fn no_tls(endpoint: &Endpoint) -> SyncError {
-    let (url, secure, plain) = if endpoint.is_http() {
-        (endpoint.http_url(), "https", "http")
+#[cfg(not(feature = "tls"))]
+fn tls_failure(_: &std::io::Error, _: &Endpoint) -> Option<SyncError> {
+    None
+}
+
+/// The URL of an endpoint, as its transport has it.
+#[cfg(feature = "tls")]
+fn shown(endpoint: &Endpoint) -> String {
+    if endpoint.is_http() {
+        endpoint.http_url()
     } else {
-        (endpoint.websocket_url(), "wss", "ws")
+        endpoint.websocket_url()
+    }
+}
+
+#[cfg(feature = "tls")]
+fn no_tls(endpoint: &Endpoint) -> SyncError {
+    let (secure, plain) = if endpoint.is_http() {
+        ("https", "http")
+    } else {
+        ("wss", "ws")
     };
     SyncError::new(
         codes::CONNECT,
         format!(
-            "what answers at `{url}` does not speak TLS; does the server speak {secure}://? Try {plain}://, or check the \
-             port"
+            "what answers at `{}` does not speak TLS; does the server speak {secure}://? Try {plain}://, or check the \
+             port",
+            shown(endpoint)
         ),
     )
 }

@@ -3,7 +3,9 @@
 use std::io;
 use std::sync::{Arc, OnceLock};
 
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
+
+use crate::{Endpoint, SyncError, codes};
 
 /// The settings for all connections of this process, read once and off the runtime's workers.
 pub(super) async fn config() -> io::Result<Arc<ClientConfig>> {
@@ -40,8 +42,75 @@ fn read() -> io::Result<ClientConfig> {
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// Whether the other side's first bytes were no TLS.
-pub(super) fn is_no_tls(error: &io::Error) -> bool {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    matches!(inner, Some(rustls::Error::InvalidMessage(_)))
+/// What a handshake that failed says about the other side; none when it was something else.
+pub(super) fn failure(error: &io::Error, endpoint: &Endpoint) -> Option<SyncError> {
+    match error.get_ref()?.downcast_ref()? {
+        rustls::Error::InvalidMessage(_) => Some(super::no_tls(endpoint)),
+        rustls::Error::InvalidCertificate(why) => {
+            let why = distrust(why, endpoint.host());
+            let message = format!("the certificate of `{}` {why}", super::shown(endpoint));
+            Some(SyncError::new(codes::CERTIFICATE, message))
+        }
+        _ => None,
+    }
+}
+
+/// Why a certificate is not trusted, and what to do about it.
+fn distrust(why: &CertificateError, host: &str) -> String {
+    let trust = "name a PEM file with that authority in the variable SSL_CERT_FILE, or add it to those of this machine, and \
+                 start again";
+    match why {
+        // The latter when an authority of the same name is trusted that has another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            format!("is of an authority that this machine does not trust; {trust}")
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!(
+                "is not for the name {host}; use a name that it is for, or give the server another one"
+            )
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "has expired; renew it, or set this machine's clock".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "is not valid yet; set this machine's clock".to_owned()
+        }
+        // What rustls takes from the crate below it has no name of its own.
+        other if other.to_string().contains("CaUsedAsEndEntity") => format!(
+            "is that of an authority itself (CA:TRUE); have it sign another one for the server, with CA:FALSE, and {trust}"
+        ),
+        other => format!("cannot be trusted: {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::OtherError;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_is_told_with_what_to_do() {
+        let endpoint = Endpoint::parse("wss://example.org/sync").unwrap();
+        let told = |why: CertificateError| {
+            let error = io::Error::other(rustls::Error::InvalidCertificate(why));
+            let error = failure(&error, &endpoint).expect("it is about a certificate");
+            assert_eq!((error.code(), error.is_retryable()), ("certificate", false));
+            error.message().to_owned()
+        };
+        let authority = OtherError(Arc::new(io::Error::other("CaUsedAsEndEntity")));
+        for (why, part) in [
+            (CertificateError::UnknownIssuer, "SSL_CERT_FILE"),
+            (CertificateError::NotValidForName, "name example.org"),
+            (CertificateError::Expired, "expired"),
+            (CertificateError::NotValidYet, "clock"),
+            (CertificateError::Other(authority), "CA:FALSE"),
+            (CertificateError::Revoked, "cannot be trusted"),
+        ] {
+            let message = told(why);
+            assert!(message.contains(part), "{message}");
+            assert!(message.contains("wss://example.org/sync"), "{message}");
+        }
+        assert!(failure(&io::ErrorKind::ConnectionReset.into(), &endpoint).is_none());
+    }
 }

@@ -121,10 +121,8 @@ fn refusal(error: Error, endpoint: &Endpoint) -> SyncError {
     let url = endpoint.websocket_url();
     match error {
         Error::Http(response) => http_refusal(&response, &url),
-        Error::Io(error) if endpoint.is_secure() && super::is_no_tls(&error) => {
-            super::no_tls(endpoint)
-        }
-        Error::Io(error) => SyncError::connect(format!("`{url}` cannot be reached: {error}")),
+        Error::Io(error) => super::tls_failure(&error, endpoint)
+            .unwrap_or_else(|| SyncError::connect(format!("`{url}` cannot be reached: {error}"))),
         Error::Url(UrlError::TlsFeatureNotEnabled) => SyncError::config(
             "wss:// needs the feature `tls` of pocket-sync-client, which this build lacks",
         ),

@@ -1,15 +1,15 @@
 //! How many documents each collection has, for those who look.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pocket_core::{CollectionName, Seq};
+use pocket_core::Seq;
 use tokio::time::Instant;
 
 use super::shown::LOOKED_AT;
 use crate::Namespace;
-use crate::engine::EngineError;
+use crate::engine::{Counted, EngineResult};
 
 /// Records that are counted as often as somebody asks.
 const QUICKLY_COUNTED: usize = 1_000;
@@ -22,7 +22,6 @@ const RECOUNT_PAUSE: Duration = Duration::from_secs(5);
 pub(crate) struct Counts(std::sync::Mutex<HashMap<Namespace, Arc<Count>>>);
 
 type Count = tokio::sync::Mutex<Option<LastCount>>;
-type Counted = (Vec<(CollectionName, u64)>, bool);
 
 struct LastCount {
     head: Seq,
@@ -33,6 +32,16 @@ struct LastCount {
 }
 
 impl Counts {
+    /// Forgets what was counted in namespaces that are not among these.
+    pub(super) fn keep(&self, namespaces: &[Namespace]) {
+        let namespaces: HashSet<&Namespace> = namespaces.iter().collect();
+        let mut counts = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        counts.retain(|namespace, _| namespaces.contains(namespace));
+    }
+
     fn of(&self, namespace: &Namespace) -> Arc<Count> {
         let mut counts = self
             .0
@@ -45,11 +54,7 @@ impl Counts {
 impl crate::server::Inner {
     /// The documents of each collection, and whether that is all of them. Counted anew when the head has moved, and if
     /// that takes a while not each time: all who look share what was counted.
-    pub(super) async fn counted(
-        &self,
-        namespace: &Namespace,
-        head: Seq,
-    ) -> Result<(Vec<(CollectionName, u64)>, bool), EngineError> {
+    pub(super) async fn counted(&self, namespace: &Namespace, head: Seq) -> EngineResult<Counted> {
         let count = self.counts.of(namespace);
         // Whoever asks while somebody counts waits for that.
         let mut last = count.lock().await;
@@ -58,35 +63,15 @@ impl crate::server::Inner {
         {
             return Ok(last.counted.clone());
         }
-        let mut counts = std::collections::BTreeMap::<CollectionName, u64>::new();
-        let mut after = Seq::ZERO;
-        let mut looked_at = 0;
-        let is_whole = loop {
-            let page = self.engine.changes(namespace, &self.reading(after)).await?;
-            for record in &page.records {
-                looked_at += 1;
-                let is_live = record
-                    .decode()
-                    .is_ok_and(|record| record.state.body().is_some());
-                *counts.entry(record.collection.clone()).or_default() += u64::from(is_live);
-            }
-            after = page.end;
-            if page.end >= page.head {
-                break true;
-            }
-            if looked_at >= LOOKED_AT {
-                break false;
-            }
-        };
-        let counted = (counts.into_iter().collect(), is_whole);
-        let pause = if looked_at > QUICKLY_COUNTED {
+        let counted = self.engine.count(namespace, LOOKED_AT).await?;
+        let pause = if counted.records > QUICKLY_COUNTED {
             RECOUNT_PAUSE
         } else {
             Duration::ZERO
         };
         *last = Some(LastCount {
             head,
-            counted: Counted::clone(&counted),
+            counted: counted.clone(),
             at: Instant::now(),
             pause,
         });
@@ -96,7 +81,7 @@ impl crate::server::Inner {
 
 #[cfg(test)]
 mod tests {
-    use pocket_core::{Body, DocumentId, DocumentLimits, Map};
+    use pocket_core::{Body, CollectionName, DocumentId, DocumentLimits, Map};
     use pocket_storage_memory::MemoryStorage;
 
     use super::*;
@@ -116,9 +101,9 @@ mod tests {
         };
         let counted = async || {
             let head = server.inner.engine.head(&namespace).await.unwrap();
-            let (counts, is_whole) = server.inner.counted(&namespace, head).await.unwrap();
-            assert!(is_whole);
-            counts[0].1
+            let counted = server.inner.counted(&namespace, head).await.unwrap();
+            assert!(counted.is_whole);
+            counted.documents[&todos]
         };
         for number in 0..QUICKLY_COUNTED {
             put(number).await;
@@ -130,5 +115,9 @@ mod tests {
         assert_eq!(counted().await, 1_001, "many are not");
         tokio::time::sleep(RECOUNT_PAUSE).await;
         assert_eq!(counted().await, 1_002, "but a little later");
+        server.inner.counts.keep(std::slice::from_ref(&namespace));
+        assert_eq!(server.inner.counts.0.lock().unwrap().len(), 1);
+        server.inner.counts.keep(&[]);
+        assert!(server.inner.counts.0.lock().unwrap().is_empty());
     }
 }

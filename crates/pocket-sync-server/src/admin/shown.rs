@@ -34,10 +34,15 @@ pub(super) fn connected(server: &SyncServer) -> Value {
 
 pub(super) async fn overview(server: &SyncServer) -> Answer {
     let mut namespaces = Vec::new();
-    for namespace in server.inner.engine.namespaces().await? {
-        let head = server.inner.engine.head(&namespace).await?;
-        let (collections, is_whole) = server.inner.counted(&namespace, head).await?;
-        let collections = collections.iter().map(|(name, count)| {
+    let all = server.inner.engine.namespaces().await?;
+    server.inner.counts.keep(&all);
+    for namespace in all {
+        // None is opened by being looked at.
+        let Some(head) = server.inner.engine.stored_head(&namespace).await? else {
+            continue;
+        };
+        let counted = server.inner.counted(&namespace, head).await?;
+        let collections = counted.documents.iter().map(|(name, count)| {
             Value::Map(object([
                 ("name", Value::from(name.as_str())),
                 ("documents", (*count).into()),
@@ -46,7 +51,7 @@ pub(super) async fn overview(server: &SyncServer) -> Answer {
         namespaces.push(Value::Map(object([
             ("name", Value::from(namespace.as_str())),
             ("head", head.get().into()),
-            ("whole", is_whole.into()),
+            ("whole", counted.is_whole.into()),
             ("collections", collections.collect()),
         ])));
     }

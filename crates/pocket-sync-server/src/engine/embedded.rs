@@ -10,6 +10,7 @@ mod digests;
 mod log;
 mod open;
 mod read;
+mod uncounted;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -24,11 +25,13 @@ use pocket_sync_protocol::EncodedRecord;
 
 use self::compact::Looked;
 use self::log::Log;
+use self::uncounted::Uncounted;
 use super::{
-    AttachRequest, Attached, Committed, Compacted, Engine, EngineError, EngineResult, FeedPage,
-    Fetched, ReadRequest, Retention,
+    AttachRequest, Attached, Committed, Compacted, Counted, Engine, EngineError, EngineResult,
+    FeedPage, Fetched, ReadRequest, Retention,
 };
 use crate::decide::{self, Current, DocumentKey, Overlay, PushRequest, WriteSet};
+use crate::keys::Keys;
 use crate::rules::Authority;
 use crate::stored::{self, ClientRecord};
 use crate::{Limits, Namespace, keys};
@@ -51,6 +54,8 @@ struct Inner {
     limits: Limits,
     logs: Mutex<Logs>,
     looked: Mutex<HashMap<Namespace, Looked>>,
+    /// Those without digests.
+    uncounted: Mutex<HashMap<Namespace, Uncounted>>,
 }
 
 #[derive(Default)]
@@ -85,6 +90,7 @@ impl EmbeddedEngine {
                 limits,
                 logs: Mutex::default(),
                 looked: Mutex::default(),
+                uncounted: Mutex::default(),
             }),
         }
     }
@@ -203,9 +209,10 @@ impl EmbeddedEngine {
     /// Stores a write set in one atomic, durable batch; then readers see it.
     async fn store(&self, log: &Log, writes: WriteSet) -> Result<Seq, StorageError> {
         let mut batch = Batch::new();
+        let most = self.inner.limits.readerships;
         let (before, row, digests) = log
             .with_open(|open| {
-                let digests = open.move_digests(&log.keys, &writes.moved, &mut batch);
+                let digests = open.move_digests(&log.keys, &writes.moved, most, &mut batch);
                 (open.stored.clone(), open.row.clone(), digests)
             })
             .map_err(|error| StorageError::Backend(error.to_string()))?;
@@ -272,6 +279,15 @@ impl EmbeddedEngine {
 
 #[async_trait]
 impl Engine for EmbeddedEngine {
+    async fn prepare(&self, namespace: &Namespace) -> EngineResult<()> {
+        let log = self.log(namespace)?;
+        if log.is_open() {
+            return Ok(());
+        }
+        let _writer = log.writer.lock().await;
+        self.ensure_open(&log).await
+    }
+
     async fn attach(
         &self,
         namespace: &Namespace,
@@ -387,6 +403,15 @@ impl Engine for EmbeddedEngine {
         }
     }
 
+    async fn stored_head(&self, namespace: &Namespace) -> EngineResult<Option<Seq>> {
+        let row = self.stored_row(&Keys::new(namespace)).await?;
+        Ok(row.map(|row| row.head))
+    }
+
+    async fn count(&self, namespace: &Namespace, most: usize) -> EngineResult<Counted> {
+        self.count_stored(&Keys::new(namespace), most).await
+    }
+
     async fn head(&self, namespace: &Namespace) -> EngineResult<Seq> {
         let log = self.log(namespace)?;
         let _writer = log.writer.lock().await;
@@ -422,9 +447,8 @@ fn read_error(error: StorageError) -> EngineError {
 fn write_error(error: StorageError) -> EngineError {
     match error {
         StorageError::Backend(_) => EngineError::Unknown(error.to_string()),
-        StorageError::Full(_) | StorageError::Conflict => {
-            EngineError::NotApplied(error.to_string())
-        }
+        StorageError::Full(_) => EngineError::Full(error.to_string()),
+        StorageError::Conflict => EngineError::NotApplied(error.to_string()),
         other => EngineError::Fatal(other.to_string()),
     }
 }

@@ -139,6 +139,7 @@ async fn exchange(server: &SyncServer, request: Request) -> Result<Response<Body
     if let Some((_, posts)) = connection {
         // More requests at once than the protocol allows, or the connection ended in this moment.
         posts.try_send(post).map_err(|_| gone())?;
+        server.inner.metrics.polls.add(1);
         return replied
             .await
             .map(|reply| answer(reply, None, server))
@@ -190,6 +191,7 @@ fn open(
         return Err(refusal);
     };
     posts.try_send(post).map_err(|_| gone())?;
+    inner.metrics.polls.add(1);
     let session = Session::polled(std::sync::Arc::clone(&inner.config), interval);
     let polled = Polled::new(receiver, place, inner.config.limits.wire.message_bytes);
     let inner = std::sync::Arc::clone(inner);

@@ -8,9 +8,9 @@ use std::sync::atomic::AtomicU64;
 
 use pocket_core::{Env, SystemEnv};
 use pocket_storage::Storage;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
-use super::{Inner, SyncServer};
+use super::{CHECKS, Inner, SyncServer};
 use crate::Config;
 use crate::admin::Counts;
 use crate::auth::{Access, AuthError, AuthenticateWith, Authenticator, TokenTable};
@@ -150,12 +150,14 @@ impl SyncServerBuilder {
                 connected: Connected::default(),
                 writers: Writers::default(),
                 metrics: Arc::default(),
+                store: Arc::default(),
                 counts: Counts::default(),
                 #[cfg(feature = "tls")]
                 tls: self.tls,
                 hook: self.hook,
                 polls: Table::default(),
                 last_connection: AtomicU64::new(0),
+                checks: Semaphore::new(CHECKS),
                 forgetting: Forgetting::default(),
                 stop: watch::Sender::new(false),
                 served: watch::Sender::new(0),

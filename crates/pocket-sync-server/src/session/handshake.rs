@@ -9,7 +9,7 @@ use pocket_sync_protocol::{Hello, VersionRange, Welcome, codes};
 
 use super::echo::Echo;
 use super::rate::Rate;
-use super::{Effect, Greeting, Moment, Now, Open, Session, State};
+use super::{Checking, Effect, Greeting, Moment, Now, Open, Session, State};
 use crate::Namespace;
 use crate::auth::{Access, AuthError, Secret};
 use crate::decide::AttachRefusal;
@@ -68,6 +68,8 @@ impl Session {
                     namespace: greeting.namespace.clone(),
                     request,
                 });
+                let deadline = self.heard.after(self.attach_timeout());
+                self.effects.push(Effect::Timer(deadline));
                 self.state = State::Attaching(greeting);
             }
             Ok(access) => {
@@ -81,6 +83,12 @@ impl Session {
         }
     }
 
+    /// How long a client waits for its welcome when it takes the server long. Shorter than its own patience, so that it
+    /// hears why.
+    pub(super) fn attach_timeout(&self) -> Duration {
+        self.config.handshake_timeout * 4 / 5
+    }
+
     fn not_authenticated(&mut self, error: &AuthError) {
         let code = match error {
             AuthError::Refused(_) => codes::UNAUTHORIZED,
@@ -91,13 +99,17 @@ impl Session {
     }
 
     /// Tokens, users or rules are others now.
-    pub(super) fn rights_changed(&mut self, now: Now, rules: Rules) {
+    pub(super) fn rights_changed(&mut self, rules: Rules) {
         self.rules = rules;
         match &mut self.state {
             State::Open(open) => {
-                open.recheck = now.moment.after(self.config.recheck);
-                let token = open.greeting.token.clone();
-                self.effects.push(Effect::Authenticate { token });
+                if open.checking == Checking::No {
+                    // The next regular check stays where it is, or those of all sessions would fall together from now on.
+                    self.effects.push(open.ask());
+                } else {
+                    // Never two questions at once: their answers might come in the wrong order.
+                    open.checking = Checking::Outdated;
+                }
             }
             // Who it is may have been told by what held before; it is asked again behind the welcome.
             State::Authenticating(_) | State::Attaching(_) => self.is_outdated = true,
@@ -110,6 +122,10 @@ impl Session {
         let State::Open(open) = &mut self.state else {
             return;
         };
+        if std::mem::replace(&mut open.checking, Checking::No) == Checking::Outdated {
+            self.effects.push(open.ask());
+            return;
+        }
         let access = match result {
             Ok(access) => access,
             // Nobody can tell now: what was told last holds on, and it is asked again.
@@ -152,6 +168,7 @@ impl Session {
                     EngineError::Refused(AttachRefusal::OtherUser) => codes::OTHER_USER,
                     EngineError::Refused(AttachRefusal::ClientCopied) => codes::CLIENT_COPIED,
                     EngineError::Refused(AttachRefusal::Crowded) => codes::RATE_LIMITED,
+                    EngineError::Full(_) => codes::SERVER_FULL,
                     _ => codes::INTERNAL,
                 };
                 return self.fail(code, error.to_string());
@@ -195,6 +212,7 @@ impl Session {
             authority,
             rights_changed,
             recheck,
+            checking: Checking::No,
             expires,
             clock: attached.time,
             pushes: VecDeque::new(),
@@ -209,7 +227,7 @@ impl Session {
         }));
         if std::mem::take(&mut self.is_outdated) {
             let rules = self.rules.clone();
-            self.rights_changed(now, rules);
+            self.rights_changed(rules);
         }
     }
 }
@@ -231,6 +249,14 @@ impl Open {
         match self.expires {
             Some(expires) if now.time >= expires => Err(AuthError::Expired),
             _ => Ok(()),
+        }
+    }
+
+    /// Asks what the token is worth now.
+    pub(super) fn ask(&mut self) -> Effect {
+        self.checking = Checking::Asked;
+        Effect::Authenticate {
+            token: self.greeting.token.clone(),
         }
     }
 

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use pocket_core::mutants::active;
 use pocket_core::{ClientId, CollectionName, Digest, Epoch, Seq};
-use pocket_sync_protocol::{EncodedRecord, More, Page, PageBuilder, Pull, codes};
+use pocket_sync_protocol::{
+    EncodedRecord, More, Page, PageBuilder, Pull, RecordSet, ServerMessage, codes, encode_server,
+};
 
 use super::echo::Echo;
 use super::{Effect, Moment, Open, Session, State};
@@ -239,6 +241,20 @@ impl Session {
         self.refuse(pull.id, codes::BELOW_HORIZON, message);
     }
 
+    /// A document that was stored under a larger limit: sent, it would end each connection without a word of why.
+    pub(super) fn too_large_to_send(&mut self, set: &RecordSet, bytes: usize) {
+        let first = set.decode().ok().and_then(|set| set.into_iter().next());
+        let which = first.map_or_else(String::new, |record| {
+            format!(" {}/{}", record.collection, record.id)
+        });
+        let message = format!(
+            "the document{which} needs a message of {bytes} bytes and the server's limit is {}; whoever runs the server \
+             sets `message-bytes` to twice as much",
+            self.config.limits.wire.message_bytes
+        );
+        self.fail(codes::RECORD_TOO_LARGE, message);
+    }
+
     /// Sends what may be sent, and reads on when there is room for it.
     pub(super) fn pump(&mut self) {
         let message_bytes = self.config.limits.wire.message_bytes;
@@ -268,7 +284,14 @@ impl Session {
                 if finished {
                     open.pull = None;
                 }
-                self.send(page);
+                let message = ServerMessage::Page(page);
+                let frame = encode_server(&message);
+                if let ServerMessage::Page(page) = &message
+                    && frame.len() > message_bytes
+                {
+                    return self.too_large_to_send(&page.set, frame.len());
+                }
+                self.effects.push(Effect::Send(frame));
             } else if pull.has_more(head) {
                 // The doorbell rings behind the outcomes: up to there, own records are known as own.
                 let until = if own.pushing {

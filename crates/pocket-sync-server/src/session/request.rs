@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use pocket_core::{Outcome, Seq};
-use pocket_sync_protocol::{Fetch, Outcomes, PageBuilder, Push, Records, codes};
+use pocket_sync_protocol::{
+    Fetch, Outcomes, PageBuilder, Push, Records, ServerMessage, codes, encode_server,
+};
 
 use super::{Effect, InFlight, Session, State};
 use crate::decide::{DocumentKey, PushAnswer, PushRequest, Refusal};
@@ -64,6 +66,9 @@ impl Session {
             }
             Ok(answer) => self.answered(id, answer),
             Err(EngineError::Fatal(message)) => return self.fail(codes::INTERNAL, message),
+            Err(error @ EngineError::Full(_)) => {
+                self.refuse(id, codes::SERVER_FULL, &error.to_string());
+            }
             Err(error) => self.refuse(id, codes::RETRY_LATER, &error.to_string()),
         }
         self.stop_when_done();
@@ -175,11 +180,18 @@ impl Session {
                 "the records do not fit into one message; ask for fewer",
             );
         }
-        self.send(Records {
+        let message = ServerMessage::Records(Records {
             id,
             epoch: fetched.epoch,
             head: fetched.head,
             set: builder.finish(),
         });
+        let frame = encode_server(&message);
+        if let ServerMessage::Records(records) = &message
+            && frame.len() > self.config.limits.wire.message_bytes
+        {
+            return self.too_large_to_send(&records.set, frame.len());
+        }
+        self.effects.push(Effect::Send(frame));
     }
 }

@@ -60,7 +60,7 @@ impl Harness {
         );
         let effects = harness.event(Event::Authenticated(Ok(Access::all("ann"))));
         assert!(
-            matches!(&effects[..], [Effect::Attach { request, .. }] if &*request.user == "ann")
+            matches!(&effects[..], [Effect::Attach { request, .. }, Effect::Timer(_)] if &*request.user == "ann")
         );
         let effects = harness.event(Event::Attached(Ok(attached(head))));
         assert!(matches!(sent(&effects)[..], [ServerMessage::Welcome(_)]));

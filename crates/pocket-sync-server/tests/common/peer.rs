@@ -16,6 +16,7 @@ use pocket_sync_protocol::{
 };
 use pocket_sync_server::decide::DocumentKey;
 use pocket_sync_server::{Config, SyncServer, TokenTable};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -74,6 +75,17 @@ pub async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future)
         .await
         .expect("it ends in time")
+}
+
+/// A figure of `/metrics`; 0 when it is not told.
+pub async fn figure(address: SocketAddr, name: &str) -> u64 {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET /metrics HTTP/1.1\r\nConnection: close\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let line = answer.lines().find_map(|line| line.strip_prefix(name));
+    line.map_or(0, |value| value.trim().parse().unwrap())
 }
 
 pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;

@@ -108,6 +108,33 @@ pub(crate) async fn point_09_a_rate_limited_client_slows_down_and_finishes(trans
     assert_eq!(world.documents().await.len(), 60);
 }
 
+/// Few requests, but large ones: far more bytes than the server takes at once, and than it takes in a second.
+pub(crate) async fn point_09_a_client_limited_by_bytes_slows_down_and_finishes(
+    transport: Transport,
+) {
+    const BYTES: usize = 20_000;
+    let mut config = Config::default();
+    config.limits.rate.bytes_per_second = 200_000;
+    config.limits.rate.bytes_at_once = 30_000;
+    let world = World::with(transport, config, Arc::new(TokenTable::open())).await;
+    let one = NonZeroUsize::MIN;
+    let eager = Device::new(world.config().batch_size(one)).await;
+    for number in 0..20 {
+        eager.put(&format!("{number:02}"), &"x".repeat(BYTES)).await;
+    }
+    eager.sync().await;
+    assert_eq!(eager.pending().await, 0);
+    let limited = world
+        .figure("pocket_errors_total{code=\"rate-limited\"}")
+        .await;
+    assert!(limited.is_some_and(|count| count > 0), "it was not limited");
+    // Each took one place, and none was refused for good.
+    let snapshot = eager.engine.snapshot();
+    let place = snapshot.checkpoint.map(|checkpoint| checkpoint.seq.get());
+    assert_eq!((place, snapshot.stats.rejected_count), (Some(20), 0));
+    assert_eq!(world.documents().await.len(), 20);
+}
+
 fn malformed() -> Vec<Vec<u8>> {
     let push = |fields: &[u8]| [&b"\x81\xa4push"[..], fields].concat();
     vec![

@@ -47,6 +47,7 @@ on_both_transports! {
     faults::point_07_malformed_pushes_and_failing_or_slow_authentication_leave_the_server_running,
     conflicts::point_08_neither_a_stale_push_nor_a_date_in_the_future_wins_for_ever,
     faults::point_09_a_rate_limited_client_slows_down_and_finishes,
+    faults::point_09_a_client_limited_by_bytes_slows_down_and_finishes,
     conflicts::point_10_a_delete_and_an_update_end_the_same_everywhere_and_nothing_comes_back,
     conflicts::point_11_a_change_refused_or_lost_in_a_conflict_is_not_broadcast,
     conflicts::point_12_clients_with_different_strategies_end_with_the_same_documents,

@@ -166,10 +166,8 @@ impl Pool {
             |why: &str| SyncError::connect(format!("`{}` cannot be reached: {why}", self.url));
         match dialled {
             Ok(Ok(sender)) => Ok(sender),
-            Ok(Err(Dial::Io(error))) if transport::is_no_tls(&error) => {
-                Err(transport::no_tls(&self.endpoint))
-            }
-            Ok(Err(Dial::Io(error))) => Err(unreachable(&error.to_string())),
+            Ok(Err(Dial::Io(error))) => Err(transport::tls_failure(&error, &self.endpoint)
+                .unwrap_or_else(|| unreachable(&error.to_string()))),
             Ok(Err(Dial::Hyper(error))) => Err(unreachable(&error.to_string())),
             #[cfg(not(feature = "tls"))]
             Ok(Err(Dial::NoTls)) => Err(SyncError::config(

@@ -79,6 +79,9 @@ impl EmbeddedEngine {
                 more: found.more,
                 ..Compacted::default()
             };
+            if found.is_empty() && !found.more {
+                compacted.more = self.reconsider(namespace, &row, now).await?;
+            }
             if !found.is_empty() {
                 let log = self.log(namespace)?;
                 let taken = {

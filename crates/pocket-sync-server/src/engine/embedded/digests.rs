@@ -6,20 +6,12 @@ use std::sync::Arc;
 use pocket_core::{CollectionName, Digest, DocumentId, Seq};
 use pocket_storage::{Batch, Direction, ScanLimit, StorageError};
 
-use super::EmbeddedEngine;
 use super::log::{Log, Open};
+use super::{EmbeddedEngine, read_error};
 use crate::digests::{Digests, Moved};
-use crate::engine::ReadRequest;
+use crate::engine::{COUNTED, COUNTED_BYTES, Counted, EngineResult, ReadRequest};
 use crate::keys::Keys;
 use crate::stored::{self, DigestRow, Usage};
-
-/// Digests that a namespace has at the most. One with more sets of labels has none, so that neither memory nor an opening
-/// depends on how many readers there are.
-const MOST: usize = 65_536;
-
-/// Records read at once when a namespace is counted, and their bytes.
-const COUNTED: usize = 1_024;
-const COUNTED_BYTES: usize = 4 * 1024 * 1024;
 
 /// What a namespace holds.
 pub(super) struct Survey {
@@ -64,11 +56,36 @@ impl EmbeddedEngine {
                 let id = DocumentId::new(id).map_err(corrupt)?;
                 let digest = Digest::of(&id, row.rev);
                 let readership = row.into_marks().readership();
-                if survey.digests.len() <= MOST {
+                if survey.digests.len() <= self.inner.limits.readerships {
                     survey.digests.add(&collection, &readership, digest);
                 }
             }
         }
+    }
+
+    /// Counts what is stored, for who looks at it.
+    pub(super) async fn count_stored(&self, keys: &Keys, most: usize) -> EngineResult<Counted> {
+        let mut counted = Counted::default();
+        let mut range = keys.documents();
+        while counted.records < most {
+            let limit = ScanLimit::entries(COUNTED).bytes(COUNTED_BYTES);
+            let storage = &self.inner.storage;
+            let found = storage.scan(range.clone(), limit, Direction::Forward).await;
+            let found = found.map_err(read_error)?;
+            let Some((last, _)) = found.last() else {
+                counted.is_whole = true;
+                break;
+            };
+            range = range.after(last.clone());
+            for (at, value) in &found {
+                let (row, _) = stored::open_record_row(at, value)?;
+                let collection = keys
+                    .document_collection(at)
+                    .ok_or_else(|| stored::damaged("the key of a record"))?;
+                counted.add(collection, row.is_live());
+            }
+        }
+        Ok(counted)
     }
 
     /// The digests as they are stored.
@@ -97,7 +114,7 @@ impl EmbeddedEngine {
         for (at, _) in self.stored_digests(log).await? {
             batch.delete(at);
         }
-        if digests.len() > MOST {
+        if digests.len() > self.inner.limits.readerships {
             return Ok(false);
         }
         for (collection, readership, digest) in digests.iter() {
@@ -117,18 +134,19 @@ impl EmbeddedEngine {
 }
 
 impl Open {
-    /// Moves the digests in a batch, and says whether they are kept on; none when it is not known any more, so that the
-    /// next opening counts.
+    /// Moves the digests in a batch, and says whether they are kept on, which they are up to `most`; none when it is not
+    /// known any more, so that the next opening counts.
     pub(super) fn move_digests(
         &self,
         keys: &Keys,
         moved: &Moved,
+        most: usize,
         batch: &mut Batch,
     ) -> Option<bool> {
         let Some(digests) = &self.digests else {
             return self.row.later.digests.filter(|kept| !kept);
         };
-        if digests.len() + moved.len() > MOST {
+        if digests.len() + moved.len() > most {
             for (collection, readership, _) in digests.iter() {
                 batch.delete(keys.digest(collection, readership));
             }

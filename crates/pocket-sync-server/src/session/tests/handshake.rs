@@ -50,6 +50,16 @@ fn whoever_may_not_come_in_is_told_why_and_closed_with_a_code() {
 }
 
 #[test]
+fn whoever_cannot_come_in_since_the_disk_is_full_is_told_that() {
+    let mut harness = Harness::new();
+    harness.say(hello(None));
+    harness.event(Event::Authenticated(Ok(Access::all("ann"))));
+    let full = EngineError::Full("no space".to_owned());
+    let effects = harness.event(Event::Attached(Err(full)));
+    assert_eq!(error(&effects), ("server-full".to_owned(), Some(1011)));
+}
+
+#[test]
 fn a_namespace_that_is_not_the_users_is_forbidden() {
     let mut harness = Harness::new();
     harness.say(hello(None));
@@ -264,6 +274,30 @@ fn when_tokens_or_rules_change_a_session_is_asked_for_its_token_at_once() {
     let gone = Err(AuthError::Refused("gone".to_owned()));
     let effects = harness.event(Event::Authenticated(gone));
     assert_eq!(error(&effects), ("unauthorized".to_owned(), Some(4401)));
+}
+
+/// Two checks at once had no order, so that an answer from before a change could undo what the one from behind it said.
+#[test]
+fn what_is_told_of_a_token_from_before_a_change_does_not_count() {
+    let asks = |effects: &[Effect]| matches!(effects, [Effect::Authenticate { .. }]);
+    let gone = || Err(AuthError::Refused("gone".to_owned()));
+    for (first, second, stays) in [
+        (Ok(Access::all("ann")), gone(), false),
+        (gone(), Ok(Access::all("ann")), true),
+    ] {
+        let mut harness = open_with(Access::all("ann"));
+        assert!(asks(&harness.event(Event::RightsChanged(Rules::default()))));
+        // Further ones while it is being asked: one question more behind it, however many they are.
+        for _ in 0..2 {
+            let effects = harness.event(Event::RightsChanged(Rules::default()));
+            assert!(effects.is_empty(), "{effects:?}");
+        }
+        let effects = harness.event(Event::Authenticated(first));
+        assert!(asks(&effects), "{effects:?}");
+        let effects = harness.event(Event::Authenticated(second));
+        assert!(!asks(&effects));
+        assert_eq!(harness.session.is_over(), !stays);
+    }
 }
 
 #[test]

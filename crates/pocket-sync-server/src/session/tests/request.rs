@@ -44,9 +44,10 @@ fn a_gap_is_told_with_the_number_that_is_expected() {
 
 #[test]
 fn a_commit_that_failed_is_to_be_sent_again() {
-    for failure in [
-        EngineError::NotApplied("full".to_owned()),
-        EngineError::Unknown("disk".to_owned()),
+    for (failure, code) in [
+        (EngineError::NotApplied("busy".to_owned()), "retry-later"),
+        (EngineError::Unknown("disk".to_owned()), "retry-later"),
+        (EngineError::Full("no space".to_owned()), "server-full"),
     ] {
         let mut harness = Harness::open(0, None);
         let ticket = harness.push(1);
@@ -59,7 +60,7 @@ fn a_commit_that_failed_is_to_be_sent_again() {
         };
         assert_eq!(
             (error.id, error.code.as_str(), error.retryable),
-            (Some(1), "retry-later", true)
+            (Some(1), code, true)
         );
         assert_eq!(error.retry_after, Some(Duration::from_secs(1)));
         assert!(!harness.session.is_over());
