@@ -136,6 +136,11 @@ async fn a_window_is_filled_up_from_its_reserve_and_reads_only_when_that_is_used
     follower.step().await;
     let mut reading = 0;
     for n in 0..60 {
+        if n % 5 == 0 {
+            // Far behind the window, and behind what is held.
+            world.put(&format!("{:03}", 99 - n / 5), 90).await;
+            assert!(follower.ready().is_none());
+        }
         world.docs.delete(&format!("{n:03}")).await.unwrap();
         let before = world.reads();
         let step = follower.step().await;

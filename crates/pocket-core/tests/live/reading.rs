@@ -217,3 +217,29 @@ async fn commits_of_another_handle_between_the_reads_are_seen_too() {
         assert_eq!(follower.list, fresh(&query).await, "read {read}");
     }
 }
+
+#[tokio::test]
+async fn a_subscriber_to_changes_is_told_that_another_handle_wrote() {
+    use pocket_core::ChangeItem;
+
+    let storage = MemoryStorage::new();
+    let (_, docs) = open(storage.clone()).await;
+    let (_, others) = open(storage).await;
+    let mut changes = docs.changes();
+    docs.insert(&value(r#"{"_id":"a"}"#)).await.unwrap();
+    let Some(ChangeItem::Change(first)) = changes.next().await else {
+        panic!("no change");
+    };
+    others.insert(&value(r#"{"_id":"b"}"#)).await.unwrap();
+    others.insert(&value(r#"{"_id":"c"}"#)).await.unwrap();
+    docs.insert(&value(r#"{"_id":"d"}"#)).await.unwrap();
+    let Some(ChangeItem::Lagged { from, to }) = changes.next().await else {
+        panic!("nothing is said of what was left out");
+    };
+    let last = first.sequence.get();
+    assert_eq!((from.get(), to.get()), (last + 1, last + 2));
+    let Some(ChangeItem::Change(own)) = changes.next().await else {
+        panic!("no change");
+    };
+    assert_eq!(own.document_id.as_str(), "d");
+}
