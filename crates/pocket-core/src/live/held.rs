@@ -147,9 +147,10 @@ impl Held {
             .iter()
             .map(|row| (row.document.id.clone(), row.clone()))
             .collect();
-        let furthest = match self.now.from_end {
-            false => rows.last(),
-            true => rows.first(),
+        let furthest = if self.now.from_end {
+            rows.first()
+        } else {
+            rows.last()
         };
         // Of the others nobody knows how far they reach.
         self.bound = furthest.filter(|_| !is_whole).cloned();

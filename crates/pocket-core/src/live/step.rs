@@ -193,7 +193,7 @@ impl<T> fmt::Debug for LiveResult<T> {
         f.debug_struct("LiveResult")
             .field("sequence", &self.sequence)
             .field("len", &self.len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
