@@ -86,12 +86,13 @@ fn update(criterion: &mut Criterion) {
     group.finish();
 }
 
+type Make = fn(&Collection<Value>, usize) -> LiveQuery<Value>;
+
 /// A write, and all of a thousand live queries taking in what it means for them.
 fn thousand(criterion: &mut Criterion) {
     let runtime = runtime();
     let mut group = criterion.benchmark_group("live/write with 1000 queries");
     let docs = runtime.block_on(filled(10_000));
-    type Make = fn(&Collection<Value>, usize) -> LiveQuery<Value>;
     let kinds: [(&str, usize, Make); 4] = [
         ("none", 0, |docs, _| docs.find().live()),
         ("each its room", 1_000, |docs, n| {

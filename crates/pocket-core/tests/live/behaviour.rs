@@ -169,7 +169,7 @@ async fn one_that_falls_behind_tells_the_difference_in_one_step() {
     let mut follower = Follower::new(&query);
     follower.step().await;
     world.docs.delete("gone").await.unwrap();
-    for n in 0..SUBSCRIBER_COMMITS as i64 + 10 {
+    for (_, n) in (0..SUBSCRIBER_COMMITS + 10).zip(0..) {
         world.put(&format!("d{}", n % 20), n).await;
     }
     let step = follower.step().await;

@@ -272,7 +272,7 @@ impl World {
                 collection: CollectionName::new("docs").unwrap(),
                 id: DocumentId::new(&name(id)).unwrap(),
                 rev: Revision::new(
-                    Hlc::from_time(Timestamp::from_millis(self.seq as i64)),
+                    Hlc::from_time(Timestamp::from_millis(self.seq.cast_signed())),
                     ClientId::from_bytes([9; 16]),
                 ),
                 seq: Seq::new(self.seq),
@@ -304,7 +304,7 @@ impl World {
         // Half of what is sent meets a change of somebody else.
         let outcomes = pinned.iter().map(|mutation| {
             self.confirmed += 1;
-            if self.confirmed % 2 == 0 {
+            if self.confirmed.is_multiple_of(2) {
                 return pocket_core::Outcome::Rejected {
                     code: "forbidden".into(),
                     reason: "no".into(),
