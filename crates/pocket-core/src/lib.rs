@@ -29,6 +29,7 @@ mod index;
 mod journal;
 mod keys;
 mod later;
+mod live;
 pub mod merge;
 mod migrate;
 pub mod mutants;
@@ -76,6 +77,7 @@ pub use journal::{
     JournalState, JournalVersion, Winner,
 };
 pub use keys::Target;
+pub use live::{Count, LiveChange, LiveCount, LiveDocuments, LiveQuery, LiveResult, LiveStep};
 pub use migrate::{Migrated, Migration, MigrationPhase, MigrationProgress};
 pub use numbering::{Pinned, PushLimit};
 pub use pocket_storage as storage;

@@ -559,7 +559,11 @@ impl SweepJob {
                         document.head.rev = rev;
                     }
                 }
-                (None, None) => slot.after = None,
+                (None, None) => {
+                    slot.after = None;
+                    resolve::store_slot(tx, &slot)?;
+                    return Ok(None);
+                }
             }
             slot.store(tx);
             return Ok(None);
