@@ -22,6 +22,10 @@ pub const TRANSACTION_TOO_LARGE: &str = "transaction-too-large";
 pub const TRANSACTION_CONFLICT: &str = "transaction-conflict";
 /// A document cannot be read as the type that was asked for.
 pub const TYPE_MISMATCH: &str = "type-mismatch";
+/// Another document has the same values in a unique index.
+pub const INDEX_UNIQUE_VIOLATION: &str = "index-unique-violation";
+/// There is no such index.
+pub const INDEX_NOT_FOUND: &str = "index-not-found";
 /// The query is wrong.
 pub const BAD_QUERY: &str = "bad-query";
 /// The disk or the quota is full.
@@ -56,6 +60,8 @@ pub const JOURNAL_ENTRY_NOT_FOUND: &str = "journal-entry-not-found";
 pub const JOURNAL_ENTRY_CLOSED: &str = "journal-entry-closed";
 /// The entry of the journal has lost its bodies, since the document was erased.
 pub const JOURNAL_ENTRY_ERASED: &str = "journal-entry-erased";
+/// The entry of the journal has no loser: all its documents are there.
+pub const JOURNAL_ENTRY_WITHOUT_LOSER: &str = "journal-entry-without-loser";
 /// The application's rule for conflicts failed, panicked or took too long.
 pub const RESOLVER_FAILED: &str = "resolver-failed";
 /// A defect of this program.

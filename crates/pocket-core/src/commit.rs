@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use crate::config::{GATHERING_TURNS, MAX_COMMIT_ATTEMPTS, MAX_JOINED_BYTES, MAX_JOINED_WRITES};
 use crate::events::Notifier;
 use crate::ids::LastUuid;
+use crate::index;
 use crate::registry::Registry;
 use crate::stored::{self, State};
 use crate::tx::Tx;
@@ -41,6 +42,14 @@ pub(crate) trait Job: MaybeSend + 'static {
     fn weight(&self) -> usize {
         0
     }
+
+    /// Whether it stores what a server sent, or what follows from that. Unique indexes do not refuse it.
+    fn is_by_sync(&self) -> bool {
+        false
+    }
+
+    /// Behind it, the journal got entries about unique indexes.
+    fn add_violations(_output: &mut Self::Output, _entries: &[u64]) {}
 
     async fn run(&mut self, tx: &mut Tx) -> Result<Self::Output>;
 }
@@ -79,7 +88,10 @@ impl<J: Job> Queued for Entered<J> {
     }
 
     async fn run(&mut self, tx: &mut Tx) -> Result<()> {
-        self.output = Some(self.job.run(tx).await?);
+        let mut output = self.job.run(tx).await?;
+        let violations = index::finish(tx, self.job.is_by_sync()).await?;
+        J::add_violations(&mut output, &violations);
+        self.output = Some(output);
         Ok(())
     }
 

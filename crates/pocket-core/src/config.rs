@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CollectionName, DocumentLimits, Error, Result, codes};
+use crate::{CollectionName, DocumentLimits, Error, IndexConfig, Result, codes};
 
 /// Changes that one transaction may make when it touches synced collections.
 pub const MAX_TRANSACTION_CHANGES: usize = 1_000;
@@ -99,7 +99,7 @@ impl ConflictStrategy {
 }
 
 /// The settings of one collection, recorded in the database.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct CollectionConfig {
     /// Its name.
@@ -108,6 +108,8 @@ pub struct CollectionConfig {
     pub sync: bool,
     /// Its strategy, when it is not the sync engine's.
     pub conflict_strategy: Option<ConflictStrategy>,
+    /// Its indexes. Others that were made before stay.
+    pub indexes: Vec<IndexConfig>,
 }
 
 impl CollectionConfig {
@@ -117,6 +119,7 @@ impl CollectionConfig {
             name: name.into(),
             sync: false,
             conflict_strategy: None,
+            indexes: Vec::new(),
         }
     }
 
@@ -131,6 +134,13 @@ impl CollectionConfig {
     #[must_use]
     pub fn conflict_strategy(mut self, strategy: ConflictStrategy) -> Self {
         self.conflict_strategy = Some(strategy);
+        self
+    }
+
+    /// An index it has; see [`Collection::create_index`](crate::Collection::create_index).
+    #[must_use]
+    pub fn index(mut self, index: IndexConfig) -> Self {
+        self.indexes.push(index);
         self
     }
 

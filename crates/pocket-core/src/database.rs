@@ -45,6 +45,7 @@ pub struct DatabaseBuilder {
     limits: Limits,
     schema_version: u32,
     accept_unknown_collections: bool,
+    build_indexes: bool,
     env: Option<Arc<dyn Env>>,
 }
 
@@ -93,6 +94,13 @@ impl DatabaseBuilder {
         self
     }
 
+    /// Whether opening waits until all indexes are built; default yes. Otherwise queries do without those that are not
+    /// ready until somebody drives [`Database::build_indexes`].
+    pub fn build_indexes(mut self, build: bool) -> Self {
+        self.build_indexes = build;
+        self
+    }
+
     /// Another source of time and randomness.
     pub fn env(mut self, env: impl Env) -> Self {
         self.env = Some(Arc::new(env));
@@ -103,7 +111,8 @@ impl DatabaseBuilder {
     ///
     /// # Errors
     /// `corrupt` when the store holds something else, `newer-format` when a newer program or schema wrote it,
-    /// `config` when settings contradict each other, `bad-collection-name`, and what the store says.
+    /// `config` when settings contradict each other, `bad-collection-name`, `index-unique-violation` when documents break
+    /// a unique index that is new, and what the store says.
     pub async fn open(self, storage: impl Storage) -> Result<Database> {
         self.open_shared(Arc::new(storage)).await
     }
@@ -133,8 +142,12 @@ impl DatabaseBuilder {
                 engaged: Arc::default(),
             }),
         };
+        database.renew_indexes().await?;
         for config in self.collections {
-            database.create_collection(config).await?;
+            database.configure(config).await?;
+        }
+        if self.build_indexes {
+            database.finish_indexes().await?;
         }
         Ok(database)
     }
@@ -242,6 +255,7 @@ impl Database {
             limits: Limits::default(),
             schema_version: 1,
             accept_unknown_collections: true,
+            build_indexes: true,
             env: None,
         }
     }
@@ -281,25 +295,39 @@ impl Database {
 
     /// Makes a collection, or sets the settings of one that is there.
     ///
-    /// Switching sync on puts its documents into the outbox; switching it off drops what was never sent.
+    /// Switching sync on puts its documents into the outbox; switching it off drops what was never sent. Waits until its
+    /// indexes are built, as [`Collection::create_index`] does.
     ///
     /// # Errors
-    /// `bad-collection-name`, and what the store says.
+    /// `bad-collection-name`, those of [`Collection::create_index`], and what the store says.
     pub async fn create_collection(&self, config: CollectionConfig) -> Result<()> {
+        let has_indexes = !config.indexes.is_empty();
+        self.configure(config).await?;
+        if has_indexes {
+            self.finish_indexes().await?;
+        }
+        Ok(())
+    }
+
+    /// As [`create_collection`](Self::create_collection), but large indexes are recorded only.
+    async fn configure(&self, config: CollectionConfig) -> Result<()> {
         let name = config.checked_name()?;
         let registry = self.core().registry();
         if registry
             .get(&name)
-            .is_some_and(|row| row.sync == config.sync && row.strategy == config.conflict_strategy)
+            .is_none_or(|row| row.sync != config.sync || row.strategy != config.conflict_strategy)
         {
-            return Ok(());
+            self.submit(ConfigureJob {
+                name: name.clone(),
+                sync: config.sync,
+                strategy: config.conflict_strategy,
+            })
+            .await?;
         }
-        self.submit(ConfigureJob {
-            name,
-            sync: config.sync,
-            strategy: config.conflict_strategy,
-        })
-        .await
+        for index in config.indexes {
+            self.record_index(&name, index).await?;
+        }
+        Ok(())
     }
 
     /// Whether the collection is there.
@@ -314,21 +342,28 @@ impl Database {
             name: name.to_string(),
             sync: row.sync,
             conflict_strategy: row.strategy,
+            indexes: self
+                .indexes_of(name)
+                .into_iter()
+                .map(|index| index.config)
+                .collect(),
         };
         registry.iter().map(config).collect()
     }
 
-    /// Deletes every document of a collection, as [`Collection::clear`] does, and forgets its settings.
+    /// Deletes every document of a collection, as [`Collection::clear`] does, and forgets its settings and indexes.
     ///
     /// # Errors
     /// `collection-not-found`, and what the store says.
     pub async fn delete_collection(&self, name: &str) -> Result<u64> {
         let collection = CollectionName::new(name)?;
-        self.submit(ClearJob {
+        let job = ClearJob {
             collection,
             forget: true,
-        })
-        .await
+        };
+        let count = self.submit(job).await?;
+        self.remove_dropped_indexes().await?;
+        Ok(count)
     }
 
     /// Begins a transaction: writes that take effect together, on this device and on all others.

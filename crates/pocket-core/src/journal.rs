@@ -6,8 +6,9 @@ mod explain;
 use pocket_storage::Direction;
 use serde::Serialize;
 
+use crate::index::Index;
 use crate::keys::{self, BodyOf, CollectionId, Target};
-use crate::outbox::{Entry, PendingChange};
+use crate::outbox::{self, Entry, PendingChange};
 use crate::stored::{self, ChangeRow, JournalRow, Later, Presence, ServerVersion, StoredKind};
 use crate::tx::Tx;
 use crate::{
@@ -26,6 +27,27 @@ pub enum JournalKind {
     Conflict,
     /// The server refused a local change.
     Refusal,
+    /// What sync brought has the same values in a unique index as another document. Both documents stay as they are.
+    UniqueViolation,
+}
+
+impl JournalKind {
+    /// As it is stored.
+    fn number(self) -> u8 {
+        match self {
+            Self::Conflict => 0,
+            Self::Refusal => 1,
+            Self::UniqueViolation => 2,
+        }
+    }
+
+    fn of_number(number: u8) -> Self {
+        match number {
+            0 => Self::Conflict,
+            2 => Self::UniqueViolation,
+            _ => Self::Refusal,
+        }
+    }
 }
 
 /// Which version stands.
@@ -39,6 +61,8 @@ pub enum Winner {
     Remote,
     /// Something made of both.
     Merged,
+    /// Each of the documents: an entry about a unique index has no loser.
+    Both,
 }
 
 impl Winner {
@@ -48,6 +72,7 @@ impl Winner {
             Self::Local => 0,
             Self::Remote => 1,
             Self::Merged => 2,
+            Self::Both => 3,
         }
     }
 }
@@ -73,7 +98,7 @@ pub struct JournalVersion {
     pub rev: Option<Revision>,
     /// Its place in the server's feed, where it has one.
     pub seq: Option<Seq>,
-    /// Its body; none when it is a tombstone or was erased.
+    /// Its body; none when it is a tombstone or was erased, and in entries about a unique index.
     pub body: Option<Body>,
 }
 
@@ -87,7 +112,7 @@ pub struct JournalDocument {
     pub id: DocumentId,
     /// What both versions were made of; none when there was nothing.
     pub base: Option<JournalVersion>,
-    /// What was written here.
+    /// What was written here; of a unique violation the version that is stored, whose body is that of the document.
     pub local: JournalVersion,
     /// What the server has; none when it has nothing or did not tell.
     pub remote: Option<JournalVersion>,
@@ -240,11 +265,14 @@ impl Journal {
 
     async fn entry(&self, number: u64, row: JournalRow) -> Result<JournalEntry> {
         let registry = self.database.core().registry();
+        let kind = JournalKind::of_number(row.kind);
         let mut documents = Vec::with_capacity(row.changes.len());
         for ((index, change), remote) in (0..).zip(&row.changes).zip(&row.remote) {
             let local_body = match change.kind {
-                StoredKind::Put => self.body(number, index, BodyOf::Local).await?,
-                StoredKind::Delete | StoredKind::Erase => None,
+                StoredKind::Put if kind != JournalKind::UniqueViolation => {
+                    self.body(number, index, BodyOf::Local).await?
+                }
+                _ => None,
             };
             let base_body = if change.has_base_body {
                 self.body(number, index, BodyOf::Base).await?
@@ -252,7 +280,7 @@ impl Journal {
                 None
             };
             let erased = match change.kind {
-                StoredKind::Put => local_body.is_none(),
+                StoredKind::Put => local_body.is_none() && kind != JournalKind::UniqueViolation,
                 StoredKind::Delete => change.has_base_body && base_body.is_none(),
                 StoredKind::Erase => true,
             };
@@ -292,16 +320,13 @@ impl Journal {
         }
         Ok(JournalEntry {
             number,
-            kind: if row.kind == 0 {
-                JournalKind::Conflict
-            } else {
-                JournalKind::Refusal
-            },
+            kind,
             time: Timestamp::from_millis(row.time),
             documents,
             winner: match row.winner {
                 0 => Winner::Local,
                 1 => Winner::Remote,
+                3 => Winner::Both,
                 _ => Winner::Merged,
             },
             rule: row.rule,
@@ -352,9 +377,7 @@ pub(crate) struct Note<'a> {
 
 /// Writes an entry; it is part of the commit that settles the change.
 pub(crate) fn write(tx: &mut Tx, note: Note<'_>) -> u64 {
-    let number = tx.state().last_journal + 1;
-    tx.state().last_journal = number;
-    tx.state().open_journal += 1;
+    let number = next_number(tx);
     let changes: Vec<ChangeRow> = note.entry.changes.iter().map(PendingChange::row).collect();
     for ((index, change), remote) in (0..).zip(&note.entry.changes).zip(&note.remote) {
         let erases = matches!(change.kind, crate::ChangeKind::Erase);
@@ -376,10 +399,7 @@ pub(crate) fn write(tx: &mut Tx, note: Note<'_>) -> u64 {
         }
     }
     let row = JournalRow {
-        kind: match note.kind {
-            JournalKind::Conflict => 0,
-            JournalKind::Refusal => 1,
-        },
+        kind: note.kind.number(),
         time: tx.now().millis(),
         target: note.target.number(),
         changes,
@@ -397,4 +417,56 @@ pub(crate) fn write(tx: &mut Tx, note: Note<'_>) -> u64 {
     };
     tx.put(keys::journal(number), &[&stored::encode(&row)]);
     number
+}
+
+/// Writes down that these documents have the same values in a unique index, since sync brought one of them. Their
+/// bodies stay where they are: nothing was lost.
+pub(crate) async fn write_violation(
+    tx: &mut Tx,
+    index: &Index,
+    documents: &[DocumentId],
+) -> Result<u64> {
+    let mut changes = Vec::with_capacity(documents.len());
+    for id in documents {
+        let document = outbox::load_document(tx, index.collection, id).await?;
+        let document = document.ok_or_else(|| stored::damaged("an entry of no document"))?;
+        changes.push(ChangeRow {
+            collection: index.collection.0,
+            id: id.clone(),
+            kind: StoredKind::Put,
+            rev: document.head.rev,
+            base: None,
+            has_base_body: false,
+            later: Later,
+        });
+    }
+    let number = next_number(tx);
+    let row = JournalRow {
+        kind: JournalKind::UniqueViolation.number(),
+        time: tx.now().millis(),
+        target: Target::DEFAULT.number(),
+        remote: vec![None; changes.len()],
+        changes,
+        winner: Winner::Both.number(),
+        rule: UNIQUE_INDEX.to_owned(),
+        code: Some(codes::INDEX_UNIQUE_VIOLATION.to_owned()),
+        reason: Some(format!(
+            "the index {:?} is unique, and the documents have the same {}",
+            index.name(),
+            index.field_names()
+        )),
+        state: 0,
+        later: Later,
+    };
+    tx.put(keys::journal(number), &[&stored::encode(&row)]);
+    Ok(number)
+}
+
+/// The rule that kept two documents of a unique index.
+const UNIQUE_INDEX: &str = "unique-index";
+
+fn next_number(tx: &mut Tx) -> u64 {
+    tx.state().last_journal += 1;
+    tx.state().open_journal += 1;
+    tx.state().last_journal
 }

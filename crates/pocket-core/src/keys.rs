@@ -41,6 +41,8 @@ const SHADOW: u8 = b's';
 const TARGET: u8 = b't';
 const JOURNAL: u8 = b'j';
 const JOURNAL_BODY: u8 = b'k';
+const INDEX: u8 = b'x';
+const INDEX_ENTRY: u8 = b'i';
 
 /// Which body of a change a value holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,6 +203,42 @@ pub(crate) fn journal_body(entry: u64, index: u32, which: BodyOf) -> Vec<u8> {
 /// The bodies of all journal entries.
 pub(crate) fn journal_bodies() -> KeyRange {
     KeyRange::prefix([JOURNAL_BODY])
+}
+
+/// `x` number: the definition of an index.
+pub(crate) fn index(number: u32) -> Vec<u8> {
+    [[INDEX].as_slice(), &number.to_be_bytes()].concat()
+}
+
+/// The definitions of all indexes, by number.
+pub(crate) fn indexes() -> KeyRange {
+    KeyRange::prefix([INDEX])
+}
+
+/// The number in a key of [`indexes`].
+pub(crate) fn index_number(key: &[u8]) -> Option<u32> {
+    key.last_chunk().map(|bytes| u32::from_be_bytes(*bytes))
+}
+
+/// `i` number values id: an entry of an index. `values` are of no fixed length, and tell where they end.
+pub(crate) fn index_entry(number: u32, values: &[u8], id: &DocumentId) -> Vec<u8> {
+    let id = id.as_str().as_bytes();
+    let mut key = Vec::with_capacity(5 + values.len() + id.len());
+    key.push(INDEX_ENTRY);
+    key.extend_from_slice(&number.to_be_bytes());
+    key.extend_from_slice(values);
+    key.extend_from_slice(id);
+    key
+}
+
+/// What all keys of an index's entries begin with.
+pub(crate) fn index_prefix(number: u32) -> Vec<u8> {
+    [[INDEX_ENTRY].as_slice(), &number.to_be_bytes()].concat()
+}
+
+/// All entries of an index, by their values.
+pub(crate) fn index_entries(number: u32) -> KeyRange {
+    KeyRange::prefix(index_prefix(number))
 }
 
 fn numbered(kind: u8, target: Target, number: u64) -> Vec<u8> {

@@ -1,5 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+// So that a test inside of the crate may share its values with those outside.
+#[cfg(test)]
+extern crate self as pocket_core;
+
 mod change;
 pub mod codes;
 mod collection;
@@ -15,6 +19,11 @@ mod erase;
 mod error;
 mod events;
 mod ids;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "queries do not read indexes yet; tests do")
+)]
+mod index;
 mod journal;
 mod keys;
 mod later;
@@ -55,6 +64,7 @@ pub use ids::{
     ClientId, CollectionName, CommitSequence, DocumentId, Epoch, Lineage, MAX_COLLECTION_BYTES,
     MAX_ID_BYTES, MutationNumber, Place, Seq, SessionToken,
 };
+pub use index::{IndexConfig, IndexInfo, IndexProgress, IndexState, MAX_INDEX_FIELDS, MAX_INDEXES};
 pub use journal::{
     DecidedBy, Explanation, Journal, JournalDocument, JournalEntry, JournalFilter, JournalKind,
     JournalState, JournalVersion, Winner,

@@ -131,6 +131,8 @@ pub(crate) struct Slot {
     pub(crate) after: Option<StoredDocument>,
     /// The server's version that is stored with it now.
     known: Option<ServerVersion>,
+    /// The body that is stored now; `before` may be made to say something else.
+    body: Option<Body>,
 }
 
 impl Slot {
@@ -144,6 +146,7 @@ impl Slot {
             collection,
             id,
             known: stored.as_ref().and_then(|stored| stored.head.server),
+            body: stored.as_ref().and_then(|stored| stored.body.clone()),
             before: stored.clone(),
             after: stored,
         }
@@ -165,6 +168,8 @@ impl Slot {
         }
         let server = self.after.as_ref().and_then(|after| after.head.server);
         tx.server_version_moved(self.collection, &self.id, self.known, server);
+        let body = self.after.as_ref().and_then(|after| after.body.as_ref());
+        tx.document_moved(self.collection, &self.id, self.body.as_ref(), body);
         let key = keys::document(self.collection, &self.id);
         match &self.after {
             Some(document) => document.with_parts(|parts| tx.put(key, parts)),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pocket_storage::{Direction, ScanLimit, Storage};
 
+use crate::index::Index;
 use crate::keys::CollectionId;
 use crate::stored::{self, CollectionRow};
 use crate::{CollectionName, Error, Result, codes, envelope, keys};
@@ -17,6 +18,10 @@ pub(crate) struct Registry(Arc<Tables>);
 struct Tables {
     by_name: BTreeMap<CollectionName, CollectionRow>,
     names: BTreeMap<CollectionId, CollectionName>,
+    /// All indexes by number, those that are being removed too.
+    indexes: BTreeMap<u32, Arc<Index>>,
+    /// Those that are kept up to date.
+    live: BTreeMap<CollectionId, Arc<[Arc<Index>]>>,
 }
 
 impl Registry {
@@ -28,7 +33,7 @@ impl Registry {
                 .scan(range.clone(), ScanLimit::entries(1_000), Direction::Forward)
                 .await?;
             let Some((last, _)) = entries.last() else {
-                return Ok(registry);
+                break;
             };
             range = range.after(last.clone());
             for (key, value) in &entries {
@@ -37,6 +42,68 @@ impl Registry {
                 registry.insert(CollectionName::new(name)?, row);
             }
         }
+        let mut range = keys::indexes();
+        loop {
+            let entries = storage
+                .scan(range.clone(), ScanLimit::entries(1_000), Direction::Forward)
+                .await?;
+            let Some((last, _)) = entries.last() else {
+                return Ok(registry);
+            };
+            range = range.after(last.clone());
+            for (key, value) in &entries {
+                let number = keys::index_number(key)
+                    .ok_or_else(|| stored::damaged("the key of an index is too short"))?;
+                let row = stored::decode(&envelope::open(key, value)?)?;
+                registry.insert_index(Index::of_row(number, row)?);
+            }
+        }
+    }
+
+    /// Adds an index, or replaces the one of its number.
+    pub(crate) fn insert_index(&mut self, index: Index) {
+        let (number, collection) = (index.number, index.collection);
+        let tables = Arc::make_mut(&mut self.0);
+        tables.indexes.insert(number, Arc::new(index));
+        tables.sort_out(collection);
+    }
+
+    /// Forgets an index.
+    pub(crate) fn remove_index(&mut self, number: u32) {
+        let tables = Arc::make_mut(&mut self.0);
+        if let Some(index) = tables.indexes.remove(&number) {
+            tables.sort_out(index.collection);
+        }
+    }
+
+    /// The index of this number, also one that is being removed.
+    pub(crate) fn index(&self, number: u32) -> Option<&Arc<Index>> {
+        self.0.indexes.get(&number)
+    }
+
+    /// All indexes by number, also those that are being removed.
+    pub(crate) fn all_indexes(&self) -> impl DoubleEndedIterator<Item = &Arc<Index>> {
+        self.0.indexes.values()
+    }
+
+    /// The indexes of a collection that are kept up to date, built or not; none when it has none.
+    pub(crate) fn live_indexes(&self, collection: CollectionId) -> Option<&Arc<[Arc<Index>]>> {
+        self.0.live.get(&collection)
+    }
+
+    /// The indexes of a collection that queries may use.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "queries do not read indexes yet; tests do")
+    )]
+    pub(crate) fn ready_indexes(
+        &self,
+        collection: CollectionId,
+    ) -> impl Iterator<Item = &Arc<Index>> {
+        let live = self.live_indexes(collection);
+        live.into_iter()
+            .flat_map(|indexes| indexes.iter())
+            .filter(|index| index.is_ready())
     }
 
     pub(crate) fn insert(&mut self, name: CollectionName, row: CollectionRow) {
@@ -90,6 +157,20 @@ impl Registry {
     /// All that were not deleted, by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&CollectionName, &CollectionRow)> {
         self.0.by_name.iter().filter(|(_, row)| !row.dropped)
+    }
+}
+
+impl Tables {
+    /// Brings the list of a collection's live indexes up to date.
+    fn sort_out(&mut self, collection: CollectionId) {
+        let live = self.indexes.values();
+        let live = live.filter(|index| index.collection == collection && index.is_live());
+        let live: Arc<[_]> = live.cloned().collect();
+        if live.is_empty() {
+            self.live.remove(&collection);
+        } else {
+            self.live.insert(collection, live);
+        }
     }
 }
 

@@ -42,7 +42,16 @@ pub(crate) struct State {
     pub(crate) open_journal: u64,
     /// Mutations in the outbox.
     pub(crate) pending: u64,
-    pub(crate) later: Later,
+    pub(crate) later: StateLater,
+}
+
+crate::later_fields! {
+    /// Later fields of the state.
+    pub(crate) struct StateLater {
+        /// The last number given to an index. A program that knows no indexes drops it, and so tells that it wrote
+        /// documents without keeping their entries.
+        last_index: u32 = "i",
+    }
 }
 
 /// `c…`
@@ -70,6 +79,36 @@ impl CollectionRow {
     pub(crate) fn id(&self) -> CollectionId {
         CollectionId(self.number)
     }
+}
+
+/// `x…`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct IndexRow {
+    pub(crate) collection: u32,
+    pub(crate) name: String,
+    /// Dotted paths, and whether they fall.
+    pub(crate) fields: Vec<(String, bool)>,
+    pub(crate) unique: bool,
+    pub(crate) sparse: bool,
+    /// The filter of a partial one, as JSON.
+    pub(crate) only: Option<String>,
+    pub(crate) phase: IndexPhase,
+    /// The fields, as bits, that held an array in some document or lay in one.
+    pub(crate) multi: u32,
+    pub(crate) later: Later,
+}
+
+/// Where an index is in its life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum IndexPhase {
+    /// Documents up to this key have their entries; every document that is written gets them at once.
+    #[serde(rename = "b")]
+    Building(Option<serde_bytes::ByteBuf>),
+    #[serde(rename = "r")]
+    Ready,
+    /// It is gone for all readers; its entries are being removed.
+    #[serde(rename = "d")]
+    Dropping,
 }
 
 /// Whether a stored document is there.
@@ -395,7 +434,7 @@ pub(crate) struct CheckpointRow {
 /// `j…`; bodies are values of their own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct JournalRow {
-    /// 0 conflict, 1 refusal.
+    /// 0 conflict, 1 refusal, 2 two documents with the same values in a unique index.
     pub(crate) kind: u8,
     pub(crate) time: i64,
     pub(crate) target: u32,
@@ -403,7 +442,7 @@ pub(crate) struct JournalRow {
     pub(crate) changes: Vec<ChangeRow>,
     /// The server's version of each document, where it is known.
     pub(crate) remote: Vec<Option<ServerVersion>>,
-    /// 0 local, 1 remote, 2 merged.
+    /// 0 local, 1 remote, 2 merged, 3 both.
     pub(crate) winner: u8,
     pub(crate) rule: String,
     /// Of a refusal.

@@ -1,6 +1,7 @@
 //! What a write reads and writes through, before it is committed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use pocket_storage::{Batch, Direction, Entry, KeyRange, ScanLimit};
 use crate::commit::CommitCore;
 use crate::configure;
 use crate::events::{ChangeEvent, CommitEvents};
+use crate::index::Maintenance;
 use crate::keys::CollectionId;
 use crate::registry::Registry;
 use crate::stored::{self, ServerVersion, State};
@@ -39,6 +41,8 @@ pub(crate) struct Tx {
     own_outbox_grew: bool,
     /// By how much the digests of server versions move, by collection.
     own_moved: BTreeMap<CollectionId, Digest>,
+    /// What its documents change in indexes.
+    own_maintenance: Maintenance,
     /// Sealed values read ahead.
     ahead: BTreeMap<Vec<u8>, Option<Bytes>>,
 }
@@ -59,6 +63,7 @@ impl Tx {
             own_events: Vec::new(),
             own_outbox_grew: false,
             own_moved: BTreeMap::new(),
+            own_maintenance: Maintenance::default(),
             ahead: BTreeMap::new(),
             kept: Kept {
                 values: BTreeMap::new(),
@@ -100,6 +105,7 @@ impl Tx {
         self.own_events.clear();
         self.own_outbox_grew = false;
         self.own_moved.clear();
+        self.own_maintenance = Maintenance::default();
         self.own_state = self.kept.state.clone();
         self.own_registry = self.kept.registry.clone();
         self.own_client = self.kept.client;
@@ -211,28 +217,47 @@ impl Tx {
             .collect()
     }
 
-    /// How many keys a range of few keys holds, with what the running job wrote.
+    /// How many keys a range of few keys holds, with what was written and is not committed yet.
     pub(crate) async fn count(&mut self, range: KeyRange) -> Result<usize> {
         Ok(self.keys(range).await?.len())
     }
 
-    /// The keys of a range of few keys, with what the running job wrote.
+    /// The keys of a range of few keys, with what was written and is not committed yet.
     pub(crate) async fn keys(&mut self, range: KeyRange) -> Result<BTreeSet<Vec<u8>>> {
-        let stored = self
-            .scan(
-                range.clone(),
-                ScanLimit::entries(usize::MAX).bytes(usize::MAX),
-            )
-            .await?;
+        let (keys, _) = self.keys_page(range, usize::MAX).await?;
+        Ok(keys)
+    }
+
+    /// The first keys of a range, with what was written and is not committed yet, and the rest of the range if there may
+    /// be more. Reads `most` entries of the store.
+    pub(crate) async fn keys_page(
+        &mut self,
+        mut range: KeyRange,
+        most: usize,
+    ) -> Result<(BTreeSet<Vec<u8>>, Option<KeyRange>)> {
+        let limit = ScanLimit::entries(most).bytes(usize::MAX);
+        let stored = self.scan(range.clone(), limit).await?;
+        let last = stored.last().map(|(key, _)| key.clone());
+        let rest = last.filter(|_| stored.len() >= most).map(|last| {
+            let rest = range.clone().after(last.clone());
+            range.end = Bound::Included(last);
+            rest
+        });
         let mut keys: BTreeSet<Vec<u8>> = stored.into_iter().map(|(key, _)| key).collect();
-        for (key, value) in self.own.iter().filter(|(key, _)| range.contains(key)) {
-            if value.is_some() {
-                keys.insert(key.clone());
-            } else {
-                keys.remove(key);
+        if range.is_empty() {
+            return Ok((keys, rest));
+        }
+        for layer in [&self.kept.values, &self.own] {
+            let bounds = (as_slice(&range.start), as_slice(&range.end));
+            for (key, value) in layer.range::<[u8], _>(bounds) {
+                if value.is_some() {
+                    keys.insert(key.clone());
+                } else {
+                    keys.remove(key);
+                }
             }
         }
-        Ok(keys)
+        Ok((keys, rest))
     }
 
     /// The server's version of a document that is known here becomes another one.
@@ -264,6 +289,24 @@ impl Tx {
         }
     }
 
+    /// What the running job's documents change in indexes.
+    pub(crate) fn maintenance(&mut self) -> &mut Maintenance {
+        &mut self.own_maintenance
+    }
+
+    /// Whether the running job wrote a value under this key that is still there.
+    pub(crate) fn is_written(&self, key: &[u8]) -> bool {
+        self.own.get(key).is_some_and(Option::is_some)
+    }
+
+    /// Whether there was a value under this key before the running job.
+    pub(crate) async fn was_there(&self, key: &[u8]) -> Result<bool> {
+        match self.kept.values.get(key) {
+            Some(value) => Ok(value.is_some()),
+            None => Ok(self.core.storage.get(key).await?.is_some()),
+        }
+    }
+
     /// Writes a value made of `parts`.
     pub(crate) fn put(&mut self, key: Vec<u8>, parts: &[&[u8]]) {
         let sealed = envelope::seal(&key, parts);
@@ -281,4 +324,8 @@ impl Tx {
     pub(crate) fn outbox_grew(&mut self) {
         self.own_outbox_grew = true;
     }
+}
+
+fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
+    bound.as_ref().map(Vec::as_slice)
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::commit::Job;
 use crate::config::MAX_TRANSACTION_CHANGES;
 use crate::erase::{self, Erased, Forget};
+use crate::index;
 use crate::keys::{self, CollectionId, Target};
 use crate::outbox::{self, Edit, Slot};
 use crate::stored::{CollectionRow, DocumentHead, Later, Presence, StoredDocument};
@@ -339,6 +340,10 @@ impl Job for ClearJob {
 
     async fn run(&mut self, tx: &mut Tx) -> Result<u64> {
         let row = tx.registry().existing(&self.collection)?;
+        if self.forget {
+            // Their entries are not removed here with each document, but all together afterwards.
+            index::drop_all(tx, row.id())?;
+        }
         let mut range = keys::documents(row.id());
         let mut count = 0;
         loop {

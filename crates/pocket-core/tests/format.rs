@@ -14,9 +14,10 @@ use pocket_core::replica::{
 };
 use pocket_core::storage::{Batch, Direction, Durability, KeyRange, ScanLimit, Storage};
 use pocket_core::{
-    Binding, Body, ClientId, CollectionConfig, CollectionName, ConflictStrategy, Database,
-    DocumentId, DocumentLimits, Env, Epoch, Hlc, Lineage, MutationNumber, Outcome, PushLimit,
-    Record, RecordState, Revision, Seq, SessionToken, Target, Timestamp, Value,
+    Binding, Body, ClientId, Collection, CollectionConfig, CollectionName, ConflictStrategy,
+    Database, DocumentId, DocumentLimits, Env, Epoch, Hlc, IndexConfig, IndexState, JournalKind,
+    Lineage, MutationNumber, Order, Outcome, PushLimit, Record, RecordState, Revision, Seq,
+    SessionToken, Target, Timestamp, Value, codes, field,
 };
 use pocket_storage_memory::MemoryStorage;
 use serde_json::json;
@@ -165,16 +166,36 @@ async fn written() -> MemoryStorage {
         .unwrap();
     tx.commit().await.unwrap();
     docs.hard_delete("erased").await.unwrap();
-    db.collection::<Value>("local")
-        .unwrap()
+    let local = db.collection::<Value>("local").unwrap();
+    let index = IndexConfig::new("s").then("t", Order::Descending);
+    local
+        .create_index(index.only(field("n").not_exists()))
+        .await
+        .unwrap();
+    local
         .insert(&value(r#"{"_id":"l","s":"日本"}"#))
+        .await
+        .unwrap();
+    // Two documents with the same value in a unique index.
+    docs.create_index(IndexConfig::new("mail").unique().sparse())
+        .await
+        .unwrap();
+    let records = vec![
+        record("mail1", 7, live(r#"{"mail":"x"}"#)),
+        record("mail2", 8, live(r#"{"mail":"x"}"#)),
+    ];
+    replica
+        .apply(page(6, 8, records), Arc::new(Local))
         .await
         .unwrap();
     storage
 }
 
 /// The formats there were; the last one is today's.
-const FORMATS: [u32; 3] = [1, 2, 3];
+const FORMATS: [u32; 4] = [1, 2, 3, 4];
+
+/// The first one with indexes.
+const WITH_INDEXES: u32 = 4;
 
 fn fixture(format: u32) -> PathBuf {
     let name = format!("tests/fixtures/database-{format}.txt");
@@ -226,7 +247,7 @@ async fn what_is_written_today_is_what_the_fixture_holds() {
         today.lines().map(|line| unhex(&line[..2])[0]).collect();
     assert_eq!(
         kinds,
-        b"bcdjkmnostw".iter().copied().collect(),
+        b"bcdijkmnostwx".iter().copied().collect(),
         "a kind of row is missing in the fixture"
     );
     assert_eq!(
@@ -261,7 +282,11 @@ async fn opens_and_goes_on(format: u32) {
         .iter()
         .map(|d| d.id.to_string())
         .collect();
-    assert_eq!(ids, ["fought", "kept", "lost", "t1", "t2", "waits"]);
+    let mut expected = vec!["fought", "kept", "lost", "t1", "t2", "waits"];
+    if format >= WITH_INDEXES {
+        expected.splice(3..3, ["mail1", "mail2"]);
+    }
+    assert_eq!(ids, expected);
     let json = |value: Option<Value>| value.unwrap().to_json_string().unwrap();
     assert_eq!(
         json(docs.get("t2").await.unwrap()),
@@ -277,8 +302,29 @@ async fn opens_and_goes_on(format: u32) {
         r#"{"_id":"l","s":"日本"}"#
     );
     let entries = db.journal().list(None, 10).await.unwrap();
-    assert_eq!(entries.len(), 2);
     assert_eq!(entries[0].code.as_deref(), Some("validation"));
+    assert_eq!(entries[1].kind, JournalKind::Conflict);
+    let violations = entries.get(2..).unwrap();
+    let names = |collection: &Collection<Value>| {
+        let indexes = collection.indexes().into_iter();
+        let names = indexes.map(|index| (index.config.name(), index.state));
+        names.collect::<Vec<_>>()
+    };
+    let ready = |name: &str| vec![(name.to_owned(), IndexState::Ready)];
+    if format >= WITH_INDEXES {
+        assert_eq!(violations.len(), 1);
+        assert_eq!(violations[0].kind, JournalKind::UniqueViolation);
+        assert_eq!(names(&docs), ready("mail_1"));
+        assert_eq!(names(&local), ready("s_1_t_-1"));
+        let found = local.indexes().remove(0).config.only;
+        assert_eq!(found, Some(field("n").not_exists()));
+        let third = docs.insert(&value(r#"{"mail":"x"}"#)).await.unwrap_err();
+        assert_eq!(third.code(), codes::INDEX_UNIQUE_VIOLATION);
+    } else {
+        assert!(violations.is_empty() && names(&docs).is_empty());
+        local.create_index(IndexConfig::new("s")).await.unwrap();
+        assert_eq!(names(&local), ready("s_1"));
+    }
 
     let replica = Replica::new(&db, Target::DEFAULT);
     let state = replica.load(&Scope::All).await.unwrap();
@@ -288,7 +334,7 @@ async fn opens_and_goes_on(format: u32) {
             state.waiting,
             state.last_number.get()
         ),
-        (6, 1, 4)
+        (if format >= WITH_INDEXES { 8 } else { 6 }, 1, 4)
     );
     let limit = PushLimit {
         changes: 100,

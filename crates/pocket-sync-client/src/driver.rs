@@ -385,13 +385,15 @@ async fn answer_in_time(rules: CustomRules, timeout: Duration, conflict: Conflic
 
 /// Tells those who want to hear of it that the journal has new entries.
 fn tell(watched: &Watched, answer: &StoreAnswer) {
-    let journaled = match answer {
-        StoreAnswer::Settled(settled) => &settled.journaled,
-        StoreAnswer::Applied(applied) | StoreAnswer::Swept(applied) => &applied.journaled,
-        StoreAnswer::Resolved(resolved) => &resolved.journaled,
+    let (journaled, violations) = match answer {
+        StoreAnswer::Settled(settled) => (&settled.journaled, &settled.violations),
+        StoreAnswer::Applied(applied) | StoreAnswer::Swept(applied) => {
+            (&applied.journaled, &applied.violations)
+        }
+        StoreAnswer::Resolved(resolved) => (&resolved.journaled, &resolved.violations),
         _ => return,
     };
-    if let Some(last) = journaled.iter().max() {
+    if let Some(last) = journaled.iter().chain(violations).max() {
         watched
             .journaled
             .send_modify(|told| *told = (*told).max(*last));

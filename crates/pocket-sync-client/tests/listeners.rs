@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use common::peer::{Peer, code, database, insert, listen, quick, until};
 use common::{applied, error, page, record, seq, welcome, welcome_at};
-use pocket_core::{JournalEntry, Outcome, codes as core_codes};
+use pocket_core::{IndexConfig, JournalEntry, JournalKind, Outcome, Value, codes as core_codes};
 use pocket_sync_client::{Status, SyncEngine};
 use pocket_sync_protocol::{Outcomes, codes as wire};
 
@@ -49,6 +49,34 @@ async fn a_conflict_that_a_resync_finds_is_told() {
     let entry = told.recv().await.expect("it is told");
     assert_eq!(entry.documents[0].id.as_str(), "a");
     assert_eq!(conflicts.next().await.as_ref(), Some(&entry));
+}
+
+/// Entries about unique indexes are written behind the page that brings the documents. Listeners would have heard of them
+/// with the next conflict only.
+#[tokio::test]
+async fn documents_that_sync_leaves_with_the_same_unique_values_are_told() {
+    let (listener, url) = listen().await;
+    let database = database().await;
+    let todos = database
+        .collection::<Value>("todos")
+        .expect("it is configured");
+    todos
+        .create_index(IndexConfig::new("missing").unique())
+        .await
+        .expect("it is built");
+    let sync = SyncEngine::new(&database, quick(&url));
+    let mut conflicts = sync.conflicts();
+    sync.start().await.expect("it starts");
+    let mut peer = Peer::accept(&listener).await;
+    peer.welcome(welcome()).await;
+    let pull = peer.pull().await;
+    peer.say(page(&pull, 0, 2, 2, &[record("a", 1), record("b", 2)]))
+        .await;
+    let entry = conflicts.next().await.expect("it is told");
+    assert_eq!(entry.kind, JournalKind::UniqueViolation);
+    until(&mut sync.status(), Status::Idle).await;
+    let stats = sync.stats().next().await.expect("it is known");
+    assert_eq!((stats.open_conflicts, stats.conflict_count), (1, 0));
 }
 
 /// Answers a push of `count` documents with as many conflicts, and sends what they met.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pocket_core::{
-    Database, Error, JournalDocument, JournalEntry, JournalVersion, Revision, Value, Winner,
+    Database, Error, JournalDocument, JournalEntry, JournalKind, JournalVersion, Revision, Value,
+    Winner,
 };
 use pocket_storage::{Direction, KeyRange, ScanLimit, Storage};
 
@@ -101,7 +102,11 @@ pub(crate) fn look_at_journal(
             return Ok(view);
         };
         after = Some(last.number);
-        for entry in &entries {
+        // What broke a unique index stands as it is: no version of it was lost.
+        let conflicts = entries
+            .iter()
+            .filter(|entry| entry.kind != JournalKind::UniqueViolation);
+        for entry in conflicts {
             view.entries += 1;
             view.rules.push(entry.rule.clone());
             for document in &entry.documents {

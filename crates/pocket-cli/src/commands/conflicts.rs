@@ -144,7 +144,7 @@ fn report(entry: &JournalEntry) -> Result<Map> {
     let documents: Vec<Value> = entry
         .documents
         .iter()
-        .map(|document| document_report(document).map(Value::Map))
+        .map(|document| document_report(entry.kind, document).map(Value::Map))
         .collect::<Result<_>>()?;
     Ok(object([
         ("number", Value::from(entry.number)),
@@ -159,7 +159,9 @@ fn report(entry: &JournalEntry) -> Result<Map> {
     ]))
 }
 
-fn document_report(document: &JournalDocument) -> Result<Map> {
+fn document_report(kind: JournalKind, document: &JournalDocument) -> Result<Map> {
+    // The documents of a unique violation are there; the entry has no bodies of its own.
+    let is_there = kind == JournalKind::UniqueViolation;
     let version = |version: Option<&JournalVersion>| -> Result<Value> {
         let Some(version) = version else {
             return Ok(Value::Null);
@@ -169,7 +171,7 @@ fn document_report(document: &JournalDocument) -> Result<Map> {
             ("seq", version.seq.map(pocket_core::Seq::get).into()),
             (
                 "deleted",
-                Value::from(version.body.is_none() && !document.erased),
+                Value::from(version.body.is_none() && !document.erased && !is_there),
             ),
             ("document", whole(document, version)?.into()),
         ])))
@@ -203,6 +205,10 @@ fn lines(entry: &JournalEntry) -> Result<Vec<String>> {
             entry.code.as_deref().unwrap_or("without a code"),
             reason.unwrap_or("without a reason")
         ),
+        (JournalKind::UniqueViolation, _) => format!(
+            "both documents stay: {}",
+            reason.unwrap_or("a unique index has them twice")
+        ),
         (_, Winner::Local) => format!("the local version won ({}{because})", entry.rule),
         (_, Winner::Remote) => format!("the server's version won ({}{because})", entry.rule),
         (_, _) => format!("both were merged ({}{because})", entry.rule),
@@ -216,6 +222,9 @@ fn lines(entry: &JournalEntry) -> Result<Vec<String>> {
     )];
     for document in &entry.documents {
         lines.push(format!("    {}/{}", document.collection, document.id));
+        if entry.kind == JournalKind::UniqueViolation {
+            continue;
+        }
         let versions = [
             ("base", document.base.as_ref()),
             ("local", Some(&document.local)),
@@ -238,6 +247,7 @@ fn lines(entry: &JournalEntry) -> Result<Vec<String>> {
 fn kind(kind: JournalKind) -> &'static str {
     match kind {
         JournalKind::Refusal => "refusal",
+        JournalKind::UniqueViolation => "unique-violation",
         _ => "conflict",
     }
 }
@@ -246,6 +256,7 @@ fn winner(winner: Winner) -> &'static str {
     match winner {
         Winner::Local => "local",
         Winner::Remote => "remote",
+        Winner::Both => "both",
         _ => "merged",
     }
 }

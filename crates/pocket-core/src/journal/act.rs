@@ -1,7 +1,7 @@
 //! What is done about an entry: its loser is written again, or it is dismissed.
 
 use crate::commit::Job;
-use crate::journal::{Journal, Winner, not_found};
+use crate::journal::{Journal, JournalKind, Winner, not_found};
 use crate::keys::{self, BodyOf, CollectionId};
 use crate::outbox;
 use crate::stored::{self, ChangeRow, JournalRow, Presence, ServerVersion, StoredKind};
@@ -18,6 +18,7 @@ impl Journal {
     ///
     /// # Errors
     /// `journal-entry-not-found`, `journal-entry-closed` when it was restored before, `journal-entry-erased`,
+    /// `journal-entry-without-loser` of one about a unique index,
     /// `collection-not-found` when the collection was deleted, what a write answers, and what the store says.
     pub async fn restore(&self, number: u64) -> Result<Vec<Document>> {
         self.database.submit(RestoreJob { number }).await
@@ -64,6 +65,16 @@ impl Job for RestoreJob {
         let row = load(tx, self.number).await?;
         if row.state == RESTORED {
             return Err(closed(self.number, &row));
+        }
+        if row.kind == JournalKind::UniqueViolation.number() {
+            return Err(Error::new(
+                codes::JOURNAL_ENTRY_WITHOUT_LOSER,
+                format!(
+                    "entry {} of the journal is about documents that are all there; change or delete one of them, then \
+                     dismiss the entry",
+                    self.number
+                ),
+            ));
         }
         let mut writes = Vec::with_capacity(row.changes.len());
         for ((index, change), remote) in (0..).zip(&row.changes).zip(&row.remote) {

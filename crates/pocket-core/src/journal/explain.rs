@@ -56,7 +56,10 @@ impl Explanation {
     /// # Errors
     /// `corrupt` when a stored body cannot be read.
     pub fn of(entry: JournalEntry) -> Result<Self> {
-        let documents = entry.documents.iter().map(document);
+        let documents = entry.documents.iter().map(|shown| match entry.kind {
+            JournalKind::UniqueViolation => Ok(stands(shown)),
+            _ => document(shown),
+        });
         let documents = documents.collect::<Result<_>>()?;
         let (decided_by, rule) = rule(&entry);
         Ok(Self {
@@ -96,6 +99,15 @@ fn happened(entry: &JournalEntry) -> String {
             )
         }
         JournalKind::Refusal => format!("At {}, the server refused {change}.", entry.time),
+        JournalKind::UniqueViolation => {
+            let names = entry.documents.iter();
+            let names = names.map(|document| format!("{}/{}", document.collection, document.id));
+            format!(
+                "At {}, sync brought what breaks a unique index: {} have the same values.",
+                entry.time,
+                names.collect::<Vec<_>>().join(" and ")
+            )
+        }
     }
 }
 
@@ -106,6 +118,12 @@ fn rule(entry: &JournalEntry) -> (DecidedBy, String) {
     if entry.kind == JournalKind::Refusal {
         let text = format!("The server decided, with the code `{code}`{because}.");
         return (DecidedBy::Server, text);
+    }
+    if entry.kind == JournalKind::UniqueViolation {
+        let text = format!(
+            "A unique index refuses local writes only, so nothing of it was refused{because}."
+        );
+        return (DecidedBy::Strategy, text);
     }
     let (by, text) = match entry.rule.as_str() {
         "last-write-wins" => {
@@ -174,6 +192,9 @@ fn outcome(entry: &JournalEntry) -> String {
         (JournalKind::Refusal, _) => {
             "The change left the queue, and the document is as the server has it.".to_owned()
         }
+        (JournalKind::UniqueViolation, _) | (_, Winner::Both) => {
+            "Both documents stand as they are, here and on the server.".to_owned()
+        }
         (_, Winner::Local) => {
             "The local version stands and was sent again, on top of the server's.".to_owned()
         }
@@ -190,6 +211,11 @@ fn outcome(entry: &JournalEntry) -> String {
 fn advice(entry: &JournalEntry) -> String {
     let number = entry.number;
     match entry.state {
+        JournalState::Open if entry.kind == JournalKind::UniqueViolation => {
+            format!(
+                "Change or delete one of the documents; dismissing entry {number} leaves all as it is."
+            )
+        }
         JournalState::Open => {
             let loser = if entry.winner == Winner::Local {
                 "the server's version"
@@ -224,6 +250,16 @@ fn document(document: &JournalDocument) -> Result<String> {
     let remote = side("there", document.remote.as_ref(), base.as_ref())?;
     lines.extend([local, remote]);
     Ok(lines.join("\n"))
+}
+
+/// A document that is there as it is.
+fn stands(document: &JournalDocument) -> String {
+    format!(
+        "  {}/{}{}",
+        document.collection,
+        document.id,
+        written(&document.local)
+    )
 }
 
 fn side(name: &str, version: Option<&JournalVersion>, base: Option<&Map>) -> Result<String> {

@@ -64,6 +64,8 @@ pub struct Applied {
     pub changes: usize,
     /// Entries that were written into the journal.
     pub journaled: Vec<u64>,
+    /// Entries that were written into it besides, about documents that have the same values in a unique index.
+    pub violations: Vec<u64>,
 }
 
 pub(super) struct ApplyJob {
@@ -87,6 +89,15 @@ impl Job for ApplyJob {
             .iter()
             .map(|record| record.state.body().map_or(0, Body::len))
             .sum()
+    }
+
+    fn is_by_sync(&self) -> bool {
+        true
+    }
+
+    fn add_violations(output: &mut Self::Output, entries: &[u64]) {
+        output.violations.extend(entries);
+        output.state.open_conflicts += entries.len() as u64;
     }
 
     async fn run(&mut self, tx: &mut Tx) -> Result<Applied> {
@@ -170,6 +181,7 @@ impl Job for ApplyJob {
             state: snapshot(tx, self.target, &row).await?,
             changes,
             journaled,
+            violations: Vec::new(),
         })
     }
 }

@@ -51,6 +51,10 @@ impl Job for DetachJob {
         true
     }
 
+    fn is_by_sync(&self) -> bool {
+        true
+    }
+
     async fn run(&mut self, tx: &mut Tx) -> Result<ReplicaState> {
         forget_server(tx, self.target).await?;
         let stamps = self.release_outbox(tx).await?;
@@ -177,6 +181,10 @@ impl Job for WipeJob {
     type Output = Wiped;
 
     fn runs_alone(&self) -> bool {
+        true
+    }
+
+    fn is_by_sync(&self) -> bool {
         true
     }
 

@@ -59,6 +59,10 @@ impl Job for BlameJob {
         true
     }
 
+    fn is_by_sync(&self) -> bool {
+        true
+    }
+
     async fn run(&mut self, tx: &mut Tx) -> Result<Blamed> {
         let mut blamed = Blamed::default();
         let mut number = self.first;

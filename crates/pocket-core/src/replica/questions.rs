@@ -22,6 +22,8 @@ pub struct Resolved {
     pub state: ReplicaState,
     /// Entries that were written into the journal.
     pub journaled: Vec<u64>,
+    /// Entries that were written into it besides, about documents that have the same values in a unique index.
+    pub violations: Vec<u64>,
     /// Conflicts that wait for an answer, the oldest first. Those whose versions moved since they were asked about are
     /// here again.
     pub questions: Vec<Conflict>,
@@ -41,6 +43,15 @@ impl Job for ResolveJob {
 
     fn runs_alone(&self) -> bool {
         true
+    }
+
+    fn is_by_sync(&self) -> bool {
+        true
+    }
+
+    fn add_violations(output: &mut Self::Output, entries: &[u64]) {
+        output.violations.extend(entries);
+        output.state.open_conflicts += entries.len() as u64;
     }
 
     async fn run(&mut self, tx: &mut Tx) -> Result<Resolved> {
@@ -68,6 +79,7 @@ impl Job for ResolveJob {
         Ok(Resolved {
             state: snapshot(tx, self.target, &row).await?,
             journaled,
+            violations: Vec::new(),
             questions,
         })
     }

@@ -40,6 +40,10 @@ impl Job for RenewJob {
         true
     }
 
+    fn is_by_sync(&self) -> bool {
+        true
+    }
+
     async fn run(&mut self, tx: &mut Tx) -> Result<ReplicaState> {
         let mut row = load_target(tx, self.target).await?;
         let payload = tx.get(keys::DATABASE).await?;

@@ -252,6 +252,10 @@ impl Job for BeginJob {
         true
     }
 
+    fn is_by_sync(&self) -> bool {
+        true
+    }
+
     async fn run(&mut self, tx: &mut Tx) -> Result<ReplicaState> {
         let mut row = load_target(tx, self.target).await?;
         begin(tx, self.target, &mut row.checkpoint, None).await?;
@@ -433,6 +437,15 @@ impl Job for SweepJob {
         true
     }
 
+    fn is_by_sync(&self) -> bool {
+        true
+    }
+
+    fn add_violations(output: &mut Self::Output, entries: &[u64]) {
+        output.violations.extend(entries);
+        output.state.open_conflicts += entries.len() as u64;
+    }
+
     async fn run(&mut self, tx: &mut Tx) -> Result<Applied> {
         let mut row = load_target(tx, self.target).await?;
         let resync = row.checkpoint.later.resync;
@@ -511,6 +524,7 @@ impl SweepJob {
             state: snapshot(tx, self.target, row).await?,
             changes,
             journaled,
+            violations: Vec::new(),
         })
     }
 

@@ -38,6 +38,8 @@ pub struct Settled {
     pub conflicts: usize,
     /// Entries that were written into the journal.
     pub journaled: Vec<u64>,
+    /// Entries that were written into it besides, about documents that have the same values in a unique index.
+    pub violations: Vec<u64>,
 }
 
 pub(super) struct SettleJob {
@@ -56,6 +58,15 @@ impl Job for SettleJob {
         true
     }
 
+    fn is_by_sync(&self) -> bool {
+        true
+    }
+
+    fn add_violations(output: &mut Self::Output, entries: &[u64]) {
+        output.violations.extend(entries);
+        output.state.open_conflicts += entries.len() as u64;
+    }
+
     async fn run(&mut self, tx: &mut Tx) -> Result<Settled> {
         let mut row = load_target(tx, self.target).await?;
         let numbers: Vec<_> = (0..self.outcomes.len() as u64)
@@ -68,6 +79,7 @@ impl Job for SettleJob {
             rejected: 0,
             conflicts: 0,
             journaled: Vec::new(),
+            violations: Vec::new(),
         };
         let mut free: Vec<Place> = Vec::new();
         let (mut erased, mut unerased) = (Erased::new(), Erased::new());

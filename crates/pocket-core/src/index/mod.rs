@@ -1,0 +1,225 @@
+//! Indexes: entries in the order of some fields, kept right in the same commit as the documents.
+//!
+//! For readers: [`Registry::ready_indexes`](crate::registry::Registry::ready_indexes) names the indexes of a
+//! collection, [`Index::range`] turns values into a range of keys, [`Index::entry`] a key into its document. What an
+//! index holds stands at [`Index`].
+
+mod build;
+mod config;
+mod entry;
+mod interval;
+mod key;
+mod maintain;
+mod open;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests;
+mod unique;
+
+use pocket_storage::Storage;
+
+pub(crate) use build::drop_all;
+pub use config::{
+    IndexConfig, IndexInfo, IndexProgress, IndexState, MAX_INDEX_FIELDS, MAX_INDEXES,
+};
+#[cfg_attr(
+    not(test),
+    expect(unused_imports, reason = "queries do not read indexes yet; tests do")
+)]
+pub(crate) use interval::Interval;
+pub(crate) use maintain::{Maintenance, finish};
+
+use crate::keys::CollectionId;
+use crate::query::path::Path;
+use crate::stored::{self, IndexPhase, IndexRow, Later};
+use crate::tx::Tx;
+use crate::{Error, Filter, Order, Result, codes, envelope, keys};
+
+/// An index as it is used.
+///
+/// It holds the live documents of its collection, each with one entry for each combination of its fields' values (see
+/// `entry.rs`), but for these:
+///
+/// - A sparse one has no entry whose values are all null: of a field that is missing, null or an empty array. So it may
+///   be used where the filter demands something of one of its fields that null does not fulfil.
+/// - A partial one has no document that its filter does not match.
+/// - Of a document with too many values nothing is known; see [`Index::overflow`], which every reader reads as well.
+///
+/// A document may have several entries, and is then found several times. Where no document has, two bounds on a field
+/// may be joined: see [`is_multi`](Self::is_multi). Values may be cut, so a reader looks at the document.
+///
+/// What is known here is as old as the registry it came from: after reading entries, a reader asks
+/// [`is_current`](Self::is_current), and begins anew with a fresh registry if it is not.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Index {
+    pub(crate) number: u32,
+    pub(crate) collection: CollectionId,
+    /// With its name written out.
+    pub(crate) config: IndexConfig,
+    pub(crate) fields: Vec<IndexField>,
+    pub(crate) phase: IndexPhase,
+    multi: u32,
+}
+
+/// A field of an index.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct IndexField {
+    pub(crate) path: Path,
+    pub(crate) order: Order,
+}
+
+impl IndexField {
+    pub(crate) fn is_descending(&self) -> bool {
+        self.order == Order::Descending
+    }
+}
+
+impl Index {
+    /// A new one, of a configuration that was checked.
+    pub(crate) fn new(number: u32, collection: CollectionId, config: IndexConfig) -> Result<Self> {
+        let fields = config.fields.iter().map(|(field, order)| {
+            Ok(IndexField {
+                path: field_path(field)?,
+                order: *order,
+            })
+        });
+        Ok(Self {
+            number,
+            collection,
+            fields: fields.collect::<Result<_>>()?,
+            config,
+            phase: IndexPhase::Building(None),
+            multi: 0,
+        })
+    }
+
+    pub(crate) fn of_row(number: u32, row: IndexRow) -> Result<Self> {
+        let order = |falls: bool| {
+            if falls {
+                Order::Descending
+            } else {
+                Order::Ascending
+            }
+        };
+        let fields = row.fields.into_iter();
+        let config = IndexConfig {
+            fields: fields.map(|(field, falls)| (field, order(falls))).collect(),
+            unique: row.unique,
+            sparse: row.sparse,
+            only: row.only.map(|only| read_filter(&only)).transpose()?,
+            name: Some(row.name),
+        };
+        Ok(Self {
+            phase: row.phase,
+            multi: row.multi,
+            ..Self::new(number, CollectionId(row.collection), config)?
+        })
+    }
+
+    fn to_row(&self) -> Result<IndexRow> {
+        let fields = self.fields.iter();
+        let only = match &self.config.only {
+            Some(filter) => Some(filter.to_json_string()?),
+            None => None,
+        };
+        Ok(IndexRow {
+            collection: self.collection.0,
+            name: self.name().to_owned(),
+            fields: fields
+                .map(|field| (field.path.as_str().to_owned(), field.is_descending()))
+                .collect(),
+            unique: self.config.unique,
+            sparse: self.config.sparse,
+            only,
+            phase: self.phase.clone(),
+            multi: self.multi,
+            later: Later,
+        })
+    }
+
+    /// Stores it in place of what there was of its number.
+    pub(crate) fn store(self, tx: &mut Tx) -> Result<()> {
+        let row = stored::encode(&self.to_row()?);
+        tx.put(keys::index(self.number), &[&row]);
+        tx.registry_mut().insert_index(self);
+        Ok(())
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.config.name.as_deref().unwrap_or_default()
+    }
+
+    /// Whether queries may use it.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.phase == IndexPhase::Ready
+    }
+
+    /// Whether it is kept up to date.
+    pub(crate) fn is_live(&self) -> bool {
+        self.phase != IndexPhase::Dropping
+    }
+
+    /// Whether some document has or had an array in this field or on the way to it. Otherwise each document has one
+    /// value there, which is no array.
+    pub(crate) fn is_multi(&self, field: usize) -> bool {
+        self.multi >> field & 1 == 1
+    }
+
+    /// Whether it still is what it was: ready, and without arrays where it had none. What was read from its entries
+    /// before is complete then.
+    ///
+    /// # Errors
+    /// `corrupt`, and what the store says.
+    pub(crate) async fn is_current(&self, storage: &dyn Storage) -> Result<bool> {
+        let key = keys::index(self.number);
+        let Some(value) = storage.get(&key).await? else {
+            return Ok(false);
+        };
+        let row: IndexRow = stored::decode(&envelope::open(&key, &value)?)?;
+        Ok(row.phase == self.phase && row.multi == self.multi)
+    }
+
+    pub(crate) fn info(&self) -> IndexInfo {
+        IndexInfo {
+            config: self.config.clone(),
+            state: if self.is_ready() {
+                IndexState::Ready
+            } else {
+                IndexState::Building
+            },
+        }
+    }
+
+    /// Its fields, for messages.
+    pub(crate) fn field_names(&self) -> String {
+        let names = self.fields.iter().map(|field| field.path.as_str());
+        names.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The filter of a partial index, as it is stored.
+fn read_filter(stored: &str) -> Result<Filter> {
+    Filter::from_json_str(stored).map_err(|error| {
+        Error::new(
+            codes::NEWER_FORMAT,
+            format!("the filter of an index is not understood: {error}; use a newer program"),
+        )
+    })
+}
+
+/// The path of a field that may be indexed.
+fn field_path(field: &str) -> Result<Path> {
+    let path = Path::parse(field)?;
+    if path.is_id() {
+        return Err(Error::new(
+            codes::BAD_QUERY,
+            "documents lie in the order of their `_id` already, and every index ends with it; leave it out",
+        ));
+    }
+    Ok(path)
+}
+
+/// Compiles the examples of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/guide/indexes.md")]
+struct Guide;
