@@ -276,31 +276,6 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         self.database.changes_of(Some(self.name.clone()))
     }
 
-    /// The document now, then its newest version whenever it changed; `None` while it is missing or deleted.
-    ///
-    /// # Errors
-    /// `bad-id`.
-    pub fn observe_by_id(&self, id: &str) -> Result<Subscription<Result<Option<T>>>>
-    where
-        T: Send + 'static,
-    {
-        let id = DocumentId::new(id)?;
-        let state = (self.clone(), self.changes(), id, true);
-        Ok(Subscription::new(futures_util::stream::unfold(
-            state,
-            |(this, mut changes, id, first)| async move {
-                // Changes that came meanwhile are skipped: only the newest version counts, and it is read anew.
-                if !first {
-                    while let ChangeItem::Change(change) = changes.next().await?
-                        && change.document_id != id
-                    {}
-                }
-                let current = this.get(id.as_str()).await;
-                Some((current, (this, changes, id, false)))
-            },
-        )))
-    }
-
     pub(crate) fn write(
         &self,
         document: &T,

@@ -25,7 +25,7 @@ use crate::index;
 use crate::registry::Registry;
 use crate::stored::{self, State};
 use crate::tx::Tx;
-use crate::{ClientId, Env, Error, Limits, Result, codes, envelope, keys};
+use crate::{ClientId, CommitSequence, Env, Error, Limits, Result, codes, envelope, keys};
 
 /// A write that can be run again: it changes nothing but its [`Tx`].
 #[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
@@ -202,12 +202,23 @@ impl CommitCore {
             .map(|memory| memory.state.clone())
     }
 
-    async fn read_memory(&self) -> Result<Memory> {
+    /// The last commit in the store, whoever made it.
+    pub(crate) async fn stored_sequence(&self) -> Result<CommitSequence> {
+        Ok(self.read_state().await?.1.sequence)
+    }
+
+    /// The state row, also as it is stored.
+    async fn read_state(&self) -> Result<(Option<Bytes>, State)> {
         let stored = self.storage.get(keys::STATE).await?;
         let state = match &stored {
             Some(sealed) => stored::decode(&envelope::open(keys::STATE, sealed)?)?,
             None => State::default(),
         };
+        Ok((stored, state))
+    }
+
+    async fn read_memory(&self) -> Result<Memory> {
+        let (stored, state) = self.read_state().await?;
         let registry = Registry::read(&*self.storage).await?;
         let client = match self.storage.get(keys::DATABASE).await? {
             Some(sealed) => {
@@ -245,6 +256,7 @@ impl CommitCore {
                 Err(error) => return jobs_failed(jobs.len(), &error),
             };
             let stored = memory.stored.clone();
+            let base = memory.state.sequence;
             let mut tx = Tx::new(self.clone(), memory.state, memory.registry, memory.client);
             let mut outcomes = Vec::with_capacity(jobs.len());
             loop {
@@ -275,22 +287,33 @@ impl CommitCore {
             match self.storage.commit(batch, durability).await {
                 Ok(()) => {
                     let registry = tx.kept.registry.clone();
-                    lock(&self.registry).clone_from(&registry);
+                    let before = std::mem::replace(&mut *lock(&self.registry), registry.clone());
                     *lock(&self.client) = tx.kept.client;
+                    let end = tx.kept.state.sequence;
                     *lock(&self.memory) = Some(Memory {
                         state: tx.kept.state,
                         stored: Some(sealed),
-                        registry,
+                        registry: registry.clone(),
                         client: tx.kept.client,
                     });
-                    self.notifier.committed(tx.kept.events, tx.kept.outbox_grew);
+                    self.notifier
+                        .committed(tx.kept.events, (base, end), &registry);
+                    for name in registry.switched_since(&before) {
+                        self.notifier.live.switched(&name);
+                    }
+                    if tx.kept.outbox_grew {
+                        self.notifier.outbox_grew();
+                    }
                     return outcomes;
                 }
                 Err(StorageError::Conflict) => *lock(&self.memory) = None,
                 Err(error) => {
                     *lock(&self.memory) = None;
-                    // It may be stored all the same, and then somebody has to send it.
-                    self.notifier.committed(Vec::new(), tx.kept.outbox_grew);
+                    // It may be stored all the same, and then somebody has to send it, and to show it.
+                    if tx.kept.outbox_grew {
+                        self.notifier.outbox_grew();
+                    }
+                    self.notifier.live.miss(None);
                     let error = Error::from(error);
                     return failed_behind(outcomes, &error);
                 }
@@ -356,6 +379,14 @@ impl Committer {
                     return Err(stored::damaged("a write was lost before it was answered"));
                 }
             }
+        }
+    }
+
+    /// Waits until what is being committed is committed and told. What comes later is not waited for.
+    pub(crate) async fn settled(&self) {
+        let round = lock(&self.running).clone();
+        if let Some(round) = round {
+            round.await;
         }
     }
 

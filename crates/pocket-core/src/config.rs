@@ -10,6 +10,13 @@ pub const MAX_TRANSACTION_CHANGES: usize = 1_000;
 /// Commits that a subscriber may fall behind before it is told [`Lagged`](crate::ChangeItem::Lagged).
 pub const SUBSCRIBER_COMMITS: usize = 256;
 
+/// Rows that a live query with a limit holds behind those it shows, to fill up from: as many as it shows, but at least the
+/// first number and at most the second.
+pub(crate) const LIVE_RESERVE: (usize, usize) = (16, 1_024);
+
+/// How often a live query reads anew when another handle on the store writes while it reads.
+pub(crate) const MAX_LIVE_READS: usize = 16;
+
 /// How far a revision may be ahead of a server's clock, in milliseconds.
 pub const MAX_CLOCK_AHEAD_MS: i64 = 60_000;
 

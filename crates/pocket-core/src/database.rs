@@ -61,6 +61,8 @@ pub struct DatabaseStats {
     pub open_conflicts: u64,
     /// Collections that are there.
     pub collections: usize,
+    /// Live queries and observed documents that were not dropped.
+    pub live_queries: usize,
 }
 
 impl DatabaseBuilder {
@@ -133,6 +135,8 @@ impl DatabaseBuilder {
             self.accept_unknown_collections,
         );
         core.refresh().await?;
+        core.notifier
+            .begin(core.state().unwrap_or_default().sequence);
         let committer = Committer::new(Arc::new(core));
         let database = Database {
             inner: Arc::new(Inner {
@@ -400,15 +404,23 @@ impl Database {
             pending_changes: state.pending,
             open_conflicts: state.open_journal,
             collections: self.core().registry().iter().count(),
+            live_queries: self.core().notifier.live.live(),
         })
     }
 
-    /// Finishes what is under way and closes the store. Later calls answer `closed`.
+    /// Finishes what is under way and closes the store. Later calls answer `closed`, and live queries end.
     ///
     /// # Errors
     /// What the store says.
     pub async fn close(&self) -> Result<()> {
-        Ok(self.core().storage.close().await?)
+        let closed = self.core().storage.close().await;
+        self.core().notifier.live.close();
+        Ok(closed?)
+    }
+
+    /// Waits until what is being committed is committed and told.
+    pub(crate) async fn settled(&self) {
+        self.inner.committer.settled().await;
     }
 
     pub(crate) fn core(&self) -> &Arc<CommitCore> {

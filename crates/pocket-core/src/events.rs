@@ -1,10 +1,12 @@
 //! Change events: what each commit did, told after it is durable, in order.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{broadcast, watch};
 
 use crate::config::SUBSCRIBER_COMMITS;
+use crate::live::Router;
+use crate::registry::Registry;
 use crate::{CollectionName, CommitSequence, Document, DocumentId, Subscription, Timestamp};
 
 /// What a change did to its document.
@@ -47,7 +49,8 @@ pub struct ChangeEvent {
 pub enum ChangeItem {
     /// A change.
     Change(ChangeEvent),
-    /// The subscriber fell behind: the commits from the first to the second are not told. Read again.
+    /// The subscriber fell behind, or another handle wrote to the same store: the commits from the first to the second
+    /// are not told. Read again.
     Lagged {
         /// The first commit left out.
         from: CommitSequence,
@@ -90,6 +93,8 @@ impl ChangeEvent {
 #[derive(Clone, Debug)]
 pub(crate) struct CommitEvents {
     pub(crate) sequence: CommitSequence,
+    /// Before it, up to this one, another handle on the store committed, and nobody here was told what.
+    pub(crate) missed: Option<CommitSequence>,
     pub(crate) events: Arc<[ChangeEvent]>,
 }
 
@@ -105,6 +110,7 @@ impl CommitEvents {
         }
         Self {
             sequence,
+            missed: None,
             events: events.into(),
         }
     }
@@ -115,6 +121,9 @@ impl CommitEvents {
 pub(crate) struct Notifier {
     commits: broadcast::Sender<CommitEvents>,
     outbox: watch::Sender<u64>,
+    /// The last commit of this handle that was told or had nothing to tell.
+    told: Mutex<CommitSequence>,
+    pub(crate) live: Arc<Router>,
 }
 
 impl Default for Notifier {
@@ -122,19 +131,50 @@ impl Default for Notifier {
         Self {
             commits: broadcast::Sender::new(SUBSCRIBER_COMMITS),
             outbox: watch::Sender::new(0),
+            told: Mutex::default(),
+            live: Arc::default(),
         }
     }
 }
 
 impl Notifier {
-    pub(crate) fn committed(&self, commits: Vec<CommitEvents>, outbox_grew: bool) {
+    /// The store stands at this commit, and nobody waits to hear how it came there.
+    pub(crate) fn begin(&self, at: CommitSequence) {
+        *self.told() = at;
+    }
+
+    /// Tells what was committed on top of the state `base`, after which the store stands at `end`.
+    pub(crate) fn committed(
+        &self,
+        mut commits: Vec<CommitEvents>,
+        (base, end): (CommitSequence, CommitSequence),
+        registry: &Registry,
+    ) {
+        let told = std::mem::replace(&mut *self.told(), end);
+        if told != base {
+            self.live.miss(Some(base));
+            if commits.is_empty() {
+                commits.push(CommitEvents::new(
+                    end,
+                    Timestamp::from_millis(0),
+                    Vec::new(),
+                ));
+            }
+            commits[0].missed = Some(base);
+        }
         for commit in commits {
+            self.live.committed(&commit, registry);
             // No subscriber is no error.
             let _ = self.commits.send(commit);
         }
-        if outbox_grew {
-            self.outbox.send_modify(|count| *count += 1);
-        }
+    }
+
+    pub(crate) fn outbox_grew(&self) {
+        self.outbox.send_modify(|count| *count += 1);
+    }
+
+    fn told(&self) -> MutexGuard<'_, CommitSequence> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn outbox(&self) -> watch::Receiver<u64> {
@@ -196,6 +236,7 @@ impl Cursor {
                     let from = self.last.next();
                     self.last = commit.sequence;
                     let to = CommitSequence::new(commit.sequence.get().saturating_sub(1));
+                    self.lagged |= commit.missed.is_some_and(|missed| missed >= from);
                     self.open = Some((commit, 0));
                     if std::mem::take(&mut self.lagged) {
                         return Some(ChangeItem::Lagged { from, to });

@@ -27,6 +27,7 @@ mod index;
 mod journal;
 mod keys;
 mod later;
+mod live;
 pub mod merge;
 pub mod mutants;
 mod numbering;
@@ -70,6 +71,7 @@ pub use journal::{
     JournalState, JournalVersion, Winner,
 };
 pub use keys::Target;
+pub use live::{Count, LiveChange, LiveCount, LiveDocuments, LiveQuery, LiveResult, LiveStep};
 pub use numbering::{Pinned, PushLimit};
 pub use pocket_storage as storage;
 pub use query::{

@@ -372,6 +372,7 @@ async fn merge(tx: &mut Tx, target: Target, mut entry: Entry, edits: &mut [Edit]
         if cancels && !is_behind_deletion(tx, target, edit, entry.place).await? {
             entry.changes.remove(at);
             edit.slot.forget_place(entry.place);
+            forget_buried(tx, target, &edit.slot);
             // Behind an earlier erase or delete on its way, the document stays what that makes of it.
             if matches!(fresh.kind, ChangeKind::Erase) && edit.slot.pending().is_empty() {
                 edit.slot.after = edit.slot.after.take().and_then(as_the_server_has_it);
@@ -410,6 +411,18 @@ async fn is_behind_deletion(
         let is_same = change.collection() == edit.slot.collection && change.id == edit.slot.id;
         is_same && change.kind == StoredKind::Delete
     }))
+}
+
+/// Nothing is pending any more on a document that the server has deleted. Its shadow, which says so, must not be taken
+/// for the content of what the server has next.
+fn forget_buried(tx: &mut Tx, target: Target, slot: &Slot) {
+    let server = slot
+        .after
+        .as_ref()
+        .and_then(|document| document.head.server);
+    if slot.pending().is_empty() && server.is_some_and(|it| it.presence != Presence::Live) {
+        tx.delete(keys::shadow(target, slot.collection, &slot.id));
+    }
 }
 
 /// A document that never left is erased: gone, or the tombstone that the server has.

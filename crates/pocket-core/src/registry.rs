@@ -122,6 +122,18 @@ impl Registry {
         self.0.by_name.get(name)
     }
 
+    /// The collections that are there in one of the two and not in the other.
+    pub(crate) fn switched_since(&self, before: &Self) -> Vec<CollectionName> {
+        if Arc::ptr_eq(&self.0, &before.0) {
+            return Vec::new();
+        }
+        let names = self.0.by_name.keys();
+        names
+            .filter(|name| self.get(name).is_some() != before.get(name).is_some())
+            .cloned()
+            .collect()
+    }
+
     pub(crate) fn existing(&self, name: &CollectionName) -> Result<CollectionRow> {
         self.get(name).cloned().ok_or_else(|| not_found(name))
     }

@@ -491,3 +491,25 @@ async fn edits_merge_only_into_what_can_still_be_sent() {
         "{sizes:?}"
     );
 }
+
+/// The shadow of the deletion was left behind when insert and delete cancelled, and the refused delete took it for the
+/// content of the server's next version: a live document of no bytes, which nobody could read.
+#[tokio::test]
+async fn a_deletion_on_the_server_is_not_taken_for_the_content_of_what_it_has_next() {
+    let world = World::new().await;
+    world.insert("a", 1).await;
+    world
+        .page(0, 1, vec![record("a", 1, FUTURE, None)])
+        .await
+        .unwrap();
+    world.docs.delete("a").await.unwrap();
+    assert_eq!(world.pending().await, 0);
+    let made_again = record("a", 2, FUTURE + 1, Some(r#"{"n":5}"#));
+    world.page(1, 2, vec![made_again]).await.unwrap();
+    world.docs.delete("a").await.unwrap();
+    let pinned = world.pin().await;
+    world
+        .settle(pinned[0].number.get(), vec![rejected("forbidden")])
+        .await;
+    assert_eq!(world.json("a").await.unwrap(), r#"{"_id":"a","n":5}"#);
+}

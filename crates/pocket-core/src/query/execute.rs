@@ -19,14 +19,14 @@ const CHUNK: usize = 512;
 
 /// A query that was checked, ready to run.
 #[derive(Clone, Debug)]
-pub(super) struct Prepared {
-    pub(super) filter: Filter,
-    pub(super) sort: Sort,
-    pub(super) skip: usize,
-    pub(super) limit: Option<usize>,
-    pub(super) after: Option<Cursor>,
-    pub(super) before: Option<Cursor>,
-    pub(super) projection: Projection,
+pub(crate) struct Prepared {
+    pub(crate) filter: Filter,
+    pub(crate) sort: Sort,
+    pub(crate) skip: usize,
+    pub(crate) limit: Option<usize>,
+    pub(crate) after: Option<Cursor>,
+    pub(crate) before: Option<Cursor>,
+    pub(crate) projection: Projection,
 }
 
 impl Prepared {
@@ -34,7 +34,7 @@ impl Prepared {
     ///
     /// # Errors
     /// `bad-query`.
-    pub(super) fn new(spec: &QuerySpec) -> Result<Self> {
+    pub(crate) fn new(spec: &QuerySpec) -> Result<Self> {
         spec.filter.check()?;
         let fields = spec.sort.iter();
         let sort = Sort::new(fields.map(|field| (field.field.as_str(), field.order)))?;
@@ -53,12 +53,12 @@ impl Prepared {
     }
 
     /// Whether it counts from its end: with nothing but an end given, the last documents before it are meant.
-    pub(super) fn is_backwards(&self) -> bool {
+    pub(crate) fn is_backwards(&self) -> bool {
         self.before.is_some() && self.after.is_none()
     }
 
     /// Whether documents come in the order they are stored in, or its reverse.
-    pub(super) fn is_by_id(&self) -> bool {
+    pub(crate) fn is_by_id(&self) -> bool {
         self.sort.fields().is_empty()
     }
 
@@ -68,7 +68,7 @@ impl Prepared {
     }
 
     /// Where the one document is that can match, if the filter names its id.
-    pub(super) fn id(&self) -> Result<Option<&crate::Value>> {
+    pub(crate) fn id(&self) -> Result<Option<&crate::Value>> {
         let conjuncts = self.filter.node()?.conjuncts();
         Ok(conjuncts.iter().find_map(|node| match node {
             Node::Field(condition) if condition.path.is_id() => {
@@ -82,7 +82,7 @@ impl Prepared {
     }
 
     /// What a document is sorted by, if the query selects it.
-    pub(super) fn select<'a>(&self, document: &'a Document) -> Result<Option<Vec<Encoded<'a>>>> {
+    pub(crate) fn select<'a>(&self, document: &'a Document) -> Result<Option<Vec<Encoded<'a>>>> {
         let Some(body) = &document.body else {
             return Ok(None);
         };
@@ -110,7 +110,7 @@ impl Prepared {
     }
 
     /// A document as it is given out.
-    pub(super) fn project(&self, mut document: Document) -> Result<Document> {
+    pub(crate) fn project(&self, mut document: Document) -> Result<Document> {
         document.body = document
             .body
             .map(|body| self.projection.apply(body))
@@ -119,7 +119,7 @@ impl Prepared {
     }
 
     /// The documents that the query gives out, in its order, not yet projected.
-    pub(super) async fn rows<T>(&self, collection: &Collection<T>) -> Result<Vec<Row>>
+    pub(crate) async fn rows<T>(&self, collection: &Collection<T>) -> Result<Vec<Row>>
     where
         T: Serialize + DeserializeOwned,
     {
@@ -160,7 +160,7 @@ impl Prepared {
     }
 
     /// How many documents it gives out.
-    pub(super) async fn count<T>(&self, collection: &Collection<T>) -> Result<u64>
+    pub(crate) async fn count<T>(&self, collection: &Collection<T>) -> Result<u64>
     where
         T: Serialize + DeserializeOwned,
     {

@@ -15,15 +15,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use cursor::Cursor;
-use execute::Prepared;
+pub(crate) use execute::Prepared;
 pub use filter::{Element, ElementFilter, Field, Filter, element, field};
+pub(crate) use filter::{Node, Test};
 use path::Place;
 use projection::Projection;
 pub use sort::Order;
-use sort::SortKeys;
+pub(crate) use sort::{Sort, SortKeys};
 pub use spec::{QuerySpec, SortField};
 
-use crate::{Collection, Document, Error, Result, Value, codes};
+use crate::{Collection, Count, Document, Error, Result, Value, codes};
 
 /// A query on one collection.
 ///
@@ -50,7 +51,7 @@ use crate::{Collection, Document, Error, Result, Value, codes};
 #[derive(Debug)]
 #[must_use]
 pub struct Query<T> {
-    collection: Collection<T>,
+    pub(crate) collection: Collection<T>,
     spec: QuerySpec,
 }
 
@@ -259,11 +260,15 @@ impl<T: Serialize + DeserializeOwned> Query<T> {
     }
 
     /// How many documents the query gives out: those that match, between the cursors, without those passed over, up to
-    /// the limit.
+    /// the limit. `.await` counts once, [`live`](Count::live) from now on.
     ///
     /// # Errors
     /// As [`all`](Self::all).
-    pub async fn count(&self) -> Result<u64> {
+    pub fn count(&self) -> Count {
+        Count::new(self.clone().read_as())
+    }
+
+    pub(crate) async fn counted(&self) -> Result<u64> {
         self.prepared()?.count(&self.collection).await
     }
 

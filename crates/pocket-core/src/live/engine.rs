@@ -1,0 +1,354 @@
+//! What drives a live query: read once, then follow commit by commit, and read again where that is not enough.
+//!
+//! How nothing is missed and nothing counted twice: commits are put into the inbox from before the first byte is read. The
+//! read itself need not be of one state: it may run over many commits and see of each document the version before or
+//! after. When it is done, the commit under way is waited for, so that every commit that the read may have seen is in the
+//! inbox. Then each document that these commits name is set to what they made of it, whatever was read of it. All others
+//! did not change while the read ran. So the outcome is the state after the last commit in the inbox.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::FutureExt;
+use pocket_storage::{BoxFuture, MaybeSend};
+
+use super::held::{Changes, Held, Keep, detached};
+use super::router::{Delivery, Registration, Router};
+use crate::config::MAX_LIVE_READS;
+use crate::query::{Prepared, SortKeys};
+use crate::{Collection, CommitSequence, Document, Error, Query, Result, Value, codes};
+
+/// A sleep of the caller's runtime.
+pub(super) trait Sleep: MaybeSend {
+    fn sleep(&self) -> BoxFuture<'static, ()>;
+}
+
+impl<F, S> Sleep for F
+where
+    F: Fn() -> S + MaybeSend,
+    S: Future<Output = ()> + MaybeSend + 'static,
+{
+    fn sleep(&self) -> BoxFuture<'static, ()> {
+        Box::pin(self())
+    }
+}
+
+/// A live query, whatever it makes of what it holds.
+pub(super) struct Engine {
+    phase: Phase,
+    /// None when the query is wrong.
+    parts: Option<Parts>,
+    /// The commit whose state is held.
+    at: CommitSequence,
+    /// The commit whose state was told last.
+    told: Option<CommitSequence>,
+    sleep: Option<Box<dyn Sleep>>,
+    nap: Nap,
+}
+
+/// When something is told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    /// The commit after which it is so.
+    pub(super) at: CommitSequence,
+    /// Nothing was told before.
+    pub(super) first: bool,
+}
+
+/// How long what changed is held back.
+enum Nap {
+    None,
+    Asleep(BoxFuture<'static, ()>),
+    Over,
+}
+
+struct Parts {
+    collection: Collection<Value>,
+    registration: Registration,
+    held: Held,
+}
+
+enum Phase {
+    /// Everything is to be read, now.
+    Stale,
+    /// Everything is to be read once something happens: the last attempt failed.
+    Broken,
+    Reading(Reading),
+    Following,
+    /// An error that no later attempt can mend is still to be told.
+    Failed(Error),
+    Ended,
+}
+
+struct Reading {
+    read: BoxFuture<'static, Result<Read>>,
+    /// What was committed meanwhile.
+    changes: Changes,
+    last: CommitSequence,
+    /// Commits were left out meanwhile, so it is read again.
+    missed: bool,
+    attempt: usize,
+}
+
+/// What was read.
+struct Read {
+    rows: Vec<(SortKeys, Document)>,
+    /// The last commit in the store afterwards.
+    at: CommitSequence,
+    /// Whether all commits in between were made by this handle, and so told.
+    all_told: bool,
+}
+
+async fn read(collection: Collection<Value>, query: Prepared) -> Result<Read> {
+    let database = collection.database().clone();
+    let core = database.core();
+    let before = core.stored_sequence().await?;
+    let rows = query.rows(&collection).await?;
+    let at = core.stored_sequence().await?;
+    database.settled().await;
+    let own = core.state().map(|state| state.sequence);
+    Ok(Read {
+        rows: rows
+            .into_iter()
+            .map(|row| (row.keys, row.document))
+            .collect(),
+        at,
+        all_told: before == at || own.is_some_and(|own| own >= at),
+    })
+}
+
+impl Engine {
+    pub(super) fn new(query: &Query<Value>, keep: Keep) -> Self {
+        let collection = query.collection.clone();
+        let prepared = Prepared::new(query.spec());
+        let (phase, parts) = match prepared {
+            Err(error) => (Phase::Failed(error), None),
+            Ok(prepared) => {
+                let router = &collection.database().core().notifier.live;
+                let registration = Router::listen(router, collection.name(), &query.spec().filter);
+                let held = Held::new(Arc::new(prepared), keep);
+                let parts = Parts {
+                    collection,
+                    registration,
+                    held,
+                };
+                (Phase::Stale, Some(parts))
+            }
+        };
+        Self {
+            phase,
+            parts,
+            at: CommitSequence::ZERO,
+            told: None,
+            sleep: None,
+            nap: Nap::None,
+        }
+    }
+
+    pub(super) fn debounce(&mut self, sleep: impl Sleep + 'static) {
+        self.sleep = Some(Box::new(sleep));
+    }
+
+    /// Everything is read again at the next poll.
+    pub(super) fn refresh(&mut self) {
+        if !matches!(self.phase, Phase::Failed(_) | Phase::Ended) {
+            self.phase = Phase::Stale;
+        }
+    }
+
+    pub(super) fn held(&self) -> Option<&Held> {
+        self.parts.as_ref().map(|parts| &parts.held)
+    }
+
+    /// The commit whose state was told last.
+    pub(super) fn told(&self) -> CommitSequence {
+        self.told.unwrap_or(CommitSequence::ZERO)
+    }
+
+    /// The next thing to tell, which `tell` makes of what is held after a change, if it makes something. None at the end.
+    pub(super) fn poll<S>(
+        &mut self,
+        context: &mut Context<'_>,
+        mut tell: impl FnMut(&mut Held, Moment) -> Option<S>,
+    ) -> Poll<Option<Result<S>>> {
+        loop {
+            let polled = match self.poll_change(context) {
+                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Ready(changed)) => changed,
+                Err(error) => return Poll::Ready(Some(Err(self.failed(error)))),
+            };
+            let Some(parts) = self.parts.as_mut().filter(|_| polled) else {
+                return Poll::Ready(None);
+            };
+            let moment = Moment {
+                at: self.at,
+                first: self.told.replace(self.at).is_none(),
+            };
+            let told = tell(&mut parts.held, moment);
+            if told.is_some() {
+                return Poll::Ready(told.map(Ok));
+            }
+        }
+    }
+
+    /// Waits until what is held is to be told; false at the end.
+    fn poll_change(&mut self, context: &mut Context<'_>) -> Result<Poll<bool>> {
+        loop {
+            match &mut self.phase {
+                Phase::Ended => return Ok(Poll::Ready(false)),
+                Phase::Failed(error) => return Err(error.clone()),
+                Phase::Stale => self.read_again(0),
+                Phase::Broken => {
+                    let Some(parts) = &self.parts else {
+                        return Ok(Poll::Ready(false));
+                    };
+                    match parts.registration.inbox.poll(context, self.at) {
+                        Poll::Pending => return Ok(Poll::Pending),
+                        Poll::Ready(Delivery::Closed) => self.phase = Phase::Ended,
+                        Poll::Ready(_) => self.phase = Phase::Stale,
+                    }
+                }
+                Phase::Reading(_) => match self.poll_read(context)? {
+                    Poll::Pending => return Ok(Poll::Pending),
+                    Poll::Ready(true) if self.told.is_none() => return Ok(Poll::Ready(true)),
+                    Poll::Ready(_) => {}
+                },
+                Phase::Following => {
+                    if let Some(ready) = self.follow(context)? {
+                        return Ok(ready);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in commits; none when it is to be asked again.
+    fn follow(&mut self, context: &mut Context<'_>) -> Result<Option<Poll<bool>>> {
+        let Some(parts) = &mut self.parts else {
+            return Ok(Some(Poll::Ready(false)));
+        };
+        let held = &mut parts.held;
+        if held.is_touched() {
+            let Some(sleep) = &self.sleep else {
+                return Ok(Some(Poll::Ready(true)));
+            };
+            if matches!(self.nap, Nap::None) {
+                self.nap = Nap::Asleep(sleep.sleep());
+            }
+            if let Nap::Asleep(sleeping) = &mut self.nap
+                && sleeping.poll_unpin(context).is_ready()
+            {
+                self.nap = Nap::Over;
+            }
+        }
+        match parts.registration.inbox.poll(context, self.at) {
+            // All that was committed until the end of the nap is part of the step.
+            Poll::Pending if matches!(self.nap, Nap::Over) => {
+                self.nap = Nap::None;
+                return Ok(Some(Poll::Ready(true)));
+            }
+            Poll::Pending => return Ok(Some(Poll::Pending)),
+            Poll::Ready(Delivery::Closed) => self.phase = Phase::Ended,
+            Poll::Ready(Delivery::Missed) => self.phase = Phase::Stale,
+            Poll::Ready(Delivery::Commit(commit)) if commit.sequence > self.at => {
+                for event in commit.events.iter() {
+                    if event.collection == *parts.collection.name() {
+                        let mut document = event.document.clone();
+                        if event.is_from_sync {
+                            document = document.map(detached);
+                        }
+                        held.change(&event.document_id, document)?;
+                    }
+                }
+                self.at = commit.sequence;
+                if held.is_short() {
+                    self.phase = Phase::Stale;
+                }
+            }
+            Poll::Ready(Delivery::Commit(_)) => {}
+        }
+        Ok(None)
+    }
+
+    fn read_again(&mut self, attempt: usize) {
+        let Some(parts) = &self.parts else {
+            return;
+        };
+        // What was told until now is in the store.
+        parts.registration.inbox.clear();
+        self.phase = Phase::Reading(Reading {
+            read: Box::pin(read(parts.collection.clone(), parts.held.reading())),
+            changes: Changes::new(),
+            last: CommitSequence::ZERO,
+            missed: false,
+            attempt,
+        });
+    }
+
+    /// Goes on reading; true when everything that is held was read.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Result<Poll<bool>> {
+        let (Phase::Reading(reading), Some(parts)) = (&mut self.phase, &mut self.parts) else {
+            return Ok(Poll::Ready(false));
+        };
+        // Commits are taken in also while it still reads, so that the inbox does not run over.
+        parts.registration.inbox.register(context);
+        let read = reading.read.poll_unpin(context)?;
+        while let Some(delivery) = parts.registration.inbox.take(CommitSequence::ZERO) {
+            match delivery {
+                Delivery::Closed => {
+                    self.phase = Phase::Ended;
+                    return Ok(Poll::Ready(false));
+                }
+                Delivery::Missed => reading.missed = true,
+                Delivery::Commit(commit) => {
+                    reading.last = reading.last.max(commit.sequence);
+                    for event in commit.events.iter() {
+                        if event.collection == *parts.collection.name() {
+                            let document = event.document.clone().map(detached);
+                            reading.changes.insert(event.document_id.clone(), document);
+                        }
+                    }
+                }
+            }
+        }
+        let Poll::Ready(read) = read else {
+            return Ok(Poll::Pending);
+        };
+        let is_one_state = read.all_told && !reading.missed;
+        let attempt = reading.attempt + 1;
+        if is_one_state {
+            self.at = read.at.max(reading.last);
+            if parts.held.read(read.rows, &reading.changes)? {
+                self.phase = Phase::Following;
+                return Ok(Poll::Ready(true));
+            }
+        }
+        if attempt == MAX_LIVE_READS {
+            return Err(Error::new(
+                codes::STORAGE,
+                "others write to the same store faster than the live query can read it; read it again later",
+            ));
+        }
+        self.read_again(attempt);
+        Ok(Poll::Ready(false))
+    }
+
+    /// After an error the query waits until something changes and reads again; some errors end it.
+    fn failed(&mut self, error: Error) -> Error {
+        self.nap = Nap::None;
+        self.phase = match error.code() {
+            codes::BAD_QUERY | codes::CLOSED => Phase::Ended,
+            _ => Phase::Broken,
+        };
+        error
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("at", &self.at)
+            .field("held", &self.held())
+            .finish_non_exhaustive()
+    }
+}
