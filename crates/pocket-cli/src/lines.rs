@@ -69,6 +69,18 @@ impl Source {
         })
     }
 
+    /// A file that is open.
+    pub(crate) fn of(file: File, name: &str) -> Result<Self> {
+        let size = file.metadata().map(|metadata| metadata.len());
+        let bytes = size.map_err(|error| Failure::io(format!("cannot read {name}"), &error))?;
+        Ok(Self {
+            file,
+            name: name.to_owned(),
+            bytes,
+            read: Arc::default(),
+        })
+    }
+
     /// The file itself, at its start.
     pub(crate) fn into_file(mut self) -> Result<File> {
         let start = self.file.rewind();

@@ -13,6 +13,7 @@ mod held;
 mod limits;
 mod lines;
 mod link;
+mod new_file;
 mod open;
 mod output;
 mod progress;

@@ -48,6 +48,11 @@ impl Opened {
         Content::Client(self.database.clone(), self.gate.clone())
     }
 
+    /// The store below.
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
     /// Closes the database, if this command opened it.
     pub(crate) async fn close(&self) -> Result<(), pocket_core::Error> {
         if self.is_held {
@@ -184,7 +189,20 @@ pub(crate) async fn open_database(directory: Directory, json: bool) -> Result<Da
 }
 
 fn builder() -> DatabaseBuilder {
-    Database::builder("pocket")
+    // Documents are plain values here, of whatever version their application gave them.
+    Database::builder("pocket").any_schema_version()
+}
+
+/// Makes the device's database, for documents of this schema version.
+pub(crate) async fn new(global: &Global, schema_version: u32) -> Result<Opened> {
+    let directory = client_directory(global)?;
+    let gate = Gate::new(store(directory, global.json).await?);
+    let builder = builder().schema_version(schema_version);
+    Ok(Opened {
+        database: builder.open_shared(gate.clone()).await?,
+        gate,
+        is_held: false,
+    })
 }
 
 /// Opens the store of a directory and describes the directory, if it is new.

@@ -38,6 +38,43 @@ pub(crate) enum Unit {
     Documents,
 }
 
+/// A number that one side counts and the other shows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counter(Arc<AtomicU64>);
+
+impl Counter {
+    pub(crate) fn set(&self, number: u64) {
+        self.0.store(number, Ordering::Relaxed);
+    }
+}
+
+/// A counter at zero.
+pub(crate) fn counter() -> Counter {
+    Counter::default()
+}
+
+/// Shows how many documents `work` has come by, where nobody knows how many there are.
+pub(crate) async fn of_documents<T>(
+    label: &'static str,
+    read: Counter,
+    global: &Global,
+    work: impl Future<Output = T>,
+) -> T {
+    let shown = ProgressBar::with_draw_target(None, target(global.json));
+    let shown = Cleared(shown);
+    shown
+        .0
+        .set_style(style("{prefix:>10} {human_pos} documents"));
+    shown.0.set_prefix(label);
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(REFRESH) => shown.0.set_position(read.0.load(Ordering::Relaxed)),
+        }
+    }
+}
+
 /// Where it is shown how far something is, until this is dropped.
 pub(crate) enum Shown {
     Here(Bar),

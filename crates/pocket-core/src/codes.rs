@@ -40,6 +40,8 @@ pub const STORAGE: &str = "storage";
 pub const CLOSED: &str = "closed";
 /// The stored format or schema is newer than this program.
 pub const NEWER_FORMAT: &str = "newer-format";
+/// Documents could not be brought to the schema version of the program.
+pub const MIGRATION: &str = "migration";
 /// The configuration contradicts itself or what is stored.
 pub const CONFIG: &str = "config";
 /// The database belongs to another server.

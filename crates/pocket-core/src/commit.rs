@@ -123,6 +123,7 @@ pub(crate) struct CommitCore {
     pub(crate) accept_unknown_collections: bool,
     pub(crate) notifier: Notifier,
     pub(crate) last_uuid: LastUuid,
+    pub(crate) schemas: crate::schema::Schemas,
     memory: Mutex<Option<Memory>>,
     /// Who this is to a server, as last committed or read.
     client: Mutex<ClientId>,
@@ -170,6 +171,7 @@ impl CommitCore {
             accept_unknown_collections,
             notifier: Notifier::default(),
             last_uuid: LastUuid::default(),
+            schemas: crate::schema::Schemas::default(),
             memory: Mutex::new(None),
             client: Mutex::new(client),
             registry: Mutex::new(Registry::default()),

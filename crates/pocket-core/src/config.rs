@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CollectionName, DocumentLimits, Error, IndexConfig, Result, codes};
+use crate::{CollectionName, DocumentLimits, Error, IndexConfig, Result, Schema, codes};
 
 /// Changes that one transaction may make when it touches synced collections.
 pub const MAX_TRANSACTION_CHANGES: usize = 1_000;
@@ -115,6 +115,8 @@ pub struct CollectionConfig {
     pub sync: bool,
     /// Its strategy, when it is not the sync engine's.
     pub conflict_strategy: Option<ConflictStrategy>,
+    /// What it asks of its documents. It belongs to the program and is not stored.
+    pub schema: Option<Schema>,
     /// Its indexes. Others that were made before stay.
     pub indexes: Vec<IndexConfig>,
 }
@@ -126,6 +128,7 @@ impl CollectionConfig {
             name: name.into(),
             sync: false,
             conflict_strategy: None,
+            schema: None,
             indexes: Vec::new(),
         }
     }
@@ -141,6 +144,13 @@ impl CollectionConfig {
     #[must_use]
     pub fn conflict_strategy(mut self, strategy: ConflictStrategy) -> Self {
         self.conflict_strategy = Some(strategy);
+        self
+    }
+
+    /// What it asks of its documents.
+    #[must_use]
+    pub fn schema(mut self, schema: Schema) -> Self {
+        self.schema = Some(schema);
         self
     }
 

@@ -127,7 +127,12 @@ async fn enqueue_all(tx: &mut Tx, row: &CollectionRow) -> Result<()> {
                 document.head.rev = rev;
             }
             slot.before = Some(before).filter(StoredDocument::is_live);
-            let mut edit = Edit { slot, kind, rev };
+            let mut edit = Edit {
+                slot,
+                kind,
+                rev,
+                migrated: false,
+            };
             outbox::enqueue(tx, std::slice::from_mut(&mut edit)).await?;
             edit.slot.store(tx);
         }

@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
-use pocket_storage::{Direction, Durability, ScanLimit, Storage};
+use pocket_storage::{Direction, Durability, MaybeSend, MaybeSync, ScanLimit, Storage};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::commit::{CommitCore, Committer, Job};
 use crate::configure::ConfigureJob;
+use crate::migrate::{self, Migrations, Progress};
 use crate::registry::not_found;
 use crate::replica::Engaged;
-use crate::stored::{self, CollectionRow, DatabaseHead, Later};
+use crate::stored::{self, CollectionRow, DatabaseHead, HeadLater};
 use crate::write::ClearJob;
 use crate::{
     ChangeItem, ClientId, Collection, CollectionConfig, CollectionName, CommitSequence, Env, Error,
-    Journal, Limits, Result, Subscription, Transaction, codes, envelope, keys, random_bytes,
+    Journal, Limits, Migration, MigrationProgress, Result, Subscription, Transaction, codes,
+    envelope, keys, random_bytes,
 };
 
 /// A document database on one store. Cloning it is cheap; all clones are one database.
@@ -33,6 +35,10 @@ struct Inner {
     committer: Committer,
     /// The servers it is synced with now.
     engaged: Arc<Engaged>,
+    /// The schema version of the program, which is the stored one since it is open.
+    schema_version: u32,
+    migrations: Arc<Migrations>,
+    any_schema_version: bool,
 }
 
 /// What a database is opened with.
@@ -43,10 +49,23 @@ pub struct DatabaseBuilder {
     collections: Vec<CollectionConfig>,
     durability: Durability,
     limits: Limits,
-    schema_version: u32,
+    schema_version: Option<u32>,
+    migrations: Vec<Migration>,
+    on_migration: Listener,
+    any_schema_version: bool,
     accept_unknown_collections: bool,
     build_indexes: bool,
     env: Option<Arc<dyn Env>>,
+}
+
+/// Who hears of a migration.
+#[derive(Default)]
+struct Listener(Option<Box<dyn Progress>>);
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Listener").field(&self.0.is_some()).finish()
+    }
 }
 
 /// Figures about a database.
@@ -84,9 +103,35 @@ impl DatabaseBuilder {
         self
     }
 
-    /// The version of the application's schema; default 1. A database of a newer one is refused.
+    /// The version of the application's schema; default: that of the last [migration](Self::migration), else 1. A
+    /// database of a newer one is refused, one of an older one is raised.
     pub fn schema_version(mut self, version: u32) -> Self {
-        self.schema_version = version;
+        self.schema_version = Some(version);
+        self
+    }
+
+    /// Opens a database of whatever schema version, and leaves it at that: for tools that know documents as plain values
+    /// and nothing of the application. A new database gets the version that was set.
+    pub fn any_schema_version(mut self) -> Self {
+        self.any_schema_version = true;
+        self
+    }
+
+    /// How documents of the version before become those of a version. There is one migration for each version, up to
+    /// the one of the program; old ones may be left out from the beginning on, and then databases that old are refused.
+    ///
+    /// [`open`](Self::open) runs what is needed and returns when it is done, so nobody reads, writes or syncs before.
+    pub fn migration(mut self, migration: Migration) -> Self {
+        self.migrations.push(migration);
+        self
+    }
+
+    /// Hears how far a migration has come, after each batch of documents.
+    pub fn on_migration(
+        mut self,
+        listener: impl Fn(&MigrationProgress) + MaybeSend + MaybeSync + 'static,
+    ) -> Self {
+        self.on_migration = Listener(Some(Box::new(listener)));
         self
     }
 
@@ -113,8 +158,9 @@ impl DatabaseBuilder {
     ///
     /// # Errors
     /// `corrupt` when the store holds something else, `newer-format` when a newer program or schema wrote it,
-    /// `config` when settings contradict each other, `bad-collection-name`, `index-unique-violation` when documents break
-    /// a unique index that is new, and what the store says.
+    /// `config` when settings contradict each other, `migration` when a document cannot be brought to the schema version
+    /// of the program, `bad-collection-name`, `index-unique-violation` when documents break a unique index that is new,
+    /// and what the store says.
     pub async fn open(self, storage: impl Storage) -> Result<Database> {
         self.open_shared(Arc::new(storage)).await
     }
@@ -125,8 +171,27 @@ impl DatabaseBuilder {
     /// As [`open`](Self::open).
     pub async fn open_shared(self, storage: Arc<dyn Storage>) -> Result<Database> {
         self.limits.check()?;
+        for config in &self.collections {
+            let schema = config.schema.as_ref();
+            schema
+                .map(|schema| schema.compiled(&config.name))
+                .transpose()?;
+        }
         let env = self.env.map_or_else(default_env, Ok)?;
-        let head = open_head(&*storage, &*env, &self.name, self.schema_version).await?;
+        let (migrations, version) = Migrations::checked(self.migrations, self.schema_version)?;
+        let migrations = Arc::new(migrations);
+        let head = open_head(&*storage, &*env, &self.name, version).await?;
+        let any = self.any_schema_version;
+        if head.schema_version > version && !any {
+            return Err(migrate::newer(head.schema_version, version));
+        }
+        let half_done = head.later.migration.is_some();
+        if any && half_done {
+            return Err(migrate::half_done());
+        }
+        // An older database is raised when its documents can be migrated.
+        let raises = !any && (head.schema_version < version || half_done);
+        let version = if any { head.schema_version } else { version };
         let core = CommitCore::new(
             storage,
             env,
@@ -144,9 +209,16 @@ impl DatabaseBuilder {
                 durability: self.durability,
                 committer,
                 engaged: Arc::default(),
+                schema_version: version,
+                migrations: migrations.clone(),
+                any_schema_version: any,
             }),
         };
         database.renew_indexes().await?;
+        if raises {
+            let listener = self.on_migration.0.as_deref();
+            migrate::run(&database, &migrations, version, listener).await?;
+        }
         for config in self.collections {
             database.configure(config).await?;
         }
@@ -182,27 +254,7 @@ async fn open_head(
 ) -> Result<DatabaseHead> {
     loop {
         if let Some(sealed) = storage.get(keys::DATABASE).await? {
-            let mut head: DatabaseHead = stored::decode(&envelope::open(keys::DATABASE, &sealed)?)?;
-            if head.schema_version > schema_version {
-                return Err(Error::new(
-                    codes::NEWER_FORMAT,
-                    format!(
-                        "the database has schema version {}, this program knows {schema_version}; use a newer program",
-                        head.schema_version
-                    ),
-                ));
-            }
-            if head.schema_version == schema_version {
-                return Ok(head);
-            }
-            // From here on programs that know less are refused.
-            head.schema_version = schema_version;
-            let mut batch = pocket_storage::Batch::new();
-            batch.check_equals(keys::DATABASE, sealed);
-            if store_head(storage, batch, &head).await? {
-                return Ok(head);
-            }
-            continue;
+            return stored::decode(&envelope::open(keys::DATABASE, &sealed)?);
         }
         if !storage
             .scan(
@@ -222,7 +274,7 @@ async fn open_head(
             name: name.to_owned(),
             client: ClientId::from_bytes(random_bytes(env)),
             schema_version,
-            later: Later,
+            later: HeadLater::default(),
         };
         let mut batch = pocket_storage::Batch::new();
         batch.check_absent(keys::DATABASE);
@@ -257,7 +309,10 @@ impl Database {
             collections: Vec::new(),
             durability: Durability::PowerLoss,
             limits: Limits::default(),
-            schema_version: 1,
+            schema_version: None,
+            migrations: Vec::new(),
+            on_migration: Listener::default(),
+            any_schema_version: false,
             accept_unknown_collections: true,
             build_indexes: true,
             env: None,
@@ -271,7 +326,7 @@ impl Database {
 
     /// The version of the application's schema that is stored.
     pub fn schema_version(&self) -> u32 {
-        self.inner.head.schema_version
+        self.inner.schema_version
     }
 
     /// Who this database is to a server: the second half of its revisions. One that turns out to be a copy takes
@@ -303,7 +358,8 @@ impl Database {
     /// indexes are built, as [`Collection::create_index`] does.
     ///
     /// # Errors
-    /// `bad-collection-name`, those of [`Collection::create_index`], and what the store says.
+    /// `bad-collection-name`, `config` when its schema cannot be used, those of [`Collection::create_index`], and what
+    /// the store says.
     pub async fn create_collection(&self, config: CollectionConfig) -> Result<()> {
         let has_indexes = !config.indexes.is_empty();
         self.configure(config).await?;
@@ -316,6 +372,9 @@ impl Database {
     /// As [`create_collection`](Self::create_collection), but large indexes are recorded only.
     async fn configure(&self, config: CollectionConfig) -> Result<()> {
         let name = config.checked_name()?;
+        if let Some(schema) = &config.schema {
+            schema.compiled(name.as_str())?;
+        }
         let registry = self.core().registry();
         if registry
             .get(&name)
@@ -328,6 +387,7 @@ impl Database {
             })
             .await?;
         }
+        self.core().schemas.set(name.clone(), config.schema);
         for index in config.indexes {
             self.record_index(&name, index).await?;
         }
@@ -346,6 +406,7 @@ impl Database {
             name: name.to_string(),
             sync: row.sync,
             conflict_strategy: row.strategy,
+            schema: self.core().schemas.get(name),
             indexes: self
                 .indexes_of(name)
                 .into_iter()
@@ -362,10 +423,11 @@ impl Database {
     pub async fn delete_collection(&self, name: &str) -> Result<u64> {
         let collection = CollectionName::new(name)?;
         let job = ClearJob {
-            collection,
+            collection: collection.clone(),
             forget: true,
         };
         let count = self.submit(job).await?;
+        self.core().schemas.set(collection, None);
         self.remove_dropped_indexes().await?;
         Ok(count)
     }
@@ -425,6 +487,20 @@ impl Database {
 
     pub(crate) fn core(&self) -> &Arc<CommitCore> {
         self.inner.committer.core()
+    }
+
+    /// The head as it was when the database was opened.
+    pub(crate) fn head(&self) -> &DatabaseHead {
+        &self.inner.head
+    }
+
+    /// Whether the program knows nothing of the schema.
+    pub(crate) fn is_a_tools(&self) -> bool {
+        self.inner.any_schema_version
+    }
+
+    pub(crate) fn migrations(&self) -> &Migrations {
+        &self.inner.migrations
     }
 
     pub(crate) fn engaged(&self) -> &Arc<Engaged> {

@@ -9,7 +9,9 @@ use serde::Serialize;
 use crate::index::Index;
 use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::outbox::{self, Entry, PendingChange};
-use crate::stored::{self, ChangeRow, JournalRow, Later, Presence, ServerVersion, StoredKind};
+use crate::stored::{
+    self, ChangeLater, ChangeRow, JournalRow, Later, Presence, ServerVersion, StoredKind,
+};
 use crate::tx::Tx;
 use crate::{
     Body, CollectionName, Database, DocumentId, Error, Result, Revision, Seq, Timestamp, codes,
@@ -437,7 +439,7 @@ pub(crate) async fn write_violation(
             rev: document.head.rev,
             base: None,
             has_base_body: false,
-            later: Later,
+            later: ChangeLater::default(),
         });
     }
     let number = next_number(tx);

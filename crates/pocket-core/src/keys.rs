@@ -87,6 +87,11 @@ pub(crate) fn all_documents() -> KeyRange {
     KeyRange::prefix([DOCUMENT])
 }
 
+/// Whether a key is that of a document.
+pub(crate) fn is_document(key: &[u8]) -> bool {
+    key.first() == Some(&DOCUMENT)
+}
+
 /// The collection in a key of [`documents`].
 pub(crate) fn document_collection(key: &[u8]) -> Option<CollectionId> {
     let number = key.get(1..5)?.first_chunk()?;

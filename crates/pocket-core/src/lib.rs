@@ -13,6 +13,7 @@ mod configure;
 mod database;
 mod digest;
 mod document;
+pub mod dump;
 mod env;
 pub mod envelope;
 mod erase;
@@ -29,13 +30,16 @@ mod keys;
 mod later;
 mod live;
 pub mod merge;
+mod migrate;
 pub mod mutants;
 mod numbering;
 mod outbox;
+mod populate;
 mod query;
 mod registry;
 pub mod replica;
 mod revision;
+mod schema;
 mod stored;
 mod subscription;
 mod transaction;
@@ -72,14 +76,24 @@ pub use journal::{
 };
 pub use keys::Target;
 pub use live::{Count, LiveChange, LiveCount, LiveDocuments, LiveQuery, LiveResult, LiveStep};
+pub use migrate::{Migrated, Migration, MigrationPhase, MigrationProgress};
 pub use numbering::{Pinned, PushLimit};
 pub use pocket_storage as storage;
+pub use populate::Populated;
 pub use query::{
     Cursor, Element, ElementFilter, Field, Filter, Order, Page, Query, QuerySpec, SortField, Where,
     element, field,
 };
 pub use revision::{Hlc, Revision};
+pub use schema::{InvalidArrival, InvalidDocument, Schema, Validate, Violation};
 pub use stored::Binding;
 pub use subscription::Subscription;
 pub use transaction::Transaction;
 pub use value::{Body, DocumentLimits, Integer, Map, Timestamp, Value, check_body, check_frame};
+
+/// The guides are compiled, so that they stay true.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../../docs/guide/schemas-and-migrations.md")]
+    mod schemas_and_migrations {}
+}

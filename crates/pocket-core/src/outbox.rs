@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use crate::config::MAX_TRANSACTION_CHANGES;
 use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::stored::{
-    self, ChangeRow, DocumentHead, Doubt, Later, MutationLater, MutationRow, Presence, Progress,
-    ServerVersion, StoredDocument, StoredKind,
+    self, ChangeLater, ChangeRow, DocumentHead, Doubt, MutationLater, MutationRow, Presence,
+    Progress, ServerVersion, StoredDocument, StoredKind,
 };
 use crate::tx::Tx;
 use crate::{
@@ -26,6 +26,8 @@ pub(crate) struct PendingChange {
     pub(crate) rev: Revision,
     pub(crate) base: Option<Revision>,
     pub(crate) base_body: Option<Body>,
+    /// A migration made it, and nobody's edit is in it: it gives way to whatever else stands.
+    pub(crate) migrated: bool,
 }
 
 impl PendingChange {
@@ -45,7 +47,9 @@ impl PendingChange {
             rev: self.rev,
             base: self.base,
             has_base_body: self.base_body.is_some(),
-            later: Later,
+            later: ChangeLater {
+                migrated: self.migrated,
+            },
         }
     }
 
@@ -168,13 +172,8 @@ impl Slot {
         }
         let server = self.after.as_ref().and_then(|after| after.head.server);
         tx.server_version_moved(self.collection, &self.id, self.known, server);
-        let body = self.after.as_ref().and_then(|after| after.body.as_ref());
-        tx.document_moved(self.collection, &self.id, self.body.as_ref(), body);
-        let key = keys::document(self.collection, &self.id);
-        match &self.after {
-            Some(document) => document.with_parts(|parts| tx.put(key, parts)),
-            None => tx.delete(key),
-        }
+        let (before, after) = (self.body.as_ref(), self.after.as_ref());
+        tx.store_document(self.collection, &self.id, before, after);
     }
 
     pub(crate) fn pending(&self) -> &[Place] {
@@ -207,6 +206,8 @@ pub(crate) struct Edit {
     pub(crate) slot: Slot,
     pub(crate) kind: ChangeKind,
     pub(crate) rev: Revision,
+    /// It is that of a migration.
+    pub(crate) migrated: bool,
 }
 
 impl Edit {
@@ -224,6 +225,7 @@ impl Edit {
             rev: self.rev,
             base: before.map(|document| document.head.rev),
             base_body: before.and_then(|document| document.body.clone()),
+            migrated: self.migrated,
         }
     }
 
@@ -382,6 +384,7 @@ async fn merge(tx: &mut Tx, target: Target, mut entry: Entry, edits: &mut [Edit]
         let change = &mut entry.changes[at];
         change.kind = fresh.kind;
         change.rev = fresh.rev;
+        change.migrated &= fresh.migrated;
         if matches!(change.kind, ChangeKind::Erase) {
             change.base = None;
             change.base_body = None;
@@ -481,6 +484,7 @@ pub(crate) async fn from_row(
             rev: change.rev,
             base: change.base,
             base_body,
+            migrated: change.later.migrated,
         });
     }
     Ok(Entry {

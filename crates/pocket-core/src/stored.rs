@@ -18,6 +18,26 @@ pub(crate) struct DatabaseHead {
     pub(crate) name: String,
     pub(crate) client: ClientId,
     pub(crate) schema_version: u32,
+    pub(crate) later: HeadLater,
+}
+
+crate::later_fields! {
+    /// Later fields of the head.
+    pub(crate) struct HeadLater {
+        /// The migration under way to the schema version of the head.
+        migration: Option<MigrationRow> = "m",
+    }
+}
+
+/// How far a migration has come. Documents up to `after` have the new shape.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MigrationRow {
+    /// The version it began at.
+    pub(crate) from: u32,
+    /// The key of the last document looked at; empty before the first.
+    pub(crate) after: serde_bytes::ByteBuf,
+    /// Documents looked at, changed and deleted.
+    pub(crate) counts: (u64, u64, u64),
     pub(crate) later: Later,
 }
 
@@ -273,7 +293,15 @@ pub(crate) struct ChangeRow {
     pub(crate) rev: Revision,
     pub(crate) base: Option<Revision>,
     pub(crate) has_base_body: bool,
-    pub(crate) later: Later,
+    pub(crate) later: ChangeLater,
+}
+
+crate::later_fields! {
+    /// Later fields of a change.
+    pub(crate) struct ChangeLater {
+        /// A migration made it: it gives way to whatever else stands.
+        migrated: bool = "m",
+    }
 }
 
 impl ChangeRow {

@@ -13,8 +13,8 @@ use crate::events::{ChangeEvent, CommitEvents};
 use crate::index::Maintenance;
 use crate::keys::CollectionId;
 use crate::registry::Registry;
-use crate::stored::{self, ServerVersion, State};
-use crate::{ClientId, Digest, DocumentId, Result, Revision, Timestamp, envelope, keys};
+use crate::stored::{self, ServerVersion, State, StoredDocument};
+use crate::{Body, ClientId, Digest, DocumentId, Result, Revision, Timestamp, envelope, keys};
 
 /// Writes that are not committed yet, over the store.
 #[derive(Clone, Debug)]
@@ -307,14 +307,32 @@ impl Tx {
         }
     }
 
-    /// Writes a value made of `parts`.
+    /// Writes a value made of `parts`. Documents go through [`store_document`](Self::store_document).
     pub(crate) fn put(&mut self, key: Vec<u8>, parts: &[&[u8]]) {
+        debug_assert!(!keys::is_document(&key), "its indexes would not hear of it");
         let sealed = envelope::seal(&key, parts);
         self.own.insert(key, Some(sealed));
     }
 
+    /// Removes a value. Documents go through [`store_document`](Self::store_document).
     pub(crate) fn delete(&mut self, key: Vec<u8>) {
+        debug_assert!(!keys::is_document(&key), "its indexes would not hear of it");
         self.own.insert(key, None);
+    }
+
+    /// Writes a document or removes it, in its indexes too. `before` is the body that is stored now.
+    pub(crate) fn store_document(
+        &mut self,
+        collection: CollectionId,
+        id: &DocumentId,
+        before: Option<&Body>,
+        after: Option<&StoredDocument>,
+    ) {
+        let body = after.and_then(|document| document.body.as_ref());
+        self.document_moved(collection, id, before, body);
+        let key = keys::document(collection, id);
+        let sealed = after.map(|document| document.with_parts(|parts| envelope::seal(&key, parts)));
+        self.own.insert(key, sealed);
     }
 
     pub(crate) fn event(&mut self, event: ChangeEvent) {

@@ -12,7 +12,7 @@ use crate::stored::{CollectionRow, DocumentHead, Later, Presence, StoredDocument
 use crate::tx::Tx;
 use crate::{
     Body, ChangeEvent, ChangeKind, CollectionName, Document, DocumentId, Error, Result, Revision,
-    codes,
+    codes, schema,
 };
 
 /// What a local write does to one document.
@@ -100,7 +100,7 @@ async fn each(tx: &mut Tx, writes: &[Write]) -> Result<Vec<Document>> {
     for write in writes {
         let row = tx.registry().existing(&write.collection)?;
         let slot = Slot::load(tx, row.id(), &write.id).await?;
-        let edit = apply(tx, &row, slot, write)?;
+        let edit = checked(tx, &row, slot, write)?;
         documents.push(version(&edit));
         finish(tx, &write.collection, &row, edit).await?;
     }
@@ -147,7 +147,7 @@ async fn transaction(tx: &mut Tx, writes: &[Write], reads: &[Read]) -> Result<Ve
                 write.id
             )));
         }
-        let edit = apply(tx, &row, slot, write)?;
+        let edit = checked(tx, &row, slot, write)?;
         documents.push(version(&edit));
         if let Some(at) = at {
             edits[at].2 = edit;
@@ -213,8 +213,30 @@ fn version(edit: &Edit) -> Document {
     Document::new(edit.slot.id.clone(), edit.rev, edit.kind.body().cloned())
 }
 
+/// As [`apply`], with defaults, and only if the schema of the collection allows it.
+fn checked(tx: &mut Tx, row: &CollectionRow, slot: Slot, write: &Write) -> Result<Edit> {
+    let mut edit = apply(tx, row, slot, write)?;
+    let schema = tx.core().schemas.get(&write.collection);
+    if let (Some(schema), ChangeKind::Put(body)) = (schema, &edit.kind) {
+        let rule = schema.compiled(write.collection.as_str())?;
+        let fills = !matches!(write.operation, Operation::Update(_));
+        let limits = &tx.core().limits.document;
+        let body = schema::fitted(&*rule, &write.collection, &write.id, body, fills, limits)?;
+        if let Some(document) = &mut edit.slot.after {
+            document.body = Some(body.clone());
+        }
+        edit.kind = ChangeKind::Put(body);
+    }
+    Ok(edit)
+}
+
 /// What `write` makes of the document in `slot`.
-fn apply(tx: &mut Tx, row: &CollectionRow, mut slot: Slot, write: &Write) -> Result<Edit> {
+pub(crate) fn apply(
+    tx: &mut Tx,
+    row: &CollectionRow,
+    mut slot: Slot,
+    write: &Write,
+) -> Result<Edit> {
     let current = slot.after.as_ref();
     let kind = match &write.operation {
         Operation::Insert(body) => {
@@ -262,7 +284,12 @@ fn apply(tx: &mut Tx, row: &CollectionRow, mut slot: Slot, write: &Write) -> Res
         head,
         body: kind.body().cloned(),
     });
-    Ok(Edit { slot, kind, rev })
+    Ok(Edit {
+        slot,
+        kind,
+        rev,
+        migrated: false,
+    })
 }
 
 fn live_body<'a>(current: Option<&'a StoredDocument>, write: &Write) -> Result<&'a Body> {
@@ -289,7 +316,7 @@ fn missing(write: &Write) -> Error {
 }
 
 /// Puts an edit into the outbox as a mutation of its own, if the collection syncs, and stores the document.
-async fn finish(
+pub(crate) async fn finish(
     tx: &mut Tx,
     name: &CollectionName,
     row: &CollectionRow,

@@ -296,3 +296,36 @@ async fn a_delete_of_what_may_not_be_read_any_more_is_journaled() {
         .unwrap();
     assert_eq!((settled.state.pending, settled.journaled.len()), (0, 1));
 }
+
+/// Found by the simulator: a change was answered when a reading from the start had passed its place and not shown it. It
+/// counted as deleted since, where it was only hidden; so when the right came back, the document did not.
+#[tokio::test]
+async fn a_document_that_a_first_reading_hid_comes_back_with_the_right_to_read_it() {
+    let device = Device::new().await;
+    device.attach(Some(b"few")).await;
+    let mine = Value::from_json_str(r#"{"_id":"c","mine":"words"}"#).unwrap();
+    device.docs.insert(&mine).await.unwrap();
+    let everything = || vec![record("a", 1), record("b", 2)];
+    device.apply(page(0, 4, everything(), Vec::new())).await;
+    device.replica.sweep(Arc::new(LocalWins)).await.unwrap();
+    let pinned = device.replica.pin(LIMIT).await.unwrap().mutations;
+    let outcome = vec![Outcome::Applied { first: Seq::new(3) }];
+    let first = MutationNumber::new(1);
+    let settled = device.replica.settle(first, outcome, Arc::new(LocalWins));
+    assert_eq!(settled.await.unwrap().state.pending, 0);
+    assert!(
+        device.docs.get("c").await.unwrap().is_none(),
+        "it is hidden"
+    );
+
+    device.attach(Some(b"more")).await;
+    let change = &pinned[0].changes()[0];
+    let shown = Record {
+        rev: change.rev,
+        state: RecordState::Live(change.kind.body().unwrap().clone()),
+        ..record("c", 3)
+    };
+    let records = [everything(), vec![shown]].concat();
+    device.apply(page(0, 4, records, Vec::new())).await;
+    assert_eq!(device.docs.get("c").await.unwrap(), Some(mine));
+}

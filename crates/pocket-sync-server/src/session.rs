@@ -94,6 +94,8 @@ struct Greeting {
     user: Arc<str>,
     /// Kept to be checked again while the session lives.
     token: Option<Secret>,
+    /// When it was asked what the token is worth.
+    asked: Moment,
     access: Option<Access>,
 }
 
@@ -316,7 +318,7 @@ impl Session {
             return;
         }
         match (&self.state, message) {
-            (State::Waiting { .. }, ClientMessage::Hello(hello)) => self.hello(hello),
+            (State::Waiting { .. }, ClientMessage::Hello(hello)) => self.hello(now, hello),
             (State::Open(_), ClientMessage::Push(push)) => self.push(&push, bytes),
             (State::Open(_), ClientMessage::Pull(pull)) => self.pull(pull),
             (State::Open(_), ClientMessage::More(more)) => self.more(more),

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use pocket_core::dump::Existing;
 
 #[derive(Debug, Args)]
 pub(crate) struct InsertArgs {
@@ -85,6 +86,42 @@ pub(crate) struct ExportArgs {
     /// Print `_rev`, `_updatedAt` and `_deleted` too
     #[arg(long)]
     pub(crate) meta: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DumpArgs {
+    /// The file, which is not there yet; `-` is stdout
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoadArgs {
+    /// The file; `-` is stdin
+    pub(crate) file: PathBuf,
+    /// What becomes of documents whose id is taken
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "fail")]
+    pub(crate) existing: Taken,
+}
+
+/// What becomes of a document whose id is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Taken {
+    /// Nothing is loaded at all
+    Fail,
+    /// The one in the database stays
+    Skip,
+    /// The one in the file replaces it
+    Replace,
+}
+
+impl From<Taken> for Existing {
+    fn from(taken: Taken) -> Self {
+        match taken {
+            Taken::Fail => Self::Fail,
+            Taken::Skip => Self::Skip,
+            Taken::Replace => Self::Replace,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

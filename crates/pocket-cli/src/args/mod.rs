@@ -20,8 +20,8 @@ use crate::retention::CompactArgs;
 use crate::settings;
 
 pub(crate) use self::documents::{
-    CollectionsAction, CollectionsArgs, CollectionsSetArgs, CountArgs, DeleteArgs, ExportArgs,
-    GetArgs, ImportArgs, InsertArgs, UpdateArgs,
+    CollectionsAction, CollectionsArgs, CollectionsSetArgs, CountArgs, DeleteArgs, DumpArgs,
+    ExportArgs, GetArgs, ImportArgs, InsertArgs, LoadArgs, UpdateArgs,
 };
 pub(crate) use self::operate::{
     BackupArgs, BenchLoadArgs, ClientsArgs, CompletionsArgs, DemoArgs, ManArgs, RestoreArgs,
@@ -131,6 +131,17 @@ pub(crate) enum Command {
     Import(ImportArgs),
     /// Print all documents as JSON lines, by id
     Export(ExportArgs),
+    /// Write all collections with their documents and settings as lines of JSON, which any later version reads
+    ///
+    /// The documents as people and programs see them, not the whole store: without pending changes, journal and deletions, so
+    /// it does not replace a `backup`. A running `sync --watch` or `watch` makes it of one moment, while writes go on; on
+    /// sled they wait. The file appears under its name when it was written and checked.
+    Dump(DumpArgs),
+    /// Read what `dump` wrote, plain or gzip, into a database that is empty or not
+    ///
+    /// The file is checked to its end before anything is stored. Documents of collections that sync are sent as changes of
+    /// this device.
+    Load(LoadArgs),
     /// Bring the database in step with a server
     Sync(SyncArgs),
     /// Print each change of a collection, local or remote, while it syncs

@@ -1,19 +1,16 @@
 //! `pocket backup`: a whole database in one file, while it is used or not.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read, Seek, Write};
 
 use pocket_core::storage::Storage as _;
 use pocket_core::{Env, SystemEnv, Value};
-use pocket_storage::blocking::sync_directory;
-use tempfile::NamedTempFile;
 
 use crate::archive::{self, About, Archive, State, Totals};
 use crate::args::{BackupArgs, Global};
 use crate::failure::{Failure, Result};
 use crate::gate::Gate;
 use crate::held::{Held, Peer};
+use crate::new_file::NewFile;
 use crate::open;
 use crate::output::{Output, counted, object};
 
@@ -32,11 +29,8 @@ pub(super) async fn run(global: &Global, args: BackupArgs, out: &mut Output) -> 
         archive::write(State::Still(&*storage), &about, io::stdout()).await?;
         return Ok(storage.close().await?);
     }
-    let target = Target::new(args.file)?;
-    let file = target
-        .file
-        .reopen()
-        .map_err(|error| target.failed(&error))?;
+    let target = NewFile::new(args.file)?;
+    let file = target.reopen()?;
     if let Some(peer) = Peer::of(directory.path())? {
         let words = ["pocket", "--db", ".", "backup", "-", "--direct"].map(Into::into);
         let nothing = Box::new(|| Box::new(io::empty()) as Box<dyn Read + Send>);
@@ -47,8 +41,10 @@ pub(super) async fn run(global: &Global, args: BackupArgs, out: &mut Output) -> 
         archive::write(State::Still(&*storage), &about, file).await?;
         storage.close().await?;
     }
-    let name = target.name.display().to_string();
-    let totals = target.keep()?;
+    let name = target.name();
+    // Reads the backup as `restore` would.
+    let totals = Archive::check(target.reopen()?, &name)?.totals;
+    target.keep()?;
     let summary = object([
         ("backup", Value::from(name.as_str())),
         ("role", Value::from(about.role.name())),
@@ -101,63 +97,9 @@ async fn take(gate: &Gate, about: &About, to: impl Write) -> Result<Totals> {
     archive::write(State::Still(gate), about, to).await
 }
 
-/// A file that appears under its name when it is whole.
-struct Target {
-    name: PathBuf,
-    file: NamedTempFile,
-}
-
-impl Target {
-    fn new(name: PathBuf) -> Result<Self> {
-        if name.symlink_metadata().is_ok() {
-            return Err(exists(&name));
-        }
-        let file = tempfile::Builder::new()
-            .prefix(".pocket-backup-")
-            .tempfile_in(parent(&name));
-        let failed = |error| Failure::io(format!("cannot write {}", name.display()), &error);
-        Ok(Self {
-            file: file.map_err(failed)?,
-            name,
-        })
-    }
-
-    fn failed(&self, error: &io::Error) -> Failure {
-        Failure::io(format!("cannot write {}", self.name.display()), error)
-    }
-
-    /// Reads the backup as `restore` would, and gives it its name.
-    fn keep(self) -> Result<Totals> {
-        let read: File = self.file.reopen().map_err(|error| self.failed(&error))?;
-        let totals = Archive::check(read, &self.name.display().to_string())?.totals;
-        let synced = self.file.as_file().sync_all();
-        synced.map_err(|error| self.failed(&error))?;
-        let name = self.name;
-        let failed = |error: &io::Error| match error.kind() {
-            ErrorKind::AlreadyExists => exists(&name),
-            _ => Failure::io(format!("cannot write {}", name.display()), error),
-        };
-        let kept = self.file.persist_noclobber(&name);
-        kept.map_err(|error| failed(&error.error))?;
-        sync_directory(parent(&name)).map_err(|error| failed(&error))?;
-        Ok(totals)
-    }
-}
-
-fn parent(name: &Path) -> &Path {
-    let parent = name.parent().filter(|parent| *parent != Path::new(""));
-    parent.unwrap_or(Path::new("."))
-}
-
-fn exists(name: &Path) -> Failure {
-    Failure::io(
-        format!("cannot write {}, give another name", name.display()),
-        &ErrorKind::AlreadyExists.into(),
-    )
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::sync::Arc;
     use std::sync::mpsc::{Receiver, Sender, channel};
     use std::time::Duration;

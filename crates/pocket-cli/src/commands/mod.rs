@@ -10,6 +10,7 @@ mod conflicts;
 mod count;
 mod delete;
 mod demo;
+mod dump;
 mod export;
 mod find;
 mod get;
@@ -17,6 +18,7 @@ mod import;
 mod index;
 mod insert;
 mod leave;
+mod load;
 mod restore;
 mod serve;
 mod shell;
@@ -31,7 +33,7 @@ use std::time::Duration;
 use pocket_core::codes as core_codes;
 use tokio::time::Instant;
 
-use crate::args::{self, Arguments, Command, Global, IndexAction, IndexArgs};
+use crate::args::{self, Arguments, Command, Global, ImportArgs, IndexAction, IndexArgs, LoadArgs};
 use crate::failure::{Failure, Result};
 use crate::held::{self, Peer};
 use crate::lines::Source;
@@ -71,7 +73,11 @@ pub(crate) async fn run(arguments: Arguments, stop: Stop) -> Result {
 
 /// Whether a command that found its database in use has done nothing yet that cannot be done again.
 fn is_begun_again(command: &Command) -> bool {
-    let reads_stdin = matches!(command, Command::Import(args) if args.file.as_os_str() == "-");
+    let reads_stdin = matches!(
+        command,
+        Command::Import(ImportArgs { file, .. }) | Command::Load(LoadArgs { file, .. })
+            if file.as_os_str() == "-"
+    );
     held::is_passed_on(command) && !reads_stdin
 }
 
@@ -119,8 +125,10 @@ fn holder(arguments: &Arguments) -> Result<Option<(Peer, Option<File>)>> {
 /// The file that a command reads, opened for whoever runs it.
 pub(crate) fn input_file(command: &Command) -> Result<Option<File>> {
     match command {
-        Command::Import(args) if args.file.as_os_str() != "-" => {
-            Ok(Some(Source::open(&args.file)?.into_file()?))
+        Command::Import(ImportArgs { file, .. }) | Command::Load(LoadArgs { file, .. })
+            if file.as_os_str() != "-" =>
+        {
+            Ok(Some(Source::open(file)?.into_file()?))
         }
         _ => Ok(None),
     }
@@ -160,6 +168,8 @@ async fn finish(global: &Global, command: Command, out: &mut Output) -> Result {
         Command::Index(args) => index::run(global, args, out).await?,
         Command::Import(args) => import::run(global, args, out).await?,
         Command::Export(args) => export::run(global, args, out).await?,
+        Command::Dump(args) => dump::run(global, args, out).await?,
+        Command::Load(args) => load::run(global, args, out).await?,
         Command::Collections(args) => collections::run(global, args, out).await?,
         Command::Status => status::run(global, out).await?,
         Command::Conflicts(args) => conflicts::run(global, args, out).await?,
@@ -182,6 +192,9 @@ fn left_undone(command: &Command) -> &'static str {
     match command {
         Command::Import(_) => {
             "a signal came before everything was imported; the same command with --upsert finishes it"
+        }
+        Command::Load(_) => {
+            "a signal came before everything was loaded; the same command with --existing replace finishes it"
         }
         Command::Insert(_) => "a signal came; documents whose ids were printed are stored",
         Command::Index(IndexArgs {

@@ -116,11 +116,13 @@ pub(crate) fn is_passed_on(command: &Command) -> bool {
         | Command::Index(_)
         | Command::Import(_)
         | Command::Export(_)
+        | Command::Load(_)
         | Command::Status
         | Command::Collections(_)
         | Command::Conflicts(_) => true,
         // To a file it writes by itself what it is sent.
         Command::Backup(backup) => backup.file.as_os_str() == "-",
+        Command::Dump(dump) => dump.file.as_os_str() == "-",
         Command::Watch(watch) => !watch.server.names_server(),
         Command::Serve(_)
         | Command::Shell(_)

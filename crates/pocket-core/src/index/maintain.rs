@@ -1,8 +1,8 @@
 //! Keeping entries right: what each document that a job stores changes in the indexes of its collection.
 //!
-//! Every document row is written by [`Slot::store`](crate::outbox::Slot::store), which tells of it here: local writes,
-//! what sync brings, what a resync removes, all alike. The entries become part of the job's writes at once; what must
-//! be judged by the end state waits for [`finish`], which runs behind the job and before its writes are kept.
+//! Every document row is written by [`Tx::store_document`], which tells of it here: local writes, what sync brings, what
+//! a resync removes, all alike. The entries become part of the job's writes at once; what must be judged by the end state
+//! waits for [`finish`], which runs behind the job and before its writes are kept.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

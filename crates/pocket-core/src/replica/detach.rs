@@ -163,6 +163,7 @@ impl DetachJob {
                 rev,
                 base: None,
                 base_body: None,
+                migrated: false,
             },
         );
         document.head.pending.push(place);

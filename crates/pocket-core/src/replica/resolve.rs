@@ -72,6 +72,9 @@ impl Rule {
 /// The rule of changes to documents that the server does not show.
 const NOT_READABLE: &str = "server-version-not-readable";
 
+/// The rule of changes that a migration made.
+const MIGRATION: &str = "migration";
+
 /// What is known about one change of a mutation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Verdict {
@@ -202,6 +205,7 @@ impl Resolution<'_> {
             if let Some(last) = later.changes.pop() {
                 change.kind = last.kind;
                 change.rev = last.rev;
+                change.migrated &= last.migrated;
             }
         }
         outbox::store(self.tx, self.target, entry, 1);
@@ -327,6 +331,11 @@ impl Resolution<'_> {
             };
         if same {
             return Ok((Verdict::Same, None, None));
+        }
+        if change.migrated {
+            // Nobody's edit is in it, so nothing is lost: what stands can be given its new shape again.
+            let verdict = Verdict::Decided(Decision::KeepRemote);
+            return Ok((verdict, Some(Rule::named(MIGRATION)), None));
         }
         // An erase beats every strategy: the server's, and one that waits here behind this change.
         if remote.version.presence == Presence::Erased || bodiless {
@@ -546,7 +555,9 @@ impl Resolution<'_> {
         remotes: Vec<Option<RemoteVersion>>,
         loss: Loss<'_>,
     ) -> Result<Vec<Place>> {
-        if !crate::mutants::active("pocket-mutant:loser-not-journaled") {
+        let only_shape =
+            !entry.changes.is_empty() && entry.changes.iter().all(|change| change.migrated);
+        if !only_shape && !crate::mutants::active("pocket-mutant:loser-not-journaled") {
             self.note(&entry, &remotes, Winner::Remote, &loss);
         }
         let stays = self.keep_erases(&entry);

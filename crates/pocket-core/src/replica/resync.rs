@@ -371,6 +371,7 @@ fn kept_change(tx: &Tx, slot: &Slot, lost: ServerVersion) -> Option<PendingChang
         rev: Revision::new(lost.rev.hlc, tx.client()),
         base: None,
         base_body: None,
+        migrated: false,
     })
 }
 
@@ -568,12 +569,13 @@ impl SweepJob {
             resolve::store_slot(tx, &slot)?;
             return Ok(None);
         }
-        // Where there are rules, it may as well have been hidden.
-        let presence = match row.checkpoint.rights {
-            Some(_) => Presence::Hidden,
-            None => Presence::Deleted,
-        };
-        bury(tx, self.target, &mut slot, (row.checkpoint.seq, presence));
+        let checkpoint = &row.checkpoint;
+        bury(
+            tx,
+            self.target,
+            &mut slot,
+            (checkpoint.seq, unshown(checkpoint)),
+        );
         if let Some(document) = &mut slot.after {
             document.head.resync = row.checkpoint.later.resync;
         }
@@ -616,10 +618,19 @@ pub(super) fn bury(tx: &mut Tx, target: Target, slot: &mut Slot, (seq, presence)
     }
 }
 
+/// What a document is that was read over and not shown: where there are rules, it may as well have been hidden.
+fn unshown(checkpoint: &CheckpointRow) -> Presence {
+    match checkpoint.rights {
+        Some(_) => Presence::Hidden,
+        None => Presence::Deleted,
+    }
+}
+
 impl Resolution<'_> {
-    /// The server deleted the document at `seq` at the latest, without telling.
-    pub(super) fn bury(&mut self, slot: &mut Slot, seq: Seq) {
-        bury(self.tx, self.target, slot, (seq, Presence::Deleted));
+    /// The reading passed the document and was not shown it.
+    pub(super) fn bury(&mut self, slot: &mut Slot, checkpoint: &CheckpointRow) {
+        let unshown = (checkpoint.seq, unshown(checkpoint));
+        bury(self.tx, self.target, slot, unshown);
     }
 }
 

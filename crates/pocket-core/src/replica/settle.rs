@@ -281,7 +281,7 @@ async fn applied(
         let seen = resolution.tx.state().seen.max(change.rev.hlc);
         resolution.tx.state().seen = seen;
         if is_gone(resolution.tx, checkpoint, &slot, seq)? {
-            resolution.bury(&mut slot, checkpoint.seq);
+            resolution.bury(&mut slot, checkpoint);
         }
         let newer = slot
             .after

@@ -162,6 +162,34 @@ impl Body {
         Self::from_msgpack(merged.into(), limits)
     }
 
+    /// A body of these fields. Those that are [the same](Value::is_same) here keep their bytes.
+    ///
+    /// # Errors
+    /// Those of [`check_body`]; `corrupt` when trusted bytes are damaged.
+    pub fn with_fields(&self, fields: &Map, limits: &DocumentLimits) -> Result<Self> {
+        let mut old: BTreeMap<&[u8], Entry<'_>> = BTreeMap::new();
+        for entry in self.entries()? {
+            let entry = entry?;
+            old.insert(entry.key, entry);
+        }
+        let fresh = Self::from_map(fields, limits)?;
+        let mut bytes = Vec::with_capacity(self.len().max(fresh.len()));
+        write_map_head(&mut bytes, fields.len());
+        for (entry, (name, value)) in fresh.entries()?.zip(fields.iter()) {
+            let mut entry = entry?;
+            if let Some(old) = old.get(name.as_bytes()) {
+                let before: Value =
+                    rmp_serde::from_slice(old.value).map_err(|error| corrupt(&error))?;
+                if before.is_same(value) {
+                    entry = *old;
+                }
+            }
+            bytes.extend_from_slice(entry.written_key);
+            bytes.extend_from_slice(entry.value);
+        }
+        Self::from_msgpack(bytes.into(), limits)
+    }
+
     /// The value of one field at the top; the others are passed over, not built.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use crate::engine::{AttachRequest, Attached, EngineError, EngineResult};
 use crate::rules::{Authority, Rules};
 
 impl Session {
-    pub(super) fn hello(&mut self, hello: Hello) {
+    pub(super) fn hello(&mut self, now: Now, hello: Hello) {
         let State::Waiting { header_token } = &mut self.state else {
             return;
         };
@@ -39,6 +39,7 @@ impl Session {
             checkpoint: hello.checkpoint,
             user: Arc::from(""),
             token: token.clone(),
+            asked: now.moment,
             access: None,
         }));
         self.effects.push(Effect::Authenticate { token });
@@ -177,7 +178,8 @@ impl Session {
         self.heard = now.moment;
         let access = greeting.access.clone();
         let expires = access.as_ref().and_then(|access| access.expires);
-        let recheck = now.moment.after(self.config.recheck);
+        // What the token was worth then holds no longer for a slow attach.
+        let recheck = greeting.asked.after(self.config.recheck);
         let authority = access.map_or_else(Authority::open, |access| {
             let namespace = greeting.namespace.clone();
             Authority::new(namespace, access, greeting.client, &self.rules)

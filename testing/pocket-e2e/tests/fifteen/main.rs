@@ -7,6 +7,7 @@ mod faults;
 mod feed;
 mod forgetting;
 mod limits;
+mod migrations;
 mod network;
 mod outbox;
 mod polling;
@@ -53,6 +54,7 @@ on_both_transports! {
     conflicts::point_12_clients_with_different_strategies_end_with_the_same_documents,
     limits::a_namespace_that_is_full_takes_changes_again_once_there_is_room,
     limits::several_servers_and_engines_in_one_process_share_nothing,
+    migrations::devices_that_are_upgraded_at_different_times_agree_and_no_edit_is_lost,
     network::point_13_a_server_restart_loses_no_work_and_leaves_nobody_stuck,
     network::point_14_a_client_comes_back_after_an_outage_of_hours,
     network::point_15_a_network_failure_is_survived,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use pocket_core::{CollectionConfig, Database, Env, SystemEnv, Timestamp, Value};
-use pocket_storage_memory::{MemoryDisk, MemoryStorage};
+use pocket_core::{CollectionConfig, Database, DatabaseBuilder, Env, SystemEnv, Timestamp, Value};
+use pocket_storage_memory::MemoryDisk;
 use pocket_sync_client::{SyncConfig, SyncEngine};
 use pocket_sync_server::auth::Authenticator;
 use pocket_sync_server::{Config, SyncServer, TokenTable};
@@ -197,7 +197,17 @@ impl Device {
     }
 
     async fn on(disk: MemoryDisk, config: SyncConfig, clock: Arc<AtomicI64>) -> Self {
-        let database = open(disk.open(), clock.clone()).await;
+        Self::built(disk, config, clock, |builder| builder).await
+    }
+
+    async fn built(
+        disk: MemoryDisk,
+        config: SyncConfig,
+        clock: Arc<AtomicI64>,
+        program: impl FnOnce(DatabaseBuilder) -> DatabaseBuilder,
+    ) -> Self {
+        let builder = program(builder(clock.clone()));
+        let database = builder.open(disk.open()).await.unwrap();
         let engine = SyncEngine::new(&database, config.clone());
         Self {
             disk,
@@ -215,6 +225,20 @@ impl Device {
     }
 
     pub(crate) async fn restart_with(self, config: SyncConfig) -> Self {
+        let (disk, _, clock) = self.end().await;
+        Self::on(disk, config, clock).await
+    }
+
+    /// Another program begins on the same database.
+    pub(crate) async fn restart_as(
+        self,
+        program: impl FnOnce(DatabaseBuilder) -> DatabaseBuilder,
+    ) -> Self {
+        let (disk, config, clock) = self.end().await;
+        Self::built(disk, config, clock, program).await
+    }
+
+    async fn end(self) -> (MemoryDisk, SyncConfig, Arc<AtomicI64>) {
         self.engine.destroy().await;
         self.database.close().await.unwrap();
         let Self {
@@ -222,10 +246,10 @@ impl Device {
             clock,
             database,
             engine,
-            ..
+            config,
         } = self;
         drop((database, engine));
-        Self::on(disk, config, clock).await
+        (disk, config, clock)
     }
 
     pub(crate) async fn put(&self, id: &str, text: &str) {
@@ -303,11 +327,8 @@ impl Device {
     }
 }
 
-async fn open(storage: MemoryStorage, clock: Arc<AtomicI64>) -> Database {
+fn builder(clock: Arc<AtomicI64>) -> DatabaseBuilder {
     Database::builder("device")
         .collection(CollectionConfig::new("docs").sync(true))
         .env(MovedClock(clock))
-        .open(storage)
-        .await
-        .unwrap()
 }

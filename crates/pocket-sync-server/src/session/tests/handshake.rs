@@ -227,6 +227,25 @@ fn a_token_is_checked_again_and_what_was_revoked_ends() {
     }
 }
 
+/// Found by the simulator: a slow attach put the next check off, and what was revoked meanwhile was sent for longer than
+/// is said.
+#[test]
+fn the_time_to_the_next_check_of_a_token_runs_from_the_first_one() {
+    let mut harness = Harness::new();
+    harness.say(hello(None));
+    harness.event(Event::Authenticated(Ok(Access::all("ann"))));
+    harness.clock = 8_000;
+    harness.event(Event::Attached(Ok(attached(0))));
+    harness.clock = 50_000;
+    harness.say(Ping { id: 1, time: None });
+    harness.clock = 60_000;
+    let effects = harness.event(Event::Timer);
+    assert!(
+        matches!(&effects[..], [Effect::Authenticate { .. }, ..]),
+        "{effects:?}"
+    );
+}
+
 #[test]
 fn a_live_session_whose_rights_change_comes_back_with_the_new_ones() {
     let config = Config {

@@ -1,0 +1,224 @@
+//! `dump` and `load`: a whole database as lines, there and back.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use common::{Place, exists};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use sha2::{Digest as _, Sha256};
+
+/// A database with two collections and a deletion.
+fn filled() -> Place {
+    let place = Place::new();
+    place.ok(&[
+        "insert",
+        "notes",
+        r#"{"_id":"a","at":{"$date":"2024-02-29T12:00:00.000Z"}}"#,
+    ]);
+    place.ok(&[
+        "insert",
+        "notes",
+        r#"{"_id":"b","raw":{"$binary":"AQI="},"n":1.0}"#,
+    ]);
+    place.ok(&["insert", "cache", r#"{"_id":"c"}"#, "--local-only"]);
+    place.ok(&["insert", "notes", r#"{"_id":"gone"}"#]);
+    place.ok(&["delete", "notes", "gone"]);
+    place
+}
+
+fn all(place: &Place, db: &str) -> [String; 2] {
+    ["notes", "cache"].map(|collection| place.ok_on(db, &["export", collection]))
+}
+
+#[test]
+fn a_dumped_database_is_loaded_again_from_a_file_from_stdin_and_from_gzip() {
+    let place = filled();
+    let file = place.path("it.jsonl");
+    let name = file.to_str().unwrap();
+    let told = place.ok(&["dump", name]);
+    assert!(told.contains("3 documents of 2 collections"), "{told}");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(place.ok(&["dump", "-"]), text);
+    assert_eq!(text.lines().count(), 1 + 2 + 3 + 1);
+
+    let told = place.ok_on("other", &["load", name, "--json"]);
+    assert_eq!(
+        told,
+        "{\"loaded\":3,\"skipped\":0,\"collections_made\":2,\"unknown_lines\":0}\n"
+    );
+    assert_eq!(all(&place, "db"), all(&place, "other"));
+    let collections = place.ok_on("other", &["collections", "--json"]);
+    assert!(collections.contains("\"sync\":false") && collections.contains("\"sync\":true"));
+    place.ok_on("other", &["status", "--json"]);
+
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(text.as_bytes()).unwrap();
+    let packed = place.file("it.gz", gzip.finish().unwrap());
+    place.ok_on("third", &["load", &packed]);
+    assert_eq!(all(&place, "db"), all(&place, "third"));
+    // Itself through a pipe: all is there already.
+    let same = place
+        .feed(&["load", "-", "--existing", "skip"], text.as_bytes())
+        .ok();
+    assert_eq!(same, "0 documents loaded, 3 skipped\n");
+}
+
+#[test]
+fn a_cut_or_damaged_dump_changes_nothing_and_makes_no_database() {
+    let place = filled();
+    let text = place.ok(&["dump", "-"]);
+    let lines: Vec<&str> = text.lines().collect();
+    let cut = place.file("cut", lines[..lines.len() - 1].join("\n"));
+    let changed = place.file("changed", text.replace("1.0", "2.0"));
+    let broken = place.file("broken", text.replace("\"raw\":", "\"raw\""));
+    for (file, part) in [
+        (&cut, "cut behind line 6"),
+        (&changed, "line 7: "),
+        (&broken, "line 6: "),
+    ] {
+        let failed = place.run_on("other", &["load", file]).failed(1, "corrupt");
+        assert!(failed.err.contains(part), "{}", failed.err);
+        assert!(!exists(&place.path("other")));
+        let failed = place
+            .run(&["load", file, "--existing", "replace"])
+            .failed(1, "corrupt");
+        assert!(failed.err.contains(part), "{}", failed.err);
+        assert_eq!(place.ok(&["dump", "-"]), text);
+    }
+    place
+        .run_on("other", &["load", "/nowhere/at/all"])
+        .failed(1, "io");
+}
+
+#[test]
+fn documents_whose_ids_are_taken_stop_a_load_before_its_first_write_unless_told_otherwise() {
+    let place = filled();
+    let file = place.file("it", place.ok(&["dump", "-"]));
+    place.ok_on("other", &["insert", "notes", r#"{"_id":"b","mine":true}"#]);
+    let failed = place
+        .run_on("other", &["load", &file])
+        .failed(1, "document-exists");
+    assert!(failed.err.contains("\"b\""), "{}", failed.err);
+    assert_eq!(place.ok_on("other", &["count", "notes"]), "1\n");
+    place.ok_on("other", &["load", &file, "--existing", "skip"]);
+    assert_eq!(
+        place.ok_on("other", &["get", "notes", "b"]),
+        "{\"_id\":\"b\",\"mine\":true}\n"
+    );
+    let told = place.ok_on("other", &["load", &file, "--existing", "replace"]);
+    assert_eq!(told, "1 document loaded, 2 skipped\n");
+    assert_eq!(all(&place, "db"), all(&place, "other"));
+}
+
+#[test]
+fn the_schema_version_comes_back_and_a_newer_one_or_a_newer_form_is_refused() {
+    let place = filled();
+    let text = place.ok(&["dump", "-"]);
+    let newer = text.replacen("\"pocket-dump\":1", "\"pocket-dump\":2", 1);
+    let newer = place.file("newer", newer);
+    place
+        .run_on("other", &["load", &newer])
+        .failed(1, "newer-format");
+    assert!(!exists(&place.path("other")));
+    // What an application of schema version 5 would have written.
+    let fifth = text.replacen("\"schema_version\":1", "\"schema_version\":5", 1);
+    let lines: Vec<&str> = fifth.split_inclusive('\n').collect();
+    let sum = Sha256::digest(lines[..6].concat());
+    let sum = sum.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    });
+    let at = lines[6].find("sha256").unwrap();
+    let end = format!("{}sha256\":\"{sum}\"}}\n", &lines[6][..at]);
+    let fifth = place.file("fifth", lines[..6].concat() + &end);
+    place.run(&["load", &fifth]).failed(1, "newer-format");
+    place.ok_on("other", &["load", &fifth]);
+    assert_eq!(
+        place.ok_on("other", &["dump", "-"]),
+        std::fs::read_to_string(&fifth).unwrap()
+    );
+    // Only the application knows what becomes of older documents.
+    let first = place.file("first", &text);
+    place
+        .run_on("other", &["load", &first])
+        .failed(1, "migration");
+}
+
+#[test]
+fn a_signal_ends_a_load_that_waits_for_its_input_and_nothing_is_made() {
+    let place = filled();
+    let text = place.ok(&["dump", "-"]);
+    let pipe = place.path("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let mut waiting = place.start("other", &["load", pipe.to_str().unwrap()]);
+    // This waits until the other side is opened, which the command does when it listens to signals.
+    let mut end = std::fs::File::options().write(true).open(&pipe).unwrap();
+    end.write_all(&text.as_bytes()[..100]).unwrap();
+    waiting.signal("INT");
+    assert_eq!(waiting.status(), 1);
+    assert!(
+        waiting.notes().contains("interrupted"),
+        "{}",
+        waiting.notes()
+    );
+    assert!(!exists(&place.path("other")));
+}
+
+#[test]
+fn a_file_that_exists_is_not_written_over_and_one_that_fails_leaves_nothing() {
+    let place = filled();
+    let name = place.file("it", "precious");
+    place.run(&["dump", &name]).failed(1, "io");
+    assert_eq!(std::fs::read_to_string(&name).unwrap(), "precious");
+    let target = place.path("new");
+    place
+        .run_on("missing", &["dump", target.to_str().unwrap()])
+        .failed(1, "not-found");
+    let left: Vec<_> = std::fs::read_dir(target.parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with(".pocket-"))
+        .collect();
+    assert!(left.is_empty() && !exists(&target), "{left:?}");
+}
+
+#[test]
+fn a_database_that_is_held_is_dumped_and_loaded_through_its_holder() {
+    for storage in ["redb", "sled"] {
+        let place = filled();
+        let text = place.ok(&["dump", "-"]);
+        let file = place.file("it", &text);
+        place.ok_on(
+            "held",
+            &["insert", "mine", "{\"_id\":\"1\"}", "--storage", storage],
+        );
+        let (_server, url) = place.serve("server", &["--storage", "memory"]);
+        let mut holder = place.start("held", &["sync", "--server", &url, "--watch"]);
+        holder.line_with("idle");
+
+        let told = place.ok_on("held", &["load", &file]);
+        assert_eq!(told, "3 documents loaded, 0 skipped\n");
+        assert_eq!(all(&place, "db"), all(&place, "held"));
+        let target = place.path("dumped");
+        let told = place.ok_on("held", &["dump", target.to_str().unwrap()]);
+        assert!(told.contains("4 documents of 3 collections"), "{told}");
+        let dumped = std::fs::read_to_string(&target).unwrap();
+        assert!(dumped.starts_with("{\"pocket-dump\":1,") && dumped.contains("\"one_state\":true"));
+        assert_eq!(place.ok_on("held", &["dump", "-"]), dumped);
+        place
+            .run_on("held", &["load", &file])
+            .failed(1, "document-exists");
+        // What was loaded syncs like any edit.
+        place.ok_on("reader", &["sync", "--server", &url, "--once"]);
+        assert_eq!(
+            place.ok_on("reader", &["export", "notes"]),
+            all(&place, "db")[0]
+        );
+    }
+}

@@ -1,0 +1,194 @@
+//! Writing a dump.
+
+use std::collections::VecDeque;
+
+use pocket_storage::{Direction, Entry, KeyRange, ScanLimit, Snapshot};
+use sha2::{Digest as _, Sha256};
+
+use super::{COLLECTION, DOCUMENT, DUMP_FORMAT, DumpTotals, END, HEAD, hex, strategy_value};
+use crate::stored::{self, CollectionRow, DatabaseHead, StoredDocument};
+use crate::{
+    CollectionName, Database, Document, DocumentId, Error, Map, Result, Value, codes, envelope,
+    keys,
+};
+
+/// Documents and bytes that are in memory at once.
+const CHUNK: usize = 256;
+const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// A database on its way into lines of JSON; see [`Database::dump`].
+#[derive(Debug)]
+pub struct Dump {
+    database: Database,
+    /// The state that is written; none where the backend cannot keep one.
+    snapshot: Option<Box<dyn Snapshot>>,
+    one_state: bool,
+    head: DatabaseHead,
+    /// Collections that were not begun yet.
+    collections: VecDeque<(CollectionName, CollectionRow)>,
+    /// Where the next documents of the collection at work are.
+    range: Option<KeyRange>,
+    lines: VecDeque<String>,
+    sum: Sha256,
+    totals: DumpTotals,
+    done: bool,
+}
+
+impl Database {
+    /// Begins a dump: the collections with their settings and every document, as lines of JSON that any later version
+    /// reads. Memory stays bounded. Where the backend has snapshots all of it is one state, that of this moment, and
+    /// writes go on; elsewhere it is what is found on the way, and the first line says so.
+    ///
+    /// # Errors
+    /// `corrupt`, and what the store says.
+    pub async fn dump(&self) -> Result<Dump> {
+        Dump::begin(self, false).await
+    }
+
+    /// As [`dump`](Self::dump), for a caller that keeps everybody from writing until the dump is done: then it is one
+    /// state on every backend.
+    ///
+    /// # Errors
+    /// As [`dump`](Self::dump).
+    pub async fn dump_still(&self) -> Result<Dump> {
+        Dump::begin(self, true).await
+    }
+}
+
+impl Dump {
+    async fn begin(database: &Database, still: bool) -> Result<Self> {
+        let snapshot = database.core().storage.snapshot().await?;
+        let mut dump = Self {
+            database: database.clone(),
+            one_state: still || snapshot.is_some(),
+            snapshot,
+            head: database.head().clone(),
+            collections: VecDeque::new(),
+            range: None,
+            lines: VecDeque::new(),
+            sum: Sha256::new(),
+            totals: DumpTotals::default(),
+            done: false,
+        };
+        let head = dump.scan(KeyRange::prefix(keys::DATABASE)).await?;
+        if let Some((key, value)) = head.first() {
+            dump.head = stored::decode(&envelope::open(key, value)?)?;
+        }
+        let mut range = keys::collections();
+        loop {
+            let rows = dump.scan(range.clone()).await?;
+            let Some((last, _)) = rows.last() else {
+                break;
+            };
+            range = range.after(last.clone());
+            for (key, value) in &rows {
+                let row: CollectionRow = stored::decode(&envelope::open(key, value)?)?;
+                let name = std::str::from_utf8(&key[1..]).map_err(stored::damaged)?;
+                if !row.dropped {
+                    let name = CollectionName::new(name)?;
+                    dump.collections.push_back((name, row));
+                }
+            }
+        }
+        let head = [
+            (HEAD, Value::from(DUMP_FORMAT)),
+            ("database", Value::from(dump.head.name.as_str())),
+            ("schema_version", Value::from(dump.head.schema_version)),
+            ("one_state", Value::from(dump.one_state)),
+        ];
+        dump.push(head.into_iter().collect())?;
+        Ok(dump)
+    }
+
+    /// Whether all of it is one state.
+    pub fn is_one_state(&self) -> bool {
+        self.one_state
+    }
+
+    /// What was written so far; behind the last line, all.
+    pub fn totals(&self) -> DumpTotals {
+        self.totals
+    }
+
+    /// The next line, without its end; none behind the last one. Each is to be written with one `\n` behind it: the
+    /// sum in the last line counts them.
+    ///
+    /// # Errors
+    /// `corrupt` when a stored document is damaged, and what the store says. Nothing follows.
+    pub async fn next_line(&mut self) -> Result<Option<String>> {
+        while self.lines.is_empty() && !self.done {
+            if let Err(error) = self.read().await {
+                self.done = true;
+                return Err(error);
+            }
+        }
+        Ok(self.lines.pop_front())
+    }
+
+    /// Makes the next lines.
+    async fn read(&mut self) -> Result<()> {
+        let Some(range) = self.range.take() else {
+            return self.begin_collection();
+        };
+        let entries = self.scan(range.clone()).await?;
+        let Some((last, _)) = entries.last() else {
+            return Ok(());
+        };
+        self.range = Some(range.after(last.clone()));
+        for (key, value) in &entries {
+            let stored = StoredDocument::decode(&envelope::open(key, value)?)?;
+            if !stored.is_live() {
+                continue;
+            }
+            let id = keys::document_id(key)
+                .ok_or_else(|| stored::damaged("a document's key is too short"))?;
+            let document = Document::of_stored(DocumentId::new(id)?, stored);
+            let line = [(DOCUMENT, Value::Map(document.to_map()?))];
+            self.totals.documents += 1;
+            self.push(line.into_iter().collect())?;
+        }
+        Ok(())
+    }
+
+    fn begin_collection(&mut self) -> Result<()> {
+        if let Some((name, row)) = self.collections.pop_front() {
+            self.range = Some(keys::documents(row.id()));
+            self.totals.collections += 1;
+            let line = [
+                (COLLECTION, Value::from(name.as_str())),
+                ("sync", Value::from(row.sync)),
+                ("conflict_strategy", strategy_value(row.strategy)),
+            ];
+            return self.push(line.into_iter().collect());
+        }
+        self.done = true;
+        let sum = hex(&self.sum.clone().finalize());
+        let line = [
+            (END, Value::from(true)),
+            ("collections", Value::from(self.totals.collections)),
+            ("documents", Value::from(self.totals.documents)),
+            ("sha256", Value::from(sum)),
+        ];
+        self.push(line.into_iter().collect())
+    }
+
+    fn push(&mut self, line: Map) -> Result<()> {
+        let line = Value::Map(line).to_json_string();
+        let line = line.map_err(|error| Error::new(codes::CORRUPT, error))?;
+        self.sum.update(line.as_bytes());
+        self.sum.update(b"\n");
+        self.lines.push_back(line);
+        Ok(())
+    }
+
+    async fn scan(&self, range: KeyRange) -> Result<Vec<Entry>> {
+        let limit = ScanLimit::entries(CHUNK).bytes(CHUNK_BYTES);
+        let entries = if let Some(snapshot) = &self.snapshot {
+            snapshot.scan(range, limit, Direction::Forward).await
+        } else {
+            let storage = &self.database.core().storage;
+            storage.scan(range, limit, Direction::Forward).await
+        };
+        Ok(entries?)
+    }
+}

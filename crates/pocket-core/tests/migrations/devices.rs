@@ -1,0 +1,187 @@
+//! Migrations beside other devices: nobody's edit is lost to one, and all agree.
+
+use std::sync::Arc;
+
+use pocket_core::replica::{
+    Attachment, Conflict, Decision, IncomingPage, PageKind, Replica, Resolver, Scope, ServerLog,
+};
+use pocket_core::{
+    Binding, Body, ClientId, CollectionName, ConflictStrategy, Database, DocumentId,
+    DocumentLimits, Epoch, Hlc, Lineage, MutationContent, PushLimit, Record, RecordState, Revision,
+    Seq, SessionToken, Target, Timestamp,
+};
+use pocket_storage_memory::MemoryStorage;
+use serde_json::json;
+
+use super::{app, docs, shown, to_2, value};
+
+/// A rule by which a conflict would be lost to the local side.
+struct Local;
+
+impl Resolver for Local {
+    fn resolve(&self, _: &Conflict, _: Option<ConflictStrategy>) -> (Decision, &'static str) {
+        (Decision::KeepLocal, "client-wins")
+    }
+}
+
+fn body(json: &str) -> Body {
+    Body::from_serialize(&value(json), &DocumentLimits::default())
+        .unwrap()
+        .1
+}
+
+/// Has a version of the server arrive behind place `from`.
+pub(crate) async fn arrive(db: &Database, from: u64, id: &str, body: Body) {
+    let replica = Replica::new(db, Target::DEFAULT);
+    replica.load(&Scope::All).await.unwrap();
+    if from == 0 {
+        let attachment = Attachment {
+            binding: Binding {
+                lineage: Lineage::from_bytes([1; 16]),
+                namespace: "default".into(),
+                user: "anonymous".into(),
+            },
+            token: SessionToken::from_bytes([2; 16]),
+            server_time: Timestamp::from_millis(1_700_000_000_000),
+            rights: None,
+            log: ServerLog::default(),
+        };
+        replica.attach(&attachment).await.unwrap();
+    }
+    let seq = Seq::new(from + 1);
+    let page = IncomingPage {
+        kind: PageKind::Feed,
+        epoch: Epoch::from_bytes([3; 16]),
+        start: Seq::new(from),
+        end: seq,
+        head: seq,
+        records: vec![Record {
+            collection: CollectionName::new("docs").unwrap(),
+            id: DocumentId::new(id).unwrap(),
+            rev: Revision::new(
+                Hlc::from_time(Timestamp::from_millis(
+                    1_000 * i64::try_from(1 + from).unwrap(),
+                )),
+                ClientId::from_bytes([0xee; 16]),
+            ),
+            seq,
+            state: RecordState::Live(body),
+        }],
+        removals: Vec::new(),
+    };
+    replica.apply(page, Arc::new(Local)).await.unwrap();
+}
+
+async fn pending(db: &Database) -> u64 {
+    db.stats().await.unwrap().pending_changes
+}
+
+async fn journaled(db: &Database) -> usize {
+    db.journal().list(None, 100).await.unwrap().len()
+}
+
+/// A device that read a document of the old shape and then became the new program.
+async fn migrated() -> Database {
+    let storage = MemoryStorage::new();
+    let db = app().open(storage.clone()).await.unwrap();
+    arrive(&db, 0, "1", body(r#"{"done":false}"#)).await;
+    assert_eq!(pending(&db).await, 0);
+    drop(db);
+    let db = app().migration(to_2()).open(storage).await.unwrap();
+    assert_eq!(
+        shown(&docs(&db).await, "1").await,
+        r#"{"_id":"1","completed":false}"#
+    );
+    db
+}
+
+#[tokio::test]
+async fn the_new_shape_of_a_synced_document_is_sent_as_an_edit_of_the_version_it_was_made_of() {
+    let db = migrated().await;
+    let replica = Replica::new(&db, Target::DEFAULT);
+    replica.load(&Scope::All).await.unwrap();
+    let limit = PushLimit {
+        changes: 10,
+        bytes: 1 << 20,
+    };
+    let pinned = replica.pin(limit).await.unwrap().mutations;
+    let [mutation] = pinned.as_slice() else {
+        panic!("{pinned:?}");
+    };
+    let MutationContent::Changes(changes) = &mutation.content else {
+        panic!("{mutation:?}");
+    };
+    let base = changes[0].base.unwrap();
+    assert_eq!(base.hlc, Hlc::from_time(Timestamp::from_millis(1_000)));
+    assert_eq!(changes[0].rev.hlc.bits(), base.hlc.bits() + 1);
+}
+
+#[tokio::test]
+async fn two_devices_that_migrate_the_same_document_agree_without_a_conflict() {
+    let db = migrated().await;
+    // What the other one made of it comes first, under a revision of its own.
+    arrive(&db, 1, "1", body(r#"{"completed":false}"#)).await;
+    assert_eq!(
+        shown(&docs(&db).await, "1").await,
+        r#"{"_id":"1","completed":false}"#
+    );
+    assert_eq!((pending(&db).await, journaled(&db).await), (0, 0));
+}
+
+#[tokio::test]
+async fn a_newer_edit_of_another_device_stands_whatever_the_strategy_and_can_be_given_the_new_shape()
+ {
+    let db = migrated().await;
+    arrive(&db, 1, "1", body(r#"{"done":true,"note":"later"}"#)).await;
+    let docs = docs(&db).await;
+    assert_eq!(
+        shown(&docs, "1").await,
+        r#"{"_id":"1","done":true,"note":"later"}"#
+    );
+    // Nobody's work was lost, so there is nothing to look at.
+    assert_eq!((pending(&db).await, journaled(&db).await), (0, 0));
+
+    assert!(docs.reshape("1").await.unwrap());
+    assert_eq!(
+        shown(&docs, "1").await,
+        r#"{"_id":"1","note":"later","completed":true}"#
+    );
+    assert_eq!(pending(&db).await, 1);
+    assert!(!docs.reshape("1").await.unwrap());
+    assert!(!docs.reshape("missing").await.unwrap());
+    arrive(&db, 2, "2", body(r#"{"done":true}"#)).await;
+    assert_eq!(docs.reshape_all().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn an_edit_of_this_device_stays_one_when_its_document_is_migrated_before_or_after() {
+    // Written before, migrated while it waits.
+    let storage = MemoryStorage::new();
+    let db = app().open(storage.clone()).await.unwrap();
+    arrive(&db, 0, "1", body(r#"{"done":false}"#)).await;
+    docs(&db)
+        .await
+        .update("1", &json!({"note": "mine"}))
+        .await
+        .unwrap();
+    drop(db);
+    let before = app().migration(to_2()).open(storage).await.unwrap();
+    // Written after.
+    let after = migrated().await;
+    docs(&after)
+        .await
+        .update("1", &json!({"note": "mine"}))
+        .await
+        .unwrap();
+    for db in [before, after] {
+        assert_eq!(pending(&db).await, 1);
+        arrive(&db, 1, "1", body(r#"{"done":true}"#)).await;
+        // The rule of these devices keeps what is local, and the journal what is not.
+        let fields = docs(&db).await.get("1").await.unwrap().unwrap();
+        assert_eq!(
+            fields,
+            value(r#"{"_id":"1","completed":false,"note":"mine"}"#)
+        );
+        assert_eq!((pending(&db).await, journaled(&db).await), (1, 1));
+    }
+}
