@@ -6,18 +6,23 @@ mod cursor;
 mod execute;
 mod filter;
 pub(crate) mod path;
+mod plan;
 mod projection;
 mod sort;
 mod spec;
 mod stream;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use cursor::Cursor;
-use execute::Prepared;
+pub(crate) use execute::Prepared;
 pub use filter::{Element, ElementFilter, Field, Filter, element, field};
 use path::Place;
+pub use plan::{PlanAccess, PlanOrder, QueryFigures, QueryPlan};
 use projection::Projection;
 pub use sort::Order;
 use sort::SortKeys;
@@ -175,7 +180,7 @@ impl<T: Serialize + DeserializeOwned> Query<T> {
         &self.spec
     }
 
-    /// The documents.
+    /// The documents, all of one state of the database.
     ///
     /// # Errors
     /// `bad-query`, `type-mismatch`, `corrupt`, and what the store says.
@@ -265,6 +270,22 @@ impl<T: Serialize + DeserializeOwned> Query<T> {
     /// As [`all`](Self::all).
     pub async fn count(&self) -> Result<u64> {
         self.prepared()?.count(&self.collection).await
+    }
+
+    /// How the query is carried out: its plan, without running it. Entries of indexes are read to make it.
+    ///
+    /// # Errors
+    /// `bad-query`, `collection-not-found`, `corrupt`, and what the store says.
+    pub async fn explain(&self) -> Result<QueryPlan> {
+        self.prepared()?.explain(&self.collection, false).await
+    }
+
+    /// As [`explain`](Self::explain), with what it cost to run the query as [`documents`](Self::documents) does.
+    ///
+    /// # Errors
+    /// As [`explain`](Self::explain).
+    pub async fn analyze(&self) -> Result<QueryPlan> {
+        self.prepared()?.explain(&self.collection, true).await
     }
 
     fn prepared(&self) -> Result<Prepared> {
