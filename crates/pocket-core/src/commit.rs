@@ -237,6 +237,12 @@ impl CommitCore {
         })
     }
 
+    /// The collections with the state row they belong to, as last committed or read.
+    pub(crate) async fn seen(&self) -> Result<(Registry, Option<Bytes>)> {
+        let memory = self.take_memory().await?;
+        Ok((memory.registry, memory.stored))
+    }
+
     async fn take_memory(&self) -> Result<Memory> {
         let cached = lock(&self.memory).clone();
         match cached {

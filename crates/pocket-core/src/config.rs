@@ -57,6 +57,49 @@ pub const MAX_SORT_FIELDS: usize = 32;
 /// Fields that a query includes or excludes at the most.
 pub const MAX_PROJECTED_FIELDS: usize = 1_024;
 
+/// Ranges of one index that a query reads at the most; with more, a condition does not bound the index.
+pub(crate) const MAX_INDEX_RANGES: usize = 1_024;
+
+/// Indexes that a query looks at for one set of conditions at the most.
+pub(crate) const MAX_INDEX_CANDIDATES: usize = 4;
+
+/// How much a query reads to make its plan, holds, and reads at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueryTuning {
+    /// Entries that planning reads of every index it considers.
+    pub(crate) narrow_entries: usize,
+    /// So few documents are looked up at once, without asking whether another index knows of fewer.
+    pub(crate) few_ids: usize,
+    /// Ids that a query finds in an index, and holds in memory, at the most; where there are more, it scans. An id has at
+    /// most 256 bytes; while an index is read, its keys of at most 1 KiB are held, too.
+    pub(crate) found_ids: usize,
+    /// Documents read in the order of an index without asking whether another index knows of fewer, when the index
+    /// covers the filter.
+    pub(crate) sure_reads: usize,
+    /// Entries of an index read at once.
+    pub(crate) index_page: usize,
+    /// Documents read at once.
+    pub(crate) document_page: usize,
+    /// Documents read at once at first, where few may be enough.
+    pub(crate) first_page: usize,
+}
+
+impl QueryTuning {
+    pub(crate) const DEFAULT: Self = Self {
+        narrow_entries: 1_000,
+        few_ids: 32,
+        found_ids: 65_536,
+        sure_reads: 1_000,
+        index_page: 1_024,
+        document_page: 512,
+        first_page: 32,
+    };
+}
+
+/// How many documents are reckoned to be read in the order of an index for one that passes, where the index does not
+/// cover the filter.
+pub(crate) const RESIDUAL_FACTOR: usize = 4;
+
 /// Time after a resync for a difference of digests in which another difference is told, and not repaired: what a resync
 /// did not mend it will not mend at once.
 pub(crate) const REPAIR_PAUSE_MS: i64 = 60 * 60 * 1_000;

@@ -81,8 +81,8 @@ pub use numbering::{Pinned, PushLimit};
 pub use pocket_storage as storage;
 pub use populate::Populated;
 pub use query::{
-    Cursor, Element, ElementFilter, Field, Filter, Order, Page, Query, QuerySpec, SortField, Where,
-    element, field,
+    Cursor, Element, ElementFilter, Field, Filter, Order, Page, PlanAccess, PlanOrder, Query,
+    QueryFigures, QueryPlan, QuerySpec, SortField, Where, element, field,
 };
 pub use revision::{Hlc, Revision};
 pub use schema::{InvalidArrival, InvalidDocument, Schema, Validate, Violation};

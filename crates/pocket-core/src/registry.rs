@@ -92,10 +92,6 @@ impl Registry {
     }
 
     /// The indexes of a collection that queries may use.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "queries do not read indexes yet; tests do")
-    )]
     pub(crate) fn ready_indexes(
         &self,
         collection: CollectionId,

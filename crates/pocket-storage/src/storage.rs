@@ -80,6 +80,15 @@ impl KeyRange {
         }
     }
 
+    /// One key.
+    pub fn key(key: impl Into<Vec<u8>>) -> Self {
+        let key = key.into();
+        Self {
+            start: Bound::Included(key.clone()),
+            end: Bound::Included(key),
+        }
+    }
+
     /// The same range, beginning behind `key`.
     #[must_use]
     pub fn after(mut self, key: impl Into<Vec<u8>>) -> Self {
@@ -246,6 +255,25 @@ pub trait Snapshot: Debug + MaybeSend + MaybeSync + 'static {
         limit: ScanLimit,
         direction: Direction,
     ) -> Result<Vec<Entry>>;
+
+    /// The values of `keys`, in their order, in this state. Made of scans where a backend has nothing better.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    async fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>> {
+        let mut values = Vec::with_capacity(keys.len());
+        for key in keys {
+            let found = self
+                .scan(
+                    KeyRange::key(key.as_slice()),
+                    ScanLimit::entries(1),
+                    Direction::Forward,
+                )
+                .await?;
+            values.push(found.into_iter().next().map(|(_, value)| value));
+        }
+        Ok(values)
+    }
 }
 
 #[cfg(test)]

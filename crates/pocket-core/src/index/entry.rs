@@ -61,6 +61,11 @@ pub(crate) struct Part<'a> {
 }
 
 impl Part<'_> {
+    /// Bytes of the key that it takes.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The value, if all of it is there. It equals that of the document; an integer may come back as a float.
     pub(crate) fn value(&self) -> Result<Option<Value>> {
         self.is_whole

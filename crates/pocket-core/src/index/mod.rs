@@ -22,10 +22,7 @@ pub(crate) use build::drop_all;
 pub use config::{
     IndexConfig, IndexInfo, IndexProgress, IndexState, MAX_INDEX_FIELDS, MAX_INDEXES,
 };
-#[cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "queries do not read indexes yet; tests do")
-)]
+pub(crate) use entry::Part;
 pub(crate) use interval::Interval;
 pub(crate) use maintain::{Maintenance, finish};
 
@@ -176,7 +173,12 @@ impl Index {
             return Ok(false);
         };
         let row: IndexRow = stored::decode(&envelope::open(&key, &value)?)?;
-        Ok(row.phase == self.phase && row.multi == self.multi)
+        Ok(self.is_still(&row))
+    }
+
+    /// Whether it is what is recorded: ready, and without arrays where it had none.
+    pub(crate) fn is_still(&self, row: &IndexRow) -> bool {
+        row.phase == self.phase && row.multi == self.multi
     }
 
     pub(crate) fn info(&self) -> IndexInfo {

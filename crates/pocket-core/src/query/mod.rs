@@ -6,10 +6,14 @@ mod cursor;
 mod execute;
 mod filter;
 pub(crate) mod path;
+mod plan;
 mod projection;
 mod sort;
 mod spec;
 mod stream;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,6 +23,7 @@ pub(crate) use execute::Prepared;
 pub use filter::{Element, ElementFilter, Field, Filter, element, field};
 pub(crate) use filter::{Node, Test};
 use path::Place;
+pub use plan::{PlanAccess, PlanOrder, QueryFigures, QueryPlan};
 use projection::Projection;
 pub use sort::Order;
 pub(crate) use sort::{Sort, SortKeys};
@@ -176,7 +181,7 @@ impl<T: Serialize + DeserializeOwned> Query<T> {
         &self.spec
     }
 
-    /// The documents.
+    /// The documents, all of one state of the database.
     ///
     /// # Errors
     /// `bad-query`, `type-mismatch`, `corrupt`, and what the store says.
@@ -270,6 +275,22 @@ impl<T: Serialize + DeserializeOwned> Query<T> {
 
     pub(crate) async fn counted(&self) -> Result<u64> {
         self.prepared()?.count(&self.collection).await
+    }
+
+    /// How the query is carried out: its plan, without running it. Entries of indexes are read to make it.
+    ///
+    /// # Errors
+    /// `bad-query`, `collection-not-found`, `corrupt`, and what the store says.
+    pub async fn explain(&self) -> Result<QueryPlan> {
+        self.prepared()?.explain(&self.collection, false).await
+    }
+
+    /// As [`explain`](Self::explain), with what it cost to run the query as [`documents`](Self::documents) does.
+    ///
+    /// # Errors
+    /// As [`explain`](Self::explain).
+    pub async fn analyze(&self) -> Result<QueryPlan> {
+        self.prepared()?.explain(&self.collection, true).await
     }
 
     fn prepared(&self) -> Result<Prepared> {

@@ -7,14 +7,20 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Query;
-use super::execute::{Prepared, Scan};
+use super::execute::{Prepared, Reader, Source, collection_of};
+use super::plan::{Access, Plan, Purpose};
 use crate::{Document, Result, Subscription};
 
 impl<T: Serialize + DeserializeOwned + 'static> Query<T> {
-    /// The documents one after another. By id they are read in pages, so memory stays bounded however many there are.
+    /// The documents one after another, read in pages while the stream is polled; dropping it ends the reading.
     ///
-    /// Each page shows one state; a change made while it runs may be seen or not. A query that sorts by anything but
-    /// `_id`, and one that has a `before` without an `after`, is collected first. An error is the last item.
+    /// In the order of ids, and of an index that fits the sort where the backend has snapshots, memory stays bounded
+    /// however many there are. Other queries, and those with a `before` and no `after`, are collected first.
+    ///
+    /// In the order of an index, and collected, all documents are of one state. A backend may need room for as long as
+    /// the stream lives: what is replaced meanwhile is kept for it. By id each page shows one state of its own: a
+    /// document that stays as it is comes exactly once if it matches, and one that is changed meanwhile at most once, as
+    /// it was before or afterwards. An error is the last item.
     pub fn stream(self) -> Subscription<Result<Document>> {
         let pages = Pages {
             query: self,
@@ -36,9 +42,17 @@ struct Pages<T> {
 
 enum State {
     Begin,
-    /// How many are still passed over, and how many may still be given out.
-    Scanning(Box<Prepared>, Scan, usize, usize),
+    Reading(Box<Reading>),
     Done,
+}
+
+struct Reading {
+    query: Prepared,
+    source: Source,
+    reader: Reader,
+    /// How many are still passed over, and how many may still be given out.
+    skip: usize,
+    left: usize,
 }
 
 impl<T: Serialize + DeserializeOwned> Pages<T> {
@@ -46,7 +60,14 @@ impl<T: Serialize + DeserializeOwned> Pages<T> {
         while self.buffer.is_empty() {
             let step = match &mut self.state {
                 State::Begin => self.begin().await,
-                State::Scanning(..) => self.read().await,
+                State::Reading(reading) => match reading.read(&mut self.buffer).await {
+                    Ok(true) => Ok(()),
+                    Ok(false) => {
+                        self.state = State::Done;
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
+                },
                 State::Done => return None,
             };
             if let Err(error) = step {
@@ -60,16 +81,9 @@ impl<T: Serialize + DeserializeOwned> Pages<T> {
 
     async fn begin(&mut self) -> Result<()> {
         let prepared = self.query.prepared()?;
-        let number = self.query.collection.number();
-        self.state = match number {
-            Some(number)
-                if prepared.is_by_id() && !prepared.is_backwards() && prepared.id()?.is_none() =>
-            {
-                let scan = Scan::new(&prepared, number);
-                let (skip, left) = (prepared.skip, prepared.limit.unwrap_or(usize::MAX));
-                State::Scanning(Box::new(prepared), scan, skip, left)
-            }
-            _ => {
+        self.state = match self.reading(&prepared).await? {
+            Some(reading) => State::Reading(Box::new(reading)),
+            None => {
                 self.buffer = self.query.documents().await?.into();
                 State::Done
             }
@@ -77,33 +91,66 @@ impl<T: Serialize + DeserializeOwned> Pages<T> {
         Ok(())
     }
 
-    /// Reads one page into the buffer.
-    async fn read(&mut self) -> Result<()> {
-        let State::Scanning(prepared, scan, skip, left) = &mut self.state else {
-            return Ok(());
+    /// How to read page by page; none if all must be collected.
+    async fn reading(&self, prepared: &Prepared) -> Result<Option<Reading>> {
+        if prepared.is_backwards() {
+            return Ok(None);
+        }
+        let core = self.query.collection.database().core();
+        let (registry, _) = core.seen().await?;
+        let Some((collection, indexes)) = collection_of(&registry, self.query.collection.name())
+        else {
+            return Ok(None);
         };
-        let page = match *left {
-            0 => None,
-            _ => scan.next(&self.query.collection).await?,
+        let mut reader = Reader::live(core.storage.clone());
+        let plan_of = async |reader: &mut Reader| {
+            Plan::of(prepared, Purpose::Stream, collection, &indexes, reader).await
         };
-        let Some(documents) = page else {
-            self.state = State::Done;
-            return Ok(());
+        let mut plan = plan_of(&mut reader).await?;
+        if matches!(plan.access, Access::Ordered(_)) {
+            // Among commits a document could move along the index, and come twice.
+            let Some(snapshot) = core.storage.snapshot().await? else {
+                return Ok(None);
+            };
+            reader = Reader::snapshot(snapshot);
+            plan = plan_of(&mut reader).await?;
+        }
+        if !reader.are_current(plan.indexes()).await? {
+            plan = Plan::scan(prepared, collection)?;
+        }
+        Ok(plan.is_in_order.then(|| Reading {
+            source: Source::new(&plan, prepared, collection, &reader.tuning),
+            query: prepared.clone(),
+            reader,
+            skip: prepared.skip,
+            left: prepared.limit.unwrap_or(usize::MAX),
+        }))
+    }
+}
+
+impl Reading {
+    /// Reads one page. False at the end.
+    async fn read(&mut self, buffer: &mut VecDeque<Document>) -> Result<bool> {
+        if self.left == 0 {
+            return Ok(false);
+        }
+        let Some(documents) = self.source.next(&self.query, &mut self.reader).await? else {
+            return Ok(false);
         };
         for document in documents {
-            if *left == 0 {
+            if self.left == 0 {
                 break;
             }
-            if prepared.select(&document)?.is_none() {
+            if self.query.select(&document)?.is_none() {
                 continue;
             }
-            if *skip > 0 {
-                *skip -= 1;
+            if self.skip > 0 {
+                self.skip -= 1;
                 continue;
             }
-            *left -= 1;
-            self.buffer.push_back(prepared.project(document)?);
+            self.left -= 1;
+            buffer.push_back(self.query.project(document)?);
         }
-        Ok(())
+        Ok(true)
     }
 }

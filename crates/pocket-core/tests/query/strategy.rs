@@ -33,13 +33,13 @@ fn fields(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Map> {
 pub(crate) fn body() -> impl Strategy<Value = Map> {
     prop_oneof![
         8 => fields(value()),
-        1 => crate::values::map(),
+        1 => super::values::map(),
     ]
 }
 
 /// A value to compare with.
 fn constant() -> impl Strategy<Value = Value> {
-    prop_oneof![8 => value(), 1 => crate::values::value()]
+    prop_oneof![8 => value(), 1 => super::values::value()]
 }
 
 pub(crate) fn path() -> impl Strategy<Value = String> {

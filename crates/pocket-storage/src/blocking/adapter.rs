@@ -36,6 +36,7 @@ pub(super) enum Read {
     Scan(KeyRange, ScanLimit, Direction, Reply<Vec<Entry>>),
     Snapshot(Reply<Option<u64>>),
     ScanSnapshot(u64, KeyRange, ScanLimit, Direction, Reply<Vec<Entry>>),
+    GetSnapshot(u64, Vec<Vec<u8>>, Reply<Vec<Option<Bytes>>>),
 }
 
 /// Hands a job to the reader threads, and waits for the answer.
@@ -228,6 +229,9 @@ fn serve_reads<O: BlockingOpener>(shared: &Shared<O>, queue: &Queue<Read>) {
                         shared.scan_snapshot(number, &range, limit, direction)
                     };
                     let _ = reply.send(found);
+                }
+                Read::GetSnapshot(number, keys, reply) => {
+                    let _ = reply.send(shared.get_snapshot(number, keys));
                 }
             }
         }

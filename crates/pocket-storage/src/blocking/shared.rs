@@ -6,6 +6,8 @@ use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError,
 };
 
+use bytes::Bytes;
+
 use super::{BlockingOpener, BlockingSnapshot, BlockingStore};
 use crate::{Direction, Entry, KeyRange, Result, ScanLimit, StorageError};
 
@@ -128,6 +130,21 @@ impl<O: BlockingOpener> Shared<O> {
         let snapshot = slot.snapshots().held.get(&number).cloned();
         let snapshot = snapshot.ok_or(StorageError::Closed)?;
         contain(|| snapshot.scan(range, limit, direction))
+    }
+
+    /// Reads single keys of a snapshot.
+    pub(super) fn get_snapshot(
+        &self,
+        number: u64,
+        keys: Vec<Vec<u8>>,
+    ) -> Result<Vec<Option<Bytes>>> {
+        let one = |key| {
+            let limit = ScanLimit::entries(1);
+            let found =
+                self.scan_snapshot(number, &KeyRange::key(key), limit, Direction::Forward)?;
+            Ok(found.into_iter().next().map(|(_, value)| value))
+        };
+        keys.into_iter().map(one).collect()
     }
 
     pub(super) fn end_snapshot(&self, number: u64) {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use super::BlockingOpener;
 use super::adapter::{Read, ask};
@@ -31,6 +32,11 @@ impl<O: BlockingOpener> Snapshot for Held<O> {
             Read::ScanSnapshot(number, range, limit, direction, reply)
         })
         .await
+    }
+
+    async fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>> {
+        let (number, keys) = (self.number, keys.to_vec());
+        ask(&self.reads, |reply| Read::GetSnapshot(number, keys, reply)).await
     }
 }
 

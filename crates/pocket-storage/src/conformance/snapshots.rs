@@ -66,6 +66,17 @@ async fn a_snapshot_shows_one_state(place: &dyn Place) -> Outcome {
     for (key, value) in &found {
         same_bytes(&format!("the value of {key:?}"), Some(value), b"before")?;
     }
+    let keys = [vec![7], vec![100], vec![3], vec![7, 0]];
+    let values = snapshot.get_many(&keys).await?;
+    same("values of single keys", &values.len(), &4)?;
+    for (place, expected) in [(0, true), (1, false), (2, true), (3, false)] {
+        let expected = expected.then_some(&b"before"[..]);
+        same(
+            "a value of a single key",
+            &values[place].as_deref(),
+            &expected,
+        )?;
+    }
     let back = snapshot.scan(KeyRange::all(), ScanLimit::entries(1), Direction::Backward);
     same("the last key", &back.await?[0].0, &vec![9])?;
     let later = store.snapshot().await?;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(crate) use build::operators;
 pub use build::{Element, ElementFilter, Field, element, field};
-pub(crate) use node::{Node, Test};
+pub(crate) use node::{Condition, Constant, ElementTest, Node, Test};
 pub(crate) use parse::operator;
 
 use super::path::Place;
@@ -121,6 +121,11 @@ impl Filter {
     /// The mistake that a builder remembered.
     pub(crate) fn node(&self) -> Result<&Node> {
         self.0.as_ref().map_err(Clone::clone)
+    }
+
+    /// What all of these nodes of one filter say.
+    pub(crate) fn of_nodes(nodes: Vec<Node>) -> Self {
+        Self(Ok(Node::all(nodes)))
     }
 
     fn join(self, other: Self, with: impl FnOnce(Vec<Node>) -> Node) -> Self {

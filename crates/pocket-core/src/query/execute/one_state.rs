@@ -1,0 +1,118 @@
+//! A query shows one state of the database, though it is read in several calls.
+//!
+//! Every commit replaces the state row. So what was read between two looks at the same row is of one state, and mostly
+//! that is so: nothing is locked, and reading costs one more look. When a commit came in between, a query that is soon
+//! done is run again; then it is run on a snapshot, or, where the backend has none, as a job of its own while which no
+//! other commits.
+
+use std::sync::Arc;
+
+use pocket_storage::StorageError;
+
+use super::attempt::{Outcome, Proof, Task, attempt};
+use super::{Prepared, Reader};
+use crate::commit::Job;
+use crate::config::MAX_COMMIT_ATTEMPTS;
+use crate::index::Index;
+use crate::keys::CollectionId;
+use crate::registry::Registry;
+use crate::tx::Tx;
+use crate::{CollectionName, Database, Result};
+
+/// Runs among commits before it is made sure that none comes in between.
+const LIVE_RUNS: usize = 3;
+
+/// Calls to the store that such a run has at the most; a longer one is not tried again.
+const SHORT_CALLS: u64 = 16;
+
+/// Runs a query on one state. None when the collection is not there.
+pub(super) async fn run(
+    query: &Prepared,
+    task: Task,
+    database: &Database,
+    name: &CollectionName,
+) -> Result<Option<Outcome>> {
+    let core = database.core();
+    for _ in 0..LIVE_RUNS {
+        let (registry, state) = core.seen().await?;
+        let Some((collection, indexes)) = of(&registry, name) else {
+            return Ok(None);
+        };
+        let mut reader = Reader::live(core.storage.clone());
+        let proof = Proof::State(state);
+        let outcome = attempt(query, task, collection, &indexes, &proof, &mut reader).await?;
+        if outcome.is_some() {
+            return Ok(outcome);
+        }
+        if reader.figures().calls > SHORT_CALLS {
+            break;
+        }
+    }
+    let Some(snapshot) = core.storage.snapshot().await? else {
+        let job = ReadJob {
+            query: query.clone(),
+            task,
+            name: name.clone(),
+        };
+        return database.submit(job).await;
+    };
+    let (registry, _) = core.seen().await?;
+    let Some((collection, indexes)) = of(&registry, name) else {
+        return Ok(None);
+    };
+    let mut reader = Reader::snapshot(snapshot);
+    let proof = Proof::Indexes;
+    match attempt(query, task, collection, &indexes, &proof, &mut reader).await? {
+        Some(outcome) => Ok(Some(outcome)),
+        // An index is newer or older than the snapshot.
+        None => attempt(query, task, collection, &[], &proof, &mut reader).await,
+    }
+}
+
+/// The number of a collection and its indexes.
+pub(in crate::query) fn of(
+    registry: &Registry,
+    name: &CollectionName,
+) -> Option<(CollectionId, Vec<Arc<Index>>)> {
+    let collection = registry.get(name)?.id();
+    let indexes = registry.ready_indexes(collection).cloned().collect();
+    Some((collection, indexes))
+}
+
+/// A query that runs while nobody commits through this handle.
+struct ReadJob {
+    query: Prepared,
+    task: Task,
+    name: CollectionName,
+}
+
+#[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
+impl Job for ReadJob {
+    type Output = Option<Outcome>;
+
+    fn runs_alone(&self) -> bool {
+        true
+    }
+
+    async fn run(&mut self, tx: &mut Tx) -> Result<Option<Outcome>> {
+        let core = tx.core().clone();
+        for _ in 0..MAX_COMMIT_ATTEMPTS {
+            let (registry, state) = core.seen().await?;
+            let Some((collection, indexes)) = of(&registry, &self.name) else {
+                return Ok(None);
+            };
+            let mut reader = Reader::live(core.storage.clone());
+            let proof = Proof::State(state);
+            let query = &self.query;
+            let outcome =
+                attempt(query, self.task, collection, &indexes, &proof, &mut reader).await?;
+            if outcome.is_some() {
+                return Ok(outcome);
+            }
+            // Another handle on the same store committed. No commit of this one is under way that could be forgotten.
+            core.refresh().await?;
+        }
+        Err(StorageError::Conflict.into())
+    }
+}

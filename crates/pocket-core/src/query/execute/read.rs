@@ -1,0 +1,208 @@
+//! Reading for queries, counted.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use pocket_storage::{Direction, Entry, KeyRange, ScanLimit, Snapshot, Storage};
+
+use crate::config::QueryTuning;
+use crate::index::Index;
+use crate::keys::CollectionId;
+#[cfg(test)]
+use crate::query::tests;
+use crate::stored::{self, IndexRow, StoredDocument};
+use crate::{Document, DocumentId, Result, envelope, keys};
+
+/// Calls to the store after which others are let run, should all have been answered at once.
+const TURN: u64 = 8;
+
+/// What a query reads through.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) tuning: QueryTuning,
+    store: Store,
+    figures: Figures,
+}
+
+#[derive(Debug)]
+enum Store {
+    Live(Arc<dyn Storage>),
+    Snapshot(Box<dyn Snapshot>),
+}
+
+/// What was read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) index_entries: u64,
+    pub(crate) documents: u64,
+    pub(crate) bytes: u64,
+    pub(crate) calls: u64,
+}
+
+impl Reader {
+    /// One of the store as it is at each call.
+    pub(crate) fn live(storage: Arc<dyn Storage>) -> Self {
+        Self::of(Store::Live(storage))
+    }
+
+    /// One of the store as it was once.
+    pub(crate) fn snapshot(snapshot: Box<dyn Snapshot>) -> Self {
+        Self::of(Store::Snapshot(snapshot))
+    }
+
+    fn of(store: Store) -> Self {
+        #[cfg(not(test))]
+        let tuning = QueryTuning::DEFAULT;
+        #[cfg(test)]
+        let tuning = tests::tuning();
+        Self {
+            tuning,
+            store,
+            figures: Figures::default(),
+        }
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        self.figures
+    }
+
+    /// Keys of an index.
+    pub(crate) async fn keys(
+        &mut self,
+        range: KeyRange,
+        most: usize,
+        direction: Direction,
+    ) -> Result<Vec<Vec<u8>>> {
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        // So many keys are at most 4 MiB, so that fewer than asked for are all there are.
+        let limit = ScanLimit::entries(most).bytes(usize::MAX);
+        let entries = self.scan(range, limit, direction).await?;
+        self.figures.index_entries += entries.len() as u64;
+        for (key, value) in &entries {
+            envelope::open(key, value)?;
+        }
+        Ok(entries.into_iter().map(|(key, _)| key).collect())
+    }
+
+    /// Documents in a range of their keys, tombstones too, and the key of the last one.
+    pub(crate) async fn page(
+        &mut self,
+        range: KeyRange,
+        most: usize,
+        direction: Direction,
+    ) -> Result<(Vec<Document>, Option<Vec<u8>>)> {
+        let entries = self
+            .scan(range, ScanLimit::entries(most), direction)
+            .await?;
+        self.figures.documents += entries.len() as u64;
+        let last = entries.last().map(|(key, _)| key.clone());
+        let documents = entries.into_iter().map(|(key, value)| {
+            let id = keys::document_id(&key)
+                .ok_or_else(|| stored::damaged("a document's key is too short"))?;
+            opened(DocumentId::new(id)?, &key, &value)
+        });
+        Ok((documents.collect::<Result<_>>()?, last))
+    }
+
+    /// The documents of these ids that are there, in their order, all of one state.
+    pub(crate) async fn documents(
+        &mut self,
+        collection: CollectionId,
+        ids: Vec<DocumentId>,
+    ) -> Result<Vec<Document>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys: Vec<_> = ids
+            .iter()
+            .map(|id| keys::document(collection, id))
+            .collect();
+        let values = self.get_many(&keys).await?;
+        let mut documents = Vec::with_capacity(ids.len());
+        for ((id, key), value) in ids.into_iter().zip(keys).zip(values) {
+            let Some(value) = value else { continue };
+            self.figures.documents += 1;
+            self.figures.bytes += value.len() as u64;
+            documents.push(opened(id, &key, &value)?);
+        }
+        Ok(documents)
+    }
+
+    /// The row that every commit replaces.
+    pub(crate) async fn state(&mut self) -> Result<Option<Bytes>> {
+        self.get(keys::STATE).await
+    }
+
+    /// Whether indexes are what they were, so that what was read of them is complete.
+    pub(crate) async fn are_current(&mut self, indexes: &[Arc<Index>]) -> Result<bool> {
+        for index in indexes {
+            let key = keys::index(index.number);
+            let Some(value) = self.get(&key).await? else {
+                return Ok(false);
+            };
+            let row: IndexRow = stored::decode(&envelope::open(&key, &value)?)?;
+            if !index.is_still(&row) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>> {
+        if let Store::Live(storage) = &self.store {
+            let storage = storage.clone();
+            self.called().await;
+            return Ok(storage.get(key).await?);
+        }
+        Ok(self.get_many(&[key.to_vec()]).await?.pop().flatten())
+    }
+
+    async fn get_many(&mut self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>> {
+        self.called().await;
+        Ok(match &self.store {
+            Store::Live(storage) => storage.get_many(keys).await?,
+            Store::Snapshot(snapshot) => snapshot.get_many(keys).await?,
+        })
+    }
+
+    async fn scan(
+        &mut self,
+        range: KeyRange,
+        limit: ScanLimit,
+        direction: Direction,
+    ) -> Result<Vec<Entry>> {
+        self.called().await;
+        let entries = match &self.store {
+            Store::Live(storage) => storage.scan(range, limit, direction).await?,
+            Store::Snapshot(snapshot) => snapshot.scan(range, limit, direction).await?,
+        };
+        let bytes = entries.iter().map(|(key, value)| key.len() + value.len());
+        self.figures.bytes += bytes.sum::<usize>() as u64;
+        Ok(entries)
+    }
+
+    /// Counts a call. A store in memory answers at once, and others on this thread want to run, too.
+    async fn called(&mut self) {
+        self.figures.calls += 1;
+        if self.figures.calls.is_multiple_of(TURN) {
+            let mut passed = false;
+            let turn = poll_fn(|context| {
+                if std::mem::replace(&mut passed, true) {
+                    return Poll::Ready(());
+                }
+                context.waker().wake_by_ref();
+                Poll::Pending
+            });
+            turn.await;
+        }
+    }
+}
+
+fn opened(id: DocumentId, key: &[u8], value: &Bytes) -> Result<Document> {
+    let stored = StoredDocument::decode(&envelope::open(key, value)?)?;
+    Ok(Document::of_stored(id, stored))
+}

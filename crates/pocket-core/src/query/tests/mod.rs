@@ -1,0 +1,66 @@
+//! Plans against the full scan, with numbers so small that few documents meet every page, bound and branch.
+
+mod between;
+mod chosen;
+mod model;
+mod store;
+
+use std::cell::Cell;
+use std::future::Future;
+
+use pocket_storage_memory::MemoryStorage;
+
+use crate::config::QueryTuning;
+use crate::{Collection, CollectionConfig, Database, IndexConfig, Map, Value};
+
+#[path = "../../../tests/query/strategy.rs"]
+#[allow(dead_code, reason = "shared with the tests of the language")]
+mod strategy;
+#[path = "../../../tests/values/strategy.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the tests of values")]
+mod values;
+
+thread_local! {
+    static TUNING: Cell<QueryTuning> = const { Cell::new(QueryTuning::DEFAULT) };
+}
+
+/// The numbers that queries on this thread go by.
+pub(crate) fn tuning() -> QueryTuning {
+    TUNING.get()
+}
+
+fn run<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(work)
+}
+
+/// Documents of these bodies, whose ids are not in the order of insertion.
+fn documents(bodies: &[Map]) -> Vec<Value> {
+    let with_id = |(n, body): (usize, &Map)| {
+        let mut whole = Map::new();
+        whole.insert("_id", format!("{}", n * 7 % 31));
+        for (key, value) in body.iter() {
+            whole.insert(key, value.clone());
+        }
+        Value::Map(whole)
+    };
+    bodies.iter().enumerate().map(with_id).collect()
+}
+
+async fn collection(indexes: &[IndexConfig], documents: &[Value]) -> Collection<Value> {
+    let config = CollectionConfig::new("things");
+    let config = indexes
+        .iter()
+        .cloned()
+        .fold(config, CollectionConfig::index);
+    let db = Database::builder("test")
+        .collection(config)
+        .open(MemoryStorage::new())
+        .await
+        .unwrap();
+    let things = db.collection::<Value>("things").unwrap();
+    things.insert_many(documents).await.unwrap();
+    things
+}
