@@ -39,8 +39,25 @@ async fn all(collection: &Collection<Value>, spec: QuerySpec, out: &mut Output) 
     Ok(())
 }
 
-async fn explain(_: &Collection<Value>, _: QuerySpec, _: bool, _: &mut Output) -> Result {
-    todo!()
+/// Prints how the query is carried out; with `analyze`, after running it.
+async fn explain(
+    collection: &Collection<Value>,
+    spec: QuerySpec,
+    analyze: bool,
+    out: &mut Output,
+) -> Result {
+    let query = collection.query(spec);
+    let plan = if analyze {
+        query.analyze().await?
+    } else {
+        query.explain().await?
+    };
+    if !out.is_json() {
+        return out.line(plan);
+    }
+    let plan =
+        serde_json::to_string(&plan).map_err(|error| Failure::new(core_codes::BAD_QUERY, error))?;
+    out.line(plan)
 }
 
 /// Prints the documents and, on stderr, how to go on from them.
