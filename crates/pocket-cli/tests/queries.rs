@@ -223,7 +223,8 @@ fn an_explained_query_shows_the_index_it_reads_and_what_that_costs() {
         serde_json::from_str(&explained(&["--analyze", "--json", "--limit", "2"])).unwrap();
     let figures = &plan["figures"];
     assert_eq!(figures["documents_returned"], 2, "{plan}");
-    assert_eq!(figures["documents_read"], 2, "{plan}");
+    // Those of the country at the most, and not the 3,103 there are.
+    assert!(figures["documents_read"].as_u64().unwrap() <= 6, "{plan}");
     assert!(
         plan["access"]
             .to_string()
