@@ -471,3 +471,46 @@ fn a_stream_in_the_order_of_an_index_shows_one_state_and_stops_when_dropped() {
         );
     });
 }
+
+/// A document with more combinations of values than an index keeps is found by every query that the index answers, and
+/// then has no place in its order.
+#[test]
+fn documents_of_too_many_values_are_found_through_their_index() {
+    run(async {
+        let list = |from: i64| (from..from + 70).map(Value::from).collect::<Value>();
+        let documents = [
+            Value::Map(Map::from_iter([
+                ("_id", Value::from("many")),
+                ("a", list(0)),
+                ("b", list(0)),
+            ])),
+            Value::Map(Map::from_iter([
+                ("_id", Value::from("one")),
+                ("a", 3.into()),
+                ("b", 4.into()),
+            ])),
+            Value::Map(Map::from_iter([
+                ("_id", Value::from("two")),
+                ("a", 3.into()),
+                ("b", 9.into()),
+            ])),
+        ];
+        let index = IndexConfig::new("a").then("b", Order::Ascending);
+        let things = super::collection(&[index], &documents).await;
+        let find = || things.find().where_field("a").eq(3).where_field("b").lte(4);
+        let plan = find().explain().await.unwrap();
+        assert_eq!(short(&plan.access), "a_1_b_1: 2", "{plan}");
+        let found = find().documents().await.unwrap();
+        let ids: Vec<_> = found.iter().map(|document| document.id.as_str()).collect();
+        assert_eq!(ids, ["many", "one"]);
+        assert_eq!(find().count().await.unwrap(), 2);
+        let pinned = things
+            .find()
+            .where_field("a")
+            .eq(3)
+            .where_field("b")
+            .eq(4)
+            .limit(5);
+        assert_eq!(pinned.documents().await.unwrap().len(), 2);
+    });
+}
