@@ -6,6 +6,7 @@
 //! inbox. Then each document that these commits name is set to what they made of it, whatever was read of it. All others
 //! did not change while the read ran. So the outcome is the state after the last commit in the inbox.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -95,26 +96,38 @@ struct Read {
     rows: Vec<(SortKeys, Document)>,
     /// The last commit in the store afterwards.
     at: CommitSequence,
-    /// Whether all commits in between were made by this handle, and so told.
-    all_told: bool,
+    /// Whether what the commits of meanwhile told makes one state of it: all were made by this handle.
+    is_sound: bool,
 }
 
 async fn read(collection: Collection<Value>, query: Prepared) -> Result<Read> {
     let database = collection.database().clone();
     let core = database.core();
+    let indexes = usable_indexes(&collection);
     let before = core.stored_sequence().await?;
     let rows = query.rows(&collection).await?;
     let at = core.stored_sequence().await?;
     database.settled().await;
     let own = core.state().map(|state| state.sequence);
+    // One that was dropped meanwhile may have been read half empty.
+    let are_left = usable_indexes(&collection).is_superset(&indexes);
     Ok(Read {
         rows: rows
             .into_iter()
             .map(|row| (row.keys, row.document))
             .collect(),
         at,
-        all_told: before == at || own.is_some_and(|own| own >= at),
+        is_sound: are_left && (before == at || own.is_some_and(|own| own >= at)),
     })
+}
+
+/// The numbers of the indexes that a query may read.
+fn usable_indexes(collection: &Collection<Value>) -> BTreeSet<u32> {
+    let registry = collection.database().core().registry();
+    let number = collection.number();
+    let indexes = number.and_then(|number| registry.live_indexes(number));
+    let indexes = indexes.into_iter().flat_map(|indexes| indexes.iter());
+    indexes.map(|index| index.number).collect()
 }
 
 impl Engine {
@@ -314,7 +327,7 @@ impl Engine {
         let Poll::Ready(read) = read else {
             return Ok(Poll::Pending);
         };
-        let is_one_state = read.all_told && !reading.missed;
+        let is_one_state = read.is_sound && !reading.missed;
         let attempt = reading.attempt + 1;
         if is_one_state {
             self.at = read.at.max(reading.last);

@@ -196,17 +196,20 @@ impl Held {
         if self.now.rows.len() <= most {
             return;
         }
-        let (gone, furthest) = if self.now.from_end {
-            (self.now.rows.pop_first(), self.now.rows.get(0))
-        } else {
-            (self.now.rows.pop(), self.now.rows.last())
+        let end = |held: &Self| {
+            if held.now.from_end {
+                held.now.rows.get(0).cloned()
+            } else {
+                held.now.rows.last().cloned()
+            }
         };
-        self.bound = furthest.cloned();
-        if let Some(gone) = gone {
+        if let Some(gone) = end(self) {
+            self.now.rows.remove(&gone);
             let id = gone.document.id.clone();
             self.by_id.remove(&id);
             self.touched.entry(id).or_insert(Some(gone));
         }
+        self.bound = end(self);
     }
 
     fn is_beyond(&self, row: &Row) -> bool {

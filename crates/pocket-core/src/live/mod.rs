@@ -131,3 +131,8 @@ impl<T> Stream for LiveQuery<T> {
         self.poll_step(context)
     }
 }
+
+/// Compiles and runs the examples of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/guide/live-queries.md")]
+struct Guide;

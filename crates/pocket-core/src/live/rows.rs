@@ -1,46 +1,66 @@
 //! A sorted list that is cheap to copy, to change in the middle, and to ask for the place of a row.
 
 use std::iter::FusedIterator;
+use std::slice;
 use std::sync::Arc;
 
-/// Rows in one chunk at the most; a fuller one is divided.
-const MOST: usize = 256;
+/// What a node has at the most; a fuller one is divided.
+const MOST: usize = 32;
+
+/// What a node of a new list has: room for some more.
+const USUAL: usize = 24;
 
 /// Neighbours that together have no more are joined.
 const FEW: usize = MOST / 2;
 
-/// Rows in their order, in chunks that copies share until one of them changes.
+/// Rows in their order, in a tree that copies share.
 ///
-/// A change copies one chunk and the list of chunks: for 100,000 rows some 600 pointers instead of all rows. To find the
-/// place of a row, the lengths of the chunks before it are added up.
+/// A change copies the nodes on one path from the root: a few dozen pointers on each of few levels, whatever the number of
+/// rows, and nothing of what no copy shares. Each node knows how many rows it has, so places are found on the way down
+/// (order-statistic tree, Cormen et al., *Introduction to Algorithms*).
 #[derive(Debug)]
 pub(super) struct Rows<R> {
-    chunks: Arc<Vec<Chunk<R>>>,
+    root: Arc<Node<R>>,
     len: usize,
 }
 
+/// All leaves are equally deep, and but for an empty list no node is empty.
 #[derive(Debug)]
-struct Chunk<R> {
-    /// As many as `rows` has, here so that adding up touches no chunk.
+enum Node<R> {
+    Leaf(Vec<Arc<R>>),
+    Inner(Vec<Child<R>>),
+}
+
+#[derive(Debug)]
+struct Child<R> {
+    /// The rows below it.
     len: usize,
-    /// Never empty.
-    rows: Arc<Vec<Arc<R>>>,
+    node: Arc<Node<R>>,
 }
 
 impl<R> Clone for Rows<R> {
     fn clone(&self) -> Self {
         Self {
-            chunks: self.chunks.clone(),
+            root: self.root.clone(),
             len: self.len,
         }
     }
 }
 
-impl<R> Clone for Chunk<R> {
+impl<R> Clone for Node<R> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Leaf(rows) => Self::Leaf(rows.clone()),
+            Self::Inner(children) => Self::Inner(children.clone()),
+        }
+    }
+}
+
+impl<R> Clone for Child<R> {
     fn clone(&self) -> Self {
         Self {
             len: self.len,
-            rows: self.rows.clone(),
+            node: self.node.clone(),
         }
     }
 }
@@ -48,47 +68,39 @@ impl<R> Clone for Chunk<R> {
 impl<R> Default for Rows<R> {
     fn default() -> Self {
         Self {
-            chunks: Arc::default(),
+            root: Arc::new(Node::Leaf(Vec::new())),
             len: 0,
         }
     }
 }
 
-impl<R> Chunk<R> {
-    fn new(rows: Vec<Arc<R>>) -> Self {
-        Self {
-            len: rows.len(),
-            rows: Arc::new(rows),
-        }
-    }
-}
-
-/// Where a row is, or would be.
-struct Place {
-    chunk: usize,
-    /// The place in the chunk.
-    within: usize,
-    /// The rows in the chunks before.
-    before: usize,
-    found: bool,
+/// Where a new row went.
+enum Put<R> {
+    /// In the place of an equal one.
+    Replaced,
+    Added,
+    /// And this node comes behind the one it was added to.
+    Divided(Child<R>),
 }
 
 impl<R: Ord> Rows<R> {
     /// Takes rows that are sorted.
     pub(super) fn of_sorted(rows: Vec<Arc<R>>) -> Self {
         let len = rows.len();
-        let mut chunks = Vec::with_capacity(len.div_ceil(FEW));
-        let mut rows = rows.into_iter();
-        loop {
-            let chunk: Vec<_> = rows.by_ref().take(FEW).collect();
-            if chunk.is_empty() {
-                break;
-            }
-            chunks.push(Chunk::new(chunk));
+        let mut level: Vec<_> = divided(rows)
+            .map(|rows| Child::new(Node::Leaf(rows)))
+            .collect();
+        while level.len() > 1 {
+            level = divided(level)
+                .map(|children| Child::new(Node::Inner(children)))
+                .collect();
         }
-        Self {
-            chunks: Arc::new(chunks),
-            len,
+        match level.pop() {
+            Some(root) => Self {
+                root: root.node,
+                len,
+            },
+            None => Self::default(),
         }
     }
 
@@ -96,160 +108,243 @@ impl<R: Ord> Rows<R> {
         self.len
     }
 
-    pub(super) fn get(&self, mut at: usize) -> Option<&Arc<R>> {
-        for chunk in self.chunks.iter() {
-            if at < chunk.len {
-                return chunk.rows.get(at);
-            }
-            at -= chunk.len;
-        }
-        None
+    pub(super) fn get(&self, at: usize) -> Option<&Arc<R>> {
+        self.range(at, at.saturating_add(1)).next()
     }
 
     pub(super) fn last(&self) -> Option<&Arc<R>> {
-        self.chunks.last()?.rows.last()
+        self.root.last()
     }
 
     /// The rows from place `start` up to `end`.
     pub(super) fn range(&self, start: usize, end: usize) -> Range<'_, R> {
-        let end = end.min(self.len);
-        let (mut chunk, mut within) = (0, start);
-        while let Some(here) = self.chunks.get(chunk).filter(|here| within >= here.len) {
-            within -= here.len;
-            chunk += 1;
+        let left = end.min(self.len).saturating_sub(start);
+        let mut range = Range {
+            above: Vec::new(),
+            leaf: [].iter(),
+            left,
+        };
+        if left > 0 {
+            range.descend(&self.root, start);
         }
-        Range {
-            chunks: &self.chunks,
-            chunk,
-            within,
-            left: end.saturating_sub(start),
-        }
+        range
     }
 
     /// The place of a row.
     pub(super) fn find(&self, row: &R) -> Option<usize> {
-        let place = self.place(row);
-        place.found.then_some(place.before + place.within)
-    }
-
-    fn place(&self, row: &R) -> Place {
-        let behind = |chunk: &Chunk<R>| chunk.rows.last().is_none_or(|last| **last < *row);
-        let chunk = self.chunks.partition_point(behind);
-        let before = self.chunks[..chunk].iter().map(|chunk| chunk.len).sum();
-        let (within, found) = match self.chunks.get(chunk) {
-            None => (0, false),
-            Some(here) => match here.rows.binary_search_by(|here| (**here).cmp(row)) {
-                Ok(at) => (at, true),
-                Err(at) => (at, false),
-            },
-        };
-        Place {
-            chunk,
-            within,
-            before,
-            found,
+        let (mut node, mut before) = (&self.root, 0);
+        loop {
+            match &**node {
+                Node::Leaf(rows) => {
+                    let within = rows.binary_search_by(|here| (**here).cmp(row)).ok()?;
+                    return Some(before + within);
+                }
+                Node::Inner(children) => {
+                    let at = below(children, row);
+                    before += children[..at].iter().map(|child| child.len).sum::<usize>();
+                    node = &children.get(at)?.node;
+                }
+            }
         }
     }
 
     /// Puts a row into its place; one that is equal is replaced.
     pub(super) fn insert(&mut self, row: Arc<R>) {
-        let place = self.place(&row);
-        let chunks = Arc::make_mut(&mut self.chunks);
-        if chunks.is_empty() {
-            chunks.push(Chunk::new(vec![row]));
-            self.len = 1;
-            return;
-        }
-        // Behind the last one: at the end of the last chunk.
-        let at = place.chunk.min(chunks.len() - 1);
-        let chunk = &mut chunks[at];
-        let within = if place.chunk > at {
-            chunk.len
-        } else {
-            place.within
-        };
-        let rows = Arc::make_mut(&mut chunk.rows);
-        if place.found {
-            rows[within] = row;
-            return;
-        }
-        rows.insert(within, row);
-        chunk.len += 1;
-        self.len += 1;
-        if chunk.len > MOST {
-            let second = rows.split_off(chunk.len / 2);
-            chunk.len = rows.len();
-            chunks.insert(at + 1, Chunk::new(second));
+        match Arc::make_mut(&mut self.root).insert(row) {
+            Put::Replaced => {}
+            Put::Added => self.len += 1,
+            Put::Divided(second) => {
+                self.len += 1;
+                let first = Child {
+                    len: self.len - second.len,
+                    node: self.root.clone(),
+                };
+                self.root = Arc::new(Node::Inner(vec![first, second]));
+            }
         }
     }
 
     /// Takes out the row that is equal.
     pub(super) fn remove(&mut self, row: &R) -> Option<Arc<R>> {
-        let place = self.place(row);
-        if !place.found {
-            return None;
-        }
-        let chunks = Arc::make_mut(&mut self.chunks);
-        let chunk = &mut chunks[place.chunk];
-        let row = Arc::make_mut(&mut chunk.rows).remove(place.within);
-        chunk.len -= 1;
+        // Nothing is copied for a row that is not there.
+        self.find(row)?;
+        let removed = Arc::make_mut(&mut self.root).remove(row)?;
         self.len -= 1;
-        if chunk.len == 0 {
-            chunks.remove(place.chunk);
-        } else if !join(chunks, place.chunk) && place.chunk > 0 {
-            join(chunks, place.chunk - 1);
+        while let Node::Inner(children) = &*self.root
+            && let [only] = &children[..]
+        {
+            self.root = only.node.clone();
         }
-        Some(row)
-    }
-
-    /// Takes out the last row.
-    pub(super) fn pop(&mut self) -> Option<Arc<R>> {
-        let chunks = Arc::make_mut(&mut self.chunks);
-        let chunk = chunks.last_mut()?;
-        let row = Arc::make_mut(&mut chunk.rows).pop();
-        chunk.len -= 1;
-        self.len -= 1;
-        if chunk.len == 0 {
-            chunks.pop();
-        }
-        row
-    }
-
-    /// Takes out the first row.
-    pub(super) fn pop_first(&mut self) -> Option<Arc<R>> {
-        let chunks = Arc::make_mut(&mut self.chunks);
-        let chunk = chunks.first_mut()?;
-        let row = Arc::make_mut(&mut chunk.rows).remove(0);
-        chunk.len -= 1;
-        self.len -= 1;
-        if chunk.len == 0 {
-            chunks.remove(0);
-        }
-        Some(row)
+        Some(removed)
     }
 }
 
-/// Joins a chunk and the next one if they are small.
-fn join<R>(chunks: &mut Vec<Chunk<R>>, at: usize) -> bool {
-    let [left, right, ..] = &mut chunks[at..] else {
+/// The child in which a row is, or would be; behind all of them when it is greater than all rows.
+fn below<R: Ord>(children: &[Child<R>], row: &R) -> usize {
+    children.partition_point(|child| child.node.last().is_none_or(|last| **last < *row))
+}
+
+/// The same things in groups for nodes.
+fn divided<T>(things: Vec<T>) -> impl Iterator<Item = Vec<T>> {
+    let mut things = things.into_iter();
+    std::iter::from_fn(move || {
+        let group: Vec<_> = things.by_ref().take(USUAL).collect();
+        (!group.is_empty()).then_some(group)
+    })
+}
+
+impl<R> Child<R> {
+    fn new(node: Node<R>) -> Self {
+        Self {
+            len: node.len(),
+            node: Arc::new(node),
+        }
+    }
+}
+
+impl<R> Node<R> {
+    /// The rows below it.
+    fn len(&self) -> usize {
+        match self {
+            Self::Leaf(rows) => rows.len(),
+            Self::Inner(children) => children.iter().map(|child| child.len).sum(),
+        }
+    }
+
+    /// The rows or children that it has itself.
+    fn size(&self) -> usize {
+        match self {
+            Self::Leaf(rows) => rows.len(),
+            Self::Inner(children) => children.len(),
+        }
+    }
+
+    fn last(&self) -> Option<&Arc<R>> {
+        match self {
+            Self::Leaf(rows) => rows.last(),
+            Self::Inner(children) => children.last()?.node.last(),
+        }
+    }
+
+    /// Takes in what stands behind it.
+    fn extend(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Leaf(rows), Self::Leaf(others)) => rows.extend(others.iter().cloned()),
+            (Self::Inner(children), Self::Inner(others)) => {
+                children.extend(others.iter().cloned());
+            }
+            // All leaves are equally deep, so neighbours are alike.
+            _ => debug_assert!(false, "a leaf beside an inner node"),
+        }
+    }
+
+    /// Gives its second half away when it is too full.
+    fn divide(&mut self) -> Option<Child<R>> {
+        if self.size() <= MOST {
+            return None;
+        }
+        Some(Child::new(match self {
+            Self::Leaf(rows) => Self::Leaf(rows.split_off(rows.len() / 2)),
+            Self::Inner(children) => Self::Inner(children.split_off(children.len() / 2)),
+        }))
+    }
+}
+
+impl<R: Ord> Node<R> {
+    fn insert(&mut self, row: Arc<R>) -> Put<R> {
+        match self {
+            Self::Leaf(rows) => match rows.binary_search(&row) {
+                Ok(at) => {
+                    rows[at] = row;
+                    return Put::Replaced;
+                }
+                Err(at) => rows.insert(at, row),
+            },
+            Self::Inner(children) => {
+                let at = below(children, &row).min(children.len() - 1);
+                let child = &mut children[at];
+                match Arc::make_mut(&mut child.node).insert(row) {
+                    Put::Replaced => return Put::Replaced,
+                    Put::Added => child.len += 1,
+                    Put::Divided(second) => {
+                        child.len = child.len + 1 - second.len;
+                        children.insert(at + 1, second);
+                    }
+                }
+            }
+        }
+        self.divide().map_or(Put::Added, Put::Divided)
+    }
+
+    fn remove(&mut self, row: &R) -> Option<Arc<R>> {
+        match self {
+            Self::Leaf(rows) => {
+                let at = rows.binary_search_by(|here| (**here).cmp(row)).ok()?;
+                Some(rows.remove(at))
+            }
+            Self::Inner(children) => {
+                let at = below(children, row);
+                let child = children.get_mut(at)?;
+                let removed = Arc::make_mut(&mut child.node).remove(row)?;
+                child.len -= 1;
+                if child.len == 0 {
+                    children.remove(at);
+                } else if !join(children, at) && at > 0 {
+                    join(children, at - 1);
+                }
+                Some(removed)
+            }
+        }
+    }
+}
+
+/// Joins a child and the next one if they have few things.
+fn join<R>(children: &mut Vec<Child<R>>, at: usize) -> bool {
+    let [left, right, ..] = &mut children[at..] else {
         return false;
     };
-    let small = left.len + right.len <= FEW;
-    if small {
-        Arc::make_mut(&mut left.rows).extend(right.rows.iter().cloned());
+    let few = left.node.size() + right.node.size() <= FEW;
+    if few {
+        Arc::make_mut(&mut left.node).extend(&right.node);
         left.len += right.len;
-        chunks.remove(at + 1);
+        children.remove(at + 1);
     }
-    small
+    few
 }
 
 /// Rows one after another.
 #[derive(Debug)]
 pub(super) struct Range<'a, R> {
-    chunks: &'a [Chunk<R>],
-    chunk: usize,
-    within: usize,
+    /// What comes behind the leaf, the nearest last.
+    above: Vec<slice::Iter<'a, Child<R>>>,
+    leaf: slice::Iter<'a, Arc<R>>,
     left: usize,
+}
+
+impl<'a, R> Range<'a, R> {
+    /// Goes down to the row at a place below a node.
+    fn descend(&mut self, mut node: &'a Node<R>, mut at: usize) {
+        loop {
+            match node {
+                Node::Leaf(rows) => {
+                    self.leaf = rows.get(at..).unwrap_or_default().iter();
+                    return;
+                }
+                Node::Inner(children) => {
+                    let mut children = children.iter();
+                    let Some(child) = children.find(|child| {
+                        let is_here = at < child.len;
+                        at -= if is_here { 0 } else { child.len };
+                        is_here
+                    }) else {
+                        return;
+                    };
+                    self.above.push(children);
+                    node = &child.node;
+                }
+            }
+        }
+    }
 }
 
 impl<'a, R> Iterator for Range<'a, R> {
@@ -257,14 +352,15 @@ impl<'a, R> Iterator for Range<'a, R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
-        let chunk = self.chunks.get(self.chunk)?;
-        let row = chunk.rows.get(self.within);
-        self.within += 1;
-        if self.within == chunk.len {
-            self.chunk += 1;
-            self.within = 0;
+        loop {
+            if let Some(row) = self.leaf.next() {
+                return Some(row);
+            }
+            match self.above.last_mut()?.next() {
+                Some(child) => self.descend(&child.node, 0),
+                None => drop(self.above.pop()),
+            }
         }
-        row
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -314,31 +410,49 @@ mod tests {
             let part: Vec<_> = rows.range(middle, middle + 10).map(|row| **row).collect();
             let until = model.len().min(middle + 10);
             prop_assert_eq!(part, &model[middle..until]);
-            prop_assert_eq!(rows.pop().map(|row| *row), model.pop());
-            if !model.is_empty() {
-                prop_assert_eq!(rows.pop_first().map(|row| *row), Some(model.remove(0)));
+            if let Some(last) = model.pop() {
+                prop_assert_eq!(rows.remove(&last).map(|row| *row), Some(last));
             }
+            depth(&rows.root);
             prop_assert_eq!(numbers(&rows), model);
             // What was copied before shows what was then.
             prop_assert_eq!(numbers(&first), kept);
         }
     }
 
+    /// Its depth, if all leaves are equally deep and each node knows its rows.
+    fn depth(node: &Node<u32>) -> usize {
+        assert!(node.size() <= MOST);
+        match node {
+            Node::Leaf(_) => 1,
+            Node::Inner(children) => {
+                let depths: Vec<_> = children.iter().map(|child| depth(&child.node)).collect();
+                assert!(depths.windows(2).all(|pair| pair[0] == pair[1]));
+                for child in children {
+                    assert!(child.len == child.node.len() && child.len > 0);
+                }
+                depths[0] + 1
+            }
+        }
+    }
+
     #[test]
-    fn chunks_stay_neither_large_nor_many() {
+    fn the_tree_stays_flat_and_shrinks_again() {
         let mut rows = Rows::default();
         for number in 0..10_000_u32 {
-            rows.insert(Arc::new(number));
+            rows.insert(Arc::new(number * 7_919 % 10_000));
         }
-        assert!(
-            rows.chunks.len() <= 10_000 / FEW + 1,
-            "{}",
-            rows.chunks.len()
-        );
+        assert!(depth(&rows.root) <= 4, "{}", depth(&rows.root));
         for number in (0..10_000_u32).filter(|number| number % 100 != 0) {
             rows.remove(&number);
         }
         assert_eq!(rows.len(), 100);
-        assert!(rows.chunks.len() <= 5, "{}", rows.chunks.len());
+        assert!(depth(&rows.root) <= 3, "{}", depth(&rows.root));
+        for number in 0..100 {
+            rows.remove(&(number * 100));
+        }
+        assert_eq!((rows.len(), depth(&rows.root)), (0, 1));
+        rows.insert(Arc::new(1));
+        assert_eq!(numbers(&rows), [1]);
     }
 }
