@@ -125,8 +125,10 @@ fn a_result_is_gone_through_in_parts() {
 
     // A cursor belongs to its order.
     let words = ["find", "cities", "--sort", "name", "--after", &end];
-    let outcome = place.run(&words).failed(1, "bad-query");
+    let outcome = place.run(&words).failed(2, "bad-query");
     assert_eq!(outcome.out, "");
+    let words = ["find", "cities", "--sort", "_rev", "--live"];
+    place.run(&words).failed(2, "bad-query");
 }
 
 #[test]

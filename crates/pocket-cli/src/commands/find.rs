@@ -14,7 +14,11 @@ pub(super) use live::run as live;
 pub(super) use words::sort;
 
 pub(super) async fn run(global: &Global, args: FindArgs, out: &mut Output) -> Result {
-    let spec = spec(&args)?;
+    find(global, &args, out).await.map_err(of_query)
+}
+
+async fn find(global: &Global, args: &FindArgs, out: &mut Output) -> Result {
+    let spec = spec(args)?;
     let database = open::existing(global).await?;
     if args.explain || args.analyze {
         let collection = database.collection(&args.collection)?;
@@ -124,9 +128,13 @@ fn spec(args: &FindArgs) -> Result<QuerySpec> {
 /// A query that is wrong is a wrong command line.
 pub(super) fn bad_query(option: &str) -> impl Fn(pocket_core::Error) -> Failure {
     let option = option.to_owned();
-    move |error| {
-        let is_bad = error.code() == core_codes::BAD_QUERY;
-        let failure = Failure::from(error).at(&option);
-        if is_bad { failure.of_usage() } else { failure }
+    move |error| of_query(Failure::from(error).at(&option))
+}
+
+/// The failure of a command line, if it is one of a query.
+fn of_query(failure: Failure) -> Failure {
+    match failure.code() {
+        core_codes::BAD_QUERY => failure.of_usage(),
+        _ => failure,
     }
 }

@@ -39,7 +39,7 @@ pub(crate) async fn run(global: &Global, args: FindArgs, out: &mut Output, stop:
                 }
                 Ok(())
             }
-            None => break failed.map_or(Ok(()), Err),
+            None => break failed.map_or(Ok(()), |failure| Err(super::of_query(failure))),
         };
         if let Err(failure) = told {
             break Err(failure);

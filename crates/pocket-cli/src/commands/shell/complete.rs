@@ -8,7 +8,7 @@ use pocket_core::Value;
 use crate::args;
 
 /// The commands of the shell, besides `help` and `exit`.
-pub(super) const COMMANDS: [&str; 13] = [
+pub(super) const COMMANDS: [&str; 14] = [
     "find",
     "get",
     "insert",
@@ -18,6 +18,7 @@ pub(super) const COMMANDS: [&str; 13] = [
     "index",
     "import",
     "export",
+    "load",
     "collections",
     "conflicts",
     "status",
