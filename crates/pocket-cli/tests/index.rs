@@ -1,5 +1,6 @@
 //! `index`: made, listed, dropped, broken off, and through a process that holds the database.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 
@@ -171,15 +172,14 @@ fn broken_off(place: &Place) -> String {
 #[test]
 fn an_index_that_was_broken_off_is_gone_on_with() {
     let place = Place::new();
-    let lines: String = (0..40_000)
-        .map(|n| {
-            format!(
+    let lines = (0..40_000).fold(String::new(), |lines, n| {
+        lines
+            + &format!(
                 "{{\"_id\":\"{n:06}\",\"n\":{n},\"m\":[{n},{},{}]}}\n",
                 n + 1,
                 n + 2
             )
-        })
-        .collect();
+    });
     let file = place.file("many", lines);
     place.ok(&["import", "things", &file]);
     // Something that is there while an index is built.

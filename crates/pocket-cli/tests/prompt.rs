@@ -1,5 +1,6 @@
 //! `shell` as a person sees it: on a terminal.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! `find` with filters, orders, parts, plans and live results, on real documents.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! `shell` with a script on stdin.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 

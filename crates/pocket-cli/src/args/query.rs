@@ -41,6 +41,10 @@ runs, Ctrl-D the shell.";
 
 #[derive(Debug, Args)]
 #[command(after_help = FIND_EXAMPLES)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub(crate) struct FindArgs {
     /// The collection: a letter, then up to 63 letters, digits, `_` or `-`
     pub(crate) collection: String,
@@ -123,7 +127,7 @@ pub(crate) struct IndexCreateArgs {
     /// Only documents that pass this filter
     #[arg(long, value_name = "JSON")]
     pub(crate) only: Option<String>,
-    /// Its name [default: made of its fields, like a.b_1_c_-1]
+    /// Its name [default: made of its fields, like `a.b_1_c_-1`]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
 }
@@ -148,7 +152,7 @@ pub(crate) struct ShellArgs {
     /// Go on behind a line that failed; the exit status is 1 if there were any
     #[arg(long)]
     pub(crate) keep_going: bool,
-    /// Keep the history here [default: pocket/history below $XDG_STATE_HOME or ~/.local/state]
+    /// Keep the history here [default: `pocket/history` below `$XDG_STATE_HOME` or `~/.local/state`]
     #[arg(long, value_name = "FILE")]
     pub(crate) history: Option<PathBuf>,
 }

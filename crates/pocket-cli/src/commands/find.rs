@@ -68,10 +68,7 @@ async fn explain(
 async fn page(collection: &Collection<Value>, spec: QuerySpec, out: &mut Output) -> Result {
     let page = collection.query(spec).page().await?;
     for document in page.documents {
-        match document {
-            Value::Map(document) => out.line(json(&document))?,
-            other => unreachable!("a document is a map, not {}", other.type_name()),
-        }
+        out.line(document.to_json_string()?)?;
     }
     out.flush()?;
     let (Some(start), Some(end)) = (page.start, page.end) else {

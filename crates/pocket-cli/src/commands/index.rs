@@ -53,12 +53,11 @@ async fn create(global: &Global, args: IndexCreateArgs, out: &mut Output) -> Res
 
 async fn list(global: &Global, args: IndexListArgs, out: &mut Output) -> Result {
     let database = open::existing_without_indexes(global).await?;
-    let names = match args.collection {
-        Some(name) => vec![name],
-        None => {
-            let all = database.list_collections().into_iter();
-            all.map(|config| config.name).collect()
-        }
+    let names = if let Some(name) = args.collection {
+        vec![name]
+    } else {
+        let all = database.list_collections().into_iter();
+        all.map(|config| config.name).collect()
     };
     let mut rows = Vec::new();
     for name in names {

@@ -66,16 +66,18 @@ pub(super) trait Known {
 /// The list of commands.
 pub(super) fn help() -> String {
     let all = args::command();
-    let mut text = "Commands; `help COMMAND` says more:\n".to_owned();
-    for name in COMMANDS {
+    let commands = COMMANDS.map(|name| {
         let about = all
             .find_subcommand(name)
             .and_then(clap::Command::get_about)
             .map(ToString::to_string)
             .unwrap_or_default();
-        text += &format!("  {name:<12} {about}\n");
-    }
-    text + "  exit         End; Ctrl-D does, too\n"
+        format!("  {name:<12} {about}")
+    });
+    format!(
+        "Commands; `help COMMAND` says more:\n{}\n  exit         End; Ctrl-D does, too",
+        commands.join("\n")
+    )
 }
 
 /// Where the word begins that is completed, and by what it may be replaced.

@@ -109,13 +109,11 @@ async fn recite(
             return Err(interrupted(number));
         }
     }
-    match failed {
-        0 => Ok(()),
-        _ => {
-            session.note(format_args!("{} failed", counted(failed, "line")));
-            Err(Failure::silent(1))
-        }
+    if failed == 0 {
+        return Ok(());
     }
+    session.note(format_args!("{} failed", counted(failed, "line")));
+    Err(Failure::silent(1))
 }
 
 fn interrupted(number: u64) -> Failure {
@@ -150,7 +148,7 @@ async fn next(interrupts: Option<&mut watch::Receiver<u64>>) {
     {
         return;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// What stdout is told that is no data of a command.

@@ -96,7 +96,7 @@ impl<'a> Session<'a> {
             Err(Ok(text)) => return super::print(self.global, &text),
             Err(Err(failure)) => return Err(failure),
         };
-        self.check(&arguments)?;
+        check(&arguments)?;
         arguments.global = Global {
             json: arguments.global.json || self.global.json,
             db: Some(self.home.to_path_buf()),
@@ -119,26 +119,12 @@ impl<'a> Session<'a> {
         let running = peer.command(words, Box::new(move || input), Box::new(io::stdout()));
         tokio::select! {
             result = running => result,
-            () = stop.requested() => match is_endless(&arguments.command) {
-                true => Ok(()),
-                false => Err(Failure::interrupted("the command was ended by a signal")),
+            () = stop.requested() => if is_endless(&arguments.command) {
+                Ok(())
+            } else {
+                Err(Failure::interrupted("the command was ended by a signal"))
             },
         }
-    }
-
-    fn check(&self, arguments: &Arguments) -> Result {
-        if arguments.global.db.is_some() || arguments.global.storage.is_some() {
-            return Err(Failure::usage(
-                "a shell has one database, which `pocket --db DIR shell` names",
-            ));
-        }
-        if held::is_passed_on(&arguments.command) {
-            return Ok(());
-        }
-        Err(Failure::usage(format!(
-            "this command runs outside of the shell only; here there are {}",
-            COMMANDS.join(", ")
-        )))
     }
 
     async fn run_here(
@@ -199,6 +185,22 @@ impl<'a> Session<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether a command may run in a shell.
+fn check(arguments: &Arguments) -> Result {
+    if arguments.global.db.is_some() || arguments.global.storage.is_some() {
+        return Err(Failure::usage(
+            "a shell has one database, which `pocket --db DIR shell` names",
+        ));
+    }
+    if held::is_passed_on(&arguments.command) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "this command runs outside of the shell only; here there are {}",
+        COMMANDS.join(", ")
+    )))
 }
 
 async fn wait(stop: &Stop, time: Duration) -> Result {
