@@ -118,7 +118,7 @@ impl World {
                 }
                 client.checkpoint = after;
                 let fixed = applied.state.checkpoint.fixed_head;
-                let head = fixed.map_or(after, |head| head.get());
+                let head = fixed.map_or(after, pocket_core::Seq::get);
                 client.blind.get_or_insert(head);
                 self.counts.add(Kind::PageApplied);
                 if !applied.state.checkpoint.joining.is_empty() {
