@@ -73,7 +73,6 @@ impl Failure {
     }
 
     /// What happened and what to do.
-    #[cfg(test)]
     pub(crate) fn message(&self) -> &str {
         &self.message
     }
@@ -92,6 +91,17 @@ impl Failure {
     /// What the process exits with.
     pub(crate) fn status(&self) -> u8 {
         self.status
+    }
+
+    /// The same failure as one of the command line.
+    pub(crate) fn of_usage(mut self) -> Self {
+        self.status = 2;
+        self
+    }
+
+    /// Whether nothing is left to be said.
+    pub(crate) fn is_told(&self) -> bool {
+        self.told
     }
 
     /// The same failure with what it was about in front of its message.

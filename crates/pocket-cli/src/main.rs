@@ -25,11 +25,13 @@ mod signals;
 mod telemetry;
 mod tokens;
 
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use args::{Arguments, Command};
 use failure::{Failure, Result};
 use output::Ends;
+use signals::Manners;
 use telemetry::Telemetry;
 
 fn main() -> ExitCode {
@@ -50,14 +52,13 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result {
     // Commands that run until they are told to end have done their work when they are.
-    let endless = match &arguments.command {
-        Command::Serve(_) | Command::Watch(_) => true,
-        Command::Sync(sync) => !sync.once,
-        _ => false,
-    };
-    // A server has a use of its own for it.
-    let hangs_up = !matches!(arguments.command, Command::Serve(_));
-    let stop = signals::listen(u8::from(!endless), hangs_up)?;
+    let endless = commands::is_endless(&arguments.command);
+    let stop = signals::listen(Manners {
+        late: u8::from(!endless),
+        // A server has a use of its own for it.
+        hangs_up: !matches!(arguments.command, Command::Serve(_)),
+        has_prompt: matches!(arguments.command, Command::Shell(_)) && io::stdin().is_terminal(),
+    })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -43,6 +43,11 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
+    /// What commands work with that run in this process while it is open.
+    pub(crate) fn content(&self) -> Content {
+        Content::Client(self.database.clone(), self.gate.clone())
+    }
+
     /// The store below.
     pub(crate) fn gate(&self) -> &Gate {
         &self.gate
@@ -73,6 +78,17 @@ pub(crate) async fn database(global: &Global) -> Result<Opened> {
 
 /// Opens the device's database for reading what is there; a missing one is an error.
 pub(crate) async fn existing(global: &Global) -> Result<Opened> {
+    let directory = existing_directory(global)?;
+    open_in(global, directory).await
+}
+
+/// The same for a command about indexes, which has its own way with those that are not built.
+pub(crate) async fn existing_without_indexes(global: &Global) -> Result<Opened> {
+    let directory = existing_directory(global)?;
+    open_with(global, directory, builder().build_indexes(false)).await
+}
+
+fn existing_directory(global: &Global) -> Result<Directory> {
     let directory = client_directory(global)?;
     if !directory.exists() {
         return Err(Failure::new(
@@ -84,17 +100,16 @@ pub(crate) async fn existing(global: &Global) -> Result<Opened> {
             ),
         ));
     }
-    open_in(global, directory).await
+    Ok(directory)
 }
 
 /// Lets other commands on the same directory reach the database for as long as this one has it open.
 pub(crate) fn hold(global: &Global, database: &Opened, out: &Output) -> Result<Holding> {
     let directory = client_directory(global)?;
-    let content = Content::Client(database.database.clone(), database.gate.clone());
     Ok(Holding::begin(
         directory.path(),
         directory.storage(),
-        content,
+        database.content(),
         out,
     ))
 }
@@ -141,6 +156,14 @@ pub(crate) fn client_directory(global: &Global) -> Result<Directory> {
 
 /// Opens the database of a device's directory, or takes the one that this process holds.
 pub(crate) async fn open_in(global: &Global, directory: Directory) -> Result<Opened> {
+    open_with(global, directory, builder()).await
+}
+
+async fn open_with(
+    global: &Global,
+    directory: Directory,
+    builder: DatabaseBuilder,
+) -> Result<Opened> {
     match global.held.as_ref().map(|held| &held.content) {
         Some(Content::Client(database, gate)) => Ok(Opened {
             database: database.clone(),
@@ -151,7 +174,7 @@ pub(crate) async fn open_in(global: &Global, directory: Directory) -> Result<Ope
         None => {
             let gate = Gate::new(store(directory, global.json).await?);
             Ok(Opened {
-                database: builder().open_shared(gate.clone()).await?,
+                database: builder.open_shared(gate.clone()).await?,
                 gate,
                 is_held: false,
             })

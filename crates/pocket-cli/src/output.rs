@@ -7,6 +7,7 @@ use std::sync::Arc;
 use pocket_core::{Map, Value};
 
 use crate::failure::{Failure, Result};
+use crate::progress::Unit;
 
 /// Another process whose command runs in this one, and which prints what it is sent.
 pub(crate) trait Remote: Debug + Send + Sync {
@@ -16,8 +17,8 @@ pub(crate) trait Remote: Debug + Send + Sync {
     /// A line for its stderr.
     fn note(&self, line: &str);
 
-    /// How far a file is read: a label, the bytes there are and those that were read. `None` at the end.
-    fn progress(&self, shown: Option<(&str, u64, u64)>);
+    /// How far something is: what is counted, a label, how much there is and how much of it is done. `None` at the end.
+    fn progress(&self, shown: Option<(Unit, &str, u64, u64)>);
 }
 
 /// Where stdout and stderr of a command are.
@@ -115,6 +116,11 @@ impl Output {
 
     pub(crate) fn flush(&mut self) -> Result {
         self.out.flush().map_err(|error| broken(&error))
+    }
+
+    /// Says an object on stderr that is no data.
+    pub(crate) fn told(&self, object: &Map) {
+        self.ends.say(&json(object));
     }
 
     /// Says something on stderr that is no data.

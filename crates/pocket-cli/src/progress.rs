@@ -21,7 +21,7 @@ pub(crate) async fn of_bytes<T>(
     global: &Global,
     work: impl Future<Output = T>,
 ) -> T {
-    let mut shown = Shown::new(label, total, global);
+    let mut shown = Shown::new(Unit::Bytes, label, total, global);
     let mut work = std::pin::pin!(work);
     loop {
         tokio::select! {
@@ -29,6 +29,13 @@ pub(crate) async fn of_bytes<T>(
             () = tokio::time::sleep(REFRESH) => shown.at(read.load(Ordering::Relaxed)),
         }
     }
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    Bytes,
+    Documents,
 }
 
 /// A number that one side counts and the other shows.
@@ -68,27 +75,27 @@ pub(crate) async fn of_documents<T>(
     }
 }
 
-/// Where it is shown, until it is dropped.
-enum Shown {
+/// Where it is shown how far something is, until this is dropped.
+pub(crate) enum Shown {
     Here(Bar),
-    There(Arc<dyn Remote>, &'static str, u64),
+    There(Arc<dyn Remote>, Unit, &'static str, u64),
     Nowhere,
 }
 
 impl Shown {
-    fn new(label: &'static str, total: u64, global: &Global) -> Self {
+    pub(crate) fn new(unit: Unit, label: &'static str, total: u64, global: &Global) -> Self {
         match global.ends() {
             Ends::Remote(_) if global.json => Self::Nowhere,
-            Ends::Remote(remote) => Self::There(remote, label, total),
-            Ends::Process => Self::Here(Bar::of_bytes(label, total, global.json)),
+            Ends::Remote(remote) => Self::There(remote, unit, label, total),
+            Ends::Process => Self::Here(Bar::new(unit, label, total, global.json)),
         }
     }
 
-    fn at(&mut self, position: u64) {
+    pub(crate) fn at(&mut self, position: u64) {
         match self {
             Self::Here(bar) => bar.0.0.set_position(position),
-            Self::There(remote, label, total) => {
-                remote.progress(Some((label, *total, position)));
+            Self::There(remote, unit, label, total) => {
+                remote.progress(Some((*unit, label, *total, position)));
             }
             Self::Nowhere => {}
         }
@@ -97,27 +104,28 @@ impl Shown {
 
 impl Drop for Shown {
     fn drop(&mut self) {
-        if let Self::There(remote, _, _) = self {
+        if let Self::There(remote, ..) = self {
             remote.progress(None);
         }
     }
 }
 
-/// A bar of bytes.
+/// A bar.
 #[derive(Debug)]
 pub(crate) struct Bar(Cleared);
 
 impl Bar {
-    pub(crate) fn of_bytes(label: &str, total: u64, json: bool) -> Self {
+    pub(crate) fn new(unit: Unit, label: &str, total: u64, json: bool) -> Self {
         let bar = ProgressBar::with_draw_target(Some(total), target(json));
-        bar.set_style(style(
-            "{prefix:>10} {wide_bar} {bytes} of {total_bytes} {eta:>4}",
-        ));
+        bar.set_style(style(match unit {
+            Unit::Bytes => "{prefix:>10} {wide_bar} {bytes} of {total_bytes} {eta:>4}",
+            Unit::Documents => "{prefix:>10} {wide_bar} {human_pos} of {human_len} {eta:>4}",
+        }));
         bar.set_prefix(label.to_owned());
         Self(Cleared(bar))
     }
 
-    /// The same bar for a file that another process reads.
+    /// The same bar for what another process does.
     #[cfg(unix)]
     pub(crate) fn show(&self, label: &str, total: u64, position: u64) {
         let Self(Cleared(bar)) = self;

@@ -13,18 +13,38 @@ const GRACE: Duration = Duration::from_millis(1_800);
 
 /// Whether a signal came. Clones hear of the same one.
 #[derive(Clone, Debug)]
-pub(crate) struct Stop(watch::Receiver<bool>);
+pub(crate) struct Stop {
+    ended: watch::Receiver<bool>,
+    /// How many SIGINTs came, where they do not end the process.
+    interrupts: Option<watch::Receiver<u64>>,
+}
 
 impl Stop {
     /// Comes when this is true.
-    #[cfg(unix)]
     pub(crate) fn when(receiver: watch::Receiver<bool>) -> Self {
-        Self(receiver)
+        Self {
+            ended: receiver,
+            interrupts: None,
+        }
+    }
+
+    /// The SIGINTs from now on, where they end a command of this process and not the process.
+    pub(crate) fn interrupts(&self) -> Option<watch::Receiver<u64>> {
+        let mut interrupts = self.interrupts.clone();
+        if let Some(interrupts) = &mut interrupts {
+            interrupts.mark_unchanged();
+        }
+        interrupts
+    }
+
+    /// Whether it came already.
+    pub(crate) fn is_requested(&self) -> bool {
+        *self.ended.borrow()
     }
 
     /// Waits for the first signal.
     pub(crate) async fn requested(&self) {
-        let mut receiver = self.0.clone();
+        let mut receiver = self.ended.clone();
         if receiver.wait_for(|stop| *stop).await.is_err() {
             // Without its sender no signal can come any more.
             std::future::pending::<()>().await;
@@ -32,35 +52,58 @@ impl Stop {
     }
 }
 
-/// Listens from now on. A command that does not end in time is ended, with the status `late`. With `hangs_up` a SIGHUP is a
-/// signal as well.
+/// What signals do to a process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manners {
+    /// The status of one that does not end in time.
+    pub(crate) late: u8,
+    /// Whether a SIGHUP is a signal as well.
+    pub(crate) hangs_up: bool,
+    /// Whether a SIGINT ends only what runs in it.
+    pub(crate) has_prompt: bool,
+}
+
+/// Listens from now on.
 ///
 /// It has a thread and a runtime of its own: a worker that is blocked, on a pipe that nobody reads or on a disk that
 /// does not answer, cannot hold up a signal.
-pub(crate) fn listen(late: u8, hangs_up: bool) -> Result<Stop, Failure> {
+pub(crate) fn listen(manners: Manners) -> Result<Stop, Failure> {
     let (sender, receiver) = watch::channel(false);
+    let (interrupt, interrupts) = watch::channel(0);
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::io("cannot listen for signals", &error))?;
     let mut signals = {
         let _context = runtime.enter();
-        Signals::new(hangs_up).map_err(|error| Failure::io("cannot listen for signals", &error))?
+        Signals::new(manners.hangs_up)
+            .map_err(|error| Failure::io("cannot listen for signals", &error))?
     };
     let wait = async move {
-        signals.next().await;
+        while signals.next().await == Signal::Interrupt && manners.has_prompt {
+            interrupt.send_modify(|count| *count += 1);
+        }
         // The command may have ended already.
         let _ = sender.send(true);
         tokio::select! {
-            () = signals.next() => std::process::exit(1),
-            () = tokio::time::sleep(GRACE) => std::process::exit(late.into()),
+            _ = signals.next() => std::process::exit(1),
+            () = tokio::time::sleep(GRACE) => std::process::exit(manners.late.into()),
         }
     };
     std::thread::Builder::new()
         .name("pocket-signals".to_owned())
         .spawn(move || runtime.block_on(wait))
         .map_err(|error| Failure::io("cannot listen for signals", &error))?;
-    Ok(Stop(receiver))
+    Ok(Stop {
+        ended: receiver,
+        interrupts: manners.has_prompt.then_some(interrupts),
+    })
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signal {
+    Interrupt,
+    Other,
 }
 
 #[cfg(unix)]
@@ -93,11 +136,11 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            Some(()) = async { self.hangup.as_mut()?.recv().await } => {}
+            _ = self.interrupt.recv() => Signal::Interrupt,
+            _ = self.terminate.recv() => Signal::Other,
+            Some(()) = async { self.hangup.as_mut()?.recv().await } => Signal::Other,
         }
     }
 }
@@ -112,9 +155,10 @@ impl Signals {
         Ok(Self)
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Signal {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
+        Signal::Interrupt
     }
 }

@@ -192,11 +192,13 @@ fn completions_and_manual_pages_name_every_command() {
     }
     assert!(place.ok(&["man"]).contains(".TH pocket 1"));
     place.ok(&["man", "pages"]);
-    for command in ["serve", "sync", "backup"] {
+    for command in ["serve", "sync", "backup", "find", "index-create", "shell"] {
         let page = place.path("pages").join(format!("pocket-{command}.1"));
         let page = std::fs::read_to_string(page).unwrap();
         assert!(page.contains("\\-\\-db"), "{page}");
     }
+    let find = std::fs::read_to_string(place.path("pages/pocket-find.1")).unwrap();
+    assert!(find.contains("pocket find cities"), "{find}");
     // Each page that another one refers to is there.
     let mut references = 0;
     for page in std::fs::read_dir(place.path("pages")).unwrap() {

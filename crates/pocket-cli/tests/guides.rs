@@ -186,7 +186,10 @@ impl Desk {
 fn goes_on(line: &str) -> bool {
     let words: Vec<_> = line.split_whitespace().collect();
     let has = |word: &str| words.contains(&word);
-    (has("serve") && !has("--print-config")) || has("watch") || (has("sync") && !has("--once"))
+    (has("serve") && !has("--print-config"))
+        || has("watch")
+        || has("--live")
+        || (has("sync") && !has("--once"))
 }
 
 #[test]

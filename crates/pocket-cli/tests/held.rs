@@ -5,7 +5,7 @@ mod common;
 
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 
 use common::{Outcome, Place, Running, exists};
 
@@ -376,9 +376,10 @@ fn peers_that_stall_or_talk_nonsense_cost_the_holder_nothing() {
         "after\n"
     );
     // A command line that is none is answered, and one that may not come this way as well.
-    for (words, code) in [
-        (&["pocket", "nonsense"][..], "usage"),
-        (&["pocket", "serve"], "usage"),
+    for (words, code, status) in [
+        // Who sends it could read it, and so is of another version.
+        (&["pocket", "nonsense"][..], "in-use", 1),
+        (&["pocket", "serve"], "usage", 2),
     ] {
         let mut peer = held.socket();
         for word in words {
@@ -390,7 +391,7 @@ fn peers_that_stall_or_talk_nonsense_cost_the_holder_nothing() {
         let mut answer = Vec::new();
         peer.read_to_end(&mut answer).unwrap();
         assert!(String::from_utf8_lossy(&answer).contains(&format!("error[{code}]")));
-        assert_eq!(answer.last(), Some(&2));
+        assert_eq!(answer.last(), Some(&status));
     }
     held.holder.signal("TERM");
     assert_eq!(
@@ -453,4 +454,24 @@ fn a_directory_whose_path_is_too_long_for_a_socket_is_held_all_the_same() {
     assert_eq!(held.holder.status(), 0);
     assert!(!exists(&place) && !exists(place.parent().unwrap()));
     assert!(std::fs::symlink_metadata(&link).is_err());
+}
+
+/// Whoever held the database since before an update printed nonsense about command lines that it did not know.
+#[test]
+fn a_holder_of_another_version_is_told_of_and_not_talked_to() {
+    let place = Place::new();
+    place.ok(&["insert", "things", r#"{"_id":"a"}"#]);
+    let listener = UnixListener::bind(place.path("db").join("SOCKET")).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            // What the first version says.
+            let _ = stream.unwrap().write_all(b"H\x01\0\0\0\x01");
+        }
+    });
+    let outcome = place.run(&["find", "things"]).failed(1, "in-use");
+    assert!(
+        outcome.err.contains("is of another version of pocket"),
+        "{outcome:?}"
+    );
+    assert_eq!(outcome.out, "");
 }

@@ -55,21 +55,6 @@ pub(crate) struct DeleteArgs {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct FindArgs {
-    /// The collection: a letter, then up to 63 letters, digits, `_` or `-`
-    pub(crate) collection: String,
-    /// Only documents whose field equals this value; several must all hold
-    #[arg(long = "where", value_name = "FIELD=JSON")]
-    pub(crate) conditions: Vec<String>,
-    /// Sort by this field; further ones break ties
-    #[arg(long, value_name = "FIELD[:asc|:desc]")]
-    pub(crate) sort: Vec<String>,
-    /// Print at most so many
-    #[arg(long, value_name = "N")]
-    pub(crate) limit: Option<usize>,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct CountArgs {
     /// The collection: a letter, then up to 63 letters, digits, `_` or `-`
     pub(crate) collection: String,

@@ -2,6 +2,7 @@
 
 mod documents;
 mod operate;
+mod query;
 mod serve;
 mod sync;
 
@@ -20,11 +21,14 @@ use crate::settings;
 
 pub(crate) use self::documents::{
     CollectionsAction, CollectionsArgs, CollectionsSetArgs, CountArgs, DeleteArgs, DumpArgs,
-    ExportArgs, FindArgs, GetArgs, ImportArgs, InsertArgs, LoadArgs, UpdateArgs,
+    ExportArgs, GetArgs, ImportArgs, InsertArgs, LoadArgs, UpdateArgs,
 };
 pub(crate) use self::operate::{
     BackupArgs, BenchLoadArgs, ClientsArgs, CompletionsArgs, DemoArgs, ManArgs, RestoreArgs,
     WipeArgs,
+};
+pub(crate) use self::query::{
+    FindArgs, IndexAction, IndexArgs, IndexCreateArgs, IndexDropArgs, IndexListArgs, ShellArgs,
 };
 pub(crate) use self::serve::{LogFormat, ServeArgs};
 pub(crate) use self::sync::seconds;
@@ -117,8 +121,10 @@ pub(crate) enum Command {
     Update(UpdateArgs),
     /// Delete documents, all or none
     Delete(DeleteArgs),
-    /// Print the documents that match
-    Find(FindArgs),
+    /// Print the documents that match, how they are found, or how they change
+    Find(Box<FindArgs>),
+    /// Make, list and drop indexes
+    Index(IndexArgs),
     /// Print how many documents there are
     Count(CountArgs),
     /// Read documents from a file of JSON lines, plain or gzip
@@ -187,6 +193,8 @@ pub(crate) enum Command {
     /// Removes the documents of all synced collections, also those that were never sent, and the journal. Local-only
     /// collections stay. The database must not be in use.
     Wipe(WipeArgs),
+    /// Run commands on the device's database line by line, from a prompt or a script
+    Shell(ShellArgs),
     /// Two devices, one server, a conflict and a killed server: watch nothing get lost
     Demo(DemoArgs),
 }
@@ -266,6 +274,14 @@ fn try_read(words: &[OsString]) -> Result<Result<Arguments, Failure>, clap::Erro
 /// Reads a command line that another process has read before and passed on.
 pub(crate) fn parse(words: &[OsString]) -> Result<Arguments, Failure> {
     Arguments::try_parse_from(words).map_err(|error| usage(&error))
+}
+
+/// Reads a line of the shell; the error is a text that was asked for, or a failure.
+pub(crate) fn parse_line(words: &[String]) -> Result<Arguments, Result<String, Failure>> {
+    Arguments::try_parse_from(words).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(error.render().to_string()),
+        _ => Err(usage(&error)),
+    })
 }
 
 fn usage(error: &clap::Error) -> Failure {

@@ -1,94 +1,137 @@
-//! `pocket find`: the documents that match.
+//! `pocket find`: the documents that match, how they are found, or how they change.
 
-use pocket_core::{Order, Query, Value};
+mod live;
+mod words;
+
+use pocket_core::{Collection, Filter, QuerySpec, SortField, Value, codes as core_codes, field};
 
 use crate::args::{FindArgs, Global};
 use crate::failure::{Failure, Result};
 use crate::open;
-use crate::output::{Output, json};
+use crate::output::{Output, json, object};
+
+pub(super) use live::run as live;
+pub(super) use words::sort;
 
 pub(super) async fn run(global: &Global, args: FindArgs, out: &mut Output) -> Result {
-    let conditions: Vec<_> = args
-        .conditions
-        .iter()
-        .map(|text| condition(text))
-        .collect::<Result<_>>()?;
-    let sorts: Vec<_> = args
-        .sort
-        .iter()
-        .map(|text| sort(text))
-        .collect::<Result<_>>()?;
+    find(global, &args, out).await.map_err(of_query)
+}
+
+async fn find(global: &Global, args: &FindArgs, out: &mut Output) -> Result {
+    let spec = spec(args)?;
     let database = open::existing(global).await?;
-    let Some(collection) = open::collection(&database, &args.collection)? else {
-        return Ok(());
-    };
-    let mut query: Query<Value> = collection.find();
-    for (field, value) in conditions {
-        query = query.where_field(field).eq(value);
+    if args.explain || args.analyze {
+        let collection = database.collection(&args.collection)?;
+        explain(&collection, spec, args.analyze, out).await?;
+    } else if let Some(collection) = open::collection(&database, &args.collection)? {
+        if args.cursors {
+            page(&collection, spec, out).await?;
+        } else {
+            all(&collection, spec, out).await?;
+        }
     }
-    for (field, order) in sorts {
-        query = query.sort(field, order);
-    }
-    if let Some(limit) = args.limit {
-        query = query.limit(limit);
-    }
+    out.flush()?;
+    Ok(database.close().await?)
+}
+
+async fn all(collection: &Collection<Value>, spec: QuerySpec, out: &mut Output) -> Result {
+    let query = collection.query(spec);
     let mut documents = query.stream();
     while let Some(document) = documents.next().await {
         out.line(json(&document?.to_map()?))?;
     }
-    out.flush()?;
-    drop(documents);
-    Ok(database.close().await?)
+    Ok(())
 }
 
-/// Reads `FIELD=JSON`.
-fn condition(text: &str) -> Result<(&str, Value)> {
-    let Some((field, value)) = text.split_once('=') else {
-        return Err(Failure::usage(format!(
-            "--where takes FIELD=JSON, like population=0 or name='\"Iceland\"', not {text:?}"
-        )));
+/// Prints how the query is carried out; with `analyze`, after running it.
+async fn explain(
+    collection: &Collection<Value>,
+    spec: QuerySpec,
+    analyze: bool,
+    out: &mut Output,
+) -> Result {
+    let query = collection.query(spec);
+    let plan = if analyze {
+        query.analyze().await?
+    } else {
+        query.explain().await?
     };
-    let value = Value::from_json_str(value).map_err(|error| {
-        Failure::usage(format!(
-            "--where {field}=…: {error}; text stands in quotes of its own, like {field}='\"text\"'"
-        ))
-    })?;
-    Ok((field, value))
+    if !out.is_json() {
+        return out.line(plan);
+    }
+    let plan =
+        serde_json::to_string(&plan).map_err(|error| Failure::new(core_codes::BAD_QUERY, error))?;
+    out.line(plan)
 }
 
-/// Reads `FIELD` with `:desc` or `:asc` behind it.
-fn sort(text: &str) -> Result<(&str, Order)> {
-    match text.rsplit_once(':') {
-        None => Ok((text, Order::Ascending)),
-        Some((field, "desc")) => Ok((field, Order::Descending)),
-        Some((field, "asc")) => Ok((field, Order::Ascending)),
-        Some((_, other)) => Err(Failure::usage(format!(
-            "--sort {text:?}: `{other}` is no direction; write FIELD:desc or FIELD:asc, and one of them behind a field \
-             with a colon in its name"
-        ))),
+/// Prints the documents and, on stderr, how to go on from them.
+async fn page(collection: &Collection<Value>, spec: QuerySpec, out: &mut Output) -> Result {
+    let page = collection.query(spec).page().await?;
+    for document in page.documents {
+        out.line(document.to_json_string()?)?;
     }
+    out.flush()?;
+    let (Some(start), Some(end)) = (page.start, page.end) else {
+        return Ok(());
+    };
+    let (start, end) = (start.to_string(), end.to_string());
+    if out.is_json() {
+        out.told(&object([
+            ("start", Value::from(start)),
+            ("end", Value::from(end)),
+        ]));
+    } else {
+        out.note(format_args!(
+            "behind these: --after {end}\nbefore these: --before {start}"
+        ));
+    }
+    Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_condition_is_a_field_and_a_json_value() {
-        let (field, value) = condition(r#"name="a=b""#).unwrap();
-        assert_eq!((field, value.as_str()), ("name", Some("a=b")));
-        for bad in ["name", "name=", "name=Iceland"] {
-            assert_eq!(condition(bad).unwrap_err().status(), 2, "{bad}");
-        }
+/// The query that the options describe. Nothing was opened yet.
+fn spec(args: &FindArgs) -> Result<QuerySpec> {
+    let mut spec = QuerySpec::default();
+    if let Some(filter) = &args.filter {
+        spec.filter = Filter::from_json_str(filter).map_err(bad_query("--filter"))?;
     }
+    for text in &args.conditions {
+        let (path, value) = words::condition(text)?;
+        let condition = field(path).eq(value);
+        condition
+            .check()
+            .map_err(bad_query(&format!("--where {text}")))?;
+        spec.filter = spec.filter.and(condition);
+    }
+    // Each one may be right and all together too many.
+    spec.filter.check().map_err(bad_query("the conditions"))?;
+    for text in &args.sort {
+        let (path, order) = sort("--sort", text)?;
+        spec.sort.push(SortField::new(path, order));
+    }
+    let cursor = |option: &str, text: &Option<String>| {
+        let text = text.as_ref();
+        text.map(|text| text.parse().map_err(bad_query(option)))
+            .transpose()
+    };
+    spec.after = cursor("--after", &args.after)?;
+    spec.before = cursor("--before", &args.before)?;
+    spec.skip = args.skip.unwrap_or(0);
+    spec.limit = args.limit;
+    spec.include.clone_from(&args.include);
+    spec.exclude.clone_from(&args.exclude);
+    Ok(spec)
+}
 
-    #[test]
-    fn what_stands_behind_a_colon_is_a_direction_or_an_error_that_names_them() {
-        assert_eq!(sort("a").unwrap(), ("a", Order::Ascending));
-        assert_eq!(sort("a:asc").unwrap(), ("a", Order::Ascending));
-        assert_eq!(sort("a:b:desc").unwrap(), ("a:b", Order::Descending));
-        for bad in ["a:DESC", "a:b", "a:"] {
-            assert_eq!(sort(bad).unwrap_err().status(), 2, "{bad}");
-        }
+/// A query that is wrong is a wrong command line.
+pub(super) fn bad_query(option: &str) -> impl Fn(pocket_core::Error) -> Failure {
+    let option = option.to_owned();
+    move |error| of_query(Failure::from(error).at(&option))
+}
+
+/// The failure of a command line, if it is one of a query.
+fn of_query(failure: Failure) -> Failure {
+    match failure.code() {
+        core_codes::BAD_QUERY => failure.of_usage(),
+        _ => failure,
     }
 }

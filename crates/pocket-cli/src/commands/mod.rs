@@ -15,11 +15,13 @@ mod export;
 mod find;
 mod get;
 mod import;
+mod index;
 mod insert;
 mod leave;
 mod load;
 mod restore;
 mod serve;
+mod shell;
 mod status;
 mod sync;
 mod update;
@@ -31,7 +33,7 @@ use std::time::Duration;
 use pocket_core::codes as core_codes;
 use tokio::time::Instant;
 
-use crate::args::{self, Arguments, Command, Global, ImportArgs, LoadArgs};
+use crate::args::{self, Arguments, Command, Global, ImportArgs, IndexAction, IndexArgs, LoadArgs};
 use crate::failure::{Failure, Result};
 use crate::held::{self, Peer};
 use crate::lines::Source;
@@ -41,10 +43,10 @@ use crate::signals::Stop;
 
 /// How long a database may be in use before that is told: whoever has it open may be about to listen for commands, or done
 /// in a moment.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often it is tried meanwhile.
-const LOOK: Duration = Duration::from_millis(50);
+pub(crate) const LOOK: Duration = Duration::from_millis(50);
 
 /// Runs a command until it is done, or until a signal ends it: here, or in the process that holds its database.
 pub(crate) async fn run(arguments: Arguments, stop: Stop) -> Result {
@@ -79,10 +81,20 @@ fn is_begun_again(command: &Command) -> bool {
     held::is_passed_on(command) && !reads_stdin
 }
 
+/// Whether a command runs until it is told to end, and has done its work then.
+pub(crate) fn is_endless(command: &Command) -> bool {
+    match command {
+        Command::Serve(_) | Command::Watch(_) => true,
+        Command::Sync(sync) => !sync.once,
+        Command::Find(find) => find.live,
+        _ => false,
+    }
+}
+
 async fn run_once(arguments: Arguments, stop: &Stop) -> Result {
     if let Some((peer, file)) = holder(&arguments)? {
         let left = left_undone(&arguments.command);
-        let endless = matches!(arguments.command, Command::Watch(_));
+        let endless = is_endless(&arguments.command);
         return tokio::select! {
             result = peer.run(file) => result,
             () = stop.requested() => if endless { Ok(()) } else { Err(Failure::interrupted(left)) },
@@ -107,15 +119,19 @@ fn holder(arguments: &Arguments) -> Result<Option<(Peer, Option<File>)>> {
     let Some(peer) = Peer::of(directory.path())? else {
         return Ok(None);
     };
-    let file = match command {
+    Ok(Some((peer, input_file(command)?)))
+}
+
+/// The file that a command reads, opened for whoever runs it.
+pub(crate) fn input_file(command: &Command) -> Result<Option<File>> {
+    match command {
         Command::Import(ImportArgs { file, .. }) | Command::Load(LoadArgs { file, .. })
             if file.as_os_str() != "-" =>
         {
-            Some(Source::open(file)?.into_file()?)
+            Ok(Some(Source::open(file)?.into_file()?))
         }
-        _ => None,
-    };
-    Ok(Some((peer, file)))
+        _ => Ok(None),
+    }
 }
 
 /// Runs a command in this process, for itself or for another one.
@@ -128,6 +144,8 @@ pub(crate) async fn run_here(arguments: Arguments, stop: Stop) -> Result {
         Command::Sync(args) if args.once => sync::once(&global, args, &mut out, &stop).await,
         Command::Sync(args) => sync::watch(&global, args, &mut out, &stop).await,
         Command::Watch(args) => watch::run(&global, args, &mut out, &stop).await,
+        Command::Find(args) if args.live => find::live(&global, *args, &mut out, &stop).await,
+        Command::Shell(args) => shell::run(&global, args, &stop).await,
         command => {
             let left = left_undone(&command);
             tokio::select! {
@@ -145,8 +163,9 @@ async fn finish(global: &Global, command: Command, out: &mut Output) -> Result {
         Command::Get(args) => get::run(global, args, out).await?,
         Command::Update(args) => update::run(global, args, out).await?,
         Command::Delete(args) => delete::run(global, args, out).await?,
-        Command::Find(args) => find::run(global, args, out).await?,
+        Command::Find(args) => find::run(global, *args, out).await?,
         Command::Count(args) => count::run(global, args, out).await?,
+        Command::Index(args) => index::run(global, args, out).await?,
         Command::Import(args) => import::run(global, args, out).await?,
         Command::Export(args) => export::run(global, args, out).await?,
         Command::Dump(args) => dump::run(global, args, out).await?,
@@ -164,7 +183,7 @@ async fn finish(global: &Global, command: Command, out: &mut Output) -> Result {
         Command::Detach => leave::detach(global, out).await?,
         Command::Wipe(args) => leave::wipe(global, args, out).await?,
         Command::Demo(args) => demo::run(global, args, out).await?,
-        Command::Serve(_) | Command::Sync(_) | Command::Watch(_) => {}
+        Command::Serve(_) | Command::Shell(_) | Command::Sync(_) | Command::Watch(_) => {}
     }
     out.flush()
 }
@@ -178,6 +197,11 @@ fn left_undone(command: &Command) -> &'static str {
             "a signal came before everything was loaded; the same command with --existing replace finishes it"
         }
         Command::Insert(_) => "a signal came; documents whose ids were printed are stored",
+        Command::Index(IndexArgs {
+            action: IndexAction::Create(_),
+        }) => {
+            "a signal came before the index was built; what is built stays, and the same command goes on with it"
+        }
         Command::Demo(_) => "a signal came before the story was told to its end",
         _ => "a signal came before the work was done",
     }

@@ -5,8 +5,11 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 
-/// The version of these frames; the payload of [`HELLO`].
-pub(super) const VERSION: u8 = 1;
+/// The version of these frames and of what command lines mean; the payload of [`HELLO`].
+///
+/// It goes up when a word of a command line comes to mean something else. New words need none: whoever holds the database
+/// and does not know them says so.
+pub(super) const VERSION: u8 = 2;
 
 /// Bytes of one frame at the most.
 pub(super) const MAX_FRAME: usize = 256 * 1024;
@@ -22,8 +25,11 @@ pub(super) const OUT: u8 = b'O';
 pub(super) const NOTE: u8 = b'N';
 /// The command wants its input.
 pub(super) const WANT: u8 = b'W';
-/// How far a file is read: total and position, eight bytes each, and a label. Nothing: the bar may go.
+/// How far something is: what is counted, [`BYTES`] or [`DOCUMENTS`]; total and position, eight bytes each; a label.
+/// Nothing: the bar may go.
 pub(super) const PROGRESS: u8 = b'P';
+pub(super) const BYTES: u8 = b'B';
+pub(super) const DOCUMENTS: u8 = b'D';
 /// The end: the exit status.
 pub(super) const STATUS: u8 = b'X';
 

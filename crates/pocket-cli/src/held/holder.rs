@@ -26,6 +26,7 @@ use super::{Content, Held};
 use crate::args::{self, Arguments, StorageKind};
 use crate::failure::{Failure, Result};
 use crate::output::{Ends, Output, Remote};
+use crate::progress::Unit;
 use crate::signals::Stop;
 use crate::{codes, commands};
 
@@ -233,7 +234,8 @@ fn serve(
             pocket_core::codes::IN_USE,
             format!("{PEERS} other commands use this database now; try again when one has ended"),
         )),
-        (Some(_), Err(failure)) => Err(failure),
+        // Whoever sent it could read it.
+        (Some(_), Err(failure)) => Err(unknown(&failure)),
         (Some(place), Ok(mut arguments)) => {
             let (gone, is_gone) = watch::channel(false);
             let input = listen(stream.try_clone()?, sink.clone(), gone)?;
@@ -279,6 +281,19 @@ async fn run_passed_on(arguments: Arguments, stop: Stop) -> Result {
         ));
     }
     commands::run_here(arguments, stop).await
+}
+
+/// Why a command line cannot be read that was read before: the process that sent it knows another one.
+fn unknown(failure: &Failure) -> Failure {
+    Failure::new(
+        pocket_core::codes::IN_USE,
+        format!(
+            "the process that holds the database is of another version ({}) and does not know this command line; end \
+             it and start it again with this one: {}",
+            env!("CARGO_PKG_VERSION"),
+            failure.message()
+        ),
+    )
 }
 
 /// The command line of a peer.
@@ -355,9 +370,14 @@ impl Remote for Sink {
         }
     }
 
-    fn progress(&self, shown: Option<(&str, u64, u64)>) {
-        let bytes = shown.map_or_else(Vec::new, |(label, total, position)| {
+    fn progress(&self, shown: Option<(Unit, &str, u64, u64)>) {
+        let bytes = shown.map_or_else(Vec::new, |(unit, label, total, position)| {
+            let unit = match unit {
+                Unit::Bytes => frame::BYTES,
+                Unit::Documents => frame::DOCUMENTS,
+            };
             [
+                &[unit][..],
                 &total.to_le_bytes(),
                 &position.to_le_bytes(),
                 label.as_bytes(),

@@ -69,8 +69,7 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    #[cfg(unix)]
-    fn new(
+    pub(crate) fn new(
         content: Content,
         storage: StorageKind,
         ends: Ends,
@@ -114,6 +113,7 @@ pub(crate) fn is_passed_on(command: &Command) -> bool {
         | Command::Delete(_)
         | Command::Find(_)
         | Command::Count(_)
+        | Command::Index(_)
         | Command::Import(_)
         | Command::Export(_)
         | Command::Load(_)
@@ -125,6 +125,7 @@ pub(crate) fn is_passed_on(command: &Command) -> bool {
         Command::Dump(dump) => dump.file.as_os_str() == "-",
         Command::Watch(watch) => !watch.server.names_server(),
         Command::Serve(_)
+        | Command::Shell(_)
         | Command::Sync(_)
         | Command::Restore(_)
         | Command::Compact(_)

@@ -15,7 +15,7 @@ use super::frame::{self, CHUNK};
 use super::socket;
 use crate::codes;
 use crate::failure::{Failure, Result};
-use crate::progress::Bar;
+use crate::progress::{Bar, Unit};
 
 /// How long the holder may take to answer the first time.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -46,7 +46,11 @@ impl Peer {
             .map_err(|error| lost(&error))?;
         match frame::read(&mut &stream) {
             Ok((frame::HELLO, version)) if version.first() == Some(&frame::VERSION) => {}
-            Ok(_) => return Err(silent("the process that holds it is of another version")),
+            Ok(_) => {
+                return Err(silent(
+                    "the process that holds it is of another version of pocket",
+                ));
+            }
             Err(error) if is_late(&error) => {
                 return Err(silent("the process that holds it does not answer"));
             }
@@ -184,8 +188,8 @@ fn talk(
                 }
             }
             (frame::PROGRESS, shown) => match progress(&shown) {
-                Some((label, total, position)) => {
-                    let bar = bar.get_or_insert_with(|| Bar::of_bytes(label, total, false));
+                Some((unit, label, total, position)) => {
+                    let bar = bar.get_or_insert_with(|| Bar::new(unit, label, total, false));
                     bar.show(label, total, position);
                 }
                 None => bar = None,
@@ -206,11 +210,18 @@ fn send(to: &Mutex<UnixStream>, kind: u8, bytes: &[u8]) -> io::Result<()> {
     frame::write(&mut *to, kind, bytes)
 }
 
-fn progress(bytes: &[u8]) -> Option<(&str, u64, u64)> {
+fn progress(bytes: &[u8]) -> Option<(Unit, &str, u64, u64)> {
+    let (unit, bytes) = bytes.split_first()?;
+    let unit = match *unit {
+        frame::BYTES => Unit::Bytes,
+        frame::DOCUMENTS => Unit::Documents,
+        _ => return None,
+    };
     let (total, bytes) = bytes.split_first_chunk()?;
     let (position, label) = bytes.split_first_chunk()?;
     let label = std::str::from_utf8(label).ok()?;
     Some((
+        unit,
         label,
         u64::from_le_bytes(*total),
         u64::from_le_bytes(*position),
