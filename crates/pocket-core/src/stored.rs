@@ -377,6 +377,8 @@ crate::later_fields! {
         doubt: Doubt = "d",
         /// It met a conflict with a version at this place, and nothing that was read explained why.
         met: Seq = "m",
+        /// It brings back what a restored server has lost.
+        returns: bool = "r",
     }
 }
 
