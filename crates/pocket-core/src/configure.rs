@@ -74,13 +74,16 @@ impl Job for ConfigureJob {
         if ttl != old.later.ttl {
             index::set_expiry(tx, old.id(), self.ttl.clone())?;
         }
-        let row = CollectionRow {
+        let mut row = CollectionRow {
             sync: self.sync,
             strategy: self.strategy,
             joins,
             later: CollectionLater { ttl, ..old.later },
             ..old
         };
+        if switched && !self.sync {
+            row.later.away = resyncs_done(tx).await?;
+        }
         put_collection(tx, &self.name, row.clone());
         if joins {
             // Nothing may have been written, but a session that runs must begin to read the collection.
@@ -94,12 +97,19 @@ impl Job for ConfigureJob {
     }
 }
 
-async fn has_read_a_feed(tx: &mut Tx) -> Result<bool> {
+async fn target(tx: &mut Tx) -> Result<Option<TargetRow>> {
     let payload = tx.get(&keys::target(Target::DEFAULT)).await?;
-    let row: Option<TargetRow> = payload
-        .map(|payload| stored::decode(&payload))
-        .transpose()?;
+    payload.map(|payload| stored::decode(&payload)).transpose()
+}
+
+async fn has_read_a_feed(tx: &mut Tx) -> Result<bool> {
+    let row = target(tx).await?;
     Ok(row.is_some_and(|row| row.has_read()))
+}
+
+async fn resyncs_done(tx: &mut Tx) -> Result<Option<u64>> {
+    let row = target(tx).await?;
+    Ok(row.and_then(|row| row.checkpoint.resyncs_done()))
 }
 
 /// Sync was switched on: what is there becomes pending, on whatever version of the server is known.

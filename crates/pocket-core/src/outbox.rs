@@ -69,6 +69,8 @@ pub(crate) struct Entry {
     pub(crate) withdrawn: bool,
     pub(crate) ended: u32,
     pub(crate) doubt: Doubt,
+    /// It brings back what a restored server has lost.
+    pub(crate) returns: bool,
     /// The place of the version that was in the way last, where nothing was known that explains it.
     pub(crate) met: Seq,
     pub(crate) changes: Vec<PendingChange>,
@@ -83,6 +85,7 @@ impl Entry {
             withdrawn: false,
             ended: 0,
             doubt: Doubt::None,
+            returns: false,
             met: Seq::ZERO,
             changes: vec![change],
         }
@@ -270,6 +273,7 @@ pub(crate) async fn enqueue(tx: &mut Tx, edits: &mut [Edit]) -> Result<()> {
         withdrawn: false,
         ended: 0,
         doubt: Doubt::None,
+        returns: false,
         met: Seq::ZERO,
         changes,
     };
@@ -278,8 +282,9 @@ pub(crate) async fn enqueue(tx: &mut Tx, edits: &mut [Edit]) -> Result<()> {
     Ok(())
 }
 
-/// Puts a change into the outbox as a mutation of its own, behind all others of its document, and names it there.
-pub(crate) fn enqueue_change(
+/// Puts a change that brings back what a restored server has lost into the outbox, as a mutation of its own, behind all
+/// others of its document, and names it there.
+pub(crate) fn enqueue_return(
     tx: &mut Tx,
     target: Target,
     slot: &mut Slot,
@@ -289,7 +294,11 @@ pub(crate) fn enqueue_change(
     if let Some(document) = &mut slot.after {
         document.head.pending.push(place);
     }
-    store(tx, target, &Entry::unsent(place, change), 0);
+    let entry = Entry {
+        returns: true,
+        ..Entry::unsent(place, change)
+    };
+    store(tx, target, &entry, 0);
     tx.state().pending += 1;
     tx.outbox_grew();
     place
@@ -372,7 +381,9 @@ async fn merge(tx: &mut Tx, target: Target, mut entry: Entry, edits: &mut [Edit]
             continue;
         };
         let change = &entry.changes[at];
-        let created_here = change.base.is_none() && matches!(change.kind, ChangeKind::Put(_));
+        // What was not made here, others have too: they are to hear of its end.
+        let created_here =
+            change.base.is_none() && matches!(change.kind, ChangeKind::Put(_)) && !entry.returns;
         let cancels = created_here && !matches!(fresh.kind, ChangeKind::Put(_));
         if cancels && !is_behind_deletion(tx, target, edit, entry.place).await? {
             entry.changes.remove(at);
@@ -496,6 +507,7 @@ pub(crate) async fn from_row(
         withdrawn,
         ended: row.ended,
         doubt: row.later.doubt,
+        returns: row.later.returns,
         met: row.later.met,
         changes,
     })
@@ -544,6 +556,7 @@ pub(crate) fn store_head(tx: &mut Tx, target: Target, entry: &Entry) {
         changes: entry.changes.iter().map(PendingChange::row).collect(),
         later: MutationLater {
             doubt: entry.doubt,
+            returns: entry.returns,
             met: entry.met,
         },
     };

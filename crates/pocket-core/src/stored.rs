@@ -94,6 +94,8 @@ crate::later_fields! {
         held: Digest = "g",
         /// How long its documents live.
         ttl: Option<TtlRow> = "t",
+        /// The resyncs that were over when it ceased to be read. What a later one did not show of it is here still.
+        away: Option<u64> = "a",
     }
 }
 
@@ -375,6 +377,8 @@ crate::later_fields! {
         doubt: Doubt = "d",
         /// It met a conflict with a version at this place, and nothing that was read explained why.
         met: Seq = "m",
+        /// It brings back what a restored server has lost.
+        returns: bool = "r",
     }
 }
 
@@ -433,6 +437,12 @@ crate::later_fields! {
 }
 
 impl CheckpointRow {
+    /// The resyncs that are over; none before anything was read.
+    pub(crate) fn resyncs_done(&self) -> Option<u64> {
+        let running = self.later.running.is_some();
+        (running || self.epoch.is_some()).then(|| self.later.resync - u64::from(running))
+    }
+
     /// Whether the feed is being read from the start, and its head was not reached yet.
     pub(crate) fn reads_from_the_start(&self) -> bool {
         self.epoch.is_none() || self.fixed_head.is_some() || self.later.running.is_some()

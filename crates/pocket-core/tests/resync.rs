@@ -683,3 +683,35 @@ async fn what_is_offered_when_sync_is_switched_on_bears_the_id_of_now() {
     assert_eq!(changes.len(), 1);
     assert_eq!(changes[0].rev.client, state.client);
 }
+
+/// Found by the simulator: what a restored server had lost was deleted here before it was sent, and the two cancelled each
+/// other. Another device brought it back, and nobody had told it of the deletion, or of the erase.
+#[tokio::test]
+async fn the_end_of_what_a_restored_server_lost_is_told_although_the_rest_was_never_sent() {
+    for erases in [false, true] {
+        let world = World::new().await;
+        world.attach(log(&[(1, 1)], 0, 0, 0)).await;
+        let lost = record("lost", 13, PAST, Some(r#"{"n":3}"#));
+        world.page(1, (0, 13, 13), vec![lost]).await;
+        world.attach(log(&[(1, 1), (3, 11)], 11, 0, 0)).await;
+        world.page(3, (0, 11, 11), Vec::new()).await;
+        world.sweep().await;
+        if erases {
+            world.docs.hard_delete("lost").await.unwrap();
+        } else {
+            world.docs.delete("lost").await.unwrap();
+        }
+        let pushed = world.pin().await;
+        let kinds: Vec<_> = pushed[0]
+            .changes()
+            .iter()
+            .map(|change| &change.kind)
+            .collect();
+        let expected = if erases {
+            ChangeKind::Erase
+        } else {
+            ChangeKind::Delete
+        };
+        assert_eq!(kinds, [&expected]);
+    }
+}

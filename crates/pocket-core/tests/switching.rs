@@ -173,3 +173,34 @@ async fn what_was_deleted_while_sync_was_off_does_not_delete_what_was_never_show
     device.joins().await;
     device.shows_theirs().await;
 }
+
+/// Found by the simulator: everything was read again while sync of the collection was off, as the user's rights were other
+/// ones. What he could no longer read stayed, for reading one collection from the start removes nothing.
+#[tokio::test]
+async fn a_collection_that_missed_a_resync_is_read_again_with_everything() {
+    let device = Device::that_offers_its_own().await;
+    device.is_refused().await;
+    device.joins().await;
+    device.switch(false).await;
+    device.replica.begin_resync().await.unwrap();
+    let nothing = |head| IncomingPage {
+        kind: PageKind::Feed,
+        epoch: Epoch::from_bytes([1; 16]),
+        start: Seq::ZERO,
+        end: Seq::new(head),
+        head: Seq::new(head),
+        records: Vec::new(),
+        removals: Vec::new(),
+    };
+    for head in [1, 2] {
+        let applied = device.replica.apply(nothing(head), Arc::new(Nobody)).await;
+        assert!(applied.unwrap().state.checkpoint.sweeping);
+        device.replica.sweep(Arc::new(Nobody)).await.unwrap();
+        let is_shown = device.notes.get("a").await.unwrap().is_some();
+        assert_eq!(is_shown, head == 1, "it is swept when it is read again");
+        device.switch(true).await;
+        let scope = pocket_core::replica::Scope::All;
+        let state = device.replica.load(&scope).await.unwrap();
+        assert_eq!(state.checkpoint.resyncing, head == 1);
+    }
+}

@@ -411,6 +411,8 @@ impl World {
             .iter()
             .filter(|(id, write)| !write.kind.puts() && self.is_unheard(**id, &heard));
         roots.extend(unheard.map(|(id, _)| *id));
+        // So do deletions that a restored server lost, of what somebody made anew since.
+        roots.extend(self.lost_deletions());
         // Deletes in a collection whose sync was switched off are local affairs.
         let local = self.audit.writes.iter().filter(|(_, write)| {
             !write.kind.puts()
@@ -450,6 +452,15 @@ impl World {
             );
         }
         Ok(())
+    }
+
+    /// The deletes of versions that a restored server has lost.
+    fn lost_deletions(&self) -> BTreeSet<WriteId> {
+        let mut ids = BTreeSet::new();
+        for (key, version) in self.audit.forks.deletions() {
+            ids.extend(self.audit.writes_in(key, false, &[], version.rev));
+        }
+        ids
     }
 
     /// Whether nothing of a delete and of what it deleted ever took effect on the server.

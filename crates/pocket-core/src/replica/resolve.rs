@@ -645,6 +645,7 @@ impl Resolution<'_> {
             withdrawn: false,
             ended: 0,
             doubt: Doubt::None,
+            returns: false,
             met: Seq::ZERO,
             changes: erases.into_iter().map(own).collect(),
             ..entry.clone()

@@ -323,7 +323,7 @@ pub(super) async fn see(
     }
     let change = based(ours, older, record, lost.rev);
     let rev = change.rev;
-    let place = outbox::enqueue_change(tx, target, slot, change);
+    let place = outbox::enqueue_return(tx, target, slot, change);
     if let Some(document) = &mut slot.after {
         document.head.rev = rev;
     }
@@ -554,7 +554,7 @@ impl SweepJob {
                 (None, Some(change)) => {
                     forget_server(&mut slot);
                     let rev = change.rev;
-                    outbox::enqueue_change(tx, self.target, &mut slot, change);
+                    outbox::enqueue_return(tx, self.target, &mut slot, change);
                     if let Some(document) = &mut slot.after {
                         document.head.rev = rev;
                     }

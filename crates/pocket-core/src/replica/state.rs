@@ -277,6 +277,7 @@ async fn note_joining(
     };
     let read_before = checkpoint.epoch.is_some();
     let mut joining: Vec<CollectionName> = Vec::new();
+    leave(tx, checkpoint, wanted.as_deref());
     match (&checkpoint.scope, &wanted) {
         (Some(had), Some(names)) if read_before => {
             joining.extend(names.iter().filter(|name| !had.contains(name)).cloned());
@@ -306,11 +307,50 @@ async fn note_joining(
         Scope::All => true,
         Scope::Only(names) => names.contains(name),
     });
+    let mut missed = false;
     for name in joining {
+        missed |= has_missed(tx, &name, checkpoint);
         checkpoint.joining.retain(|(joining, _)| *joining != name);
         checkpoint.joining.push((name, Seq::ZERO));
     }
+    if missed {
+        // Everything was read again meanwhile, and what the server did not show of this collection then was not removed.
+        resync::begin(tx, target, checkpoint, None).await?;
+    }
     Ok(())
+}
+
+/// Notes since when the collections outside of `wanted` are no longer read.
+fn leave(tx: &mut Tx, checkpoint: &CheckpointRow, wanted: Option<&[CollectionName]>) {
+    let Some(wanted) = wanted else { return };
+    let had = checkpoint.scope.as_ref();
+    let leaves = |name: &CollectionName| {
+        !wanted.contains(name) && had.is_none_or(|names| names.contains(name))
+    };
+    let left: Vec<(CollectionName, CollectionRow)> = tx
+        .registry()
+        .iter_even_dropped()
+        .filter(|(name, row)| row.sync && leaves(name))
+        .map(|(name, row)| (name.clone(), row.clone()))
+        .collect();
+    for (name, mut row) in left {
+        row.later.away = checkpoint.resyncs_done();
+        configure::put_collection(tx, &name, row);
+    }
+}
+
+/// Whether a collection that is read again was not, while everything else was read from the start.
+fn has_missed(tx: &mut Tx, name: &CollectionName, checkpoint: &CheckpointRow) -> bool {
+    let Some(row) = tx.registry().get_even_dropped(name) else {
+        return false;
+    };
+    let Some(away) = row.later.away else {
+        return false;
+    };
+    let mut row = row.clone();
+    row.later.away = None;
+    configure::put_collection(tx, name, row);
+    away != checkpoint.later.resync
 }
 
 pub(super) struct AttachJob {

@@ -67,6 +67,13 @@ impl Forks {
         lost.flat_map(|version| version.ids.iter().copied())
     }
 
+    /// Deletions that were lost.
+    pub(crate) fn deletions(&self) -> impl Iterator<Item = (&DocKey, &Version)> {
+        let versions = self.versions.iter();
+        let versions = versions.flat_map(|(key, lost)| lost.iter().map(move |one| (key, one)));
+        versions.filter(|(_, version)| !version.live)
+    }
+
     /// Whether a version was lost, or is one that a device brings back: that keeps its time.
     pub(crate) fn has(&self, key: &DocKey, rev: Revision) -> bool {
         let mut lost = self.versions.get(key).into_iter().flatten();

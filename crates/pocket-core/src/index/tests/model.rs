@@ -120,6 +120,9 @@ impl Server {
     }
 
     async fn page(&mut self, replica: &Replica) {
+        // It may have begun to read everything again by itself.
+        let state = replica.state().await.unwrap();
+        self.read = state.checkpoint.seq.get();
         let mut records: Vec<Record> = self.documents.values().cloned().collect();
         records.retain(|record| record.seq.get() > self.read);
         records.sort_by_key(|record| record.seq);
@@ -132,8 +135,11 @@ impl Server {
             records,
             removals: Vec::new(),
         };
-        replica.apply(page, Arc::new(Later)).await.unwrap();
+        let mut state = replica.apply(page, Arc::new(Later)).await.unwrap().state;
         self.read = self.seq;
+        while state.checkpoint.sweeping {
+            state = replica.sweep(Arc::new(Later)).await.unwrap().state;
+        }
     }
 
     /// Sends what is pending; every third mutation is refused.
@@ -368,9 +374,6 @@ impl World {
                 self.replica.begin_resync().await.unwrap();
                 self.server.read = 0;
                 self.server.page(&self.replica).await;
-                for _ in 0..8 {
-                    self.replica.sweep(Arc::new(Later)).await.unwrap();
-                }
             }
             Act::Detach | Act::Wipe => {
                 if matches!(act, Act::Detach) {
