@@ -56,7 +56,7 @@ async fn people(storage: &Watched) -> Collection<Value> {
 }
 
 /// What is read of which index, in short.
-fn short(access: &PlanAccess) -> String {
+pub(super) fn short(access: &PlanAccess) -> String {
     let list = |of: &[PlanAccess]| of.iter().map(short).collect::<Vec<_>>().join(", ");
     match access {
         PlanAccess::Ids { ids } => format!("{ids} ids"),
@@ -469,117 +469,5 @@ fn a_stream_in_the_order_of_an_index_shows_one_state_and_stops_when_dropped() {
             read.documents < 1_000 && read.index_entries < 2_000,
             "{read:?}"
         );
-    });
-}
-
-/// A cursor of another value of a pinned field stands before or behind all documents, whatever else it was sorted by.
-#[test]
-fn a_cursor_from_outside_of_the_pinned_values_cuts_nothing_off() {
-    run(async {
-        let documents: Vec<_> = (0..20_i64)
-            .map(|n| {
-                let entries = [("a", n / 10), ("b", n % 10)];
-                let mut document = Map::from_iter([("_id", format!("{n:02}"))]);
-                for (name, value) in entries {
-                    document.insert(name, value);
-                }
-                Value::Map(document)
-            })
-            .collect();
-        let index = IndexConfig::new("a").then("b", Order::Ascending);
-        let things = super::collection(&[index], &documents).await;
-        let sorted = things
-            .find()
-            .sort("a", Order::Ascending)
-            .sort("b", Order::Ascending);
-        let last_of_zero = things.get_document("09").await.unwrap().unwrap();
-        let at = sorted.cursor_of(&last_of_zero).unwrap();
-        let ones = sorted.clone().where_field("a").eq(1).after(at).limit(4);
-        assert_eq!(
-            short(&ones.explain().await.unwrap().access),
-            "a_1_b_1 forward"
-        );
-        let found = ones.documents().await.unwrap();
-        let ids: Vec<_> = found.iter().map(|document| document.id.as_str()).collect();
-        assert_eq!(ids, ["10", "11", "12", "13"]);
-    });
-}
-
-/// Two bounds on a field with arrays may hold of two elements; in an `$elemMatch` they hold of one.
-#[test]
-fn bounds_on_an_array_are_not_joined_outside_of_an_element() {
-    run(async {
-        let list = |values: [i64; 2]| values.into_iter().map(Value::from).collect::<Value>();
-        let documents = [("apart", [1, 9]), ("within", [4, 4])].map(|(id, values)| {
-            Value::Map(Map::from_iter([
-                ("_id", Value::from(id)),
-                ("a", list(values)),
-            ]))
-        });
-        let things = super::collection(&[IndexConfig::new("a")], &documents).await;
-        let ids = async |filter: &str| {
-            let query = things
-                .find()
-                .filter(crate::Filter::from_json_str(filter).unwrap());
-            let plan = query.explain().await.unwrap();
-            assert_eq!(plan.access.indexes(), ["a_1"], "{plan}");
-            let found = query.documents().await.unwrap();
-            found
-                .iter()
-                .map(|document| document.id.to_string())
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(
-            ids(r#"{"a":{"$gte":3,"$lte":5}}"#).await,
-            ["apart", "within"]
-        );
-        assert_eq!(ids(r#"{"a":{"$gte":5,"$lte":3}}"#).await, ["apart"]);
-        assert_eq!(
-            ids(r#"{"a":{"$elemMatch":{"$gte":3,"$lte":5}}}"#).await,
-            ["within"]
-        );
-    });
-}
-
-/// A document with more combinations of values than an index keeps is found by every query that the index answers, and
-/// then has no place in its order.
-#[test]
-fn documents_of_too_many_values_are_found_through_their_index() {
-    run(async {
-        let list = |from: i64| (from..from + 70).map(Value::from).collect::<Value>();
-        let documents = [
-            Value::Map(Map::from_iter([
-                ("_id", Value::from("many")),
-                ("a", list(0)),
-                ("b", list(0)),
-            ])),
-            Value::Map(Map::from_iter([
-                ("_id", Value::from("one")),
-                ("a", 3.into()),
-                ("b", 4.into()),
-            ])),
-            Value::Map(Map::from_iter([
-                ("_id", Value::from("two")),
-                ("a", 3.into()),
-                ("b", 9.into()),
-            ])),
-        ];
-        let index = IndexConfig::new("a").then("b", Order::Ascending);
-        let things = super::collection(&[index], &documents).await;
-        let find = || things.find().where_field("a").eq(3).where_field("b").lte(4);
-        let plan = find().explain().await.unwrap();
-        assert_eq!(short(&plan.access), "a_1_b_1: 2", "{plan}");
-        let found = find().documents().await.unwrap();
-        let ids: Vec<_> = found.iter().map(|document| document.id.as_str()).collect();
-        assert_eq!(ids, ["many", "one"]);
-        assert_eq!(find().count().await.unwrap(), 2);
-        let pinned = things
-            .find()
-            .where_field("a")
-            .eq(3)
-            .where_field("b")
-            .eq(4)
-            .limit(5);
-        assert_eq!(pinned.documents().await.unwrap().len(), 2);
     });
 }

@@ -2,6 +2,7 @@
 
 mod between;
 mod chosen;
+mod hard;
 mod model;
 mod store;
 

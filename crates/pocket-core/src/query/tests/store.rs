@@ -110,7 +110,9 @@ impl Storage for Watched {
 
     async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         self.turn().await;
-        self.inner.get(key).await
+        let value = self.inner.get(key).await?;
+        self.count(value.is_some().then(|| key.to_vec()).iter());
+        Ok(value)
     }
 
     async fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>> {
