@@ -155,14 +155,17 @@ impl Registry {
         self.0.by_name.get(name)
     }
 
-    /// The collections that are there in one of the two and not in the other.
+    /// The collections that are there in one of the two and not in the other, or whose documents live another time.
     pub(crate) fn switched_since(&self, before: &Self) -> Vec<CollectionName> {
         if Arc::ptr_eq(&self.0, &before.0) {
             return Vec::new();
         }
         let names = self.0.by_name.keys();
         names
-            .filter(|name| self.get(name).is_some() != before.get(name).is_some())
+            .filter(|name| {
+                let ttl = |row: Option<&CollectionRow>| row.map(|row| row.later.ttl.clone());
+                ttl(self.get(name)) != ttl(before.get(name))
+            })
             .cloned()
             .collect()
     }

@@ -22,6 +22,7 @@ use crate::custom::CustomRules;
 use crate::listeners::Telling;
 use crate::session::{Effect, Event, Pass, Session, StoreAnswer, StoreRequest};
 use crate::store::perform;
+use crate::sweeping::Sweeper;
 use crate::transport::{Connection, Incoming, connect};
 use crate::watched::Watched;
 use crate::{Endpoint, Moment, SyncError};
@@ -77,6 +78,7 @@ pub(crate) struct Driver {
     stopping: Vec<oneshot::Sender<()>>,
     telling: Option<Telling>,
     engagement: Option<Arc<Engagement>>,
+    sweeper: Sweeper,
 }
 
 /// What a driver is made of.
@@ -108,6 +110,7 @@ impl Driver {
             outbox,
             telling: Some(telling),
             engagement: None,
+            sweeper: Sweeper::new(parts.replica.database().clone()),
             session: parts.session,
             replica: parts.replica,
             scope: parts.scope,
@@ -163,6 +166,7 @@ impl Driver {
             event = answered(&mut self.asking) => Some(event),
             answer = renewed(&mut self.renewing) => Some(self.take_token(answer)),
             () = elapsed(&mut self.timer) => Some(Event::Timer),
+            never = self.sweeper.run() => match never {},
             // The database lives as long as the replica, so its sender does too.
             _ = self.outbox.changed() => Some(Event::OutboxGrew),
         }

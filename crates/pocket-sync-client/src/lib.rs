@@ -22,6 +22,8 @@ mod engine;
 #[cfg(not(target_arch = "wasm32"))]
 mod listeners;
 #[cfg(not(target_arch = "wasm32"))]
+mod sweeping;
+#[cfg(not(target_arch = "wasm32"))]
 mod transport;
 #[cfg(not(target_arch = "wasm32"))]
 mod watched;

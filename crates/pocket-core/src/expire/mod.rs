@@ -9,15 +9,18 @@ mod sweep;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 pub(crate) use sweep::{deletions, give_up};
 
 use crate::commit::CommitCore;
 use crate::keys::CollectionId;
 use crate::query::path::{Path, Place};
+use crate::registry::Registry;
 use crate::stored::{Later, StoredDocument, TtlRow};
 use crate::tx::Tx;
 use crate::value::View;
-use crate::{Body, Document, DocumentId, Error, Result, Revision, Timestamp, codes};
+use crate::{Body, Collection, Document, DocumentId, Error, Result, Revision, Timestamp, codes};
 
 /// How long the documents of a collection live; see [`CollectionConfig::ttl`](crate::CollectionConfig::ttl).
 ///
@@ -164,6 +167,11 @@ impl Sight {
         })
     }
 
+    /// Whether there may be something that it does not see.
+    pub(crate) fn hides(&self) -> bool {
+        self.expiry.is_some()
+    }
+
     /// Whether the time of a version is not over.
     ///
     /// # Errors
@@ -203,10 +211,23 @@ impl Sight {
 impl CommitCore {
     /// What readers see of a collection now.
     pub(crate) fn sight(&self, collection: CollectionId) -> Sight {
+        self.sight_in(&self.registry(), collection)
+    }
+
+    /// As [`sight`](Self::sight), with the settings that a registry has.
+    pub(crate) fn sight_in(&self, registry: &Registry, collection: CollectionId) -> Sight {
         Sight {
-            expiry: self.registry().expiry(collection).cloned(),
+            expiry: registry.expiry(collection).cloned(),
             now: self.time(),
         }
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Collection<T> {
+    /// What readers see of it now.
+    pub(crate) fn sight(&self) -> Sight {
+        let number = self.number();
+        number.map_or_else(Sight::all, |number| self.database().core().sight(number))
     }
 }
 

@@ -16,6 +16,7 @@ use pocket_storage::{BoxFuture, MaybeSend};
 use super::held::{Changes, Held, Keep, detached};
 use super::router::{Delivery, Registration, Router};
 use crate::config::MAX_LIVE_READS;
+use crate::expire::Sight;
 use crate::query::{Prepared, SortKeys};
 use crate::{Collection, CommitSequence, Document, Error, Query, Result, Value, codes};
 
@@ -119,6 +120,11 @@ async fn read(collection: Collection<Value>, query: Prepared) -> Result<Read> {
         at,
         is_sound: are_left && (before == at || own.is_some_and(|own| own >= at)),
     })
+}
+
+/// A document that an event tells of, if it can be seen.
+fn seen(sight: &Sight, document: Option<Document>) -> Result<Option<Document>> {
+    document.map_or(Ok(None), |document| sight.visible(document))
 }
 
 /// The numbers of the indexes that a query may read.
@@ -264,12 +270,15 @@ impl Engine {
             Poll::Ready(Delivery::Closed) => self.phase = Phase::Ended,
             Poll::Ready(Delivery::Missed) => self.phase = Phase::Stale,
             Poll::Ready(Delivery::Commit(commit)) if commit.sequence > self.at => {
+                let sight = parts.collection.sight();
                 for event in commit.events.iter() {
                     if event.collection == *parts.collection.name() {
                         let mut document = event.document.clone();
                         if event.is_from_sync {
                             document = document.map(detached);
                         }
+                        // What sync brings may be over already.
+                        let document = seen(&sight, document)?;
                         held.change(&event.document_id, document)?;
                     }
                 }
@@ -315,9 +324,11 @@ impl Engine {
                 Delivery::Missed => reading.missed = true,
                 Delivery::Commit(commit) => {
                     reading.last = reading.last.max(commit.sequence);
+                    let sight = parts.collection.sight();
                     for event in commit.events.iter() {
                         if event.collection == *parts.collection.name() {
                             let document = event.document.clone().map(detached);
+                            let document = seen(&sight, document)?;
                             reading.changes.insert(event.document_id.clone(), document);
                         }
                     }

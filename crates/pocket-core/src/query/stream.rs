@@ -101,7 +101,8 @@ impl<T: Serialize + DeserializeOwned> Pages<T> {
         else {
             return Ok(None);
         };
-        let mut reader = Reader::live(core.storage.clone());
+        let sight = core.sight_in(&registry, collection);
+        let mut reader = Reader::live(core.storage.clone(), sight.clone());
         let plan_of = async |reader: &mut Reader| {
             Plan::of(prepared, Purpose::Stream, collection, &indexes, reader).await
         };
@@ -111,7 +112,7 @@ impl<T: Serialize + DeserializeOwned> Pages<T> {
             let Some(snapshot) = core.storage.snapshot().await? else {
                 return Ok(None);
             };
-            reader = Reader::snapshot(snapshot);
+            reader = Reader::snapshot(snapshot, sight);
             plan = plan_of(&mut reader).await?;
         }
         if !reader.are_current(plan.indexes()).await? {

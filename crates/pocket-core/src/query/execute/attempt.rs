@@ -69,7 +69,7 @@ pub(super) async fn attempt(
     };
     let plan = Plan::of(query, purpose, collection, indexes, reader).await?;
     let mut found = Collected::new(query, task, &plan);
-    if task == Task::Rows || !found.is_known(&plan) {
+    if task == Task::Rows || reader.hides() || !found.is_known(&plan) {
         let mut source = Source::new(&plan, query, collection, &reader.tuning);
         let mut batches = 0;
         while found.wants_more()

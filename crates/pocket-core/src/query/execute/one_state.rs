@@ -38,7 +38,7 @@ pub(super) async fn run(
         let Some((collection, indexes)) = of(&registry, name) else {
             return Ok(None);
         };
-        let mut reader = Reader::live(core.storage.clone());
+        let mut reader = Reader::live(core.storage.clone(), core.sight_in(&registry, collection));
         let proof = Proof::State(state);
         let outcome = attempt(query, task, collection, &indexes, &proof, &mut reader).await?;
         if outcome.is_some() {
@@ -60,7 +60,7 @@ pub(super) async fn run(
     let Some((collection, indexes)) = of(&registry, name) else {
         return Ok(None);
     };
-    let mut reader = Reader::snapshot(snapshot);
+    let mut reader = Reader::snapshot(snapshot, core.sight_in(&registry, collection));
     let proof = Proof::Indexes;
     match attempt(query, task, collection, &indexes, &proof, &mut reader).await? {
         Some(outcome) => Ok(Some(outcome)),
@@ -102,7 +102,8 @@ impl Job for ReadJob {
             let Some((collection, indexes)) = of(&registry, &self.name) else {
                 return Ok(None);
             };
-            let mut reader = Reader::live(core.storage.clone());
+            let mut reader =
+                Reader::live(core.storage.clone(), core.sight_in(&registry, collection));
             let proof = Proof::State(state);
             let query = &self.query;
             let outcome =

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use pocket_storage::{Direction, Entry, KeyRange, ScanLimit, Snapshot, Storage};
 
 use crate::config::QueryTuning;
+use crate::expire::Sight;
 use crate::index::Index;
 use crate::keys::CollectionId;
 #[cfg(test)]
@@ -23,6 +24,7 @@ const TURN: u64 = 8;
 pub(crate) struct Reader {
     pub(crate) tuning: QueryTuning,
     store: Store,
+    sight: Sight,
     figures: Figures,
 }
 
@@ -42,17 +44,17 @@ pub(crate) struct Figures {
 }
 
 impl Reader {
-    /// One of the store as it is at each call.
-    pub(crate) fn live(storage: Arc<dyn Storage>) -> Self {
-        Self::of(Store::Live(storage))
+    /// One of the store as it is at each call, which sees what can be seen when it is made.
+    pub(crate) fn live(storage: Arc<dyn Storage>, sight: Sight) -> Self {
+        Self::of(Store::Live(storage), sight)
     }
 
-    /// One of the store as it was once.
-    pub(crate) fn snapshot(snapshot: Box<dyn Snapshot>) -> Self {
-        Self::of(Store::Snapshot(snapshot))
+    /// As [`live`](Self::live), of the store as it was once.
+    pub(crate) fn snapshot(snapshot: Box<dyn Snapshot>, sight: Sight) -> Self {
+        Self::of(Store::Snapshot(snapshot), sight)
     }
 
-    fn of(store: Store) -> Self {
+    fn of(store: Store, sight: Sight) -> Self {
         #[cfg(not(test))]
         let tuning = QueryTuning::DEFAULT;
         #[cfg(test)]
@@ -60,8 +62,14 @@ impl Reader {
         Self {
             tuning,
             store,
+            sight,
             figures: Figures::default(),
         }
+    }
+
+    /// Whether documents may be stored that cannot be seen, so that entries of an index alone tell nothing.
+    pub(crate) fn hides(&self) -> bool {
+        self.sight.hides()
     }
 
     pub(crate) fn figures(&self) -> Figures {
@@ -88,7 +96,7 @@ impl Reader {
         Ok(entries.into_iter().map(|(key, _)| key).collect())
     }
 
-    /// Documents in a range of their keys, tombstones too, and the key of the last one.
+    /// Documents in a range of their keys that can be seen, tombstones too, and the key of the last one looked at.
     pub(crate) async fn page(
         &mut self,
         range: KeyRange,
@@ -103,12 +111,13 @@ impl Reader {
         let documents = entries.into_iter().map(|(key, value)| {
             let id = keys::document_id(&key)
                 .ok_or_else(|| stored::damaged("a document's key is too short"))?;
-            opened(DocumentId::new(id)?, &key, &value)
+            self.opened(DocumentId::new(id)?, &key, &value)
         });
+        let documents = documents.filter_map(Result::transpose);
         Ok((documents.collect::<Result<_>>()?, last))
     }
 
-    /// The documents of these ids that are there, in their order, all of one state.
+    /// The documents of these ids that are there and can be seen, in their order, all of one state.
     pub(crate) async fn documents(
         &mut self,
         collection: CollectionId,
@@ -127,7 +136,7 @@ impl Reader {
             let Some(value) = value else { continue };
             self.figures.documents += 1;
             self.figures.bytes += value.len() as u64;
-            documents.push(opened(id, &key, &value)?);
+            documents.extend(self.opened(id, &key, &value)?);
         }
         Ok(documents)
     }
@@ -189,6 +198,11 @@ impl Reader {
         Ok(entries)
     }
 
+    fn opened(&self, id: DocumentId, key: &[u8], value: &Bytes) -> Result<Option<Document>> {
+        let stored = StoredDocument::decode(&envelope::open(key, value)?)?;
+        self.sight.visible(Document::of_stored(id, stored))
+    }
+
     /// Counts a call. A store in memory answers at once, and others on this thread want to run, too.
     async fn called(&mut self) {
         self.figures.calls += 1;
@@ -204,9 +218,4 @@ impl Reader {
             turn.await;
         }
     }
-}
-
-fn opened(id: DocumentId, key: &[u8], value: &Bytes) -> Result<Document> {
-    let stored = StoredDocument::decode(&envelope::open(key, value)?)?;
-    Ok(Document::of_stored(id, stored))
 }
