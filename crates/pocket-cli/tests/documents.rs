@@ -168,12 +168,14 @@ fn find_filters_sorts_and_limits() {
     assert_eq!(ids(&["--sort", "n:desc", "--limit", "2"]), "ab");
     assert_eq!(ids(&["--sort", "s:desc", "--sort", "n"]), "cba");
     assert_eq!(ids(&["--limit", "0"]), "");
+    // A word that cannot be JSON is text.
+    assert_eq!(ids(&["--where", "s=x"]), "ab");
     place
-        .run(&["find", "things", "--where", "s=x"])
+        .run(&["find", "things", "--where", "s='x'"])
         .failed(2, "usage");
     place
-        .run(&["find", "things", "--where", "a.b=1"])
-        .failed(1, "bad-query");
+        .run(&["find", "things", "--where", "_rev=1"])
+        .failed(2, "bad-query");
 }
 
 #[test]
