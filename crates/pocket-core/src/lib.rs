@@ -96,6 +96,8 @@ pub use value::{Body, DocumentLimits, Integer, Map, Timestamp, Value, check_body
 /// The guides are compiled, so that they stay true.
 #[cfg(doctest)]
 mod guides {
+    #[doc = include_str!("../../../docs/guide/documents-and-collections.md")]
+    mod documents_and_collections {}
     #[doc = include_str!("../../../docs/guide/schemas-and-migrations.md")]
     mod schemas_and_migrations {}
 }

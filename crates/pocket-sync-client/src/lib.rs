@@ -46,6 +46,8 @@ pub use status::{Progress, Snapshot, Stats, Status};
 mod guides {
     #[doc = include_str!("../../../docs/guide/conflict-resolution.md")]
     mod conflict_resolution {}
+    #[doc = include_str!("../../../docs/guide/getting-started.md")]
+    mod getting_started {}
     #[doc = include_str!("../../../docs/guide/sync-overview.md")]
     mod sync_overview {}
 }
