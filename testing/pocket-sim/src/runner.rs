@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::command::is_open;
+use crate::command::open_promise;
 use crate::counts::Counts;
 use crate::history::{self, Ending};
 use crate::swarm::Profile;
@@ -77,9 +77,9 @@ fn work(plan: Plan, next: &AtomicU64, report: &Mutex<Report>) {
                 report.differing.push(seed);
             }
         }
-        if ending.broken.is_some() {
+        if let Some(violation) = &ending.broken {
             // With a planted bug, what is broken without it shows nothing.
-            let open = is_open(seed, plan.most_clients);
+            let open = open_promise(seed, plan.most_clients) == Some(violation.promise);
             if !(open && plan.mutant.is_some()) {
                 report.broken.insert(seed, ending);
             }
