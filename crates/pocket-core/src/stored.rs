@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use crate::envelope::{Later, damaged, decode, decode_prefix, encode};
+use crate::expire::TtlRow;
 use crate::keys::CollectionId;
 use crate::{
     Body, ClientId, CommitSequence, ConflictStrategy, Digest, DocumentId, Epoch, Hlc, Lineage,
@@ -97,16 +98,6 @@ crate::later_fields! {
         /// The resyncs that were over when it ceased to be read. What a later one did not show of it is here still.
         away: Option<u64> = "a",
     }
-}
-
-/// A time to live.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct TtlRow {
-    /// The path of the field it counts from; none for the last write.
-    pub(crate) field: Option<String>,
-    /// Milliseconds.
-    pub(crate) after_ms: i64,
-    pub(crate) later: Later,
 }
 
 impl CollectionRow {

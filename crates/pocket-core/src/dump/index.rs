@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::INDEX;
 use super::read::damaged;
-use crate::{Filter, IndexConfig, Map, Order, Result, Ttl, Value};
+use crate::{Filter, IndexConfig, Integer, Map, Order, Result, Ttl, Value};
 
 /// The line of an index.
 pub(super) fn index_line(config: &IndexConfig) -> Result<Map> {
@@ -40,7 +40,7 @@ pub(super) fn read_index(line: &Map) -> Result<IndexConfig> {
         let [field, direction] = field.as_array().ok_or_else(bad)? else {
             return Err(bad());
         };
-        let direction = direction.as_integer().and_then(crate::Integer::as_i64);
+        let direction = direction.as_integer().and_then(Integer::as_i64);
         let order = match direction {
             Some(1) => Order::Ascending,
             Some(-1) => Order::Descending,
@@ -82,7 +82,7 @@ pub(super) fn read_ttl(value: &Value) -> Result<Option<Ttl>> {
         return Err(bad());
     };
     let after = ttl.get("after_ms").and_then(Value::as_integer);
-    let after = after.and_then(crate::Integer::as_u64).ok_or_else(bad)?;
+    let after = after.and_then(Integer::as_u64).ok_or_else(bad)?;
     let after = Duration::from_millis(after);
     Ok(Some(match ttl.get("field") {
         None | Some(Value::Null) => Ttl::after_update(after),

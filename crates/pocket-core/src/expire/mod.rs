@@ -9,15 +9,15 @@ mod sweep;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 pub(crate) use sweep::{deletions, give_up};
 
 use crate::commit::CommitCore;
 use crate::keys::CollectionId;
 use crate::query::path::{Path, Place};
 use crate::registry::Registry;
-use crate::stored::{Later, StoredDocument, TtlRow};
+use crate::stored::{Later, StoredDocument};
 use crate::tx::Tx;
 use crate::value::View;
 use crate::{Body, Collection, Document, DocumentId, Error, Result, Revision, Timestamp, codes};
@@ -81,6 +81,16 @@ impl Ttl {
             after_ms: row.after_ms.max(0),
         }
     }
+}
+
+/// A time to live as it is stored, in the row of its collection and in that of its index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TtlRow {
+    /// The path of the field it counts from; none for the last write.
+    pub(crate) field: Option<String>,
+    /// Milliseconds.
+    pub(crate) after_ms: i64,
+    pub(crate) later: Later,
 }
 
 /// A time to live, ready to be asked.

@@ -93,7 +93,7 @@ impl Job for SweepJob {
         let (sight, now) = (tx.sight(self.collection), Value::Timestamp(tx.time()));
         let over = Interval::like(Bound::Unbounded, Bound::Included(&now));
         let mut range = index.range(&[], &over);
-        if let Some(after) = self.after.take() {
+        if let Some(after) = self.after.clone() {
             range = range.after(after);
         }
         let entries = tx.scan(range, ScanLimit::entries(DOCUMENTS)).await?;

@@ -101,7 +101,7 @@ impl Device {
         let first = mutations.first().map(|mutation| mutation.number);
         let changes = mutations.into_iter().flat_map(|it| match it.content {
             MutationContent::Changes(changes) => changes,
-            MutationContent::Withdrawn => panic!("a withdrawn mutation"),
+            MutationContent::Withdrawn => panic!("nothing was withdrawn"),
         });
         (first, changes.collect())
     }

@@ -1,5 +1,4 @@
 //! Dumps of collections with indexes and a time to live.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use pocket_core::{
 use pocket_storage_memory::MemoryStorage;
 
 /// A dump of format 1 as it is written since it has indexes and times to live. It must be readable for ever.
-const FORMAT_1: &str = include_str!("fixtures/dump-1-indexes.jsonl");
+const FORMAT_1: &str = include_str!("../fixtures/dump-1-indexes.jsonl");
 
 fn value(json: &str) -> Value {
     Value::from_json_str(json).unwrap()
