@@ -256,13 +256,12 @@ async fn live(parent: &mut Parent, count: usize, edits: usize, watched: bool) ->
         }
         Outcome::Ok((seconds, result.clone()))
     };
-    let proof = match edit(0, EDITS_TO_COMPARE).await?.1 {
-        Some(result) => Proof::of(result.documents().map(|document| document.id.as_str())),
-        None => {
-            let now = tasks.find().sort("due", Order::Ascending);
-            let now = now.documents().await?;
-            Proof::of(now.iter().map(|document| document.id.as_str()))
-        }
+    let proof = if let (_, Some(result)) = edit(0, EDITS_TO_COMPARE).await? {
+        Proof::of(result.documents().map(|document| document.id.as_str()))
+    } else {
+        let now = tasks.find().sort("due", Order::Ascending);
+        let now = now.documents().await?;
+        Proof::of(now.iter().map(|document| document.id.as_str()))
     };
     take_turns(parent, &proof, async |run| {
         let (seconds, result) = edit(run + 1, edits).await?;

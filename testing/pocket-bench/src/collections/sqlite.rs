@@ -58,7 +58,7 @@ fn prepare(connection: &Connection) -> Outcome {
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
     // Negative: kibibytes.
-    connection.pragma_update(None, "cache_size", -((CACHE_BYTES / 1024) as i64))?;
+    connection.pragma_update(None, "cache_size", -i64::try_from(CACHE_BYTES / 1024)?)?;
     Ok(())
 }
 

@@ -116,11 +116,7 @@ impl<'a> Shelf<'a> {
         self.turns(work, places.collect()).await
     }
 
-    async fn turns(
-        &self,
-        work: Work,
-        places: Vec<(System, PathBuf)>,
-    ) -> Outcome<Vec<Turns>> {
+    async fn turns(&self, work: Work, places: Vec<(System, PathBuf)>) -> Outcome<Vec<Turns>> {
         let mut contenders = Vec::new();
         for (system, file) in places {
             contenders.push((system, Contender::start(system, work, &file).await?));
