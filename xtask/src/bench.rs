@@ -37,6 +37,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Outcome {
             "--locked",
             "--package",
             "pocket-bench",
+            "--features",
+            "sqlite",
             "--",
         ],
     );

@@ -21,10 +21,13 @@ const WORDS: &[&str] = &[
 /// A document, as an application might have it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Task {
-    title: String,
+    /// None where Pocket makes it.
+    #[serde(rename = "_id", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<String>,
+    pub(crate) title: String,
     done: bool,
     priority: u8,
-    due: i64,
+    pub(crate) due: i64,
     effort: f64,
     tags: Vec<String>,
     note: String,
@@ -32,16 +35,27 @@ pub(crate) struct Task {
 
 /// The same `count` documents at every call.
 pub(crate) fn tasks(count: usize) -> Vec<Task> {
+    endless_tasks().take(count).collect()
+}
+
+/// The same documents at every call, one after another.
+pub(crate) fn endless_tasks() -> impl Iterator<Item = Task> {
     let mut random = ChaCha8Rng::seed_from_u64(7_700);
-    (0..count).map(|_| task(&mut random)).collect()
+    std::iter::repeat_with(move || task(&mut random))
+}
+
+/// A time at which a task may be due, in milliseconds.
+pub(crate) fn due(random: &mut impl RngExt) -> i64 {
+    random.random_range(1_700_000_000_000..1_800_000_000_000)
 }
 
 fn task(random: &mut ChaCha8Rng) -> Task {
     Task {
+        id: None,
         title: words(random, 3),
         done: random.random_range(0..4) == 0,
         priority: random.random_range(1..6),
-        due: random.random_range(1_700_000_000_000..1_800_000_000_000),
+        due: due(random),
         effort: f64::from(random.random_range(1_u32..400)) / 8.0,
         tags: vec![words(random, 1), words(random, 1)],
         note: words(random, 8),

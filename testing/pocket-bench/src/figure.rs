@@ -9,6 +9,7 @@ use serde::Serialize;
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Unit {
     DocumentsPerSecond,
+    MegabytesPerSecond,
     Milliseconds,
     BytesPerDocument,
     /// How many times more.
@@ -22,13 +23,14 @@ pub(crate) enum Unit {
 
 impl Unit {
     fn higher_is_better(self) -> bool {
-        self == Self::DocumentsPerSecond
+        matches!(self, Self::DocumentsPerSecond | Self::MegabytesPerSecond)
     }
 
     /// A value with its unit, for a table.
     pub(crate) fn show(self, value: f64) -> String {
         match self {
             Self::DocumentsPerSecond => format!("{} docs/s", thousands(value)),
+            Self::MegabytesPerSecond => format!("{value:.1} MB/s"),
             Self::Milliseconds => format!("{value:.3} ms"),
             Self::BytesPerDocument => format!("{value:.1} B/doc"),
             Self::Times => format!("{value:.2}×"),
@@ -44,9 +46,10 @@ impl Unit {
         match self {
             Self::DocumentsPerSecond => thousands(value),
             Self::Milliseconds | Self::EntriesPerInsert => format!("{value:.3}"),
-            Self::BytesPerDocument | Self::Mebibytes | Self::KibibytesEach => {
-                format!("{value:.1}")
-            }
+            Self::MegabytesPerSecond
+            | Self::BytesPerDocument
+            | Self::Mebibytes
+            | Self::KibibytesEach => format!("{value:.1}"),
             Self::Times => format!("{value:.2}"),
             Self::RoundTrips => format!("{value:.0}"),
         }

@@ -4,6 +4,7 @@
 mod audience;
 mod bare;
 mod child;
+mod collections;
 mod documents;
 mod figure;
 mod fill;

@@ -57,6 +57,16 @@ pub(crate) struct Plan {
     pub(crate) fan_outs: usize,
     /// Connections that do nothing.
     pub(crate) idle: usize,
+    /// Documents of a collection that is read, queried and watched.
+    pub(crate) collection: usize,
+    /// Single documents that are read in a run.
+    pub(crate) gets: usize,
+    /// Ranges that are read in a run.
+    pub(crate) ranges: usize,
+    /// Live queries on one collection.
+    pub(crate) live_queries: usize,
+    /// Documents of the databases that are opened.
+    pub(crate) opened: [usize; 2],
     pub(crate) only: Option<String>,
     pub(crate) directory: PathBuf,
 }
@@ -83,6 +93,11 @@ impl Plan {
             subscribers: [100, 1_000].map(|count| count / part),
             fan_outs: 200 / part,
             idle: 1_000 / part,
+            collection: 100_000 / part,
+            gets: 20_000 / part,
+            ranges: 200 / part,
+            live_queries: 1_000 / part,
+            opened: [10_000, 1_000_000].map(|count| count / (part * part)),
             only: options.only.clone(),
             directory,
         };

@@ -14,7 +14,7 @@ use crate::bare::{self, CACHE_BYTES};
 use crate::child::Parent;
 use crate::machine::Stopwatch;
 use crate::pocket::{self, Device, Server};
-use crate::{Outcome, light};
+use crate::{Outcome, collections, light};
 
 /// Pocket's server.
 pub(crate) const SERVER: &str = "server";
@@ -61,6 +61,7 @@ pub(crate) async fn play(role: &str) -> Outcome {
         HOLDER => hold(parent).await,
         READER => read_bare(parent).await,
         WRITER => write_bare(parent).await,
+        collections::ROLE => collections::contend(parent).await,
         other => Err(format!("there is no role `{other}`").into()),
     }
 }
@@ -114,14 +115,14 @@ async fn hold(mut parent: Parent) -> Outcome {
     }
 }
 
-fn open_bare(path: &Path) -> Outcome<redb::Database> {
+pub(crate) fn open_bare(path: &Path) -> Outcome<redb::Database> {
     Ok(redb::Database::builder()
         .set_cache_size(CACHE_BYTES)
         .create(path)?)
 }
 
 /// The names of all tables of keys and values in a file.
-fn tables(transaction: &redb::ReadTransaction) -> Outcome<Vec<String>> {
+pub(crate) fn tables(transaction: &redb::ReadTransaction) -> Outcome<Vec<String>> {
     let tables = transaction.list_tables()?;
     Ok(tables.map(|table| table.name().to_owned()).collect())
 }

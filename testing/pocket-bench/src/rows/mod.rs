@@ -1,5 +1,6 @@
 //! What is measured, one file for each group of rows.
 
+mod collections;
 mod fan_out;
 mod first_sync;
 mod growth;
@@ -37,6 +38,14 @@ pub(crate) const GROUPS: &[&str] = &[
     "stalled",
     "idle",
     "first-sync",
+    "get",
+    "indexes",
+    "range",
+    "scan",
+    "top",
+    "live",
+    "live-many",
+    "open",
 ];
 
 /// What came of all measurements.
@@ -123,5 +132,6 @@ pub(crate) async fn all(plan: &Plan) -> Outcome<Measured> {
     if plan.wants("first-sync") {
         measured.add(first_sync::measure(plan).await?);
     }
+    measured.rows.extend(collections::rows(plan).await?);
     Ok(measured)
 }
