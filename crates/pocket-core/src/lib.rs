@@ -21,10 +21,6 @@ mod error;
 mod events;
 mod expire;
 mod ids;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "queries do not read indexes yet; tests do")
-)]
 mod index;
 mod journal;
 mod keys;

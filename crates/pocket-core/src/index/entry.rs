@@ -66,11 +66,9 @@ impl Part<'_> {
         self.bytes.len()
     }
 
-    /// The value, if all of it is there. It equals that of the document; an integer may come back as a float.
-    pub(crate) fn value(&self) -> Result<Option<Value>> {
-        self.is_whole
-            .then(|| Decoder::new(self.bytes, self.inverted).value())
-            .transpose()
+    #[cfg(test)]
+    pub(super) fn decoder(&self) -> Decoder<'_> {
+        Decoder::new(self.bytes, self.inverted)
     }
 }
 

@@ -17,11 +17,8 @@
 //!
 //! [`OVERFLOW`] stands before all of them.
 
-use bytes::Bytes;
-
-use crate::stored::damaged;
 use crate::value::{Encoded, View};
-use crate::{Integer, Map, Result, Timestamp, Value};
+use crate::{Integer, Result, Timestamp, Value};
 
 /// In the place of the values of a document that has too many of them; see [`super::entry`].
 pub(crate) const OVERFLOW: u8 = 0x01;
@@ -31,15 +28,15 @@ pub(crate) const FIRST: u8 = 0x02;
 /// … and each with one that is smaller than this.
 pub(crate) const BEHIND: u8 = 0x90;
 
-const END: u8 = 0x00;
-const NULL: u8 = 0x10;
-const BOOL: u8 = 0x20;
-const NUMBER: u8 = 0x30;
-const TIMESTAMP: u8 = 0x40;
-const STRING: u8 = 0x50;
-const BINARY: u8 = 0x60;
-const ARRAY: u8 = 0x70;
-const MAP: u8 = 0x80;
+pub(super) const END: u8 = 0x00;
+pub(super) const NULL: u8 = 0x10;
+pub(super) const BOOL: u8 = 0x20;
+pub(super) const NUMBER: u8 = 0x30;
+pub(super) const TIMESTAMP: u8 = 0x40;
+pub(super) const STRING: u8 = 0x50;
+pub(super) const BINARY: u8 = 0x60;
+pub(super) const ARRAY: u8 = 0x70;
+pub(super) const MAP: u8 = 0x80;
 
 /// Behind a zero byte of text or binary.
 const ESCAPED: u8 = 0xff;
@@ -280,7 +277,7 @@ pub(crate) fn encode(value: &Value) -> Vec<u8> {
 
 /// What a text is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Piece {
+pub(super) enum Piece {
     Byte(u8),
     End,
 }
@@ -329,68 +326,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// The next value: one that equals the encoded one. Whether it was an integer or a float of the same value, and in
-    /// which order its keys were written, is not kept.
-    pub(crate) fn value(&mut self) -> Result<Value> {
-        self.read().ok_or_else(|| damaged("an entry of an index"))
-    }
-
-    fn read(&mut self) -> Option<Value> {
-        let kind = self.byte()?;
-        self.read_of(kind)
-    }
-
-    fn read_of(&mut self, kind: u8) -> Option<Value> {
-        Some(match kind {
-            NULL => Value::Null,
-            BOOL => Value::Bool(self.byte()? == 1),
-            NUMBER => {
-                let (below, distance) = self.number()?;
-                if distance == 0 {
-                    Value::Float(below)
-                } else {
-                    let exact = below as i128 + i128::from(distance);
-                    let natural = u64::try_from(exact).map(Integer::from);
-                    Value::Integer(
-                        natural
-                            .or_else(|_| i64::try_from(exact).map(Integer::from))
-                            .ok()?,
-                    )
-                }
-            }
-            TIMESTAMP => {
-                let flipped = u64::from_be_bytes(self.take()?);
-                Value::Timestamp(Timestamp::from_millis((flipped ^ (1 << 63)).cast_signed()))
-            }
-            STRING => Value::String(String::from_utf8(self.text()?).ok()?),
-            BINARY => Value::Binary(Bytes::from(self.text()?)),
-            ARRAY => {
-                let mut values = Vec::new();
-                loop {
-                    match self.byte()? {
-                        END => break Value::Array(values),
-                        kind => values.push(self.read_of(kind)?),
-                    }
-                }
-            }
-            MAP => {
-                let mut map = Map::new();
-                loop {
-                    match self.byte()? {
-                        END => break Value::Map(map),
-                        STRING => {
-                            let key = String::from_utf8(self.text()?).ok()?;
-                            map.insert(key, self.read()?);
-                        }
-                        _ => return None,
-                    }
-                }
-            }
-            _ => return None,
-        })
-    }
-
-    fn number(&mut self) -> Option<(f64, u16)> {
+    pub(super) fn number(&mut self) -> Option<(f64, u16)> {
         let below = float_of(u64::from_be_bytes(self.take()?));
         let distance = if below.abs() >= EXACT {
             u16::from_be_bytes(self.take()?)
@@ -400,15 +336,7 @@ impl<'a> Decoder<'a> {
         Some((below, distance))
     }
 
-    fn text(&mut self) -> Option<Vec<u8>> {
-        let mut text = Vec::new();
-        while let Piece::Byte(byte) = self.piece()? {
-            text.push(byte);
-        }
-        Some(text)
-    }
-
-    fn piece(&mut self) -> Option<Piece> {
+    pub(super) fn piece(&mut self) -> Option<Piece> {
         Some(match self.byte()? {
             0 if self.byte()? == ESCAPED => Piece::Byte(0),
             0 => Piece::End,
@@ -416,11 +344,11 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    fn byte(&mut self) -> Option<u8> {
+    pub(super) fn byte(&mut self) -> Option<u8> {
         self.take::<1>().map(|[byte]| byte)
     }
 
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(super) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let mut bytes: [u8; N] = *self.bytes.get(self.at..)?.first_chunk()?;
         self.at += N;
         if self.inverted {

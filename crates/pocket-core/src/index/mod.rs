@@ -16,8 +16,6 @@ mod open;
 pub(crate) mod tests;
 mod unique;
 
-use pocket_storage::Storage;
-
 pub(crate) use build::{drop_all, set_expiry};
 pub use config::{
     IndexConfig, IndexInfo, IndexProgress, IndexState, MAX_INDEX_FIELDS, MAX_INDEXES,
@@ -31,7 +29,7 @@ use crate::keys::CollectionId;
 use crate::query::path::Path;
 use crate::stored::{self, IndexLater, IndexPhase, IndexRow};
 use crate::tx::Tx;
-use crate::{Error, Filter, Order, Result, Ttl, codes, envelope, keys};
+use crate::{Error, Filter, Order, Result, Ttl, codes, keys};
 
 /// The field and the name that hidden indexes are recorded with; neither means anything.
 const EXPIRY_FIELD: &str = "_expires";
@@ -50,7 +48,7 @@ const EXPIRY_FIELD: &str = "_expires";
 /// may be joined: see [`is_multi`](Self::is_multi). Values may be cut, so a reader looks at the document.
 ///
 /// What is known here is as old as the registry it came from: after reading entries, a reader asks
-/// [`is_current`](Self::is_current), and begins anew with a fresh registry if it is not.
+/// [`is_still`](Self::is_still), and begins anew with a fresh registry if it is not.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Index {
     pub(crate) number: u32,
@@ -198,20 +196,6 @@ impl Index {
     /// value there, which is no array.
     pub(crate) fn is_multi(&self, field: usize) -> bool {
         self.multi >> field & 1 == 1
-    }
-
-    /// Whether it still is what it was: ready, and without arrays where it had none. What was read from its entries
-    /// before is complete then.
-    ///
-    /// # Errors
-    /// `corrupt`, and what the store says.
-    pub(crate) async fn is_current(&self, storage: &dyn Storage) -> Result<bool> {
-        let key = keys::index(self.number);
-        let Some(value) = storage.get(&key).await? else {
-            return Ok(false);
-        };
-        let row: IndexRow = stored::decode(&envelope::open(&key, &value)?)?;
-        Ok(self.is_still(&row))
     }
 
     /// Whether it is what is recorded: ready, and without arrays where it had none.

@@ -2,22 +2,37 @@
 
 mod life;
 mod model;
+mod read;
 
 use std::cmp::Ordering;
 use std::ops::Bound;
 
+use pocket_storage::Storage;
 use proptest::prelude::*;
 
 use super::key::{Decoder, Encoder, encode};
 use super::{Index, IndexConfig, Interval};
 use crate::keys::CollectionId;
-use crate::{Body, DocumentId, DocumentLimits, Map, Order, Value};
+use crate::stored::{self, IndexRow};
+use crate::{Body, DocumentId, DocumentLimits, Map, Order, Result, Value, envelope, keys};
 
 #[path = "../../../tests/values/strategy.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the tests of values")]
 pub(crate) mod strategy;
 
 use strategy::{map, value};
+
+impl Index {
+    /// Whether it still is what is recorded of it in the store.
+    async fn is_current(&self, storage: &dyn Storage) -> Result<bool> {
+        let key = keys::index(self.number);
+        let Some(value) = storage.get(&key).await? else {
+            return Ok(false);
+        };
+        let row: IndexRow = stored::decode(&envelope::open(&key, &value)?)?;
+        Ok(self.is_still(&row))
+    }
+}
 
 fn body(fields: impl IntoIterator<Item = (String, Value)>) -> Body {
     let map: Map = fields.into_iter().collect();
