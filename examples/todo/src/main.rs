@@ -21,7 +21,7 @@ struct Args {
     /// The file of the list.
     #[arg(long, default_value = "todo.redb")]
     db: PathBuf,
-    /// The server to sync with, like ws://127.0.0.1:7700.
+    /// The server to sync with, like `ws://127.0.0.1:7700`.
     #[arg(long)]
     server: Option<String>,
     /// add TITLE, done NUMBER, undo NUMBER, remove NUMBER or list; without one, the list is shown as it changes, and
