@@ -185,7 +185,9 @@ impl DatabaseBuilder {
         if self.build_indexes {
             database.finish_indexes().await?;
             if !any {
-                database.expire().await?;
+                // Only space is at stake, and no error here may keep anybody from the data: a store that is full, one
+                // damaged document. The next sweep tries again.
+                let _ = database.expire().await;
             }
         }
         Ok(database)
