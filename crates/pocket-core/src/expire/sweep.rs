@@ -196,7 +196,7 @@ pub(crate) fn deletions(entry: &Entry) -> Vec<(CollectionId, DocumentId)> {
 }
 
 /// A server refused the deletion of an expired document, which is back: it is hidden, and not deleted again before
-/// somebody writes it. Otherwise each sweep would send what is refused each time.
+/// somebody gives it another moment. Otherwise each sweep would send what is refused each time.
 pub(crate) async fn give_up(tx: &mut Tx, collection: CollectionId, id: &DocumentId) -> Result<()> {
     let Some(index) = tx.registry().expiry_index(collection).cloned() else {
         return Ok(());
