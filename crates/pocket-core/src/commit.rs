@@ -22,6 +22,7 @@ use crate::config::{GATHERING_TURNS, MAX_COMMIT_ATTEMPTS, MAX_JOINED_BYTES, MAX_
 use crate::events::Notifier;
 use crate::ids::LastUuid;
 use crate::index;
+use crate::migrate;
 use crate::registry::Registry;
 use crate::stored::{self, State};
 use crate::tx::Tx;
@@ -138,6 +139,33 @@ pub(crate) struct CommitCore {
     client: Mutex<ClientId>,
     /// The last committed registry, for readers.
     registry: Mutex<Registry>,
+    schema: Schema,
+}
+
+/// Which schema version a handle works with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Schema {
+    /// This one, and it raises the database to it.
+    Version(u32),
+    /// Whatever the database has, unless its documents are being migrated.
+    Any,
+}
+
+impl Schema {
+    /// Another handle, of a newer program, may raise the database at any time: what this one would write then has the old
+    /// shape, behind the back of the migration.
+    ///
+    /// # Errors
+    /// `newer-format`; `migration` while one is half done.
+    fn check(self, head: &stored::DatabaseHead) -> Result<()> {
+        match self {
+            Self::Version(known) if head.schema_version > known => {
+                Err(migrate::newer(head.schema_version, known))
+            }
+            Self::Any if head.later.migration.is_some() => Err(migrate::half_done()),
+            _ => Ok(()),
+        }
+    }
 }
 
 type Round = Shared<BoxFuture<'static, ()>>;
@@ -172,8 +200,10 @@ impl CommitCore {
         client: ClientId,
         limits: Limits,
         accept_unknown_collections: bool,
+        schema: Schema,
     ) -> Self {
         Self {
+            schema,
             storage,
             env,
             limits,
@@ -242,7 +272,9 @@ impl CommitCore {
         let client = match self.storage.get(keys::DATABASE).await? {
             Some(sealed) => {
                 let head = envelope::open(keys::DATABASE, &sealed)?;
-                stored::decode::<stored::DatabaseHead>(&head)?.client
+                let head: stored::DatabaseHead = stored::decode(&head)?;
+                self.schema.check(&head)?;
+                head.client
             }
             None => self.client(),
         };

@@ -208,8 +208,8 @@ impl CollectionConfig {
     }
 
     /// How long its documents live. From the moment at which the time of one is over, nobody reads it here any more; it
-    /// is deleted for good, on all devices if the collection syncs, the next time somebody drives
-    /// [`Database::expire`](crate::Database::expire). It holds for documents that are there already, too.
+    /// is deleted for good the next time somebody drives [`Database::expire`](crate::Database::expire); what others have,
+    /// on all devices, when a sync client does that by the server's clock. It holds for documents that are there already, too.
     #[must_use]
     pub fn ttl(mut self, ttl: Ttl) -> Self {
         self.ttl = Some(ttl);

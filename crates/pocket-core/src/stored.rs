@@ -431,7 +431,8 @@ impl CheckpointRow {
     /// The resyncs that are over; none before anything was read.
     pub(crate) fn resyncs_done(&self) -> Option<u64> {
         let running = self.later.running.is_some();
-        (running || self.epoch.is_some()).then(|| self.later.resync - u64::from(running))
+        (running || self.epoch.is_some())
+            .then(|| self.later.resync.saturating_sub(u64::from(running)))
     }
 
     /// Whether the feed is being read from the start, and its head was not reached yet.

@@ -8,9 +8,9 @@ use pocket_core::replica::{
 };
 use pocket_core::{
     Binding, Body, ChangeKind, ClientId, Collection, CollectionConfig, CollectionName,
-    ConflictStrategy, Database, DocumentId, DocumentLimits, Epoch, Hlc, Lineage, Mutation,
-    MutationNumber, Outcome, PushLimit, Record, RecordState, Revision, Seq, SessionToken, Target,
-    Timestamp, Value,
+    ConflictStrategy, Database, DocumentId, DocumentLimits, Epoch, Hlc, Lineage, Migrated,
+    Migration, Mutation, MutationNumber, Outcome, PushLimit, Record, RecordState, Revision, Seq,
+    SessionToken, Target, Timestamp, Value,
 };
 use pocket_storage_memory::MemoryStorage;
 use serde_json::json;
@@ -193,6 +193,42 @@ async fn a_detached_database_offers_all_it_has_to_the_next_server() {
     assert_eq!((settled.applied, settled.state.pending), (5, 0));
     let c = device.docs.get("c").await.unwrap().unwrap();
     assert_eq!(c.to_json_string().unwrap(), r#"{"_id":"c","n":2}"#);
+}
+
+#[tokio::test]
+async fn what_a_migration_made_does_not_give_way_to_what_the_next_server_has() {
+    let storage = Device::settled_in().await.storage;
+    let migration = Migration::to(2).documents("docs", |_, mut document| {
+        document.insert("shape", Value::from("new"));
+        Ok(Migrated::Changed(document))
+    });
+    let db = Database::builder("test").migration(migration);
+    let db = db.open(storage.clone()).await.unwrap();
+    let device = Device {
+        docs: db.collection("docs").unwrap(),
+        replica: Replica::new(&db, Target::DEFAULT),
+        db,
+        storage,
+    };
+    device.replica.detach().await.unwrap();
+    device.attach(7).await.unwrap();
+    // The next server has another document of this id, and the rule is that the server's stands.
+    let page = IncomingPage {
+        kind: PageKind::Feed,
+        epoch: Epoch::from_bytes([7; 16]),
+        start: Seq::ZERO,
+        end: Seq::new(1),
+        head: Seq::new(1),
+        records: vec![record("a", 1, true)],
+        removals: Vec::new(),
+    };
+    let applied = device.replica.apply(page, Arc::new(RemoteWins)).await;
+    applied.unwrap();
+    let entries = device.db.journal().list(None, 100).await.unwrap();
+    let [entry] = entries.as_slice() else {
+        panic!("what was here is lost without a word: {entries:?}");
+    };
+    assert_eq!(entry.documents[0].id.as_str(), "a");
 }
 
 #[tokio::test]

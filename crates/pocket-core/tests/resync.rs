@@ -9,9 +9,9 @@ use pocket_core::replica::{
 };
 use pocket_core::{
     Binding, Body, ChangeKind, ClientId, Collection, CollectionConfig, CollectionName,
-    ConflictStrategy, Database, DocumentId, DocumentLimits, Epoch, Hlc, Lineage, Mutation,
-    MutationNumber, Outcome, PushLimit, Record, RecordState, Revision, Seq, SessionToken, Target,
-    Timestamp, Value, Winner,
+    ConflictStrategy, Database, DocumentId, DocumentLimits, Epoch, Hlc, Lineage, Migrated,
+    Migration, Mutation, MutationNumber, Outcome, PushLimit, Record, RecordState, Revision, Seq,
+    SessionToken, Target, Timestamp, Value, Winner,
 };
 use pocket_storage_memory::MemoryStorage;
 use serde_json::json;
@@ -341,6 +341,75 @@ async fn what_a_restored_server_lost_is_sent_to_it_as_new_edits() {
             .iter()
             .flat_map(Mutation::changes)
             .all(|change| change.rev.client == world.db.client_id())
+    );
+}
+
+#[tokio::test]
+async fn what_a_migration_made_of_a_version_that_a_restored_server_lost_does_not_give_way() {
+    let world = World::new().await;
+    world.attach(log(&[(1, 1)], 0, 0, 0)).await;
+    let doc =
+        |id, seq, millis, n: i64| record(id, seq, millis, Some(format!(r#"{{"n":{n}}}"#).as_str()));
+    let lost = ["older-there", "not-there", "newer-there"];
+    let lost = lost.into_iter().zip(12..);
+    let read = lost.map(|(id, seq)| doc(id, seq, PAST + 12, 2)).collect();
+    world.page(1, (0, 20, 20), read).await;
+    let World { db, storage, .. } = world;
+    drop(db);
+    let migration = Migration::to(2).documents("docs", |_, mut document| {
+        document.insert("shape", Value::from("new"));
+        Ok(Migrated::Changed(document))
+    });
+    let db = Database::builder("test").migration(migration);
+    let db = db.open(storage.clone()).await.unwrap();
+    let world = World {
+        docs: db.collection("docs").unwrap(),
+        replica: Replica::new(&db, Target::DEFAULT),
+        db,
+        storage,
+    };
+    world.replica.load(&Scope::All).await.unwrap();
+    // The backup was made at place 10; one document was written since.
+    world.attach(log(&[(1, 1), (3, 11)], 11, 0, 0)).await;
+    let shown = vec![
+        doc("older-there", 2, PAST, 1),
+        doc("newer-there", 11, FUTURE, 9),
+    ];
+    world.page(3, (0, 11, 11), shown).await;
+    world.sweep().await;
+    let journal = world.db.journal().list(None, 100).await.unwrap();
+    let told: Vec<_> = journal
+        .iter()
+        .map(|it| it.documents[0].id.as_str())
+        .collect();
+    assert_eq!(
+        told,
+        ["newer-there"],
+        "the later write stands, and it is told"
+    );
+    assert_eq!(world.n("newer-there").await, Some(9));
+    let pushed = world.pin().await;
+    let changes = pushed.iter().flat_map(Mutation::changes);
+    let sent: Vec<_> = changes.map(|it| it.id.as_str()).collect();
+    assert_eq!(sent, ["not-there", "older-there"]);
+    // Meanwhile others wrote it: a conflict like any other.
+    let conflict = |seq| Outcome::Conflict {
+        seqs: vec![Seq::new(seq)],
+    };
+    let outcomes = vec![conflict(12), conflict(13)];
+    let settled = world
+        .replica
+        .settle(pushed[0].number, outcomes, Arc::new(Later));
+    settled.await.unwrap();
+    let written = vec![
+        doc("not-there", 12, FUTURE, 8),
+        doc("older-there", 13, FUTURE, 8),
+    ];
+    world.page(3, (11, 13, 13), written).await;
+    assert_eq!(
+        world.journal().await.len(),
+        3,
+        "nothing is lost without a word"
     );
 }
 

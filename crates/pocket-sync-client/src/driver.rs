@@ -110,7 +110,7 @@ impl Driver {
             outbox,
             telling: Some(telling),
             engagement: None,
-            sweeper: Sweeper::new(parts.replica.database().clone()),
+            sweeper: Sweeper::new(parts.replica.clone()),
             session: parts.session,
             replica: parts.replica,
             scope: parts.scope,
@@ -204,6 +204,9 @@ impl Driver {
     }
 
     fn handle(&mut self, event: Event) {
+        if let Event::Stored(StoreAnswer::Attached(_)) = event {
+            self.sweeper.attached();
+        }
         let grown = matches!(event, Event::OutboxGrew).then(|| *self.outbox.borrow_and_update());
         for effect in self.session.handle(self.now(), event) {
             self.carry_out(effect);
@@ -223,7 +226,12 @@ impl Driver {
                     socket.send(frame);
                 }
             }
-            Effect::Store(request) => self.store = Some(self.perform(request)),
+            Effect::Store(request) => {
+                if let StoreRequest::Attach(attachment) = &request {
+                    self.sweeper.greeted(attachment.server_time);
+                }
+                self.store = Some(self.perform(request));
+            }
             Effect::Ask { batch, conflicts } => self.ask(batch, conflicts),
             Effect::Renew(reason) => self.renew(reason),
             Effect::Timer(deadline) => {

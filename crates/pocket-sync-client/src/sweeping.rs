@@ -1,28 +1,71 @@
 //! Deleting documents whose time to live is over, now and then: the core has no timers, and whoever syncs does.
+//!
+//! What others have is deleted by the server's clock only: the time it told when this session attached, and what passed
+//! since by a clock that nobody sets. This device's own may have been set wrong a moment ago.
 
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use pocket_core::Database;
-use tokio::time::{Sleep, sleep};
+use pocket_core::Timestamp;
+use pocket_core::replica::Replica;
+use tokio::time::{Instant, Sleep, sleep};
 
 /// Time between two sweeps. Nobody reads what is over; this is only about space, and about live queries.
 const EVERY: Duration = Duration::from_secs(60);
 
+/// Time between the first attachment and the sweep that follows it: short sessions sweep, too, and mostly have read by then
+/// what others made of the documents.
+const FIRST: Duration = Duration::from_secs(5);
+
+/// What the server's clock said, and when that was.
+#[derive(Clone, Copy)]
+struct Told {
+    server_time: Timestamp,
+    at: Instant,
+}
+
+impl Told {
+    fn now(self) -> Timestamp {
+        let passed = i64::try_from(self.at.elapsed().as_millis()).unwrap_or(i64::MAX);
+        Timestamp::from_millis(self.server_time.millis().saturating_add(passed))
+    }
+}
+
 pub(crate) struct Sweeper {
-    database: Database,
+    replica: Replica,
     next: Pin<Box<Sleep>>,
     under_way: Option<BoxFuture<'static, ()>>,
+    /// Of a server that may still turn out to be another one than that of the database.
+    greeted: Option<Told>,
+    told: Option<Told>,
 }
 
 impl Sweeper {
-    pub(crate) fn new(database: Database) -> Self {
+    pub(crate) fn new(replica: Replica) -> Self {
         Self {
-            database,
+            replica,
             next: Box::pin(sleep(EVERY)),
             under_way: None,
+            greeted: None,
+            told: None,
+        }
+    }
+
+    /// A server tells its time; [`attached`](Self::attached) says whether it is the one that counts.
+    pub(crate) fn greeted(&mut self, server_time: Timestamp) {
+        let at = Instant::now();
+        self.greeted = Some(Told { server_time, at });
+    }
+
+    /// The server that greeted last is that of the database.
+    pub(crate) fn attached(&mut self) {
+        let Some(told) = self.greeted.take() else {
+            return;
+        };
+        if self.told.replace(told).is_none() {
+            self.next = Box::pin(sleep(FIRST));
         }
     }
 
@@ -35,11 +78,15 @@ impl Sweeper {
                 self.next = Box::pin(sleep(EVERY));
             }
             self.next.as_mut().await;
-            let database = self.database.clone();
+            let (replica, told) = (self.replica.clone(), self.told);
             self.under_way = Some(Box::pin(async move {
+                let database = replica.database();
                 if database.has_ttl() {
                     // What failed is tried again the next time; a store that is broken tells the session, too.
-                    let _ = database.expire().await;
+                    let _ = match told {
+                        Some(told) => replica.expire(told.now()).await,
+                        None => database.expire().await,
+                    };
                 }
             }));
         }
@@ -52,7 +99,11 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicI64, Ordering};
 
-    use pocket_core::{CollectionConfig, Env, Operation, Timestamp, Ttl, Value};
+    use pocket_core::replica::{Attachment, Conflict, Decision, Resolver, ServerLog};
+    use pocket_core::{
+        Binding, CollectionConfig, ConflictStrategy, Database, Env, Lineage, Operation, Outcome,
+        PushLimit, Seq, SessionToken, Target, Ttl, Value,
+    };
     use pocket_storage_memory::MemoryStorage;
 
     use super::*;
@@ -70,6 +121,68 @@ mod tests {
         }
     }
 
+    struct Local;
+
+    impl Resolver for Local {
+        fn resolve(&self, _: &Conflict, _: Option<ConflictStrategy>) -> (Decision, &'static str) {
+            (Decision::KeepLocal, "client-wins")
+        }
+    }
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+    const PUSH: PushLimit = PushLimit {
+        changes: 10,
+        bytes: 1 << 20,
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn what_others_have_is_deleted_by_the_clock_of_the_server_and_not_by_this_devices() {
+        let clock = Clock::default();
+        let config = CollectionConfig::new("docs").sync(true);
+        let builder = Database::builder("test").collection(config.ttl(Ttl::after_update(HOUR)));
+        let builder = builder.env(clock.clone());
+        let db = builder.open(MemoryStorage::new()).await.unwrap();
+        let replica = Replica::new(&db, Target::DEFAULT);
+        let attachment = Attachment {
+            binding: Binding {
+                lineage: Lineage::from_bytes([1; 16]),
+                namespace: "n".into(),
+                user: "u".into(),
+            },
+            token: SessionToken::from_bytes([2; 16]),
+            server_time: clock.now(),
+            rights: None,
+            log: ServerLog::default(),
+        };
+        replica.attach(&attachment).await.unwrap();
+        let docs = db.collection::<Value>("docs").unwrap();
+        let document = Value::from_json_str(r#"{"_id":"a"}"#).unwrap();
+        docs.insert(&document).await.unwrap();
+        let first = replica.pin(PUSH).await.unwrap().mutations[0].number;
+        let applied = vec![Outcome::Applied { first: Seq::new(1) }];
+        let settled = replica.settle(first, applied, Arc::new(Local));
+        settled.await.unwrap();
+        // Somebody sets this device's clock years ahead.
+        clock.0.store(1_000_000_000_000, Ordering::Relaxed);
+        assert_eq!(docs.count().await.unwrap(), 0);
+        let mut sweeper = Sweeper::new(replica);
+        let half = HOUR / 2;
+        let pending = async |sweeper: &mut Sweeper| {
+            tokio::select! {
+                never = sweeper.run() => match never {},
+                () = sleep(half) => {}
+            }
+            db.stats().await.unwrap().pending_changes
+        };
+        assert_eq!(pending(&mut sweeper).await, 0, "nobody told the time");
+        sweeper.greeted(Timestamp::from_millis(1_000_000_000_000));
+        assert_eq!(pending(&mut sweeper).await, 0, "a server of somebody else");
+        sweeper.greeted(Timestamp::from_millis(60_000));
+        sweeper.attached();
+        assert_eq!(pending(&mut sweeper).await, 0, "an hour has not passed");
+        assert_eq!(pending(&mut sweeper).await, 1);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_is_over_is_deleted_without_anybody_asking_for_it() {
         let clock = Clock::default();
@@ -78,7 +191,7 @@ mod tests {
         let builder = builder.env(clock.clone());
         let db = builder.open(MemoryStorage::new()).await.unwrap();
         let docs = db.collection::<Value>("docs").unwrap();
-        let mut sweeper = Sweeper::new(db.clone());
+        let mut sweeper = Sweeper::new(Replica::new(&db, Target::DEFAULT));
         let mut changes = docs.changes();
         for id in ["a", "b"] {
             let document = Value::from_json_str(&format!(r#"{{"_id":{id:?}}}"#)).unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pocket_storage::{Direction, Durability, MaybeSend, MaybeSync, ScanLimit, Storage};
 
 use super::{Database, Inner};
-use crate::commit::{CommitCore, Committer};
+use crate::commit::{CommitCore, Committer, Schema};
 use crate::migrate::{self, Migrations, Progress};
 use crate::stored::{self, DatabaseHead, HeadLater};
 use crate::{
@@ -153,6 +153,11 @@ impl DatabaseBuilder {
             head.client,
             self.limits,
             self.accept_unknown_collections,
+            if any {
+                Schema::Any
+            } else {
+                Schema::Version(version)
+            },
         );
         core.refresh().await?;
         core.notifier
@@ -180,7 +185,9 @@ impl DatabaseBuilder {
         if self.build_indexes {
             database.finish_indexes().await?;
             if !any {
-                database.expire().await?;
+                // Only space is at stake, and no error here may keep anybody from the data: a store that is full, one
+                // damaged document. The next sweep tries again.
+                let _ = database.expire().await;
             }
         }
         Ok(database)

@@ -7,13 +7,14 @@ use std::ops::Bound;
 
 use pocket_storage::ScanLimit;
 
-use super::Expiry;
+use super::{Expiry, Sight};
 use crate::commit::Job;
 use crate::index::Interval;
 use crate::keys::{CollectionId, Target};
 use crate::migrate::{Reshaped, store_reshaped};
 use crate::outbox::{self, Entry, PendingChange, Slot};
-use crate::stored::{Progress, StoredKind};
+use crate::replica::Replica;
+use crate::stored::{Doubt, Progress, StoredKind};
 use crate::tx::Tx;
 use crate::{ChangeKind, Database, DocumentId, Result, Revision, Timestamp, Value};
 
@@ -26,13 +27,20 @@ impl Database {
     /// Deletes the documents whose time to live is over, and returns how many; readers have not seen them since.
     ///
     /// It works in many small commits, between which others write, finds the documents by an index, and costs next to
-    /// nothing when there is nothing to do. Opening a database does it, and a sync client about once a minute; an
-    /// application that runs long without one calls it now and then. In a collection that syncs, a document with a change
-    /// that no server has settled yet waits for that, unless no server ever heard of the document.
+    /// nothing when there is nothing to do. Opening a database does it; an application that runs long calls it now and
+    /// then.
+    ///
+    /// Of a collection that syncs it deletes only what no server ever heard of. What others have is hidden here, too, but
+    /// this device's clock may be wrong by any amount, and the deletion would be sent to all: only a sync client, which
+    /// was just told the server's time, does that ([`Replica::expire`]).
     ///
     /// # Errors
     /// `corrupt`, and what the store says. What was deleted before stays deleted.
     pub async fn expire(&self) -> Result<u64> {
+        self.sweep(None).await
+    }
+
+    async fn sweep(&self, server_time: Option<Timestamp>) -> Result<u64> {
         let registry = self.core().registry();
         let mut count = 0;
         for collection in registry.expiring() {
@@ -41,7 +49,12 @@ impl Database {
             }
             let mut after = None;
             loop {
-                let swept = self.submit(SweepJob { collection, after }).await?;
+                let job = SweepJob {
+                    collection,
+                    server_time,
+                    after,
+                };
+                let swept = self.submit(job).await?;
                 count += swept.deleted;
                 let Some(reached) = swept.reached else { break };
                 after = Some(reached);
@@ -56,9 +69,25 @@ impl Database {
     }
 }
 
+impl Replica {
+    /// As [`Database::expire`], and deletes what others have as well, which is sent: for the sync client, now and then.
+    ///
+    /// `server_time` is what the server's clock says now, as told in this session or an earlier one of this process,
+    /// and counted on from there without the clock of this device, which may be set at any time. What is over by only one
+    /// of the two clocks stays. A document with a change that no server has settled yet waits for that.
+    ///
+    /// # Errors
+    /// As [`Database::expire`].
+    pub async fn expire(&self, server_time: Timestamp) -> Result<u64> {
+        self.database().sweep(Some(server_time)).await
+    }
+}
+
 /// Deletes some documents of a collection whose time is over.
 struct SweepJob {
     collection: CollectionId,
+    /// The time of the server, if somebody was just told it.
+    server_time: Option<Timestamp>,
     /// The entry of the hidden index that was looked at last.
     after: Option<Vec<u8>>,
 }
@@ -90,7 +119,15 @@ impl Job for SweepJob {
         let Some((name, row)) = tx.registry().row(self.collection) else {
             return Ok(swept);
         };
-        let (sight, now) = (tx.sight(self.collection), Value::Timestamp(tx.time()));
+        if row.sync && self.server_time.is_none() && tx.state().pending == 0 {
+            return Ok(swept);
+        }
+        let (sight, time) = (tx.sight(self.collection), tx.time());
+        let told = self.server_time.map(|told| Sight {
+            now: told.min(time),
+            ..sight.clone()
+        });
+        let now = Value::Timestamp(time);
         let over = Interval::like(Bound::Unbounded, Bound::Included(&now));
         let mut range = index.range(&[], &over);
         if let Some(after) = self.after.clone() {
@@ -104,7 +141,16 @@ impl Job for SweepJob {
             let slot = Slot::load(tx, self.collection, &id).await?;
             let document = slot.after.as_ref();
             let is_over = document.map_or(Ok(false), |stored| sight.is_over(&id, stored))?;
-            if is_over && (!row.sync || is_settled(tx, &slot).await?) {
+            // Others have it, and they lose it: this device's clock is no reason.
+            let others_lose_it = row.sync && !is_only_here(tx, &slot).await?;
+            let may_go = match (&told, document) {
+                _ if !others_lose_it => true,
+                (Some(told), Some(stored)) => {
+                    slot.pending().is_empty() && told.is_over(&id, stored)?
+                }
+                _ => false,
+            };
+            if is_over && may_go {
                 let body = document.and_then(|stored| stored.body.as_ref());
                 bytes += body.map_or(0, crate::Body::len);
                 swept.deleted += 1;
@@ -120,23 +166,24 @@ impl Job for SweepJob {
     }
 }
 
-/// Whether nothing is under way that the deletion of a document would have to be merged with: that would be an edit, and
-/// no longer give way. What was made here and never sent just goes.
-async fn is_settled(tx: &mut Tx, slot: &Slot) -> Result<bool> {
-    match slot.pending() {
-        [] => Ok(true),
-        [place] => {
-            let row = outbox::load_row(tx, Target::DEFAULT, *place).await?;
-            let is_unsent = row.progress == Progress::Unsent && !row.is_withdrawn();
-            let mut changes = row.changes.iter();
-            Ok(is_unsent
-                && changes.any(|change| {
-                    let is_same = change.collection() == slot.collection && change.id == slot.id;
-                    is_same && change.kind == StoredKind::Put && change.base.is_none()
-                }))
-        }
-        _ => Ok(false),
-    }
+/// Whether a document was made here and never sent: it just goes, from the outbox too. What brings back what a restored
+/// server has lost looks alike, but others have it.
+async fn is_only_here(tx: &mut Tx, slot: &Slot) -> Result<bool> {
+    let server = slot.after.as_ref().and_then(|after| after.head.server);
+    let ([place], None) = (slot.pending(), server) else {
+        return Ok(false);
+    };
+    let row = outbox::load_row(tx, Target::DEFAULT, *place).await?;
+    let is_unsent = row.progress == Progress::Unsent
+        && row.later.doubt == Doubt::None
+        && !row.is_withdrawn()
+        && !row.later.returns;
+    let mut changes = row.changes.iter();
+    Ok(is_unsent
+        && changes.any(|change| {
+            let is_same = change.collection() == slot.collection && change.id == slot.id;
+            is_same && change.kind == StoredKind::Put && change.base.is_none()
+        }))
 }
 
 /// The documents that a mutation deletes without an edit of anybody.
@@ -149,7 +196,7 @@ pub(crate) fn deletions(entry: &Entry) -> Vec<(CollectionId, DocumentId)> {
 }
 
 /// A server refused the deletion of an expired document, which is back: it is hidden, and not deleted again before
-/// somebody writes it. Otherwise each sweep would send what is refused each time.
+/// somebody gives it another moment. Otherwise each sweep would send what is refused each time.
 pub(crate) async fn give_up(tx: &mut Tx, collection: CollectionId, id: &DocumentId) -> Result<()> {
     let Some(index) = tx.registry().expiry_index(collection).cloned() else {
         return Ok(());

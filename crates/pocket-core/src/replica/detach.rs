@@ -16,7 +16,7 @@ use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::outbox::{self, Entry, PendingChange, Slot};
 use crate::stored::{
     self, CollectionRow, DatabaseHead, MutationLater, MutationRow, Progress, StoredDocument,
-    TargetRow,
+    StoredKind, TargetRow,
 };
 use crate::tx::Tx;
 use crate::{ChangeKind, ClientId, DocumentId, Place, Result, Revision, random_bytes};
@@ -90,6 +90,11 @@ impl DetachJob {
                         .and_then(|base| stamps.get(&stamp(base)).copied());
                     if base.is_none() && std::mem::take(&mut change.has_base_body) {
                         tx.delete(keys::outbox_body(target, place, index, BodyOf::Base));
+                    }
+                    if base.is_none() && change.kind == StoredKind::Put {
+                        // The version that a migration made it of stays behind, and this is all that is left of it: it
+                        // must not give way without a word.
+                        change.later.migrated = false;
                     }
                     // It keeps its time, so that the later of two writes stays the later one.
                     let rev = Revision::new(change.rev.hlc, client);

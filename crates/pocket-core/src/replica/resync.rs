@@ -302,6 +302,7 @@ pub(super) async fn see(
         return Ok(Seen::Anew);
     }
     if let Some(first) = slot.pending().first().copied() {
+        keep_as_edit(tx, target, slot, first).await?;
         if older {
             let base = live.then_some(record.rev);
             stand_on(tx, target, slot, first, base, record.state.body().cloned()).await?;
@@ -373,6 +374,23 @@ fn kept_change(tx: &Tx, slot: &Slot, lost: ServerVersion) -> Option<PendingChang
         base_body: None,
         migrated: false,
     })
+}
+
+/// The version that the first pending change of a document was made on is lost. If a migration made that change, it is
+/// all that is left of what somebody wrote there: it no longer gives way.
+async fn keep_as_edit(tx: &mut Tx, target: Target, slot: &Slot, place: Place) -> Result<()> {
+    let mut entry = outbox::load(tx, target, place).await?;
+    let mut was_migrated = false;
+    for change in &mut entry.changes {
+        let is_same = change.collection == slot.collection && change.id == slot.id;
+        if is_same && matches!(change.kind, ChangeKind::Put(_)) {
+            was_migrated |= std::mem::take(&mut change.migrated);
+        }
+    }
+    if was_migrated {
+        outbox::store_head(tx, target, &entry);
+    }
+    Ok(())
 }
 
 /// The first pending change of a document stands on an older version now, unless it was sent.
@@ -547,6 +565,7 @@ impl SweepJob {
             let live = document.is_live();
             match (first, kept_change(tx, &slot, lost).filter(|_| live)) {
                 (Some(first), _) => {
+                    keep_as_edit(tx, self.target, &slot, first).await?;
                     stand_on(tx, self.target, &slot, first, None, None).await?;
                     tx.delete(shadow);
                     forget_server(&mut slot);

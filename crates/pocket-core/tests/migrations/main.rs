@@ -457,6 +457,40 @@ async fn an_error_of_the_store_is_told_as_what_it_is() {
 }
 
 #[tokio::test]
+async fn a_handle_of_the_old_program_writes_nothing_from_the_first_write_of_a_migration_on() {
+    let storage = MemoryStorage::new();
+    let old = app().open(storage.clone()).await.unwrap();
+    let tool = app().any_schema_version();
+    let tool = tool.open(storage.clone()).await.unwrap();
+    let written = docs(&old).await;
+    for id in ["1", "2"] {
+        let document = value(&format!(r#"{{"_id":{id:?},"done":true}}"#));
+        written.insert(&document).await.unwrap();
+    }
+    let document = value(r#"{"_id":"3","done":true}"#);
+    // One commit raises the version; the next, of the first documents, fails: the migration is half done.
+    let new = app().migration(to_2());
+    new.open(crashing(&storage, 2)).await.unwrap_err();
+    let error = written.insert(&document).await.unwrap_err();
+    assert_eq!(error.code(), "newer-format");
+    let by_tool = docs(&tool).await;
+    let error = by_tool.insert(&document).await.unwrap_err();
+    assert_eq!(error.code(), "migration");
+    let new = app().migration(to_2()).open(storage.clone()).await.unwrap();
+    let error = written.insert(&document).await.unwrap_err();
+    assert_eq!(error.code(), "newer-format");
+    let error = written.delete("1").await.unwrap_err();
+    assert_eq!(error.code(), "newer-format");
+    by_tool.insert(&document).await.unwrap();
+    let found = docs(&new).await.get_all().await.unwrap();
+    assert_eq!(found.len(), 3);
+    assert_eq!(
+        shown(&docs(&new).await, "1").await,
+        r#"{"_id":"1","completed":true}"#
+    );
+}
+
+#[tokio::test]
 async fn a_tool_opens_any_version_and_leaves_it_but_not_one_that_is_half_migrated() {
     let storage = MemoryStorage::new();
     let db = app().schema_version(7).open(storage.clone()).await.unwrap();

@@ -28,18 +28,39 @@ struct Device {
 }
 
 const NOW: i64 = 1_000;
+const EPOCH: Epoch = Epoch::from_bytes([3; 16]);
 
 impl Device {
     /// A device that is attached, with the server's version 1 of document "a", which expires at 2,000 seconds.
     async fn new() -> Self {
-        let clock = Clock::at(NOW);
+        let device = Self::on(Arc::new(MemoryStorage::new()), Clock::at(NOW)).await;
+        device.attach(device.clock.now()).await;
+        device.arrive(1, Some(until("a", 2_000)), NOW).await;
+        device
+    }
+
+    /// A device that met no server since it was started.
+    async fn on(storage: Arc<dyn Storage>, clock: Clock) -> Self {
         let config = CollectionConfig::new("docs")
             .sync(true)
             .conflict_strategy(ConflictStrategy::ClientWins)
             .ttl(Ttl::at_field("until"));
-        let db = open_on(Arc::new(MemoryStorage::new()), &clock, config).await;
+        let db = open_on(storage, &clock, config).await;
         let replica = Replica::new(&db, Target::DEFAULT);
         replica.load(&Scope::All).await.unwrap();
+        Self {
+            docs: db.collection("docs").unwrap(),
+            db,
+            replica,
+            clock,
+        }
+    }
+
+    async fn attach(&self, server_time: Timestamp) {
+        self.attach_to(server_time, ServerLog::default()).await;
+    }
+
+    async fn attach_to(&self, server_time: Timestamp, log: ServerLog) {
         let attachment = Attachment {
             binding: Binding {
                 lineage: Lineage::from_bytes([1; 16]),
@@ -47,19 +68,11 @@ impl Device {
                 user: "u".into(),
             },
             token: SessionToken::from_bytes([2; 16]),
-            server_time: clock.now(),
+            server_time,
             rights: None,
-            log: ServerLog::default(),
+            log,
         };
-        replica.attach(&attachment).await.unwrap();
-        let device = Self {
-            docs: db.collection("docs").unwrap(),
-            db,
-            replica,
-            clock,
-        };
-        device.arrive(1, Some(until("a", 2_000)), NOW).await;
-        device
+        self.replica.attach(&attachment).await.unwrap();
     }
 
     /// A version of document "a" by another device arrives.
@@ -75,7 +88,7 @@ impl Device {
         });
         let page = IncomingPage {
             kind: PageKind::Feed,
-            epoch: Epoch::from_bytes([3; 16]),
+            epoch: EPOCH,
             start: Seq::new(seq - 1),
             end: Seq::new(seq),
             head: Seq::new(seq),
@@ -118,8 +131,13 @@ impl Device {
         (pending, journal.len())
     }
 
+    /// The sweep of a sync client whose server has the time of this device.
     async fn expire(&self) -> u64 {
-        self.db.expire().await.unwrap()
+        self.expire_at(self.clock.now()).await
+    }
+
+    async fn expire_at(&self, server_time: Timestamp) -> u64 {
+        self.replica.expire(server_time).await.unwrap()
     }
 }
 
@@ -251,19 +269,70 @@ async fn a_deletion_that_the_server_refuses_leaves_the_document_hidden_and_is_no
 async fn a_clock_that_is_wrong_is_corrected_by_that_of_the_server() {
     let device = Device::new().await;
     // The server's clock is 1,500 s ahead of this one's.
-    let attachment = Attachment {
-        binding: Binding {
-            lineage: Lineage::from_bytes([1; 16]),
-            namespace: "n".into(),
-            user: "u".into(),
-        },
-        token: SessionToken::from_bytes([2; 16]),
-        server_time: seconds(NOW + 1_500),
-        rights: None,
-        log: ServerLog::default(),
-    };
     assert_eq!(ids(&device.docs).await, ["a"]);
-    device.replica.attach(&attachment).await.unwrap();
+    device.attach(seconds(NOW + 1_500)).await;
     assert!(ids(&device.docs).await.is_empty());
-    assert_eq!(device.expire().await, 1);
+    assert_eq!(device.expire_at(seconds(NOW + 1_500)).await, 1);
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_wrong_between_two_starts_deletes_nothing_that_others_have() {
+    let storage = Arc::new(MemoryStorage::new());
+    let device = Device::on(storage.clone(), Clock::at(NOW)).await;
+    device.attach(seconds(NOW)).await;
+    device.arrive(1, Some(until("a", 2_000)), NOW).await;
+    device.docs.insert(&until("b", 2_000)).await.unwrap();
+    drop(device);
+    // Years ahead, and nobody was asked what time it is.
+    let device = Device::on(storage, Clock::at(1_000_000)).await;
+    assert_eq!(
+        device.left().await,
+        (0, 0),
+        "what was only here went at once"
+    );
+    assert!(ids(&device.docs).await.is_empty(), "it is hidden");
+    assert_eq!(device.db.expire().await.unwrap(), 0);
+    assert!(device.sent().await.1.is_empty());
+    // The server tells the time.
+    device.attach(seconds(NOW + 1)).await;
+    assert_eq!(ids(&device.docs).await, ["a"]);
+    assert_eq!(device.expire_at(seconds(NOW + 1)).await, 0);
+    // While the process runs, the clock is set again.
+    device.clock.set(9_000_000);
+    assert_eq!(device.expire_at(seconds(NOW + 2)).await, 0);
+    assert_eq!(device.db.expire().await.unwrap(), 0);
+    assert_eq!(device.left().await, (0, 0));
+    assert_eq!(device.expire_at(seconds(2_000)).await, 1);
+    assert_eq!(device.sent().await.1[0].kind, ChangeKind::Delete);
+}
+
+#[tokio::test]
+async fn what_brings_back_what_a_restored_server_lost_waits_until_it_is_settled() {
+    let device = Device::new().await;
+    device.arrive(2, Some(until("a", 2_000)), NOW + 1).await;
+    // The backup was made before that, and the document was deleted since.
+    let restored = Epoch::from_bytes([4; 16]);
+    let log = ServerLog {
+        epochs: vec![(EPOCH, Seq::new(1)), (restored, Seq::new(2))],
+        head: Seq::new(2),
+        ..ServerLog::default()
+    };
+    device.attach_to(seconds(NOW), log).await;
+    let page = IncomingPage {
+        kind: PageKind::Feed,
+        epoch: restored,
+        start: Seq::ZERO,
+        end: Seq::new(2),
+        head: Seq::new(2),
+        records: Vec::new(),
+        removals: Vec::new(),
+    };
+    device.replica.apply(page, Arc::new(Local)).await.unwrap();
+    device.replica.sweep(Arc::new(Local)).await.unwrap();
+    assert_eq!(device.left().await, (1, 0), "it is brought back");
+    device.clock.set(2_000);
+    assert_eq!(device.db.expire().await.unwrap(), 0);
+    assert_eq!(device.expire().await, 0);
+    let (_, changes) = device.sent().await;
+    assert!(matches!(changes[0].kind, ChangeKind::Put(_)));
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use pocket_core::storage::Storage;
 use pocket_core::storage::faulty::{CallKind, Faults, FaultyStorage, Moment};
+use pocket_core::storage::{Storage, StorageError};
 use pocket_core::{
     ChangeItem, Collection, CollectionConfig, Database, Env, IndexConfig, Operation, Timestamp,
     Ttl, Value, codes, field,
@@ -216,6 +216,27 @@ async fn a_sweep_deletes_what_is_over_and_tells_it() {
         100,
         "it came back with the clock"
     );
+}
+
+#[tokio::test]
+async fn a_sweep_that_fails_keeps_nobody_from_opening_the_database() {
+    let config = || CollectionConfig::new("docs").ttl(Ttl::at_field("until"));
+    let (disk, clock, faults) = (MemoryDisk::new(), Clock::at(1_000), Faults::new());
+    let db = open_on(Arc::new(disk.open()), &clock, config()).await;
+    let docs = db.collection::<Value>("docs").unwrap();
+    docs.insert(&until("a", 2_000)).await.unwrap();
+    docs.insert(&until("b", 3_000)).await.unwrap();
+    drop((docs, db));
+    clock.set(2_000);
+    faults.refuse_commits(Some(StorageError::Full("no space".into())));
+    let faulty = FaultyStorage::new(Arc::new(disk.open()), &faults);
+    let db = open_on(Arc::new(faulty), &clock, config()).await;
+    assert!(faults.calls().commit > 0, "it swept nothing");
+    let docs = db.collection::<Value>("docs").unwrap();
+    assert_eq!(ids(&docs).await, ["b"]);
+    assert_eq!(db.expire().await.unwrap_err().code(), codes::STORAGE_FULL);
+    faults.refuse_commits(None);
+    assert_eq!(db.expire().await.unwrap(), 1);
 }
 
 #[tokio::test]
