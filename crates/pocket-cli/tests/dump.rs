@@ -127,7 +127,8 @@ fn sha256(text: &str) -> String {
 fn dumped(lines: &[&str], documents: usize) -> String {
     let mut text =
         "{\"pocket-dump\":1,\"database\":\"x\",\"schema_version\":1,\"one_state\":true}\n\
-         {\"collection\":\"docs\",\"sync\":true,\"conflict_strategy\":null}\n"
+         {\"collection\":\"docs\",\"sync\":true,\"conflict_strategy\":null,\
+         \"ttl\":{\"field\":\"seen.at\",\"after_ms\":1500}}\n"
             .to_owned();
     for line in lines {
         text.push_str(line);
@@ -183,6 +184,14 @@ fn documents_that_break_a_unique_index_of_a_dump_are_loaded_and_told() {
     let index = r#""broken_indexes":[{"collection":"docs","index":"n_1","pairs":1}]"#;
     assert!(told.contains(index), "{told}");
     assert!(place.ok(&["index", "list", "docs"]).contains("n_1"));
+    let collections = place.ok(&["collections"]);
+    assert!(
+        collections.contains(", 1 index, documents live 1.5s from seen.at\n"),
+        "{collections}"
+    );
+    let collections = place.ok(&["collections", "--json"]);
+    let both = r#""indexes":["n_1"],"ttl":{"field":"seen.at","after_ms":1500}}"#;
+    assert!(collections.contains(both), "{collections}");
     let journal = place.ok(&["conflicts"]);
     assert!(journal.contains("unique"), "{journal}");
 }
