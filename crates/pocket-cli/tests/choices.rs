@@ -73,9 +73,9 @@ fn collections_and_directions_can_be_chosen() {
     .concat());
     let all = place.ok(&["collections", "--json"]);
     for line in [
-        r#"{"name":"three","sync":false,"documents":1,"pending":0}"#,
-        r#"{"name":"two","sync":true,"documents":1,"pending":0}"#,
-        r#"{"name":"four","sync":false,"documents":0,"pending":0}"#,
+        r#"{"name":"three","sync":false,"documents":1,"pending":0,"indexes":[],"ttl":null}"#,
+        r#"{"name":"two","sync":true,"documents":1,"pending":0,"indexes":[],"ttl":null}"#,
+        r#"{"name":"four","sync":false,"documents":0,"pending":0,"indexes":[],"ttl":null}"#,
     ] {
         assert!(all.lines().any(|found| found == line), "{line} in {all}");
     }

@@ -49,7 +49,7 @@ fn a_dumped_database_is_loaded_again_from_a_file_from_stdin_and_from_gzip() {
     let told = place.ok_on("other", &["load", name, "--json"]);
     assert_eq!(
         told,
-        "{\"loaded\":3,\"skipped\":0,\"collections_made\":2,\"unknown_lines\":0}\n"
+        "{\"loaded\":3,\"skipped\":0,\"collections_made\":2,\"unknown_lines\":0,\"broken_indexes\":[]}\n"
     );
     assert_eq!(all(&place, "db"), all(&place, "other"));
     let collections = place.ok_on("other", &["collections", "--json"]);
@@ -115,6 +115,87 @@ fn documents_whose_ids_are_taken_stop_a_load_before_its_first_write_unless_told_
     assert_eq!(all(&place, "db"), all(&place, "other"));
 }
 
+fn sha256(text: &str) -> String {
+    let sum = Sha256::digest(text);
+    sum.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}
+
+/// A dump of one collection with these lines behind it, whole.
+fn dumped(lines: &[&str], documents: usize) -> String {
+    let mut text =
+        "{\"pocket-dump\":1,\"database\":\"x\",\"schema_version\":1,\"one_state\":true}\n\
+         {\"collection\":\"docs\",\"sync\":true,\"conflict_strategy\":null,\
+         \"ttl\":{\"field\":\"seen.at\",\"after_ms\":1500}}\n"
+            .to_owned();
+    for line in lines {
+        text.push_str(line);
+        text.push('\n');
+    }
+    let sum = sha256(&text);
+    writeln!(
+        text,
+        "{{\"end\":true,\"collections\":1,\"documents\":{documents},\"sha256\":\"{sum}\"}}"
+    )
+    .unwrap();
+    text
+}
+
+#[test]
+fn documents_over_the_usual_limits_are_loaded_and_dumped_to_a_file() {
+    let place = Place::new();
+    let deep = format!(
+        r#"{{"document":{{"_id":"deep","n":{}{}}}}}"#,
+        "[".repeat(90),
+        "]".repeat(90)
+    );
+    let many = vec!["0"; 70_000].join(",");
+    let many = format!(r#"{{"document":{{"_id":"many","n":[{many}]}}}}"#);
+    let long = "x".repeat(3 << 20);
+    let long = format!(r#"{{"document":{{"_id":"this is long","n":"{long}"}}}}"#);
+    let text = dumped(&[&deep, &many, &long], 3);
+    let file = place.file("large", &text);
+    // Into a new database, and into one that is there.
+    place.ok(&["load", &file]);
+    place.ok_on("other", &["insert", "others", r#"{"_id":"a"}"#]);
+    place.ok_on("other", &["load", &file]);
+    assert!(place.ok_on("other", &["export", "docs"]).len() > 3 << 20);
+    let again = place.path("again.jsonl");
+    let told = place.ok(&["dump", again.to_str().unwrap()]);
+    assert!(told.contains("3 documents"), "{told}");
+    let again = std::fs::read_to_string(&again).unwrap();
+    let documents = |text: &str| text.lines().skip(2).take(3).map(str::to_owned).collect();
+    let (before, after): (Vec<_>, Vec<_>) = (documents(&text), documents(&again));
+    assert!(before == after, "the documents are others");
+}
+
+#[test]
+fn documents_that_break_a_unique_index_of_a_dump_are_loaded_and_told() {
+    let place = Place::new();
+    let lines = [
+        r#"{"document":{"_id":"a","n":1}}"#,
+        r#"{"document":{"_id":"b","n":1}}"#,
+        r#"{"index":"n_1","fields":[["n",1]],"unique":true,"sparse":false,"only":null}"#,
+    ];
+    let file = place.file("broken", dumped(&lines, 2));
+    let told = place.ok(&["load", &file, "--json"]);
+    let index = r#""broken_indexes":[{"collection":"docs","index":"n_1","pairs":1}]"#;
+    assert!(told.contains(index), "{told}");
+    assert!(place.ok(&["index", "list", "docs"]).contains("n_1"));
+    let collections = place.ok(&["collections"]);
+    assert!(
+        collections.contains(", 1 index, documents live 1.5s from seen.at\n"),
+        "{collections}"
+    );
+    let collections = place.ok(&["collections", "--json"]);
+    let both = r#""indexes":["n_1"],"ttl":{"field":"seen.at","after_ms":1500}}"#;
+    assert!(collections.contains(both), "{collections}");
+    let journal = place.ok(&["conflicts"]);
+    assert!(journal.contains("unique"), "{journal}");
+}
+
 #[test]
 fn the_schema_version_comes_back_and_a_newer_one_or_a_newer_form_is_refused() {
     let place = filled();
@@ -128,11 +209,7 @@ fn the_schema_version_comes_back_and_a_newer_one_or_a_newer_form_is_refused() {
     // What an application of schema version 5 would have written.
     let fifth = text.replacen("\"schema_version\":1", "\"schema_version\":5", 1);
     let lines: Vec<&str> = fifth.split_inclusive('\n').collect();
-    let sum = Sha256::digest(lines[..6].concat());
-    let sum = sum.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
-        text
-    });
+    let sum = sha256(&lines[..6].concat());
     let at = lines[6].find("sha256").unwrap();
     let end = format!("{}sha256\":\"{sum}\"}}\n", &lines[6][..at]);
     let fifth = place.file("fifth", lines[..6].concat() + &end);

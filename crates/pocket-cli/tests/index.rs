@@ -42,6 +42,8 @@ fn an_index_is_made_listed_used_and_dropped() {
     assert_eq!(made["only"], only);
     assert_eq!(made["fields"][0]["field"], "name");
     assert!(made["seconds"].is_f64(), "{made}");
+    let all = place.ok(&["count", "cities"]);
+    assert_eq!(made["documents"].to_string(), all.trim());
     // Once more: it is there.
     place.ok(&words);
     assert_eq!(

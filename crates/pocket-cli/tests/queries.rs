@@ -243,6 +243,21 @@ fn an_explained_query_shows_the_index_it_reads_and_what_that_costs() {
 }
 
 #[test]
+fn a_query_that_is_wrong_is_told_also_where_there_is_no_collection_and_no_database() {
+    let place = Place::new();
+    for options in [
+        ["--sort", "_rev"],
+        ["--sort", "a..b"],
+        ["--include", "a..b"],
+        ["--exclude", "a..b"],
+    ] {
+        let words = [&["find", "nothing"][..], &options].concat();
+        place.run(&words).failed(2, "bad-query");
+    }
+    assert!(!exists(&place.path("db")));
+}
+
+#[test]
 fn a_pipe_that_is_closed_ends_a_query_quietly() {
     let place = cities();
     for options in ["", "--json", "--sort name", "--live"] {

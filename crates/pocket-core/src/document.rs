@@ -52,14 +52,8 @@ impl Document {
     /// # Errors
     /// `corrupt` when the stored body cannot be read.
     pub fn to_map(&self) -> Result<Map> {
-        let mut map = Map::new();
-        map.insert("_id", Value::from(self.id.as_str()));
-        if let Some(body) = &self.body {
-            for (name, value) in body.to_map()? {
-                map.insert(name, value);
-            }
-        }
-        Ok(map)
+        let fields = self.body.as_ref().map(Body::to_map).transpose()?;
+        Ok(with_id(&self.id, fields.unwrap_or_default()))
     }
 
     /// As [`to_map`](Self::to_map), with `_rev`, `_updatedAt` and `_deleted` behind.
@@ -73,4 +67,14 @@ impl Document {
         map.insert("_deleted", Value::Bool(self.is_deleted()));
         Ok(map)
     }
+}
+
+/// A document as others than the store see it: its fields with `_id` in front.
+pub(crate) fn with_id(id: &DocumentId, fields: Map) -> Map {
+    let mut document = Map::new();
+    document.insert("_id", Value::from(id.as_str()));
+    for (name, value) in fields {
+        document.insert(name, value);
+    }
+    document
 }

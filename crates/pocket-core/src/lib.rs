@@ -74,7 +74,9 @@ pub use journal::{
 };
 pub use keys::Target;
 pub use live::{Count, LiveChange, LiveCount, LiveDocuments, LiveQuery, LiveResult, LiveStep};
-pub use migrate::{Migrated, Migration, MigrationPhase, MigrationProgress};
+pub use migrate::{
+    Migrated, Migration, MigrationPhase, MigrationProgress, ReshapeFailure, ReshapeReport,
+};
 pub use numbering::{Pinned, PushLimit};
 pub use pocket_storage as storage;
 pub use populate::Populated;

@@ -58,10 +58,7 @@ impl Registry {
             };
             range = range.after(last.clone());
             for (key, value) in &entries {
-                let number = keys::index_number(key)
-                    .ok_or_else(|| stored::damaged("the key of an index is too short"))?;
-                let row = stored::decode(&envelope::open(key, value)?)?;
-                registry.insert_index(Index::of_row(number, row)?);
+                registry.insert_index(Index::of_entry(key, value)?);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! `pocket collections`: what there is, what syncs, and switching that.
 
 use pocket_core::replica::Replica;
-use pocket_core::{CollectionConfig, CollectionName, Database, Target, Value};
+use pocket_core::{CollectionConfig, CollectionName, Database, Target, Ttl, Value};
 
 use crate::args::{CollectionsAction, CollectionsArgs, CollectionsSetArgs, Global};
 use crate::failure::Result;
@@ -22,7 +22,9 @@ async fn list(global: &Global, out: &mut Output) -> Result {
         .await?;
     for config in database.list_collections() {
         let name = CollectionName::new(&config.name)?;
-        let documents = database.collection::<Value>(&config.name)?.count().await?;
+        let collection = database.collection::<Value>(&config.name)?;
+        let documents = collection.count().await?;
+        let indexes = collection.indexes();
         let pending = pending.get(&name).copied().unwrap_or(0);
         if out.is_json() {
             out.line(json(&object([
@@ -30,18 +32,44 @@ async fn list(global: &Global, out: &mut Output) -> Result {
                 ("sync", Value::from(config.sync)),
                 ("documents", Value::from(documents)),
                 ("pending", Value::from(pending)),
+                (
+                    "indexes",
+                    indexes
+                        .iter()
+                        .map(|index| Value::from(index.config.name()))
+                        .collect(),
+                ),
+                ("ttl", config.ttl.as_ref().map(life).into()),
             ])))?;
         } else {
             let kept = if config.sync { "syncs" } else { "local only" };
-            out.line(format_args!(
-                "{}  {kept}, {}, {} not settled",
-                config.name,
+            let mut parts = vec![
+                kept.to_owned(),
                 counted(documents, "document"),
-                counted(pending, "change")
-            ))?;
+                format!("{} not settled", counted(pending, "change")),
+            ];
+            match indexes.len() {
+                0 => {}
+                1 => parts.push("1 index".to_owned()),
+                several => parts.push(format!("{several} indexes")),
+            }
+            if let Some(ttl) = &config.ttl {
+                let since = ttl.field().unwrap_or("the last write");
+                parts.push(format!("documents live {:?} from {since}", ttl.after()));
+            }
+            out.line(format_args!("{}  {}", config.name, parts.join(", ")))?;
         }
     }
     Ok(database.close().await?)
+}
+
+/// A time to live, as a dump has it.
+fn life(ttl: &Ttl) -> Value {
+    let millis = u64::try_from(ttl.after().as_millis()).unwrap_or(u64::MAX);
+    Value::Map(object([
+        ("field", ttl.field().into()),
+        ("after_ms", Value::from(millis)),
+    ]))
 }
 
 async fn set(global: &Global, args: &CollectionsSetArgs, out: &mut Output) -> Result {

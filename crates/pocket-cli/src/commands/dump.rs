@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, Write};
 
 use pocket_core::dump::{Dump, DumpReader, DumpTotals};
-use pocket_core::{DocumentLimits, Value, codes};
+use pocket_core::{Value, codes};
 
 use crate::args::{DumpArgs, Global};
 use crate::failure::{Failure, Result};
@@ -120,8 +120,7 @@ async fn to_file(
 fn check(file: File) -> Result<DumpTotals> {
     let source = Source::of(file, "the dump")?;
     let mut lines = source.lines()?;
-    let highest = DocumentLimits::default().with_bytes(DocumentLimits::MAX_BYTES);
-    let mut reader = DumpReader::new(highest);
+    let mut reader = DumpReader::new(documents::widest());
     while let Some((_, line)) = lines.next()? {
         reader.read(documents::utf8(&line?)?)?;
     }

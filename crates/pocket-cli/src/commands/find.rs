@@ -119,6 +119,8 @@ fn spec(args: &FindArgs) -> Result<QuerySpec> {
     spec.limit = args.limit;
     spec.include.clone_from(&args.include);
     spec.exclude.clone_from(&args.exclude);
+    // Also where there is no such collection.
+    spec.check().map_err(|error| of_query(error.into()))?;
     Ok(spec)
 }
 

@@ -9,7 +9,7 @@ use super::find::{bad_query, sort};
 use crate::args::{Global, IndexAction, IndexArgs, IndexCreateArgs, IndexDropArgs, IndexListArgs};
 use crate::failure::{Failure, Result};
 use crate::open;
-use crate::output::{Output, object};
+use crate::output::{Output, counted, object};
 use crate::progress::{Shown, Unit};
 
 pub(super) async fn run(global: &Global, args: IndexArgs, out: &mut Output) -> Result {
@@ -28,8 +28,10 @@ async fn create(global: &Global, args: IndexCreateArgs, out: &mut Output) -> Res
     let collection = database.collection::<Value>(&args.collection)?;
     let mut building = collection.build_index(config);
     let mut shown = None;
+    let mut documents = 0;
     while let Some(progress) = building.next().await {
         let progress = progress?;
+        documents = progress.done;
         if !progress.ready {
             shown
                 .get_or_insert_with(|| {
@@ -42,10 +44,12 @@ async fn create(global: &Global, args: IndexCreateArgs, out: &mut Output) -> Res
     let info = named(&collection, &name)?;
     let seconds = began.elapsed().as_secs_f64();
     let mut told = report(&args.collection, &info)?;
+    told.insert("documents".to_owned(), Value::from(documents));
     told.insert("seconds".to_owned(), Value::from(seconds));
     let text = format!(
-        "index {name} of {} is ready, in {seconds:.2} s",
-        args.collection
+        "index {name} of {} is ready, {} read in {seconds:.2} s",
+        args.collection,
+        counted(documents, "document")
     );
     out.either(&told, text)?;
     Ok(database.close().await?)

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use pocket_core::dump::{DumpItem, DumpReader, LoadOptions, Loaded};
-use pocket_core::{Database, Limits, Value};
+use pocket_core::{Database, Value};
 use tokio::sync::mpsc;
 
 use crate::args::{Global, LoadArgs};
@@ -25,7 +25,9 @@ pub(super) async fn run(global: &Global, args: LoadArgs, out: &mut Output) -> Re
     let content = global.held.as_ref().map(Held::input);
     let source = tokio::task::spawn_blocking(move || Source::open_with(&path, content)).await;
     let source = Arc::new(source.map_err(|error| broke_off(&error))??);
-    let options = LoadOptions::new().existing(args.existing.into());
+    let options = LoadOptions::new()
+        .existing(args.existing.into())
+        .limits(documents::widest());
     let directory = open::client_directory(global)?;
     // A database is made only for a dump that will be loaded, and with its version.
     let database = if directory.exists() {
@@ -40,12 +42,29 @@ pub(super) async fn run(global: &Global, args: LoadArgs, out: &mut Output) -> Re
     let loading = load(&database, &source, options);
     let loaded = shown("loading", &source, global, loading).await?;
     database.close().await?;
+    let broken = loaded.broken_indexes.iter().map(|index| {
+        object([
+            ("collection", Value::from(index.collection.as_str())),
+            ("index", Value::from(index.index.as_str())),
+            ("pairs", Value::from(index.pairs)),
+        ])
+    });
     let summary = object([
         ("loaded", Value::from(loaded.stored)),
         ("skipped", Value::from(loaded.skipped)),
         ("collections_made", Value::from(loaded.collections_made)),
         ("unknown_lines", Value::from(loaded.unknown_lines)),
+        ("broken_indexes", broken.collect()),
     ]);
+    for index in &loaded.broken_indexes {
+        out.note(format_args!(
+            "the unique index {:?} of `{}` has {} of documents with the same values, as where the dump is from; `pocket \
+             conflicts` shows them",
+            index.index,
+            index.collection,
+            counted(index.pairs, "pair")
+        ));
+    }
     if loaded.unknown_lines > 0 {
         out.note(format_args!(
             "{} of a newer version left out",
@@ -71,7 +90,7 @@ async fn shown<T>(
 
 /// Reads a whole dump without a database; returns the schema version of its documents.
 async fn check(source: &Arc<Source>) -> Result<u32> {
-    let mut reader = DumpReader::new(Limits::default().document);
+    let mut reader = DumpReader::new(documents::widest());
     let mut version = 1;
     let mut batches = read(source);
     while let Some(lines) = batches.recv().await {

@@ -9,7 +9,8 @@ use crate::stored::StoredDocument;
 use crate::tx::Tx;
 use crate::write::{self, Operation, Write};
 use crate::{
-    Body, CollectionName, Database, DocumentId, Error, IndexConfig, Result, Value, codes, keys,
+    Body, CollectionName, Database, DocumentId, DocumentLimits, Error, IndexConfig, Result, codes,
+    keys,
 };
 
 /// Documents and bytes of one commit.
@@ -38,6 +39,8 @@ pub struct LoadOptions {
     pub existing: Existing,
     /// Whether everything is done but to store.
     pub dry_run: bool,
+    /// How large documents may be; without, as the database was opened.
+    pub limits: Option<DocumentLimits>,
 }
 
 impl LoadOptions {
@@ -57,10 +60,16 @@ impl LoadOptions {
         self.dry_run = dry_run;
         self
     }
+
+    /// How large documents may be, whatever the database allows those who write: for a dump of one that allowed more.
+    pub fn limits(mut self, limits: DocumentLimits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
 }
 
 /// What was loaded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Loaded {
     /// Documents that were stored, or would be.
@@ -75,6 +84,21 @@ pub struct Loaded {
     pub collections_made: u64,
     /// Indexes that were made, or would be.
     pub indexes_made: u64,
+    /// Unique ones of those that documents break: they were made all the same. A dry run builds none, so it finds none.
+    pub broken_indexes: Vec<BrokenIndex>,
+}
+
+/// A unique index of a dump that documents break. They stay, as on the device that the dump is of, where sync had
+/// brought them; the [journal](crate::Journal) tells of each pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BrokenIndex {
+    /// The name of the collection.
+    pub collection: String,
+    /// The name of the index.
+    pub index: String,
+    /// Pairs of documents with the same values.
+    pub pairs: u64,
 }
 
 /// A dump on its way into a database: it is given one line after the other.
@@ -86,6 +110,7 @@ pub struct Loaded {
 pub struct Loader {
     database: Database,
     options: LoadOptions,
+    limits: DocumentLimits,
     reader: DumpReader,
     /// The schema version of the documents.
     version: u32,
@@ -98,10 +123,12 @@ pub struct Loader {
 impl Database {
     /// Begins to load a dump.
     pub fn load(&self, options: LoadOptions) -> Loader {
+        let limits = options.limits.unwrap_or(self.limits().document);
         Loader {
             database: self.clone(),
             options,
-            reader: DumpReader::new(self.limits().document),
+            limits,
+            reader: DumpReader::new(limits),
             version: self.schema_version(),
             collection: None,
             batch: Vec::new(),
@@ -116,7 +143,7 @@ impl Loader {
     ///
     /// # Errors
     /// As [`DumpReader::read`]; `newer-format` also for documents of a newer schema version; `document-exists`,
-    /// `migration`, `index-unique-violation` when documents break a unique index of the database or of the dump, and what
+    /// `migration`, `index-unique-violation` when documents break a unique index that the database has already, and what
     /// the store says. What was stored before stays.
     pub async fn line(&mut self, line: &str) -> Result<()> {
         match self.reader.read(line)? {
@@ -174,7 +201,7 @@ impl Loader {
 
     /// What was loaded so far. Documents of the batch at work are not in it.
     pub fn loaded(&self) -> Loaded {
-        self.loaded
+        self.loaded.clone()
     }
 
     /// Ends the loading, behind the last line.
@@ -200,13 +227,20 @@ impl Loader {
             return Ok(());
         }
         if !self.options.dry_run {
-            let collection = self.database.collection::<Value>(name.as_str())?;
-            let made = collection.create_index(config).await;
-            made.map_err(|error| {
+            let index = config.name();
+            let made = self.database.make_index(&name, config).await;
+            let pairs = made.map_err(|error| {
                 let line = self.reader.line();
                 let left = "the documents before it are stored, this index is not made";
                 Error::new(error.code(), format!("line {line}: {error}; {left}"))
             })?;
+            if pairs > 0 {
+                self.loaded.broken_indexes.push(BrokenIndex {
+                    collection: name.to_string(),
+                    index,
+                    pairs,
+                });
+            }
         }
         self.loaded.indexes_made += 1;
         Ok(())
@@ -224,6 +258,7 @@ impl Loader {
             name,
             documents,
             options: self.options,
+            limits: self.limits,
             version: self.version,
         };
         let loaded = self
@@ -248,6 +283,7 @@ struct LoadJob {
     name: CollectionName,
     documents: Vec<(DocumentId, Body)>,
     options: LoadOptions,
+    limits: DocumentLimits,
     version: u32,
 }
 
@@ -278,9 +314,8 @@ impl Job for LoadJob {
         }
         for (id, body) in &self.documents {
             let versions = (self.version, self.database.schema_version());
-            let limits = &tx.core().limits.document;
             let migrations = self.database.migrations();
-            let body = match migrations.reshape(versions, &self.name, id, body, limits)? {
+            let body = match migrations.reshape(versions, &self.name, id, body, &self.limits)? {
                 Reshaped::Unchanged => body.clone(),
                 Reshaped::Changed(body) => body,
                 Reshaped::Deleted => {

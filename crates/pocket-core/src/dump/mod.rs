@@ -9,7 +9,7 @@ mod load;
 mod read;
 mod write;
 
-pub use load::{Existing, LoadOptions, Loaded, Loader};
+pub use load::{BrokenIndex, Existing, LoadOptions, Loaded, Loader};
 pub use read::{DumpItem, DumpReader};
 pub use write::Dump;
 

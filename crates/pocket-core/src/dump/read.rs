@@ -134,9 +134,12 @@ impl DumpReader {
         }
         self.stage = Stage::Collections;
         let version = number(line, "schema_version").and_then(|it| u32::try_from(it).ok());
+        // The first version is 1, and no migration leads from one before it.
+        let version = version.filter(|version| *version > 0);
         Ok(DumpItem::Head(DumpHead {
             database: text(line, "database").unwrap_or_default().to_owned(),
-            schema_version: version.ok_or_else(|| damaged("it lacks the schema version"))?,
+            schema_version: version
+                .ok_or_else(|| damaged("it lacks a schema version from 1 on"))?,
             one_state: line
                 .get("one_state")
                 .and_then(Value::as_bool)

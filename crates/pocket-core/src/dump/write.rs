@@ -1,6 +1,6 @@
 //! Writing a dump.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use pocket_storage::{Direction, Entry, KeyRange, ScanLimit, Snapshot};
 use sha2::{Digest as _, Sha256};
@@ -8,6 +8,8 @@ use sha2::{Digest as _, Sha256};
 use super::index::{index_line, ttl_value};
 use super::{COLLECTION, DOCUMENT, DUMP_FORMAT, DumpTotals, END, HEAD, hex, strategy_value};
 use crate::expire::Sight;
+use crate::index::Index;
+use crate::keys::CollectionId;
 use crate::stored::{self, CollectionRow, DatabaseHead, StoredDocument};
 use crate::{
     CollectionName, Database, Document, DocumentId, Error, IndexConfig, Map, Result, Ttl, Value,
@@ -28,10 +30,12 @@ pub struct Dump {
     head: DatabaseHead,
     /// Collections that were not begun yet.
     collections: VecDeque<(CollectionName, CollectionRow)>,
+    /// The indexes of those that have some, in the order they were made.
+    indexes: BTreeMap<CollectionId, Vec<IndexConfig>>,
     /// Where the next documents of the collection at work are.
     range: Option<KeyRange>,
-    /// Its indexes.
-    indexes: Vec<IndexConfig>,
+    /// Its number.
+    collection: CollectionId,
     /// Which of its documents are not over.
     sight: Sight,
     lines: VecDeque<String>,
@@ -71,7 +75,8 @@ impl Dump {
             head: database.head().clone(),
             collections: VecDeque::new(),
             range: None,
-            indexes: Vec::new(),
+            indexes: BTreeMap::new(),
+            collection: CollectionId(0),
             sight: Sight::all(),
             lines: VecDeque::new(),
             sum: Sha256::new(),
@@ -82,20 +87,19 @@ impl Dump {
         if let Some((key, value)) = head.first() {
             dump.head = stored::decode(&envelope::open(key, value)?)?;
         }
-        let mut range = keys::collections();
-        loop {
-            let rows = dump.scan(range.clone()).await?;
-            let Some((last, _)) = rows.last() else {
-                break;
-            };
-            range = range.after(last.clone());
-            for (key, value) in &rows {
-                let row: CollectionRow = stored::decode(&envelope::open(key, value)?)?;
-                let name = std::str::from_utf8(&key[1..]).map_err(stored::damaged)?;
-                if !row.dropped {
-                    let name = CollectionName::new(name)?;
-                    dump.collections.push_back((name, row));
-                }
+        for (key, value) in dump.all(keys::collections()).await? {
+            let row: CollectionRow = stored::decode(&envelope::open(&key, &value)?)?;
+            let name = std::str::from_utf8(&key[1..]).map_err(stored::damaged)?;
+            if !row.dropped {
+                let name = CollectionName::new(name)?;
+                dump.collections.push_back((name, row));
+            }
+        }
+        for (key, value) in dump.all(keys::indexes()).await? {
+            let index = Index::of_entry(&key, &value)?;
+            if index.is_live() && !index.is_hidden() {
+                let indexes = dump.indexes.entry(index.collection).or_default();
+                indexes.push(index.config);
             }
         }
         let head = [
@@ -141,7 +145,7 @@ impl Dump {
         let entries = self.scan(range.clone()).await?;
         let Some((last, _)) = entries.last() else {
             // Behind the documents: whoever loads them builds each index once.
-            for index in std::mem::take(&mut self.indexes) {
+            for index in self.indexes.remove(&self.collection).unwrap_or_default() {
                 self.push(index_line(&index)?)?;
             }
             return Ok(());
@@ -169,8 +173,7 @@ impl Dump {
         if let Some((name, row)) = self.collections.pop_front() {
             self.range = Some(keys::documents(row.id()));
             self.totals.collections += 1;
-            let indexes = self.database.indexes_of(&name).into_iter();
-            self.indexes = indexes.map(|index| index.config).collect();
+            self.collection = row.id();
             let ttl = row.later.ttl.as_ref().map(Ttl::of_row);
             self.sight = Sight::new(ttl.as_ref(), self.database.core().time())?;
             let line = [
@@ -199,6 +202,19 @@ impl Dump {
         self.sum.update(b"\n");
         self.lines.push_back(line);
         Ok(())
+    }
+
+    /// All entries of a range of which there are few.
+    async fn all(&self, range: KeyRange) -> Result<Vec<Entry>> {
+        let (mut all, mut range) = (Vec::new(), range);
+        loop {
+            let entries = self.scan(range.clone()).await?;
+            let Some((last, _)) = entries.last() else {
+                return Ok(all);
+            };
+            range = range.after(last.clone());
+            all.extend(entries);
+        }
     }
 
     async fn scan(&self, range: KeyRange) -> Result<Vec<Entry>> {

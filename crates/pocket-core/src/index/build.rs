@@ -25,14 +25,30 @@ const ENTRIES: usize = 2_048;
 /// How far a building came in one commit.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// So many documents further.
-    Further(u64),
-    /// It is ready, behind so many documents.
-    Ready(u64),
+    /// So much further.
+    Further(Built),
+    /// It is ready, behind so much.
+    Ready(Built),
     /// Documents break the index, which is being removed.
     Broken(Error),
     /// There is no such index any more.
     Gone,
+}
+
+/// What one commit of a building, or all of them, did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Built {
+    /// Documents that were read.
+    pub(crate) documents: u64,
+    /// Pairs of documents that break it, of which the journal tells.
+    pub(crate) told: u64,
+}
+
+impl std::ops::AddAssign for Built {
+    fn add_assign(&mut self, other: Self) {
+        self.documents += other.documents;
+        self.told += other.told;
+    }
 }
 
 /// What becomes of documents that break a unique index while it is built.
@@ -56,20 +72,20 @@ pub(crate) struct CreateJob {
 #[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
 #[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
 impl Job for CreateJob {
-    /// The index's number.
-    type Output = u32;
+    /// The index's number, and what was done at once.
+    type Output = (u32, Built);
 
     fn runs_alone(&self) -> bool {
         true
     }
 
-    async fn run(&mut self, tx: &mut Tx) -> Result<u32> {
+    async fn run(&mut self, tx: &mut Tx) -> Result<(u32, Built)> {
         let collection = tx.registry().existing(&self.collection)?.id();
         let name = self.config.name();
         let live: Vec<_> = tx.registry().shown_indexes(collection).collect();
         if let Some(index) = live.iter().find(|index| index.name() == name) {
             return if index.config == self.config {
-                Ok(index.number)
+                Ok((index.number, Built::default()))
             } else {
                 Err(Error::new(
                     codes::CONFIG,
@@ -98,7 +114,8 @@ impl Job for CreateJob {
         index.clone().store(tx)?;
         match build(tx, index, self.duplicates).await? {
             Step::Broken(error) => Err(error),
-            _ => Ok(number),
+            Step::Further(built) | Step::Ready(built) => Ok((number, built)),
+            Step::Gone => Ok((number, Built::default())),
         }
     }
 }
@@ -140,7 +157,7 @@ impl Job for BuildJob {
             return Ok(Step::Gone);
         };
         match index.phase {
-            IndexPhase::Ready => Ok(Step::Ready(0)),
+            IndexPhase::Ready => Ok(Step::Ready(Built::default())),
             IndexPhase::Dropping => Ok(Step::Gone),
             IndexPhase::Building(_) => build(tx, (*index).clone(), self.duplicates).await,
         }
@@ -155,7 +172,6 @@ async fn build(tx: &mut Tx, mut index: Index, duplicates: Duplicates) -> Result<
     }
     let limit = ScanLimit::entries(DOCUMENTS).bytes(DOCUMENT_BYTES);
     let documents = tx.scan(range.clone(), limit).await?;
-    let count = documents.len() as u64;
     let shared = std::sync::Arc::new(index.clone());
     let mut told = BTreeSet::new();
     for (key, payload) in &documents {
@@ -214,10 +230,14 @@ async fn build(tx: &mut Tx, mut index: Index, duplicates: Duplicates) -> Result<
         IndexPhase::Building(last.map(serde_bytes::ByteBuf::from))
     };
     index.store(tx)?;
+    let built = Built {
+        documents: documents.len() as u64,
+        told: told.len() as u64,
+    };
     Ok(if is_last {
-        Step::Ready(count)
+        Step::Ready(built)
     } else {
-        Step::Further(count)
+        Step::Further(built)
     })
 }
 

@@ -29,7 +29,7 @@ use crate::keys::CollectionId;
 use crate::query::path::Path;
 use crate::stored::{self, IndexLater, IndexPhase, IndexRow};
 use crate::tx::Tx;
-use crate::{Error, Filter, Order, Result, Ttl, codes, keys};
+use crate::{Error, Filter, Order, Result, Ttl, codes, envelope, keys};
 
 /// The field and the name that hidden indexes are recorded with; neither means anything.
 const EXPIRY_FIELD: &str = "_expires";
@@ -117,7 +117,14 @@ impl Index {
         }
     }
 
-    pub(crate) fn of_row(number: u32, row: IndexRow) -> Result<Self> {
+    /// The one of an entry of the store.
+    pub(crate) fn of_entry(key: &[u8], value: &bytes::Bytes) -> Result<Self> {
+        let number = keys::index_number(key)
+            .ok_or_else(|| stored::damaged("the key of an index is too short"))?;
+        Self::of_row(number, stored::decode(&envelope::open(key, value)?)?)
+    }
+
+    fn of_row(number: u32, row: IndexRow) -> Result<Self> {
         let order = |falls: bool| {
             if falls {
                 Order::Descending

@@ -5,7 +5,7 @@ use pocket_storage::{Direction, ScanLimit};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::build::{BuildJob, CreateJob, DropJob, Duplicates, RemoveJob, RenewJob, Step};
+use super::build::{BuildJob, Built, CreateJob, DropJob, Duplicates, RemoveJob, RenewJob, Step};
 use super::{IndexConfig, IndexInfo, IndexProgress};
 use crate::stored::{CollectionRow, IndexPhase};
 use crate::{Collection, CollectionName, Database, Error, Result, Subscription, codes, keys};
@@ -145,6 +145,21 @@ impl Database {
         Ok(())
     }
 
+    /// As [`Collection::create_index`], but documents that break a unique one stay, and the journal tells of them;
+    /// returns how many pairs do.
+    pub(crate) async fn make_index(
+        &self,
+        collection: &CollectionName,
+        config: IndexConfig,
+    ) -> Result<u64> {
+        let mut building = Building {
+            duplicates: Duplicates::Told,
+            ..Building::new(self, collection, config)
+        };
+        while building.step().await? {}
+        Ok(building.built.told)
+    }
+
     pub(crate) fn indexes_of(&self, collection: &CollectionName) -> Vec<IndexInfo> {
         let registry = self.core().registry();
         let number = registry.get(collection).map(CollectionRow::id);
@@ -180,7 +195,7 @@ struct Building {
     duplicates: Duplicates,
     /// Once it is recorded.
     number: Option<u32>,
-    done: u64,
+    built: Built,
     /// Once it was counted.
     total: Option<u64>,
     ready: bool,
@@ -194,7 +209,7 @@ impl Building {
             config,
             duplicates: Duplicates::Refused,
             number: None,
-            done: 0,
+            built: Built::default(),
             total: None,
             ready: false,
         }
@@ -223,8 +238,9 @@ impl Building {
                 config,
                 duplicates,
             };
-            let number = self.database.submit(job).await?;
+            let (number, built) = self.database.submit(job).await?;
             self.number = Some(number);
+            self.built += built;
             self.ready = self.is_ready(number);
             return Ok(!self.ready);
         };
@@ -234,9 +250,9 @@ impl Building {
             .submit(BuildJob { number, duplicates })
             .await?
         {
-            Step::Further(count) => self.done += count,
-            Step::Ready(count) => {
-                self.done += count;
+            Step::Further(built) => self.built += built,
+            Step::Ready(built) => {
+                self.built += built;
                 self.ready = true;
             }
             Step::Broken(error) => {
@@ -262,12 +278,12 @@ impl Building {
         self.step().await?;
         let total = match self.total {
             Some(total) => total,
-            None => self.done + self.count_left().await?,
+            None => self.built.documents + self.count_left().await?,
         };
         self.total = Some(total);
         Ok(IndexProgress {
             index: self.config.name(),
-            done: self.done,
+            done: self.built.documents,
             total,
             ready: self.ready,
         })

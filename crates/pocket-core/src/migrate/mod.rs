@@ -11,9 +11,11 @@ use std::sync::Arc;
 
 use pocket_storage::{MaybeSend, MaybeSync};
 
+use crate::document::with_id;
 use crate::{Body, CollectionName, DocumentId, DocumentLimits, Error, Map, Result, Value, codes};
 
 pub(crate) use reshape::store_reshaped;
+pub use reshape::{ReshapeFailure, ReshapeReport};
 pub(crate) use run::{half_done, newer, run};
 
 /// What a migration makes of a document.
@@ -291,13 +293,4 @@ impl Migrations {
             Reshaped::Changed(reshaped)
         })
     }
-}
-
-fn with_id(id: &DocumentId, fields: Map) -> Map {
-    let mut document = Map::new();
-    document.insert("_id", Value::from(id.as_str()));
-    for (name, value) in fields {
-        document.insert(name, value);
-    }
-    document
 }

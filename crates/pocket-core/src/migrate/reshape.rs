@@ -12,12 +12,39 @@ use crate::outbox::{Edit, Slot};
 use crate::stored::{self, CollectionRow, DocumentHead, Presence, StoredDocument};
 use crate::tx::Tx;
 use crate::{
-    ChangeKind, Collection, CollectionName, Database, DocumentId, Hlc, Result, Revision, write,
+    ChangeKind, Collection, CollectionName, Database, DocumentId, Error, Hlc, Result, Revision,
+    codes, write,
 };
 
 /// Documents and bytes of one commit.
 const BATCH: usize = 512;
 const BATCH_BYTES: usize = 2 * 1024 * 1024;
+
+/// Failures that [`ReshapeReport`] holds.
+const FAILURES: usize = 100;
+
+/// What [`Collection::reshape_all`] did.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+#[must_use]
+pub struct ReshapeReport {
+    /// Documents that got another shape, or went.
+    pub changed: u64,
+    /// Documents at which a step failed; they are as before.
+    pub failed: u64,
+    /// The first 100 of those, by id.
+    pub failures: Vec<ReshapeFailure>,
+}
+
+/// A document at which a step failed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ReshapeFailure {
+    /// The document.
+    pub document_id: DocumentId,
+    /// What the step said: `migration`, or the limit that its result breaks.
+    pub error: Error,
+}
 
 /// What one batch does at the most.
 pub(super) fn batch() -> ScanLimit {
@@ -82,8 +109,8 @@ enum Documents {
     After(Option<Vec<u8>>),
 }
 
-/// How many documents changed, and where the next batch begins, if there is one.
-type Batch = (u64, Option<Vec<u8>>);
+/// What was done, and where the next batch begins, if there is one.
+type Batch = (ReshapeReport, Option<Vec<u8>>);
 
 #[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
 #[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
@@ -91,6 +118,11 @@ impl Job for ReshapeJob {
     type Output = Batch;
 
     fn runs_alone(&self) -> bool {
+        true
+    }
+
+    /// Nobody made this edit, and documents that sync brought may be what breaks the index.
+    fn keeps_duplicates(&self) -> bool {
         true
     }
 
@@ -112,7 +144,7 @@ impl Job for ReshapeJob {
                 (slots.collect::<Result<_>>()?, last)
             }
         };
-        let mut changed = 0;
+        let mut report = ReshapeReport::default();
         for slot in documents {
             let Some(body) = slot.after.as_ref().and_then(|it| it.body.as_ref()) else {
                 continue;
@@ -120,11 +152,23 @@ impl Job for ReshapeJob {
             let versions = (0, self.database.schema_version());
             let limits = &tx.core().limits.document;
             let migrations = self.database.migrations();
-            let reshaped = migrations.reshape(versions, &self.name, &slot.id, body, limits)?;
-            changed += u64::from(reshaped != Reshaped::Unchanged);
+            let reshaped = match migrations.reshape(versions, &self.name, &slot.id, body, limits) {
+                Ok(reshaped) => reshaped,
+                // What is damaged is nothing that a step has said.
+                Err(error) if error.code() == codes::CORRUPT => return Err(error),
+                Err(error) => {
+                    report.failed += 1;
+                    report.failures.push(ReshapeFailure {
+                        document_id: slot.id,
+                        error,
+                    });
+                    continue;
+                }
+            };
+            report.changed += u64::from(reshaped != Reshaped::Unchanged);
             store_reshaped(tx, &self.name, &row, slot, reshaped).await?;
         }
-        Ok((changed, last))
+        Ok((report, last))
     }
 }
 
@@ -139,25 +183,33 @@ pub(super) fn slot_of(row: &CollectionRow, key: &[u8], payload: &bytes::Bytes) -
 impl<T: Serialize + DeserializeOwned> Collection<T> {
     /// Runs the migrations of the program over one document again, all of them in order, and tells whether it got
     /// another shape: for documents that arrive from devices with an older program. Steps that know their own result
-    /// leave what has the new shape as it is.
+    /// leave what has the new shape as it is. If the new shape breaks a unique index it is stored all the same, and the
+    /// journal tells of it.
     ///
     /// # Errors
     /// `migration` when a step fails, `collection-not-found`, `bad-id`, and what the store says.
     pub async fn reshape(&self, id: &str) -> Result<bool> {
         let documents = Documents::One(DocumentId::new(id)?);
-        let (changed, _) = self.reshape_batch(documents).await?;
-        Ok(changed > 0)
+        let (report, _) = self.reshape_batch(documents).await?;
+        match report.failures.into_iter().next() {
+            Some(failure) => Err(failure.error),
+            None => Ok(report.changed > 0),
+        }
     }
 
-    /// As [`reshape`](Self::reshape) for every document, a batch at a time; returns how many got another shape.
+    /// As [`reshape`](Self::reshape) for every document, a batch at a time. Documents at which a step fails stay as they
+    /// are, the others go on, and the report names them.
     ///
     /// # Errors
-    /// As [`reshape`](Self::reshape). Batches before stay.
-    pub async fn reshape_all(&self) -> Result<u64> {
-        let (mut all, mut after) = (0, None);
+    /// `collection-not-found`, `corrupt`, and what the store says. Batches before stay.
+    pub async fn reshape_all(&self) -> Result<ReshapeReport> {
+        let (mut all, mut after) = (ReshapeReport::default(), None);
         loop {
-            let (changed, last) = self.reshape_batch(Documents::After(after)).await?;
-            all += changed;
+            let (report, last) = self.reshape_batch(Documents::After(after)).await?;
+            all.changed += report.changed;
+            all.failed += report.failed;
+            let room = FAILURES.saturating_sub(all.failures.len());
+            all.failures.extend(report.failures.into_iter().take(room));
             if last.is_none() {
                 return Ok(all);
             }

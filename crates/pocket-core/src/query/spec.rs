@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::execute::Prepared;
 use super::{Cursor, Filter, Order};
+use crate::Result;
 
 /// A query as data, for JSON and other forms of serde.
 ///
@@ -45,6 +47,17 @@ pub struct QuerySpec {
     /// The fields left out, as dotted paths.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<String>,
+}
+
+impl QuerySpec {
+    /// Whether it can be asked at all, of whatever collection: its filter, its order, its cursors and its fields. Running
+    /// it checks the same.
+    ///
+    /// # Errors
+    /// `bad-query`.
+    pub fn check(&self) -> Result<()> {
+        Prepared::new(self).map(drop)
+    }
 }
 
 /// A field to sort by. In text it may be its bare path, which rises.

@@ -149,19 +149,14 @@ impl Validate for JsonSchema {
 /// Sets the defaults of properties that are missing in `map`, and of those inside of what is there. It goes through
 /// `properties`, `items`, `allOf` and references into the schema itself, as deep as the document goes.
 fn fill(root: &Json, schema: &Json, map: &mut Map, followed: usize) {
-    if let Some(target) = reference(root, schema).filter(|_| followed < REFERENCES) {
-        fill(root, target, map, followed + 1);
-    }
-    for part in schema["allOf"].as_array().into_iter().flatten() {
-        if followed < REFERENCES {
-            fill(root, part, map, followed + 1);
-        }
+    for part in parts(root, schema, followed) {
+        fill(root, part, map, followed + 1);
     }
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         match map.get_mut(name) {
             Some(value) => fill_value(root, property, value, 0),
             None => {
-                if let Some(Ok(value)) = default(root, property).map(value_of) {
+                if let Some(Ok(value)) = default(root, property, 0).map(value_of) {
                     map.insert(name.as_str(), value);
                 }
             }
@@ -172,30 +167,37 @@ fn fill(root: &Json, schema: &Json, map: &mut Map, followed: usize) {
 fn fill_value(root: &Json, schema: &Json, value: &mut Value, followed: usize) {
     match value {
         Value::Map(map) => fill(root, schema, map, followed),
-        Value::Array(values) => {
-            if let Some(target) = reference(root, schema).filter(|_| followed < REFERENCES) {
-                for value in values.iter_mut() {
-                    fill_value(root, &target["items"], value, followed + 1);
-                }
-            }
-            for value in values {
-                fill_value(root, &schema["items"], value, 0);
-            }
-        }
+        Value::Array(values) => fill_elements(root, schema, values, followed),
         _ => {}
     }
 }
 
-/// The default of a property, its own or that of what it refers to.
-fn default<'a>(root: &'a Json, property: &'a Json) -> Option<&'a Json> {
-    let mut property = property;
-    for _ in 0..REFERENCES {
-        if let Some(default) = property.get("default") {
-            return Some(default);
-        }
-        property = reference(root, property)?;
+/// As [`fill`], of an array.
+fn fill_elements(root: &Json, schema: &Json, values: &mut [Value], followed: usize) {
+    for part in parts(root, schema, followed) {
+        fill_elements(root, part, values, followed + 1);
     }
-    None
+    for value in values {
+        fill_value(root, &schema["items"], value, 0);
+    }
+}
+
+/// The default of a property, its own or the first of its other parts.
+fn default<'a>(root: &'a Json, property: &'a Json, followed: usize) -> Option<&'a Json> {
+    property.get("default").or_else(|| {
+        parts(root, property, followed).find_map(|part| default(root, part, followed + 1))
+    })
+}
+
+/// The other schemas that the same value must fit: what this one refers to, and its `allOf`.
+fn parts<'a>(
+    root: &'a Json,
+    schema: &'a Json,
+    followed: usize,
+) -> impl Iterator<Item = &'a Json> + use<'a> {
+    let all = schema["allOf"].as_array().into_iter().flatten();
+    let parts = reference(root, schema).into_iter().chain(all);
+    parts.filter(move |_| followed < REFERENCES)
 }
 
 /// What a schema refers to, if that is a place in the schema itself.

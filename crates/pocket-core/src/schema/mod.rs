@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pocket_storage::{MaybeSend, MaybeSync};
 
+use crate::document::with_id;
 use crate::{Body, CollectionName, DocumentId, DocumentLimits, Error, Map, Result, Value, codes};
 
 pub use arrivals::{InvalidArrival, InvalidDocument};
@@ -130,12 +131,7 @@ impl Schemas {
 
 /// A document as its schema sees it: with `_id` in front.
 fn seen(id: &DocumentId, body: &Body) -> Result<Map> {
-    let mut map = Map::new();
-    map.insert("_id", Value::from(id.as_str()));
-    for (name, value) in body.to_map()? {
-        map.insert(name, value);
-    }
-    Ok(map)
+    Ok(with_id(id, body.to_map()?))
 }
 
 /// How a body breaks the rule.

@@ -6,14 +6,14 @@ use pocket_core::replica::{
     Attachment, Conflict, Decision, IncomingPage, PageKind, Replica, Resolver, Scope, ServerLog,
 };
 use pocket_core::{
-    Binding, Body, ClientId, CollectionName, ConflictStrategy, Database, DocumentId,
-    DocumentLimits, Epoch, Hlc, Lineage, MutationContent, PushLimit, Record, RecordState, Revision,
-    Seq, SessionToken, Target, Timestamp,
+    Binding, Body, ClientId, CollectionConfig, CollectionName, ConflictStrategy, Database,
+    DocumentId, DocumentLimits, Epoch, Hlc, IndexConfig, Lineage, MutationContent, PushLimit,
+    Record, RecordState, Revision, Seq, SessionToken, Target, Timestamp, codes,
 };
 use pocket_storage_memory::MemoryStorage;
 use serde_json::json;
 
-use super::{app, docs, shown, to_2, value};
+use super::{app, counting, docs, shown, to_2, value};
 
 /// A rule by which a conflict would be lost to the local side.
 struct Local;
@@ -150,7 +150,7 @@ async fn a_newer_edit_of_another_device_stands_whatever_the_strategy_and_can_be_
     assert!(!docs.reshape("1").await.unwrap());
     assert!(!docs.reshape("missing").await.unwrap());
     arrive(&db, 2, "2", body(r#"{"done":true}"#)).await;
-    assert_eq!(docs.reshape_all().await.unwrap(), 1);
+    assert_eq!(docs.reshape_all().await.unwrap().changed, 1);
 }
 
 #[tokio::test]
@@ -183,5 +183,68 @@ async fn an_edit_of_this_device_stays_one_when_its_document_is_migrated_before_o
             value(r#"{"_id":"1","completed":false,"note":"mine"}"#)
         );
         assert_eq!((pending(&db).await, journaled(&db).await), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_document_at_which_a_step_fails_does_not_keep_others_from_their_shape() {
+    let storage = MemoryStorage::new();
+    let db = app().migration(counting(2, "docs")).open(storage).await;
+    let db = db.unwrap();
+    let docs = docs(&db).await;
+    // More than one batch, and more failures than a report names.
+    let failing = |n: u32| n.is_multiple_of(8);
+    let documents: Vec<_> = (0..1_200)
+        .map(|n| {
+            let field = if failing(n) { "other" } else { "n" };
+            value(&format!(r#"{{"_id":"{n:04}","{field}":1}}"#))
+        })
+        .collect();
+    docs.insert_many(&documents).await.unwrap();
+    let report = docs.reshape_all().await.unwrap();
+    assert_eq!((report.changed, report.failed), (1_050, 150));
+    assert_eq!(report.failures.len(), 100);
+    for (failure, n) in report
+        .failures
+        .iter()
+        .zip((0..1_200).filter(|n| failing(*n)))
+    {
+        assert_eq!(failure.document_id.as_str(), format!("{n:04}"));
+        assert_eq!(failure.error.code(), codes::MIGRATION);
+        assert!(failure.error.to_string().contains("there is no n"));
+    }
+    assert_eq!(shown(&docs, "0000").await, r#"{"_id":"0000","other":1}"#);
+    for id in ["0001", "1199"] {
+        assert_eq!(shown(&docs, id).await, format!(r#"{{"_id":"{id}","n":2}}"#));
+    }
+    // Of one document alone it is the error.
+    let error = docs.reshape("0000").await.unwrap_err();
+    assert_eq!(error.code(), codes::MIGRATION);
+}
+
+#[tokio::test]
+async fn a_new_shape_that_breaks_a_unique_index_is_stored_and_told() {
+    let config =
+        CollectionConfig::new("docs").index(IndexConfig::new("completed").unique().sparse());
+    let builder = Database::builder("app").collection(config);
+    let opened = builder.migration(to_2()).open(MemoryStorage::new()).await;
+    let db = opened.unwrap();
+    let docs = docs(&db).await;
+    for document in [
+        r#"{"_id":"1","completed":1}"#,
+        r#"{"_id":"2","done":1}"#,
+        r#"{"_id":"3","done":1}"#,
+        r#"{"_id":"4","done":2}"#,
+    ] {
+        docs.insert(&value(document)).await.unwrap();
+    }
+    assert!(docs.reshape("2").await.unwrap());
+    assert_eq!(journaled(&db).await, 1);
+    let report = docs.reshape_all().await.unwrap();
+    assert_eq!((report.changed, report.failed), (2, 0));
+    assert_eq!(journaled(&db).await, 2);
+    for (id, n) in [("1", 1), ("2", 1), ("3", 1), ("4", 2)] {
+        let expected = format!(r#"{{"_id":"{id}","completed":{n}}}"#);
+        assert_eq!(shown(&docs, id).await, expected);
     }
 }
