@@ -151,21 +151,30 @@ impl Read for Counted<'_> {
     }
 }
 
-/// Reads a line without its end, or nothing at the end of the input. One of more than [`MAX_LINE_BYTES`] is skipped, and
-/// `None` in place of its bytes.
-pub(crate) fn read_line(from: &mut impl BufRead) -> io::Result<Option<Option<Vec<u8>>>> {
+/// What [`read_line`] found.
+pub(crate) enum Found {
+    /// A line without its end.
+    Line(Vec<u8>),
+    /// A line of more than [`MAX_LINE_BYTES`], which was skipped.
+    TooLong,
+    /// The end of the input.
+    End,
+}
+
+/// Reads a line.
+pub(crate) fn read_line(from: &mut impl BufRead) -> io::Result<Found> {
     let mut line = Vec::new();
     let limit = MAX_LINE_BYTES + 1;
     if from.by_ref().take(limit).read_until(b'\n', &mut line)? == 0 {
-        return Ok(None);
+        return Ok(Found::End);
     }
     if line.last() == Some(&b'\n') {
         line.pop();
     } else if line.len() as u64 == limit {
         from.skip_until(b'\n')?;
-        return Ok(Some(None));
+        return Ok(Found::TooLong);
     }
-    Ok(Some(Some(line)))
+    Ok(Found::Line(line))
 }
 
 /// The lines of a [`Source`], numbered from 1.
@@ -184,12 +193,12 @@ impl Lines<'_> {
     /// # Errors
     /// `io` when the file cannot be read on: the disk failed, or a gzip stream is damaged or cut.
     pub(crate) fn next(&mut self) -> Result<Option<Line>> {
-        let line = read_line(&mut self.reader).map_err(|error| self.failed(&error))?;
-        let Some(line) = line else {
+        let found = read_line(&mut self.reader).map_err(|error| self.failed(&error))?;
+        if matches!(found, Found::End) {
             return Ok(None);
-        };
+        }
         self.number += 1;
-        let Some(mut line) = line else {
+        let Found::Line(mut line) = found else {
             let failure = Failure::new(
                 codes::DOCUMENT_TOO_LARGE,
                 format!(

@@ -274,7 +274,7 @@ mod tests {
     fn a_command_line_that_cannot_be_passed_on_is_refused_with_the_way_out() {
         let long = OsString::from_vec(vec![b'x'; WORD_BYTES]);
         let most = vec![OsString::new(); WORDS - 1];
-        fits(&[&most[..], &[long.clone()]].concat()).unwrap();
+        fits(&[&most[..], std::slice::from_ref(&long)].concat()).unwrap();
         let many = vec![OsString::new(); WORDS + 1];
         for words in [&[long, "x".into()][..], &many] {
             let failure = fits(words).unwrap_err();

@@ -21,7 +21,7 @@ use super::complete::{self, Known};
 use super::{history, session};
 use crate::failure::{Failure, Result};
 use crate::held::Peer;
-use crate::lines;
+use crate::lines::{self, Found};
 use crate::output::note;
 
 /// Documents whose fields are offered.
@@ -53,9 +53,9 @@ impl Prompt {
     pub(super) fn on_stdin() -> Result<Self> {
         Self::new(|| {
             Ok(match lines::read_line(&mut io::stdin().lock())? {
-                None => Said::End,
-                Some(None) => Said::TooLong,
-                Some(Some(line)) => {
+                Found::End => Said::End,
+                Found::TooLong => Said::TooLong,
+                Found::Line(line) => {
                     let line = String::from_utf8(line);
                     Said::Line(line.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?)
                 }
