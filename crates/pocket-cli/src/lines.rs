@@ -18,7 +18,7 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A longer line holds no document: the largest one, with each character escaped, is shorter.
-const MAX_LINE_BYTES: u64 = 64 * 1024 * 1024;
+pub(crate) const MAX_LINE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// A file that can be read again from its start.
 #[derive(Debug)]
@@ -151,6 +151,32 @@ impl Read for Counted<'_> {
     }
 }
 
+/// What [`read_line`] found.
+pub(crate) enum Found {
+    /// A line without its end.
+    Line(Vec<u8>),
+    /// A line of more than [`MAX_LINE_BYTES`], which was skipped.
+    TooLong,
+    /// The end of the input.
+    End,
+}
+
+/// Reads a line.
+pub(crate) fn read_line(from: &mut impl BufRead) -> io::Result<Found> {
+    let mut line = Vec::new();
+    let limit = MAX_LINE_BYTES + 1;
+    if from.by_ref().take(limit).read_until(b'\n', &mut line)? == 0 {
+        return Ok(Found::End);
+    }
+    if line.last() == Some(&b'\n') {
+        line.pop();
+    } else if line.len() as u64 == limit {
+        from.skip_until(b'\n')?;
+        return Ok(Found::TooLong);
+    }
+    Ok(Found::Line(line))
+}
+
 /// The lines of a [`Source`], numbered from 1.
 pub(crate) struct Lines<'a> {
     reader: Box<dyn BufRead + 'a>,
@@ -167,23 +193,12 @@ impl Lines<'_> {
     /// # Errors
     /// `io` when the file cannot be read on: the disk failed, or a gzip stream is damaged or cut.
     pub(crate) fn next(&mut self) -> Result<Option<Line>> {
-        let mut line = Vec::new();
-        let limit = MAX_LINE_BYTES + 1;
-        let read = self
-            .reader
-            .by_ref()
-            .take(limit)
-            .read_until(b'\n', &mut line);
-        if read.map_err(|error| self.failed(&error))? == 0 {
+        let found = read_line(&mut self.reader).map_err(|error| self.failed(&error))?;
+        if matches!(found, Found::End) {
             return Ok(None);
         }
         self.number += 1;
-        if line.last() == Some(&b'\n') {
-            line.pop();
-        } else if line.len() as u64 == limit {
-            self.reader
-                .skip_until(b'\n')
-                .map_err(|error| self.failed(&error))?;
+        let Found::Line(mut line) = found else {
             let failure = Failure::new(
                 codes::DOCUMENT_TOO_LARGE,
                 format!(
@@ -191,7 +206,7 @@ impl Lines<'_> {
                 ),
             );
             return Ok(Some((self.number, Err(failure))));
-        }
+        };
         if self.number == 1 && line.starts_with(BYTE_ORDER_MARK) {
             line.drain(..BYTE_ORDER_MARK.len());
         }

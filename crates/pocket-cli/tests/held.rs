@@ -97,6 +97,19 @@ fn what_is_inserted_beside_a_sync_that_watches_reaches_the_server() {
     assert_eq!(read_elsewhere(&held.place, &held.url, "things"), here);
 }
 
+/// It was cut off as nonsense, and said to have been interrupted, each time.
+#[test]
+fn a_long_line_of_a_script_works_whoever_holds_the_database() {
+    let held = Held::new();
+    let text = "x".repeat(1_000_000);
+    let line = format!("insert things '{{\"_id\":\"long\",\"text\":\"{text}\"}}'\n");
+    for place in [&held.place, &Place::new()] {
+        assert_eq!(place.feed(&["shell"], line.as_bytes()).ok(), "long\n");
+        let read = place.ok(&["get", "things", "long"]);
+        assert!(read.contains(&text), "it was cut");
+    }
+}
+
 /// A command that another process ran had ended well before it heard that nothing of its output could be written, and so
 /// an export, or a backup, onto a full disk was cut and said to be good.
 #[cfg(target_os = "linux")]

@@ -95,6 +95,24 @@ fn a_script_that_keeps_going_runs_every_line_and_says_what_failed() {
 }
 
 #[test]
+fn a_line_without_an_end_is_refused_and_the_next_one_is_run() {
+    let place = Place::new();
+    let mut script = b"count todos ".to_vec();
+    script.resize(64 * 1024 * 1024 + 100, b'x');
+    script.extend_from_slice(b"\ncount todos\n");
+    let outcome = place.feed(&["shell", "--keep-going"], &script);
+    assert_eq!((outcome.status, outcome.out.as_str()), (1, "0\n"));
+    assert!(
+        outcome
+            .err
+            .contains("error[usage]: line 1: the line has more than 67108864 bytes"),
+        "{outcome:?}"
+    );
+    let outcome = place.feed(&["shell"], &script).failed(2, "usage");
+    assert_eq!(outcome.out, "");
+}
+
+#[test]
 fn help_lists_the_commands_of_the_shell_and_explains_one() {
     let place = Place::new();
     let printed = place.feed(&["shell"], b"help\n").ok();

@@ -8,6 +8,8 @@ mod directory;
 #[cfg(any(test, target_arch = "wasm32"))]
 mod edit;
 #[cfg(any(test, target_arch = "wasm32"))]
+mod guess;
+#[cfg(any(test, target_arch = "wasm32"))]
 mod page;
 
 #[cfg(target_arch = "wasm32")]

@@ -4,15 +4,10 @@ use bytes::Bytes;
 use pocket_storage::{Direction, Entry, KeyRange, Result, ScanLimit};
 
 use crate::directory::Directory;
-use crate::idb::Mode;
+use crate::guess::{FIRST_PAGES, Guess};
+use crate::idb::{Mode, Transaction};
 use crate::page::{Page, PageEntry};
 use crate::shared::Shared;
-
-/// Pages that a scan reads first. It is guessed from them how many more there have to be.
-const FIRST_PAGES: usize = 2;
-
-/// Pages that a scan reads at once, at most.
-const MOST_PAGES: usize = 64;
 
 /// The values of `keys`.
 pub(crate) async fn get_many(shared: &Shared, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>> {
@@ -56,10 +51,10 @@ pub(crate) async fn scan(
         found: Vec::new(),
         bytes: 0,
         is_done: false,
+        guess: Guess::default(),
     };
     let mut left = directory.pages_of(range);
     let mut count = FIRST_PAGES;
-    let (mut read_bytes, mut read_pages) = (0, 0);
     loop {
         let (first, last) = part_of(left, count, direction);
         let pages = transaction.pages(directory.lower(first), directory.lower(last))?;
@@ -71,10 +66,9 @@ pub(crate) async fn scan(
             left = directory.pages_of(range);
             continue;
         }
-        let records = transaction.records_in(&pages)?;
-        read_bytes += records.iter().map(Bytes::len).sum::<usize>();
-        read_pages += last - first + 1;
-        scan.take(shared, &directory, (first, last), records)?;
+        let records = Transaction::records_in(&pages)?;
+        let record = |record| transaction.record(record);
+        scan.take(shared, &directory, (first, last), records, record)?;
         let rest = match direction {
             Direction::Forward => (last < left.1).then(|| (last + 1, left.1)),
             Direction::Backward => (first > left.0).then(|| (left.0, first - 1)),
@@ -83,11 +77,7 @@ pub(crate) async fn scan(
             Some(rest) if !scan.is_done => left = rest,
             _ => return Ok(scan.found),
         }
-        let bytes_left = limit.bytes.saturating_sub(scan.bytes);
-        let of_a_page = (read_bytes / read_pages).max(1);
-        count = (bytes_left / of_a_page + 1)
-            .min(MOST_PAGES)
-            .min(2 * read_pages);
+        count = scan.guess.next(limit.bytes.saturating_sub(scan.bytes));
     }
 }
 
@@ -107,16 +97,19 @@ struct Scan<'a> {
     found: Vec<Entry>,
     bytes: usize,
     is_done: bool,
+    guess: Guess,
 }
 
 impl Scan<'_> {
-    /// Takes what belongs to the range from the records of neighbouring pages.
-    fn take(
+    /// Takes what belongs to the range from the records of neighbouring pages, up to the limit: a record behind it is not
+    /// even copied out of the browser's memory.
+    fn take<R>(
         &mut self,
         shared: &Shared,
         directory: &Directory,
         (first, last): (usize, usize),
-        records: Vec<Bytes>,
+        mut records: Vec<R>,
+        bytes_of: impl Fn(R) -> Result<Bytes>,
     ) -> Result<()> {
         let expected = last - first + 1;
         // Only the first page of all may have no record.
@@ -124,15 +117,18 @@ impl Scan<'_> {
         if missing > usize::from(first == 0) || records.len() > expected {
             return Err(shared.corrupt("a page is missing"));
         }
-        let pages = records
-            .into_iter()
-            .enumerate()
-            .map(|(place, record)| shared.page(directory, first + missing + place, Some(record)));
-        let mut pages = pages.collect::<Result<Vec<Page>>>()?;
+        let mut indexes: Vec<usize> = (first + missing..=last).collect();
         if self.direction == Direction::Backward {
-            pages.reverse();
+            records.reverse();
+            indexes.reverse();
         }
-        for page in &pages {
+        for (index, record) in indexes.into_iter().zip(records) {
+            if self.is_done {
+                return Ok(());
+            }
+            let record = bytes_of(record)?;
+            self.guess.saw(record.len());
+            let page = &shared.page(directory, index, Some(record))?;
             let entries = page.entries.iter();
             match self.direction {
                 Direction::Forward => self.take_entries(entries, page),

@@ -7,7 +7,6 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
 use std::net::Shutdown;
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -35,10 +34,6 @@ const PEERS: usize = 32;
 
 /// How long a peer may take to say what it wants.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// The words of a command line, and their bytes.
-const WORDS: usize = 100_000;
-const WORD_BYTES: usize = 8 * 1024 * 1024;
 
 /// Frames of input that wait for the command.
 const WAITING: usize = 4;
@@ -229,14 +224,14 @@ fn serve(
     stream.set_write_timeout(None)?;
     let json = words.iter().any(|word| word == "--json");
     let ends = Ends::Remote(sink.clone());
-    let result = match (place, args::parse(&words)) {
+    let result = match (&place, args::parse(&words)) {
         (None, _) => Err(Failure::new(
             pocket_core::codes::IN_USE,
             format!("{PEERS} other commands use this database now; try again when one has ended"),
         )),
         // Whoever sent it could read it.
         (Some(_), Err(failure)) => Err(unknown(&failure)),
-        (Some(place), Ok(mut arguments)) => {
+        (Some(_), Ok(mut arguments)) => {
             let (gone, is_gone) = watch::channel(false);
             let input = listen(stream.try_clone()?, sink.clone(), gone)?;
             arguments.global.held = Some(Held::new(
@@ -248,8 +243,10 @@ fn serve(
             ));
             let mut ending = peers.ending.subscribe();
             let stop = Stop::when(is_gone);
-            let result = runtime.block_on(async {
+            runtime.block_on(async {
                 tokio::select! {
+                    // Work that is done was not interrupted.
+                    biased;
                     result = run_passed_on(arguments, stop.clone()) => result,
                     () = stop.requested() => Err(Failure::silent(1)),
                     _ = ending.wait_for(|ending| *ending) => Err(Failure::new(
@@ -257,10 +254,7 @@ fn serve(
                         "the process that holds the database ended before the work was done; run it again",
                     )),
                 }
-            });
-            // What the command may still do on other threads is cut off with the stream; its answer is out.
-            drop(place);
-            result
+            })
         }
     };
     let status = match result {
@@ -270,7 +264,11 @@ fn serve(
             failure.status()
         }
     };
-    sink.send(frame::STATUS, &[status])
+    let sent = sink.send(frame::STATUS, &[status]);
+    // Not before: a holder that ends waits for places, and a peer without a status takes what was committed for undone.
+    // What the command may still do on other threads is cut off with the stream.
+    drop(place);
+    sent
 }
 
 /// Runs a command of a peer, if it is one that may come this way.
@@ -299,21 +297,7 @@ fn unknown(failure: &Failure) -> Failure {
 /// The command line of a peer.
 fn words(stream: &UnixStream) -> io::Result<Vec<OsString>> {
     let deadline = Instant::now() + HANDSHAKE;
-    let mut from = UntilDeadline { stream, deadline };
-    let (mut words, mut bytes) = (Vec::new(), 0);
-    loop {
-        match frame::read(&mut from)? {
-            (frame::WORD, word) => {
-                bytes += word.len();
-                if words.len() >= WORDS || bytes > WORD_BYTES {
-                    return Err(ErrorKind::InvalidData.into());
-                }
-                words.push(OsString::from_vec(word));
-            }
-            (frame::RUN, _) => return Ok(words),
-            _ => return Err(ErrorKind::InvalidData.into()),
-        }
-    }
+    frame::read_words(&mut UntilDeadline { stream, deadline })
 }
 
 /// A stream that has to be quick.
@@ -465,3 +449,6 @@ impl Read for Input {
         self.part.read(buffer)
     }
 }
+
+#[cfg(test)]
+mod tests;

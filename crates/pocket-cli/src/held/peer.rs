@@ -1,5 +1,6 @@
 //! The side that was started while another process has the database open.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStringExt;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use pocket_core::codes as core_codes;
 use tokio::sync::oneshot;
 
-use super::frame::{self, CHUNK};
+use super::frame::{self, CHUNK, WORD_BYTES, WORDS};
 use super::socket;
 use crate::codes;
 use crate::failure::{Failure, Result};
@@ -80,10 +81,11 @@ impl Peer {
     /// Has the holder run a command line, with this input and a place for its output.
     pub(crate) async fn command(
         self,
-        words: Vec<std::ffi::OsString>,
+        words: Vec<OsString>,
         input: Box<dyn FnOnce() -> Box<dyn Read + Send> + Send>,
         out: Box<dyn Write + Send>,
     ) -> Result {
+        fits(&words)?;
         let cut = Cut(self.stream.try_clone().map_err(|error| lost(&error))?);
         let (answer, answered) = oneshot::channel();
         let talk = move || {
@@ -130,6 +132,19 @@ impl Drop for Cut {
     }
 }
 
+/// Refuses a command line that the holder would not take.
+fn fits(words: &[OsString]) -> Result {
+    let bytes: usize = words.iter().map(|word| word.len()).sum();
+    if words.len() <= WORDS && bytes <= WORD_BYTES {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "the command line has {} words of {bytes} bytes; another process holds the database, and can be passed {WORDS} words \
+         of {WORD_BYTES} bytes at most: give documents by a file (`import`), or by stdin (`insert` without a document)",
+        words.len()
+    )))
+}
+
 fn is_late(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
@@ -146,13 +161,14 @@ fn lost(error: &io::Error) -> Failure {
 /// Says the command line and prints what comes back, up to the exit status.
 fn talk(
     stream: UnixStream,
-    words: Vec<std::ffi::OsString>,
+    words: Vec<OsString>,
     input: Box<dyn FnOnce() -> Box<dyn Read + Send> + Send>,
     mut out: Box<dyn Write + Send>,
 ) -> io::Result<Ended> {
     let to = Arc::new(Mutex::new(stream.try_clone()?));
     for word in words {
-        send(&to, frame::WORD, &word.into_vec())?;
+        let mut to = to.lock().unwrap_or_else(PoisonError::into_inner);
+        frame::write_word(&mut *to, &word.into_vec())?;
     }
     send(&to, frame::RUN, &[])?;
     let mut input = Some(input);
@@ -246,6 +262,24 @@ fn pump(to: &Mutex<UnixStream>, mut input: Box<dyn Read + Send>) {
         };
         if sent.is_err() {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_that_cannot_be_passed_on_is_refused_with_the_way_out() {
+        let long = OsString::from_vec(vec![b'x'; WORD_BYTES]);
+        let most = vec![OsString::new(); WORDS - 1];
+        fits(&[&most[..], std::slice::from_ref(&long)].concat()).unwrap();
+        let many = vec![OsString::new(); WORDS + 1];
+        for words in [&[long, "x".into()][..], &many] {
+            let failure = fits(words).unwrap_err();
+            assert_eq!(failure.code(), codes::USAGE);
+            assert!(failure.message().contains("`import`"), "{failure:?}");
         }
     }
 }

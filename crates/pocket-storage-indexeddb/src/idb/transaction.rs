@@ -232,10 +232,9 @@ impl Transaction {
         self.record(result).map(Some)
     }
 
-    /// The records of pages, in the order of their keys.
-    pub(crate) fn records_in(&self, request: &Request) -> Result<Vec<Bytes>> {
-        let result = result_of(request)?.unchecked_into::<Array>();
-        result.iter().map(|one| self.record(one)).collect()
+    /// The records of pages, in the order of their keys, each to be taken over with [`Transaction::record`].
+    pub(crate) fn records_in(request: &Request) -> Result<Vec<JsValue>> {
+        Ok(result_of(request)?.unchecked_into::<Array>().to_vec())
     }
 
     /// The keys of pages, in their order.
@@ -248,7 +247,8 @@ impl Transaction {
         result.iter().map(key).collect()
     }
 
-    fn record(&self, value: JsValue) -> Result<Bytes> {
+    /// The bytes of a record, copied out of the browser's memory.
+    pub(crate) fn record(&self, value: JsValue) -> Result<Bytes> {
         match value.dyn_into::<Uint8Array>() {
             Ok(array) => Ok(array.to_vec().into()),
             Err(_) => Err(corrupt(&self.name, "a page is not of bytes")),

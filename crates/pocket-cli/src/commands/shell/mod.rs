@@ -17,6 +17,7 @@ use self::prompt::{Prompt, Said};
 use self::session::{Next, Session};
 use crate::args::{Global, ShellArgs};
 use crate::failure::{Failure, Result};
+use crate::lines::MAX_LINE_BYTES;
 use crate::output::{Output, counted};
 use crate::signals::Stop;
 
@@ -52,7 +53,8 @@ async fn converse(session: &mut Session<'_>, prompt: &Prompt, stop: &Stop) -> Re
         };
         let line = match said {
             Said::Line(line) => line,
-            Said::Interrupted => continue,
+            // Nobody types a line that is too long.
+            Said::Interrupted | Said::TooLong => continue,
             Said::End => return Ok(()),
         };
         match run_line(session, &line, stop).await {
@@ -81,10 +83,14 @@ async fn recite(
             said = prompt.next() => said?,
             () = stop.requested() => return Err(interrupted(number)),
         };
-        let Said::Line(line) = said else {
-            break;
+        let result = match said {
+            Said::Line(line) => run_line(session, &line, stop).await,
+            Said::TooLong => Err(Failure::usage(format!(
+                "the line has more than {MAX_LINE_BYTES} bytes; is it one command a line?"
+            ))),
+            Said::Interrupted | Said::End => break,
         };
-        match run_line(session, &line, stop).await {
+        match result {
             Ok(Next::Line) => {}
             Ok(Next::End) => break,
             // Nobody reads on.

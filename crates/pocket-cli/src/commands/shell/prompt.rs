@@ -1,6 +1,6 @@
 //! Where lines come from: an editor on a terminal, or stdin. Both block, and so have a thread of their own.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
@@ -21,6 +21,7 @@ use super::complete::{self, Known};
 use super::{history, session};
 use crate::failure::{Failure, Result};
 use crate::held::Peer;
+use crate::lines::{self, Found};
 use crate::output::note;
 
 /// Documents whose fields are offered.
@@ -33,6 +34,8 @@ const REMEMBERED: usize = 2_000;
 #[derive(Debug)]
 pub(super) enum Said {
     Line(String),
+    /// A line of more than [`lines::MAX_LINE_BYTES`], which was skipped.
+    TooLong,
     /// Ctrl-C at the prompt.
     Interrupted,
     End,
@@ -48,13 +51,15 @@ pub(super) struct Prompt {
 
 impl Prompt {
     pub(super) fn on_stdin() -> Result<Self> {
-        let mut line = String::new();
-        Self::new(move || {
-            line.clear();
-            match io::stdin().lock().read_line(&mut line)? {
-                0 => Ok(Said::End),
-                _ => Ok(Said::Line(line.clone())),
-            }
+        Self::new(|| {
+            Ok(match lines::read_line(&mut io::stdin().lock())? {
+                Found::End => Said::End,
+                Found::TooLong => Said::TooLong,
+                Found::Line(line) => {
+                    let line = String::from_utf8(line);
+                    Said::Line(line.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?)
+                }
+            })
         })
     }
 
