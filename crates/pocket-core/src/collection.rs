@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::commit::CommitCore;
 use crate::keys::CollectionId;
-use crate::query::{Query, QuerySpec};
+use crate::query::{Filter, Query, QuerySpec};
 use crate::stored::StoredDocument;
 use crate::write::{ClearJob, Operation, Write, WriteJob};
 use crate::{
@@ -257,12 +257,13 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         Query::new(self.clone(), spec)
     }
 
-    /// The first match of a query, by id unless it sorts.
+    /// The first document that a filter lets in, by id. In another order it is the [`first`](Query::first) of a sorted
+    /// query.
     ///
     /// # Errors
     /// As [`Query::all`].
-    pub async fn find_one(&self, query: Query<T>) -> Result<Option<T>> {
-        query.first().await
+    pub async fn find_one(&self, filter: Filter) -> Result<Option<T>> {
+        self.find().filter(filter).first().await
     }
 
     /// How many documents there are. Tombstones never count.

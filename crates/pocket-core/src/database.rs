@@ -223,6 +223,8 @@ impl Database {
     /// What the store says.
     pub async fn close(&self) -> Result<()> {
         let closed = self.core().storage.close().await;
+        // What was committed is told before live queries hear of the end.
+        self.settled().await;
         self.core().notifier.live.close();
         Ok(closed?)
     }

@@ -303,6 +303,15 @@ impl Tx {
         self.own.get(key).is_some_and(Option::is_some)
     }
 
+    /// The value under this key before the running job.
+    pub(crate) async fn before(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        let value = match self.kept.values.get(key) {
+            Some(value) => value.clone(),
+            None => self.core.storage.get(key).await?,
+        };
+        value.map(|value| envelope::open(key, &value)).transpose()
+    }
+
     /// Whether there was a value under this key before the running job.
     pub(crate) async fn was_there(&self, key: &[u8]) -> Result<bool> {
         match self.kept.values.get(key) {

@@ -1,7 +1,7 @@
 //! Documents and collections as an application sees them.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use pocket_core::{ChangeItem, CollectionConfig, Database, Operation, Order, Value, codes};
+use pocket_core::{ChangeItem, CollectionConfig, Database, Operation, Order, Value, codes, field};
 use pocket_storage_memory::MemoryStorage;
 use serde_json::json;
 
@@ -404,6 +404,10 @@ async fn find_filters_sorts_and_limits() {
         ["a"]
     );
     assert_eq!(x().count().await.unwrap(), 3);
+    let one = |kind: &str| cache.find_one(field("kind").eq(kind));
+    let found = one("y").await.unwrap().unwrap();
+    assert_eq!(found, value(r#"{"_id":"c","n":2,"kind":"y"}"#));
+    assert_eq!(one("z").await.unwrap(), None);
     assert_eq!(
         cache
             .find()
@@ -415,11 +419,11 @@ async fn find_filters_sorts_and_limits() {
             .code(),
         codes::BAD_QUERY
     );
-    for field in ["_rev", "_updatedAt", "_deleted"] {
-        let asked = cache.find().where_field(field).eq(true).count().await;
-        assert_eq!(asked.unwrap_err().code(), codes::BAD_QUERY, "{field}");
-        let sorted = cache.find().sort(field, Order::Descending).all().await;
-        assert_eq!(sorted.unwrap_err().code(), codes::BAD_QUERY, "{field}");
+    for name in ["_rev", "_updatedAt", "_deleted"] {
+        let asked = cache.find().where_field(name).eq(true).count().await;
+        assert_eq!(asked.unwrap_err().code(), codes::BAD_QUERY, "{name}");
+        let sorted = cache.find().sort(name, Order::Descending).all().await;
+        assert_eq!(sorted.unwrap_err().code(), codes::BAD_QUERY, "{name}");
     }
 }
 

@@ -3,6 +3,8 @@
 
 #[path = "live/behaviour.rs"]
 mod behaviour;
+#[path = "live/closing.rs"]
+mod closing;
 #[path = "live/property.rs"]
 mod property;
 #[path = "live/reading.rs"]

@@ -173,6 +173,7 @@ async fn build(tx: &mut Tx, mut index: Index, duplicates: Duplicates) -> Result<
     let limit = ScanLimit::entries(DOCUMENTS).bytes(DOCUMENT_BYTES);
     let documents = tx.scan(range.clone(), limit).await?;
     let shared = std::sync::Arc::new(index.clone());
+    let sight = tx.sight(index.collection);
     let mut told = BTreeSet::new();
     for (key, payload) in &documents {
         let stored = StoredDocument::decode(payload)?;
@@ -187,7 +188,8 @@ async fn build(tx: &mut Tx, mut index: Index, duplicates: Duplicates) -> Result<
         for values in &entries.values {
             tx.put(index.key(values, &id), &[]);
         }
-        if !index.config.unique {
+        // What is over breaks nothing; it is judged if it comes back.
+        if !index.config.unique || !sight.lives(&id, stored.head.rev, &body)? {
             continue;
         }
         if entries.overflow {

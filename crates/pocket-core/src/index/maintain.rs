@@ -57,12 +57,18 @@ impl Tx {
         }
         let body = |version: Option<(Revision, _)>| version.map(|(_, body)| body);
         let same_body = body(before) == body(after);
+        // What cannot be read has no entries that anybody knows: all it gets are new.
+        let sight = self.sight(collection);
+        let was_over =
+            before.is_some_and(|(rev, body)| sight.lives(id, rev, body).is_ok_and(|lives| !lives));
         for index in indexes.iter() {
+            // What is over kept its entries and kept nobody from taking its values, which are judged when it comes back.
+            let comes_back = was_over && index.config.unique;
             // The revision means something only to what counts from the last write.
-            if same_body && !index.is_hidden() {
+            if same_body && !index.is_hidden() && !comes_back {
                 continue;
             }
-            if let Err(error) = self.entries_moved(index, id, before, after) {
+            if let Err(error) = self.entries_moved(index, id, before, after, comes_back) {
                 self.maintenance().failed = Some(error);
             }
         }
@@ -74,6 +80,7 @@ impl Tx {
         id: &DocumentId,
         before: Option<(Revision, &Body)>,
         after: Option<(Revision, &Body)>,
+        comes_back: bool,
     ) -> Result<()> {
         let entries = |(rev, body): (Revision, &Body)| index.entries_of(id, rev, body);
         // What cannot be read has entries that nobody knows. They stay, and lead readers to a document that does not
@@ -87,8 +94,9 @@ impl Tx {
             *self.maintenance().multi.entry(index.number).or_default() |= new.multi;
         }
         for values in &new.values {
-            let was_there = old.values.contains(values);
-            if !was_there {
+            let was_there = !comes_back && old.values.contains(values);
+            // The hidden entry of a document that nobody is to sweep is missing, until somebody writes the document.
+            if !was_there || index.is_hidden() {
                 self.put(index.key(values, id), &[]);
             }
             let is_new = !was_there || is_another(index, id, before, after, values)?;

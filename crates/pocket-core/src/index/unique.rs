@@ -11,7 +11,7 @@ use super::entry::MAX_ENTRIES;
 use super::maintain::Added;
 use crate::stored::StoredDocument;
 use crate::tx::Tx;
-use crate::{DocumentId, Error, Result, codes, journal, outbox};
+use crate::{DocumentId, Error, Result, codes, journal, keys, outbox};
 
 /// Entries with the same values read at once. Mostly there is one: that of the document itself.
 const PAGE: usize = 8;
@@ -40,7 +40,10 @@ pub(super) async fn check(
         let Some(other) = other_with(tx, index, &added.values, id).await? else {
             continue;
         };
-        if !added.was_there && tx.was_there(&index.key(&added.values, id)).await? {
+        if !added.was_there
+            && tx.was_there(&index.key(&added.values, id)).await?
+            && !was_over(tx, index, id).await?
+        {
             // Taken away and given back by the same job.
             continue;
         }
@@ -60,13 +63,16 @@ pub(super) async fn check(
     Ok(entries)
 }
 
-/// Another document with these values in an index.
+/// Another document with these values in an index; none for one whose own time is over, which is in nobody's way.
 pub(super) async fn other_with(
     tx: &mut Tx,
     index: &Arc<Index>,
     values: &[u8],
     id: &DocumentId,
 ) -> Result<Option<DocumentId>> {
+    if is_over(tx, index, id).await? {
+        return Ok(None);
+    }
     let is_whole = index.is_whole(values)?;
     let mut range = Some(index.with_values(values));
     while let Some(next) = range {
@@ -93,6 +99,18 @@ async fn is_over(tx: &mut Tx, index: &Index, id: &DocumentId) -> Result<bool> {
     let document = outbox::load_document(tx, index.collection, id).await?;
     let sight = tx.sight(index.collection);
     document.map_or(Ok(false), |stored| sight.is_over(id, &stored))
+}
+
+/// Whether the time of a document was over before the running job, so that its entries were judged by nobody since.
+async fn was_over(tx: &mut Tx, index: &Index, id: &DocumentId) -> Result<bool> {
+    let sight = tx.sight(index.collection);
+    if !sight.hides() {
+        return Ok(false);
+    }
+    let document = tx.before(&keys::document(index.collection, id)).await?;
+    document.map_or(Ok(false), |payload| {
+        sight.is_over(id, &StoredDocument::decode(&payload)?)
+    })
 }
 
 /// Whether two documents have a value in common among those that are written as `values`, which were cut.

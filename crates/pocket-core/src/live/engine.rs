@@ -267,6 +267,11 @@ impl Engine {
                 return Ok(Some(Poll::Ready(true)));
             }
             Poll::Pending => return Ok(Some(Poll::Pending)),
+            // The nap is cut short; once it is told, the end comes.
+            Poll::Ready(Delivery::Closed) if held.is_touched() => {
+                self.nap = Nap::None;
+                return Ok(Some(Poll::Ready(true)));
+            }
             Poll::Ready(Delivery::Closed) => self.phase = Phase::Ended,
             Poll::Ready(Delivery::Missed) => self.phase = Phase::Stale,
             Poll::Ready(Delivery::Commit(commit)) if commit.sequence > self.at => {
@@ -315,11 +320,12 @@ impl Engine {
         // Commits are taken in also while it still reads, so that the inbox does not run over.
         parts.registration.inbox.register(context);
         let read = reading.read.poll_unpin(context)?;
+        let mut closed = false;
         while let Some(delivery) = parts.registration.inbox.take(CommitSequence::ZERO) {
             match delivery {
                 Delivery::Closed => {
-                    self.phase = Phase::Ended;
-                    return Ok(Poll::Ready(false));
+                    closed = true;
+                    break;
                 }
                 Delivery::Missed => reading.missed = true,
                 Delivery::Commit(commit) => {
@@ -336,6 +342,12 @@ impl Engine {
             }
         }
         let Poll::Ready(read) = read else {
+            if closed {
+                return Err(Error::new(
+                    codes::CLOSED,
+                    "the database was closed while the live query was reading it",
+                ));
+            }
             return Ok(Poll::Pending);
         };
         let is_one_state = read.is_sound && !reading.missed;

@@ -1,6 +1,7 @@
 //! One document, observed.
 
 use futures_util::{FutureExt, stream};
+use pocket_storage::MaybeSend;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -16,7 +17,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     /// `bad-id`.
     pub fn observe_by_id(&self, id: &str) -> Result<Subscription<Result<Option<T>>>>
     where
-        T: Send + 'static,
+        T: MaybeSend + 'static,
     {
         let id = DocumentId::new(id)?;
         let live = self.find().filter(field("_id").eq(id.as_str())).live();

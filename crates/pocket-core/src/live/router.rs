@@ -248,8 +248,8 @@ impl Interest {
     }
 }
 
-/// The hashes of the values of which a test wants one. None for other tests and where a value has no hash, as null,
-/// which is also equal to nothing at all.
+/// The hashes of the values of which a test wants one. None for other tests, for one that wants none of any, under which
+/// nobody would be found, and where a value has no hash, as null, which is also equal to nothing at all.
 fn wanted(test: &Test) -> Option<BTreeSet<u64>> {
     let constants = match test {
         Test::Eq(constant) => std::slice::from_ref(constant),
@@ -259,7 +259,8 @@ fn wanted(test: &Test) -> Option<BTreeSet<u64>> {
     let hashes = constants
         .iter()
         .map(|constant| hash(constant.encoded().ok()?).ok()?);
-    hashes.collect()
+    let hashes: Option<BTreeSet<u64>> = hashes.collect();
+    hashes.filter(|hashes| !hashes.is_empty())
 }
 
 /// The hashes of what a document has at a path, of arrays those of their elements.
@@ -338,7 +339,7 @@ pub(super) enum Delivery {
     Commit(CommitEvents),
     /// Commits were left out: read again.
     Missed,
-    /// There will be no more.
+    /// There will be no more, however often it is asked.
     Closed,
 }
 
@@ -384,15 +385,14 @@ impl Inbox {
 
     pub(super) fn take(&self, at: CommitSequence) -> Option<Delivery> {
         let mut waiting = lock(&self.waiting);
-        if waiting.closed {
-            return Some(Delivery::Closed);
-        }
         match std::mem::take(&mut waiting.missed) {
             Missed::Nothing => {}
             Missed::Until(until) if until <= at => {}
             Missed::Until(_) | Missed::Something => return Some(Delivery::Missed),
         }
-        waiting.commits.pop_front().map(Delivery::Commit)
+        // What was committed is told, whatever became of the database since.
+        let commit = waiting.commits.pop_front().map(Delivery::Commit);
+        commit.or_else(|| waiting.closed.then_some(Delivery::Closed))
     }
 }
 

@@ -282,31 +282,6 @@ async fn dropping_ends_it_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn closing_the_database_ends_them_all() {
-    let world = World::new().await;
-    let mut live = world.docs.find().live();
-    live.next().await.unwrap().unwrap();
-    let waiting = tokio::spawn(async move { live.next().await.is_none() });
-    tokio::task::yield_now().await;
-    let mut unread = world.docs.find().live();
-    world.db.close().await.unwrap();
-    assert!(waiting.await.unwrap());
-    // One that reads from a closed store is told so, once.
-    let told = unread.next().await;
-    assert!(told.is_none_or(|told| told.is_err_and(|error| error.code() == codes::CLOSED)));
-    assert!(unread.next().await.is_none());
-    assert!(
-        world
-            .docs
-            .find()
-            .live()
-            .next()
-            .await
-            .is_none_or(|told| told.is_err())
-    );
-}
-
-#[tokio::test]
 async fn changes_in_quick_succession_become_one_step_when_debounced() {
     let world = World::new().await;
     let (asleep, awake) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));

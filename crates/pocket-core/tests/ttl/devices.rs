@@ -141,6 +141,15 @@ impl Device {
     }
 }
 
+/// A document that expires at a second, with something beside.
+fn numbered(id: &str, seconds: i64) -> Value {
+    let Value::Map(mut map) = until(id, seconds) else {
+        unreachable!("it is a map")
+    };
+    map.insert("n", 1);
+    Value::Map(map)
+}
+
 fn seconds(seconds: i64) -> Timestamp {
     Timestamp::from_millis(seconds * 1_000)
 }
@@ -263,6 +272,40 @@ async fn a_deletion_that_the_server_refuses_leaves_the_document_hidden_and_is_no
     assert_eq!(ids(&device.docs).await, ["a"]);
     device.clock.set(3_000);
     assert_eq!(device.expire().await, 1);
+}
+
+#[tokio::test]
+async fn an_edit_that_leaves_the_time_alone_has_a_document_looked_at_again_that_was_given_up() {
+    let device = Device::new().await;
+    device.clock.set(2_000);
+    assert_eq!(device.expire().await, 1);
+    let (first, _) = device.sent().await;
+    let refused = Outcome::Rejected {
+        code: "forbidden".into(),
+        reason: "this user may only read".into(),
+        server_time: None,
+    };
+    device.answer(first.unwrap(), refused).await;
+    assert_eq!(device.expire().await, 0);
+    device.arrive(2, Some(numbered("a", 2_000)), 2_500).await;
+    assert_eq!(device.expire().await, 1);
+    assert_eq!(device.sent().await.1.len(), 1);
+}
+
+#[tokio::test]
+async fn a_document_that_comes_back_by_sync_with_a_value_that_was_taken_is_told_by_the_journal() {
+    let device = Device::new().await;
+    let index = IndexConfig::new("n").unique();
+    device.docs.create_index(index).await.unwrap();
+    device.arrive(2, Some(numbered("a", 2_000)), 1_100).await;
+    device.clock.set(2_000);
+    device.docs.insert(&numbered("b", 9_000)).await.unwrap();
+    // Another version that is over still.
+    device.arrive(3, Some(numbered("a", 1_999)), 1_200).await;
+    assert_eq!(device.left().await, (1, 0));
+    device.arrive(4, Some(numbered("a", 3_000)), 1_300).await;
+    assert_eq!(ids(&device.docs).await, ["a", "b"]);
+    assert_eq!(device.left().await, (1, 1));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod devices;
 mod format;
 mod queries;
 mod settings;
+mod unique;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
