@@ -57,7 +57,8 @@ pub const MAX_SORT_FIELDS: usize = 32;
 /// Fields that a query includes or excludes at the most.
 pub const MAX_PROJECTED_FIELDS: usize = 1_024;
 
-/// Ranges of one index that a query reads at the most; with more, a condition does not bound the index.
+/// Ranges of one index that a query reads at the most, unless they are the values that are listed for its first field;
+/// with more, a condition does not bound the index.
 pub(crate) const MAX_INDEX_RANGES: usize = 1_024;
 
 /// Indexes that a query looks at for one set of conditions at the most.

@@ -19,6 +19,10 @@ use crate::{CollectionName, DocumentId, Error, Result, codes, journal, keys};
 const DOCUMENTS: usize = 512;
 const DOCUMENT_BYTES: usize = 1024 * 1024;
 
+/// Entries that one commit of a building adds at the most, or more by those of one document: of an array a document has
+/// many.
+const ADDED_ENTRIES: usize = 16_384;
+
 /// Entries that one commit removes at the most.
 const ENTRIES: usize = 2_048;
 
@@ -171,11 +175,16 @@ async fn build(tx: &mut Tx, mut index: Index, duplicates: Duplicates) -> Result<
         range = range.after(after.to_vec());
     }
     let limit = ScanLimit::entries(DOCUMENTS).bytes(DOCUMENT_BYTES);
-    let documents = tx.scan(range.clone(), limit).await?;
+    let mut documents = tx.scan(range.clone(), limit).await?;
+    let (mut handled, mut added) = (0, 0);
     let shared = std::sync::Arc::new(index.clone());
     let sight = tx.sight(index.collection);
     let mut told = BTreeSet::new();
     for (key, payload) in &documents {
+        if added >= ADDED_ENTRIES {
+            break;
+        }
+        handled += 1;
         let stored = StoredDocument::decode(payload)?;
         let Some(body) = stored.body else {
             continue;
@@ -185,6 +194,7 @@ async fn build(tx: &mut Tx, mut index: Index, duplicates: Duplicates) -> Result<
         let id = DocumentId::new(id)?;
         let entries = index.entries_of(&id, stored.head.rev, &body)?;
         index = index.with_multi(entries.multi);
+        added += entries.values.len();
         for values in &entries.values {
             tx.put(index.key(values, &id), &[]);
         }
@@ -217,6 +227,7 @@ async fn build(tx: &mut Tx, mut index: Index, duplicates: Duplicates) -> Result<
             }
         }
     }
+    documents.truncate(handled);
     let rest = documents.last().map(|(last, _)| range.after(last.clone()));
     let is_last = match &rest {
         Some(rest) => tx

@@ -143,6 +143,29 @@ async fn writes_during_a_building_are_in_the_index_when_it_is_ready() {
 }
 
 #[tokio::test]
+async fn a_commit_of_a_building_ends_when_it_has_many_entries() {
+    let db = open(Arc::new(MemoryStorage::new())).await.unwrap();
+    let docs = db.collection::<Value>("docs").unwrap();
+    let documents: Vec<_> = (0..300_i64)
+        .map(|number| {
+            let tags: Value = (0..100).map(|tag| Value::from(number + tag)).collect();
+            let id = Value::from(format!("{number:05}"));
+            Value::Map(Map::from_iter([("_id", id), ("tags", tags)]))
+        })
+        .collect();
+    docs.insert_many(&documents).await.unwrap();
+    let mut building = docs.build_index(IndexConfig::new("tags"));
+    let mut done = Vec::new();
+    while let Some(progress) = building.next().await {
+        let progress = progress.unwrap();
+        done.push((progress.done, progress.ready));
+    }
+    // The commit that records the index went through 164 documents, which have 16,400 entries; the rest is counted.
+    assert_eq!(done, [(0, false), (136, true)]);
+    check(&db).await;
+}
+
+#[tokio::test]
 async fn what_is_half_built_is_finished_by_opening_or_by_whoever_drives_it() {
     let storage = MemoryStorage::new();
     let db = open(Arc::new(storage.clone())).await.unwrap();

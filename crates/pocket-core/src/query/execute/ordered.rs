@@ -75,10 +75,11 @@ impl Entries {
         }
     }
 
-    /// The documents of the next entries, in order; none at the end.
+    /// The documents of the next entries, in order; none at the end. Told is how many entries and how many documents are
+    /// read at once.
     pub(super) async fn documents(
         &mut self,
-        page: usize,
+        (page, lookups): (usize, usize),
         query: &Prepared,
         collection: CollectionId,
         reader: &mut Reader,
@@ -90,7 +91,7 @@ impl Entries {
                 return held.map(|(_, held)| sorted(held, query)).transpose();
             }
         }
-        let wanted = self.ready.len().min(page);
+        let wanted = self.ready.len().min(lookups);
         let entries: Vec<_> = self.ready.drain(..wanted).collect();
         let ids = entries.iter().map(|entry| entry.id.clone()).collect();
         let mut found = reader

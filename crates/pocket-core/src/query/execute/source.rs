@@ -9,13 +9,18 @@ use crate::keys::CollectionId;
 use crate::query::plan::{Access, Plan};
 use crate::{Document, DocumentId, Result};
 
+/// Bytes of documents that are looked up at once, if they are as large as those before.
+const LOOKUP_BYTES: u64 = 4 * 1024 * 1024;
+
 /// What is left of a plan's documents. It holds no more than a page of them at once.
 #[derive(Debug)]
 pub(in crate::query) struct Source {
     collection: CollectionId,
     left: Left,
-    /// Documents read at once next time.
+    /// Documents, or entries, read at once next time.
     page: usize,
+    /// Documents looked up by their ids at once next time: a store gives them all, however large they are.
+    lookups: usize,
 }
 
 #[derive(Debug)]
@@ -47,6 +52,7 @@ impl Source {
             collection,
             left,
             page,
+            lookups: page.min(tuning.first_page),
         }
     }
 
@@ -56,12 +62,32 @@ impl Source {
         query: &Prepared,
         reader: &mut Reader,
     ) -> Result<Option<Vec<Document>>> {
-        let page = self.page;
+        let (page, lookups) = (self.page, self.lookups);
+        let before = reader.figures();
+        let next = self.read(page, lookups, query, reader).await;
+        let after = reader.figures();
+        let documents = after.documents - before.documents;
+        // The keys of entries count, too, which is little beside documents for which it matters.
+        if let Some(mean) = (after.bytes - before.bytes).checked_div(documents) {
+            let fit = LOOKUP_BYTES / mean.max(1);
+            let fit = usize::try_from(fit).unwrap_or(usize::MAX);
+            self.lookups = fit.clamp(1, reader.tuning.document_page);
+        }
+        next
+    }
+
+    async fn read(
+        &mut self,
+        page: usize,
+        lookups: usize,
+        query: &Prepared,
+        reader: &mut Reader,
+    ) -> Result<Option<Vec<Document>>> {
         self.page = (page * 2).min(reader.tuning.document_page);
         match &mut self.left {
             Left::Nothing => Ok(None),
             Left::Ids(ids) => {
-                let ids: Vec<_> = ids.take(page).collect();
+                let ids: Vec<_> = ids.take(lookups).collect();
                 if ids.is_empty() {
                     return Ok(None);
                 }
@@ -85,7 +111,7 @@ impl Source {
             }
             Left::Entries(entries) => {
                 entries
-                    .documents(page, query, self.collection, reader)
+                    .documents((page, lookups), query, self.collection, reader)
                     .await
             }
         }

@@ -12,7 +12,7 @@ use std::ops::Bound;
 /// Keys of one field.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Shape {
-    /// These values, each once.
+    /// These values, rising, each once.
     Points(Vec<Value>),
     /// What lies in one of these.
     Intervals(Vec<Interval>),
@@ -47,7 +47,7 @@ impl Shape {
 
     fn contains(&self, value: &Value) -> bool {
         match self {
-            Self::Points(values) => values.contains(value),
+            Self::Points(values) => values.binary_search(value).is_ok(),
             Self::Intervals(intervals) => holds(intervals, value),
         }
     }
@@ -258,9 +258,10 @@ fn of_one(test: &Test) -> Option<Shape> {
         Test::Eq(constant) => return Some(Shape::Points(vec![constant.value().clone()])),
         Test::In(constants) => {
             let values = constants.as_slice().iter();
-            return Some(Shape::Points(
-                values.map(|constant| constant.value().clone()).collect(),
-            ));
+            let mut points: Vec<_> = values.map(|constant| constant.value().clone()).collect();
+            points.sort();
+            points.dedup();
+            return Some(Shape::Points(points));
         }
         Test::Gt(constant) => Interval::like(Bound::Excluded(plain(constant)?), Bound::Unbounded),
         Test::Gte(constant) => Interval::like(Bound::Included(plain(constant)?), Bound::Unbounded),

@@ -3,13 +3,13 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use pocket_storage::KeyRange;
+use pocket_storage::{Direction, KeyRange};
 
 use super::bounds::{Shape, Term, Terms};
 use super::implies::holds_all;
-use crate::config::MAX_INDEX_RANGES;
+use crate::config::{MAX_INDEX_RANGES, MAX_LISTED_VALUES};
 use crate::index::{Index, Interval};
-use crate::query::execute::Prepared;
+use crate::query::execute::{Prepared, Reader};
 use crate::query::filter::Node;
 use crate::query::{Cursor, Filter, Order};
 use crate::stored::damaged;
@@ -80,8 +80,14 @@ impl Candidate {
         let mut then = vec![Interval::all()];
         let mut bounded = 0;
         for term in &used {
+            // As many values as may be listed, for one field; only together with others they grow beyond that.
+            let most = if bounded == 0 {
+                MAX_LISTED_VALUES
+            } else {
+                MAX_INDEX_RANGES
+            };
             match &term.shape {
-                Shape::Points(values) if prefixes.len() * values.len() <= MAX_INDEX_RANGES => {
+                Shape::Points(values) if prefixes.len() * values.len() <= most => {
                     let longer = prefixes.iter().flat_map(|prefix: &Vec<Value>| {
                         let with = |value: &Value| {
                             [prefix.as_slice(), std::slice::from_ref(value)].concat()
@@ -113,6 +119,29 @@ impl Candidate {
             ranges: united(ranges.collect()),
             terms: used,
         }))
+    }
+
+    /// Whether it has more ranges than its index has entries, so that reading them is no use. It is only asked where it
+    /// costs less than what it may save, and of indexes that have an entry of every document.
+    pub(super) async fn is_too_scattered(&self, reader: &mut Reader) -> Result<bool> {
+        let config = &self.index.config;
+        let ranges = self.ranges.len();
+        if ranges <= MAX_INDEX_RANGES || config.sparse || config.only.is_some() {
+            return Ok(false);
+        }
+        let (mut left, mut seen) = (self.index.all(), 0);
+        while seen < ranges {
+            let wanted = (ranges - seen).min(reader.tuning.index_page);
+            let keys = reader
+                .keys(left.clone(), wanted, Direction::Forward)
+                .await?;
+            seen += keys.len();
+            match keys.last().filter(|_| keys.len() == wanted) {
+                Some(last) => left = left.after(last.clone()),
+                None => break,
+            }
+        }
+        Ok(seen < ranges)
     }
 
     /// How much it may read, by its looks: the best first.

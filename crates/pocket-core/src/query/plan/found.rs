@@ -4,6 +4,7 @@
 //! candidate, and of those that have more only as many as make it worth the while. What is found is exact, and the plan
 //! is made of it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pocket_storage::{BoxFuture, Direction, KeyRange};
@@ -31,6 +32,9 @@ pub(crate) struct Found {
     /// What is known of all of them.
     terms: Vec<Term>,
 }
+
+/// How many times more documents than are of use are looked for under each of several conditions that must all hold.
+const SHARED_FACTOR: usize = 4;
 
 /// A candidate whose entries are being read.
 struct Reading {
@@ -83,10 +87,15 @@ impl Found {
 /// 3. Each `$or` counts as a candidate if all of its branches are found so.
 /// 4. Without a narrow one, the others are read on, up to `found_ids` entries, unless it turns out that a
 ///    candidate's ranges hold more than half of its index.
+///
+/// As many documents as `useful`, or more, are worth nothing to the caller, who has another plan. So no more is read on
+/// than `useful` entries; where several conditions may share fewer, [`SHARED_FACTOR`] times as many, and of
+/// `narrow_entries` at least.
 pub(super) fn find<'a>(
     reader: &'a mut Reader,
     conjuncts: &'a [Node],
     indexes: &'a [Arc<Index>],
+    useful: usize,
 ) -> BoxFuture<'a, Result<Option<Found>>> {
     Box::pin(async move {
         if let Some(ids) = ids::named(conjuncts) {
@@ -100,8 +109,9 @@ pub(super) fn find<'a>(
         candidates.sort_by_key(Candidate::rank);
         candidates.truncate(MAX_INDEX_CANDIDATES);
         let mut found: Option<Found> = None;
-        let mut wide = Vec::new();
+        let mut wide: Vec<Reading> = Vec::new();
         let (few_ids, narrow) = (reader.tuning.few_ids, reader.tuning.narrow_entries);
+        let shared = useful.max(narrow).saturating_mul(SHARED_FACTOR);
         let is_enough = |found: &Option<Found>| {
             let few = |found: &Found| found.ids.len() <= few_ids;
             found.as_ref().is_some_and(few)
@@ -110,24 +120,40 @@ pub(super) fn find<'a>(
             if is_enough(&found) {
                 break;
             }
+            if candidate.is_too_scattered(reader).await? {
+                continue;
+            }
             let mut reading = Reading::new(candidate);
+            let is_known = wide.iter().any(|other| reading.says_as_much_as(other));
+            if is_known && reading.candidate.index.config.only.is_none() {
+                continue;
+            }
             if reading.read(reader, narrow).await? {
                 join(&mut found, reading.found(&terms)?, &terms);
             } else {
                 wide.push(reading);
             }
         }
+        let of_branches = if conjuncts.len() > 1 { shared } else { useful };
         for node in conjuncts {
             if let Node::Any(branches) = node
                 && !is_enough(&found)
-                && let Some(union) = find_any(reader, branches, indexes).await?
+                && let Some(union) = find_any(reader, branches, indexes, of_branches).await?
             {
                 join(&mut found, union, &terms);
             }
         }
         if found.is_none() {
+            let is_shared = wide.iter().any(|other| !other.says_as_much_as(&wide[0]));
+            let may_repeat = wide.iter().any(|reading| reading.candidate.may_repeat());
+            let most = if is_shared || may_repeat {
+                shared
+            } else {
+                useful
+            };
+            let most = most.min(reader.tuning.found_ids);
             for mut reading in wide {
-                if reading.read_on(reader).await? {
+                if reading.read_on(reader, most).await? {
                     join(&mut found, reading.found(&terms)?, &terms);
                 }
             }
@@ -148,10 +174,11 @@ async fn find_any(
     reader: &mut Reader,
     branches: &[Node],
     indexes: &[Arc<Index>],
+    useful: usize,
 ) -> Result<Option<Found>> {
     let (mut ids, mut of, mut used) = (Vec::new(), Vec::new(), Vec::new());
     for branch in branches {
-        let Some(found) = find(reader, branch.conjuncts(), indexes).await? else {
+        let Some(found) = find(reader, branch.conjuncts(), indexes, useful).await? else {
             return Ok(None);
         };
         ids.extend(found.ids);
@@ -197,6 +224,15 @@ impl Reading {
         }
     }
 
+    /// Whether both stand for the same conditions, so that they have no fewer documents together.
+    fn says_as_much_as(&self, other: &Self) -> bool {
+        let conditions = |reading: &Self| -> BTreeSet<usize> {
+            let terms = reading.candidate.terms.iter();
+            terms.flat_map(|term| term.stands_for.clone()).collect()
+        };
+        conditions(self) == conditions(other)
+    }
+
     /// Reads until there are `most` entries, or more by less than a page. Tells whether these are all.
     async fn read(&mut self, reader: &mut Reader, most: usize) -> Result<bool> {
         while let Some(range) = self.left.pop() {
@@ -216,18 +252,19 @@ impl Reading {
         Ok(self.entries.len() <= most)
     }
 
-    /// Reads all the rest, in growing steps, as long as it is worth the while. Tells whether it was.
+    /// Reads all the rest, in growing steps, as long as it is worth the while and there are no more than `all`. Tells
+    /// whether it was.
     ///
     /// A document that is looked up costs several that are read one behind the other, so ranges that hold most of their
     /// index are worse than a scan. Entries outside are counted in the same steps as those inside, until one of the two
     /// is at its end.
-    async fn read_on(&mut self, reader: &mut Reader) -> Result<bool> {
+    async fn read_on(&mut self, reader: &mut Reader, all: usize) -> Result<bool> {
         let mut most = reader.tuning.narrow_entries;
-        while most < reader.tuning.found_ids {
+        while most < all {
             if self.count_outside(reader, most).await? {
                 return Ok(false);
             }
-            most = (most * 4).min(reader.tuning.found_ids);
+            most = (most * 4).min(all);
             if self.read(reader, most).await? {
                 let inside = self.entries.len();
                 return Ok(!self.count_outside(reader, inside).await?);

@@ -119,16 +119,16 @@ impl Plan {
                 return Ok(Self::of_ordered(ordered.clone()));
             }
         }
-        let found = found::find(reader, conjuncts, indexes).await?;
+        let reads = ordered.as_ref().map_or(usize::MAX, |(_, told)| {
+            let factor = if *told { 1 } else { RESIDUAL_FACTOR };
+            reach.unwrap_or(usize::MAX).saturating_mul(factor)
+        });
+        let found = found::find(reader, conjuncts, indexes, reads).await?;
         Ok(match (ordered, found) {
-            (Some((ordered, told)), found) => {
-                let factor = if told { 1 } else { RESIDUAL_FACTOR };
-                let reads = reach.unwrap_or(usize::MAX).saturating_mul(factor);
-                match found.filter(|found| found.ids.len() < reads) {
-                    Some(found) => Self::of_found(found, query),
-                    None => Self::of_ordered(ordered),
-                }
-            }
+            (Some((ordered, _)), found) => match found.filter(|found| found.ids.len() < reads) {
+                Some(found) => Self::of_found(found, query),
+                None => Self::of_ordered(ordered),
+            },
             (None, Some(found)) => Self::of_found(found, query),
             (None, None) => Self::scan(query, collection)?,
         })

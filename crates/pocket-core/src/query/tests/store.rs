@@ -16,6 +16,8 @@ use pocket_storage_memory::MemoryStorage;
 pub(super) struct Counted {
     pub(super) index_entries: u64,
     pub(super) documents: u64,
+    /// Of the values that one call looked up, at the most.
+    pub(super) most_bytes: usize,
     pub(super) calls: u64,
     pub(super) commits: u64,
 }
@@ -124,6 +126,9 @@ impl Storage for Watched {
                 .filter(|(_, value)| value.is_some())
                 .map(|(key, _)| key),
         );
+        let bytes = values.iter().flatten().map(Bytes::len).sum();
+        let counted = &mut self.beside.lock().unwrap().counted;
+        counted.most_bytes = counted.most_bytes.max(bytes);
         Ok(values)
     }
 
