@@ -1,6 +1,7 @@
 //! Plans against the full scan, with numbers so small that few documents meet every page, bound and branch.
 
 mod between;
+mod bounded;
 mod chosen;
 mod hard;
 mod model;
