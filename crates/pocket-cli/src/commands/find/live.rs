@@ -9,7 +9,7 @@ use crate::output::{Output, json, object};
 use crate::signals::Stop;
 
 pub(crate) async fn run(global: &Global, args: FindArgs, out: &mut Output, stop: &Stop) -> Result {
-    let spec = super::spec(&args)?;
+    let spec = super::spec(global, &args).await?;
     let opened = tokio::select! {
         opened = open::existing(global) => opened,
         () = stop.requested() => return Ok(()),
