@@ -340,6 +340,32 @@ fn a_pipe_that_is_closed_ends_a_query_quietly() {
     }
 }
 
+#[test]
+fn a_live_query_ends_when_its_reader_has_gone_though_nothing_changes() {
+    let place = todos();
+    let run = |held: bool| {
+        let script = format!(
+            "{} --db {} find todos --limit 1 --live | head -n 1",
+            env!("CARGO_BIN_EXE_pocket"),
+            place.path("db").display()
+        );
+        let mut command = std::process::Command::new("timeout");
+        let outcome: Outcome = command
+            .args(["100", "sh", "-c", &script])
+            .output()
+            .unwrap()
+            .into();
+        assert_eq!((outcome.status, outcome.err.as_str()), (0, ""), "{held}");
+        assert_eq!(outcome.out, "{\"_id\":\"a\",\"due\":1,\"done\":false}\n");
+    };
+    run(false);
+    let mut holder = live(&place, &[]);
+    holder.line();
+    run(true);
+    holder.signal("INT");
+    assert_eq!(holder.status(), 0);
+}
+
 fn live(place: &Place, options: &[&str]) -> Running {
     let words = [
         &[

@@ -49,6 +49,14 @@ fn a_script_runs_line_by_line_on_one_database() {
 }
 
 #[test]
+fn a_script_may_end_its_lines_as_other_systems_do() {
+    let place = Place::new();
+    let script =
+        b"insert todos '{\"_id\":\"a\"}'\r\n\r\n# nothing\r\ncount todos\r\nexit\r\nnonsense\r\n";
+    assert_eq!(place.feed(&["shell"], script).ok(), "a\n1\n");
+}
+
+#[test]
 fn the_first_line_that_fails_ends_a_script() {
     let place = Place::new();
     let script =

@@ -37,6 +37,7 @@ use tokio::time::Instant;
 
 use crate::args::{self, Arguments, Command, Global, ImportArgs, IndexAction, IndexArgs, LoadArgs};
 use crate::failure::{Failure, Result};
+use crate::hang_up;
 use crate::held::{self, Peer};
 use crate::lines::Source;
 use crate::open;
@@ -95,6 +96,7 @@ async fn run_once(arguments: Arguments, stop: &Stop) -> Result {
         let endless = is_endless(&arguments.command);
         return tokio::select! {
             result = peer.run(file) => result,
+            () = hang_up::of_stdout(), if endless => Ok(()),
             () = stop.requested() => if endless { Ok(()) } else { Err(Failure::interrupted(left)) },
         };
     }
