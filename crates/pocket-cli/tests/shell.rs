@@ -57,6 +57,21 @@ fn a_script_may_end_its_lines_as_other_systems_do() {
 }
 
 #[test]
+fn a_line_that_is_no_text_is_one_error() {
+    let place = Place::new();
+    let script = b"count todos\nget todos \xff\ncount todos\n";
+    let outcome = place.feed(&["shell", "--keep-going"], script);
+    assert_eq!((outcome.status, outcome.out.as_str()), (1, "0\n0\n"));
+    assert!(
+        outcome.err.contains("error[usage]: line 2: "),
+        "{outcome:?}"
+    );
+    let outcome = place.feed(&["shell"], script);
+    assert_eq!(outcome.out, "0\n");
+    outcome.failed(2, "usage");
+}
+
+#[test]
 fn the_first_line_that_fails_ends_a_script() {
     let place = Place::new();
     let script =

@@ -33,8 +33,7 @@ pub(super) async fn run(global: &Global, args: DumpArgs, out: &mut Output) -> Re
     if let Some(peer) = Peer::of(directory.path())? {
         let words = ["pocket", "--db", ".", "dump", "-"].map(Into::into);
         let nothing = Box::new(|| Box::new(io::empty()) as Box<dyn Read + Send>);
-        peer.command(words.to_vec(), nothing, file)
-            .await?;
+        peer.command(words.to_vec(), nothing, file).await?;
     } else {
         let database = open::existing(global).await?;
         // Nobody else has the database while this command does.

@@ -82,13 +82,15 @@ pub(super) async fn run(global: &Global, args: LoadArgs, out: &mut Output) -> Re
 
 /// Names the options that get by documents that are there.
 fn with_way_out(failure: Failure) -> Failure {
-    if failure.code() != codes::DOCUMENT_EXISTS {
+    if failure.code() != pocket_core::codes::DOCUMENT_EXISTS {
         return failure;
     }
     let message = failure.message();
     Failure::new(
-        codes::DOCUMENT_EXISTS,
-        format!("{message}; --existing skip keeps what is there, --existing replace takes what is in the file"),
+        pocket_core::codes::DOCUMENT_EXISTS,
+        format!(
+            "{message}; --existing skip keeps what is there, --existing replace takes what is in the file"
+        ),
     )
 }
 
