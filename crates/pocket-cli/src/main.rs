@@ -9,6 +9,7 @@ mod directory;
 mod documents;
 mod failure;
 mod gate;
+mod hang_up;
 mod held;
 mod limits;
 mod lines;

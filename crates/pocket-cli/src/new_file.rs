@@ -28,7 +28,15 @@ impl NewFile {
         let file = tempfile::Builder::new()
             .prefix(".pocket-")
             .tempfile_in(parent(&name));
-        let failed = |error| Failure::io(format!("cannot write {}", name.display()), &error);
+        // The error itself speaks of the name that the file has until it is whole.
+        let failed = |error: io::Error| {
+            let what = format!(
+                "cannot write {}: the directory {}",
+                name.display(),
+                parent(&name).display()
+            );
+            Failure::io(what, &error.kind().into())
+        };
         Ok(Self {
             file: file.map_err(failed)?,
             name,

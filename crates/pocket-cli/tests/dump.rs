@@ -299,3 +299,39 @@ fn a_database_that_is_held_is_dumped_and_loaded_through_its_holder() {
         );
     }
 }
+
+#[test]
+fn a_dump_named_as_gzip_is_gzip_and_one_that_is_loaded_twice_names_the_ways_out() {
+    let place = Place::new();
+    place.ok(&["insert", "todos", r#"{"_id":"a"}"#]);
+    let file = place.path("all.gz").display().to_string();
+    place.ok(&["dump", &file]);
+    assert!(std::fs::read(&file).unwrap().starts_with(&[0x1f, 0x8b]));
+    let outcome = place.run(&["load", &file]).failed(1, "document-exists");
+    assert!(outcome.err.contains("--existing skip"), "{outcome:?}");
+    place.run_on("other", &["load", &file]).ok();
+    assert_eq!(place.run_on("other", &["count", "todos"]).ok(), "1\n");
+    // Also as the process writes it that holds the database.
+    let mut holder = place.start("db", &["shell"]);
+    holder.say("count todos\n");
+    assert_eq!(holder.line(), "1");
+    let held = place.path("held.gz").display().to_string();
+    place.ok(&["dump", &held]);
+    assert!(std::fs::read(&held).unwrap().starts_with(&[0x1f, 0x8b]));
+    place.run_on("third", &["load", &held]).ok();
+    holder.say("exit\n");
+    assert_eq!(holder.status(), 0);
+    let nowhere = place.path("no/dump").display().to_string();
+    let outcome = place.run(&["dump", &nowhere]).failed(1, "io");
+    assert!(!outcome.err.contains(".pocket-"), "{outcome:?}");
+    let outcome = place.run(&["find", "none", "--explain"]);
+    let outcome = outcome.failed(1, "collection-not-found");
+    assert!(
+        outcome.err.contains("pocket collections set"),
+        "{outcome:?}"
+    );
+    assert!(!outcome.err.contains("configure it"), "{outcome:?}");
+    place.ok(&["index", "create", "todos", "due"]);
+    let again = place.ok(&["index", "create", "todos", "due"]);
+    assert_eq!(again, "index due_1 of todos is there already\n");
+}

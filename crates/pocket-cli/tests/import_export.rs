@@ -338,3 +338,30 @@ fn an_import_that_is_told_to_end_says_how_to_finish_it_and_is_finished_so() {
     place.ok(&["import", "things", &file, "--upsert"]);
     assert_eq!(place.ok(&["export", "things"]), all);
 }
+
+#[test]
+fn keeping_going_leaves_out_what_a_unique_index_refuses_and_names_its_lines() {
+    let text = "{\"_id\":\"a\",\"mail\":1}\n{\"_id\":\"b\",\"mail\":2}\n{\"_id\":\"c\",\"mail\":1}\n\
+                {\"_id\":\"d\",\"mail\":0}\n{\"_id\":\"e\",\"mail\":3}\n";
+    for upsert in [&[][..], &["--upsert"]] {
+        let place = Place::new();
+        place.ok(&["insert", "users", r#"{"_id":"x","mail":0}"#]);
+        place.ok(&["index", "create", "users", "mail", "--unique"]);
+        let file = place.file("users", text);
+        let words = [&["import", "users", &file][..], upsert].concat();
+        let outcome = place.run(&words).failed(1, "index-unique-violation");
+        assert!(outcome.err.contains("line 1 and line 5"), "{outcome:?}");
+        assert_eq!(place.ok(&["count", "users"]), "1\n");
+        let outcome = place.run(&[&words[..], &["--keep-going"]].concat());
+        assert_eq!(outcome.status, 1, "{outcome:?}");
+        for line in [3, 4] {
+            let told = format!("error[index-unique-violation]: line {line}: ");
+            assert!(outcome.err.contains(&told), "{outcome:?}");
+        }
+        assert!(outcome.err.contains("2 lines left out"), "{outcome:?}");
+        let ids = place.ok(&["find", "users", "--include", "_id"]);
+        let ids: Vec<&str> = ids.lines().collect();
+        let wanted = ["a", "b", "e", "x"].map(|id| format!("{{\"_id\":\"{id}\"}}"));
+        assert_eq!(ids, wanted);
+    }
+}

@@ -258,6 +258,69 @@ fn a_query_that_is_wrong_is_told_also_where_there_is_no_collection_and_no_databa
 }
 
 #[test]
+fn ids_are_compared_as_text_and_wrong_words_are_refused() {
+    let place = cities();
+    assert_eq!(names(&place, &["--where", "_id=2778067"]), ["Graz"]);
+    let filter = r#"{"_id":2778067}"#;
+    let outcome = place.run(&["find", "cities", "--filter", filter]);
+    let outcome = outcome.failed(2, "bad-query");
+    assert!(outcome.err.contains("`_id` is text"), "{outcome:?}");
+    let austria = ["--where", "countrycode=AT", "--sort"];
+    let by_both = names(
+        &place,
+        &[&austria[..], &["timezone,population:desc"]].concat(),
+    );
+    assert_eq!(by_both, AUSTRIA);
+    for words in [
+        ["--sort", "population desc"],
+        ["--where", "population==0"],
+        ["--where", "population>=0"],
+    ] {
+        let words = [&["find", "cities"], &words[..]].concat();
+        place.run(&words).failed(2, "usage");
+    }
+}
+
+#[test]
+fn what_matches_is_counted_and_deleted_also_by_a_filter_in_a_file() {
+    let place = cities();
+    let at = ["count", "cities", "--where", "countrycode=AT"];
+    assert_eq!(place.ok(&at), "6\n");
+    let file = place.file("filter", r#"{"countrycode":{"$in":["AT","CH"]}}"#);
+    let file = format!("@{file}");
+    let both = place.ok(&["count", "cities", "--filter", &file]);
+    let found = place.ok(&["find", "cities", "--filter", &file]);
+    assert_eq!(both.trim(), found.lines().count().to_string());
+    let stdin = br#"{"countrycode":"AT"}"#;
+    let counted = place.feed(&["count", "cities", "--filter", "@-"], stdin);
+    assert_eq!(counted.ok(), "6\n");
+    // Another process that holds the database is given what the file says here.
+    let mut holder = place.start("db", &["shell"]);
+    holder.say("count cities\n");
+    assert_eq!(holder.line(), "3103");
+    assert_eq!(place.ok(&["count", "cities", "--filter", &file]), both);
+    assert_eq!(
+        place.ok(&["delete", "cities", "--where", "countrycode=AT"]),
+        "6 documents deleted\n"
+    );
+    holder.say("exit\n");
+    assert_eq!(holder.status(), 0);
+    assert_eq!(place.ok(&at), "0\n");
+    // More than a transaction.
+    let printed = place.ok(&["--json", "delete", "cities", "--filter", "{}", "--hard"]);
+    assert_eq!(
+        printed,
+        "{\"collection\":\"cities\",\"count\":3097,\"deleted\":\"hard\"}\n"
+    );
+    assert_eq!(place.ok(&["count", "cities"]), "0\n");
+    place.run(&["delete", "cities"]).failed(2, "usage");
+    let both = ["delete", "cities", "an-id", "--where", "a=1"];
+    place.run(&both).failed(2, "usage");
+    let missing = ["count", "cities", "--filter", "@/nowhere/at/all"];
+    place.run(&missing).failed(1, "io");
+}
+
+#[test]
 fn a_pipe_that_is_closed_ends_a_query_quietly() {
     let place = cities();
     for options in ["", "--json", "--sort name", "--live"] {
@@ -275,6 +338,32 @@ fn a_pipe_that_is_closed_ends_a_query_quietly() {
         assert_eq!((outcome.status, outcome.err.as_str()), (0, ""), "{options}");
         assert_eq!(outcome.out.lines().count(), 1, "{options}");
     }
+}
+
+#[test]
+fn a_live_query_ends_when_its_reader_has_gone_though_nothing_changes() {
+    let place = todos();
+    let run = |held: bool| {
+        let script = format!(
+            "{} --db {} find todos --limit 1 --live | head -n 1",
+            env!("CARGO_BIN_EXE_pocket"),
+            place.path("db").display()
+        );
+        let mut command = std::process::Command::new("timeout");
+        let outcome: Outcome = command
+            .args(["100", "sh", "-c", &script])
+            .output()
+            .unwrap()
+            .into();
+        assert_eq!((outcome.status, outcome.err.as_str()), (0, ""), "{held}");
+        assert_eq!(outcome.out, "{\"_id\":\"a\",\"due\":1,\"done\":false}\n");
+    };
+    run(false);
+    let mut holder = live(&place, &[]);
+    holder.line();
+    run(true);
+    holder.signal("INT");
+    assert_eq!(holder.status(), 0);
 }
 
 fn live(place: &Place, options: &[&str]) -> Running {

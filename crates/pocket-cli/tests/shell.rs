@@ -49,6 +49,29 @@ fn a_script_runs_line_by_line_on_one_database() {
 }
 
 #[test]
+fn a_script_may_end_its_lines_as_other_systems_do() {
+    let place = Place::new();
+    let script =
+        b"insert todos '{\"_id\":\"a\"}'\r\n\r\n# nothing\r\ncount todos\r\nexit\r\nnonsense\r\n";
+    assert_eq!(place.feed(&["shell"], script).ok(), "a\n1\n");
+}
+
+#[test]
+fn a_line_that_is_no_text_is_one_error() {
+    let place = Place::new();
+    let script = b"count todos\nget todos \xff\ncount todos\n";
+    let outcome = place.feed(&["shell", "--keep-going"], script);
+    assert_eq!((outcome.status, outcome.out.as_str()), (1, "0\n0\n"));
+    assert!(
+        outcome.err.contains("error[usage]: line 2: "),
+        "{outcome:?}"
+    );
+    let outcome = place.feed(&["shell"], script);
+    assert_eq!(outcome.out, "0\n");
+    outcome.failed(2, "usage");
+}
+
+#[test]
 fn the_first_line_that_fails_ends_a_script() {
     let place = Place::new();
     let script =
@@ -120,7 +143,10 @@ fn help_lists_the_commands_of_the_shell_and_explains_one() {
         printed.contains("\n  find ") && printed.contains("\n  index "),
         "{printed}"
     );
-    assert!(!printed.contains("serve"), "{printed}");
+    assert!(
+        printed.contains("\n  dump ") && !printed.contains("\n  serve "),
+        "{printed}"
+    );
     for line in ["help find", "find --help"] {
         let printed = place.feed(&["shell"], line.as_bytes()).ok();
         assert!(printed.contains("--where <FIELD=JSON>"), "{printed}");

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use pocket_core::dump::Existing;
 
+use super::query::Chosen;
+
 #[derive(Debug, Args)]
 pub(crate) struct InsertArgs {
     /// The collection: a letter, then up to 63 letters, digits, `_` or `-`
@@ -47,8 +49,10 @@ pub(crate) struct DeleteArgs {
     /// The collection: a letter, then up to 63 letters, digits, `_` or `-`
     pub(crate) collection: String,
     /// The `_id` of each document
-    #[arg(required = true)]
+    #[arg(required_unless_present_any = ["filter", "conditions"], conflicts_with_all = ["filter", "conditions"])]
     pub(crate) id: Vec<String>,
+    #[command(flatten)]
+    pub(crate) chosen: Chosen,
     /// Erase the documents everywhere, whatever others wrote meanwhile
     #[arg(long)]
     pub(crate) hard: bool,
@@ -58,6 +62,8 @@ pub(crate) struct DeleteArgs {
 pub(crate) struct CountArgs {
     /// The collection: a letter, then up to 63 letters, digits, `_` or `-`
     pub(crate) collection: String,
+    #[command(flatten)]
+    pub(crate) chosen: Chosen,
 }
 
 #[derive(Debug, Args)]

@@ -28,7 +28,8 @@ pub(crate) use self::operate::{
     WipeArgs,
 };
 pub(crate) use self::query::{
-    FindArgs, IndexAction, IndexArgs, IndexCreateArgs, IndexDropArgs, IndexListArgs, ShellArgs,
+    Chosen, FindArgs, IndexAction, IndexArgs, IndexCreateArgs, IndexDropArgs, IndexListArgs,
+    ShellArgs,
 };
 pub(crate) use self::serve::{LogFormat, ServeArgs};
 pub(crate) use self::sync::seconds;
@@ -119,13 +120,16 @@ pub(crate) enum Command {
     Get(GetArgs),
     /// Set fields of a document; prints what it is then
     Update(UpdateArgs),
-    /// Delete documents, all or none
+    /// Delete documents: by id all or none, or those that match
+    ///
+    /// With --filter or --where all documents that pass are deleted, in transactions of at most 500 each. One that is
+    /// changed meanwhile so that it passes no more stays.
     Delete(DeleteArgs),
     /// Print the documents that match, how they are found, or how they change
     Find(Box<FindArgs>),
     /// Make, list and drop indexes
     Index(IndexArgs),
-    /// Print how many documents there are
+    /// Print how many documents there are, or how many match
     Count(CountArgs),
     /// Read documents from a file of JSON lines, plain or gzip
     Import(ImportArgs),

@@ -1,6 +1,6 @@
 //! Options of the commands that ask for documents and of their indexes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
@@ -13,8 +13,8 @@ Examples:
   pocket find cities --where countrycode=AT --include name,population --explain
   pocket --json find todos --where done=false --sort due --live
 
-A value is JSON. A word that cannot be meant as JSON is text: countrycode=AT is countrycode='\"AT\"'. Fields are dotted
-paths, like address.city. The operators of filters: $eq $ne $gt $gte $lt $lte $between $in $nin $exists $startsWith
+A value is JSON. A word that cannot be meant as JSON is text: countrycode=AT is countrycode='\"AT\"'. What stands behind
+_id= is always text, as ids are. Fields are dotted paths, like address.city. The operators of filters: $eq $ne $gt $gte $lt $lte $between $in $nin $exists $startsWith
 $endsWith $contains $regex $all $size $elemMatch $not $and $or $nor.";
 
 /// What stands below the options of `index create --help`.
@@ -39,6 +39,30 @@ A line is what would stand behind `pocket` on the command line, quoted in the sa
 A `#` begins a comment. On a terminal there are a history and completion by the tabulator; Ctrl-C ends the command that
 runs, Ctrl-D the shell.";
 
+/// Which documents are meant.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Chosen {
+    /// Only documents that pass this filter, an object of fields and operators; `@FILE` reads it from a file, `@-` from
+    /// stdin
+    #[arg(long, value_name = "JSON")]
+    pub(crate) filter: Option<String>,
+    /// Only documents whose field equals this value; several must all hold
+    #[arg(long = "where", value_name = "FIELD=JSON")]
+    pub(crate) conditions: Vec<String>,
+}
+
+impl Chosen {
+    /// Whether nothing is said about them.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.filter.is_none() && self.conditions.is_empty()
+    }
+
+    /// The file that the filter stands in; `-` is stdin.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.filter.as_deref()?.strip_prefix('@').map(Path::new)
+    }
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = FIND_EXAMPLES)]
 #[expect(
@@ -48,14 +72,10 @@ runs, Ctrl-D the shell.";
 pub(crate) struct FindArgs {
     /// The collection: a letter, then up to 63 letters, digits, `_` or `-`
     pub(crate) collection: String,
-    /// Only documents that pass this filter, an object of fields and operators
-    #[arg(long, value_name = "JSON")]
-    pub(crate) filter: Option<String>,
-    /// Only documents whose field equals this value; several must all hold
-    #[arg(long = "where", value_name = "FIELD=JSON")]
-    pub(crate) conditions: Vec<String>,
+    #[command(flatten)]
+    pub(crate) chosen: Chosen,
     /// Sort by this field; further ones break ties, and `_id` those that are left
-    #[arg(long, value_name = "FIELD[:asc|:desc]")]
+    #[arg(long, value_name = "FIELD[:asc|:desc]", value_delimiter = ',')]
     pub(crate) sort: Vec<String>,
     /// Pass over so many at the beginning
     #[arg(long, value_name = "N")]
@@ -116,7 +136,11 @@ pub(crate) struct IndexCreateArgs {
     /// The collection
     pub(crate) collection: String,
     /// Its fields, the most important first
-    #[arg(required = true, value_name = "FIELD[:asc|:desc]")]
+    #[arg(
+        required = true,
+        value_name = "FIELD[:asc|:desc]",
+        value_delimiter = ','
+    )]
     pub(crate) fields: Vec<String>,
     /// No two documents may have the same values
     #[arg(long)]

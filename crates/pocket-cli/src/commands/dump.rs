@@ -2,7 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, Write};
+use std::path::Path;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use pocket_core::dump::{Dump, DumpReader, DumpTotals};
 use pocket_core::{Value, codes};
 
@@ -24,14 +27,13 @@ pub(super) async fn run(global: &Global, args: DumpArgs, out: &mut Output) -> Re
         to_stdout(&database, out).await?;
         return Ok(database.close().await?);
     }
-    let target = NewFile::new(args.file)?;
-    let file = target.reopen()?;
+    let target = NewFile::new(args.file.clone())?;
+    let file = written(&args.file, target.reopen()?);
     let directory = open::client_directory(global)?;
     if let Some(peer) = Peer::of(directory.path())? {
         let words = ["pocket", "--db", ".", "dump", "-"].map(Into::into);
         let nothing = Box::new(|| Box::new(io::empty()) as Box<dyn Read + Send>);
-        peer.command(words.to_vec(), nothing, Box::new(file))
-            .await?;
+        peer.command(words.to_vec(), nothing, file).await?;
     } else {
         let database = open::existing(global).await?;
         // Nobody else has the database while this command does.
@@ -56,6 +58,19 @@ pub(super) async fn run(global: &Global, args: DumpArgs, out: &mut Output) -> Re
         counted(totals.collections, "collection")
     );
     out.either(&summary, text)
+}
+
+/// The way to a file: through gzip when its name says so, as `load` reads it. A stream whose end could not be written is
+/// found when the file is read back.
+fn written(name: &Path, file: File) -> Box<dyn Write + Send> {
+    let is_gzip = name
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
+    if is_gzip {
+        Box::new(GzEncoder::new(file, Compression::default()))
+    } else {
+        Box::new(file)
+    }
 }
 
 async fn to_stdout(database: &Opened, out: &mut Output) -> Result {
@@ -99,7 +114,7 @@ async fn to_stdout(database: &Opened, out: &mut Output) -> Result {
 
 async fn to_file(
     mut dump: Dump,
-    file: File,
+    file: impl Write,
     read: &progress::Counter,
     failed: impl Fn(&io::Error) -> Failure,
 ) -> Result {

@@ -3,22 +3,23 @@
 mod live;
 mod words;
 
-use pocket_core::{Collection, Filter, QuerySpec, SortField, Value, codes as core_codes, field};
+use pocket_core::{Collection, QuerySpec, SortField, Value, codes as core_codes};
 
+use super::chosen;
 use crate::args::{FindArgs, Global};
 use crate::failure::{Failure, Result};
 use crate::open;
 use crate::output::{Output, json, object};
 
 pub(super) use live::run as live;
-pub(super) use words::sort;
+pub(super) use words::{condition, sort};
 
 pub(super) async fn run(global: &Global, args: FindArgs, out: &mut Output) -> Result {
     find(global, &args, out).await.map_err(of_query)
 }
 
 async fn find(global: &Global, args: &FindArgs, out: &mut Output) -> Result {
-    let spec = spec(args)?;
+    let spec = spec(global, args).await?;
     let database = open::existing(global).await?;
     if args.explain || args.analyze {
         let collection = database.collection(&args.collection)?;
@@ -89,21 +90,9 @@ async fn page(collection: &Collection<Value>, spec: QuerySpec, out: &mut Output)
 }
 
 /// The query that the options describe. Nothing was opened yet.
-fn spec(args: &FindArgs) -> Result<QuerySpec> {
+async fn spec(global: &Global, args: &FindArgs) -> Result<QuerySpec> {
     let mut spec = QuerySpec::default();
-    if let Some(filter) = &args.filter {
-        spec.filter = Filter::from_json_str(filter).map_err(bad_query("--filter"))?;
-    }
-    for text in &args.conditions {
-        let (path, value) = words::condition(text)?;
-        let condition = field(path).eq(value);
-        condition
-            .check()
-            .map_err(bad_query(&format!("--where {text}")))?;
-        spec.filter = spec.filter.and(condition);
-    }
-    // Each one may be right and all together too many.
-    spec.filter.check().map_err(bad_query("the conditions"))?;
+    spec.filter = chosen::filter(global, &args.chosen).await?;
     for text in &args.sort {
         let (path, order) = sort("--sort", text)?;
         spec.sort.push(SortField::new(path, order));
@@ -131,7 +120,7 @@ pub(super) fn bad_query(option: &str) -> impl Fn(pocket_core::Error) -> Failure 
 }
 
 /// The failure of a command line, if it is one of a query.
-fn of_query(failure: Failure) -> Failure {
+pub(super) fn of_query(failure: Failure) -> Failure {
     match failure.code() {
         core_codes::BAD_QUERY => failure.of_usage(),
         _ => failure,

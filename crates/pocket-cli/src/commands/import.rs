@@ -60,8 +60,18 @@ pub(super) async fn run(global: &Global, args: ImportArgs, out: &mut Output) -> 
     };
     let collection = open::writable(&database, &args.collection, args.place.local_only).await?;
     let skipped = left_out.len() as u64;
-    let storing = store(&job, left_out, &collection, args.upsert);
-    let imported = job.shown("importing", global, storing).await?;
+    let mut store = Store {
+        collection: &collection,
+        upsert: args.upsert,
+        keep_going: args.keep_going,
+        global,
+        stored: 0,
+        refused: 0,
+    };
+    job.shown("importing", global, store.run(&job, left_out))
+        .await?;
+    let imported = store.stored;
+    let skipped = skipped + store.refused;
     database.close().await?;
     let seconds = began.elapsed().as_secs_f64();
     if out.is_json() {
@@ -265,28 +275,76 @@ fn fingerprint(id: &DocumentId) -> [u8; 16] {
 }
 
 /// The second pass: stores all lines but those left out, and counts them.
-async fn store(
-    job: &Arc<Job>,
-    left_out: BTreeSet<u64>,
-    collection: &Collection<Value>,
+struct Store<'a> {
+    collection: &'a Collection<Value>,
     upsert: bool,
-) -> Result<u64> {
-    let mut batches = read(job, move |item| {
-        let wanted = !left_out.contains(&item.line);
-        wanted.then(|| item.parsed.map(|(_, document)| document))
-    });
-    let mut stored = 0;
-    while let Some(batch) = batches.recv().await {
-        // A line that is bad now was good before: somebody writes to the file.
-        let documents: Vec<Value> = batch?.into_iter().collect::<Result<_>>()?;
-        if upsert {
-            collection.upsert_many(&documents).await?;
-        } else {
-            collection.insert_many(&documents).await?;
+    keep_going: bool,
+    global: &'a Global,
+    stored: u64,
+    /// Lines that were good by themselves, but not together with the documents that are there.
+    refused: u64,
+}
+
+impl Store<'_> {
+    async fn run(&mut self, job: &Arc<Job>, left_out: BTreeSet<u64>) -> Result {
+        let mut batches = read(job, move |item| {
+            let wanted = !left_out.contains(&item.line);
+            wanted.then(|| {
+                let line = item.line;
+                item.parsed.map(|(_, document)| (line, document))
+            })
+        });
+        while let Some(batch) = batches.recv().await {
+            // A line that is bad now was good before: somebody writes to the file.
+            let batch: Vec<(u64, Value)> = batch?.into_iter().collect::<Result<_>>()?;
+            self.batch(&batch).await?;
         }
-        stored += documents.len() as u64;
+        Ok(())
     }
-    Ok(stored)
+
+    /// Stores a batch in one commit. When a document of it is refused and others shall be stored all the same, its halves
+    /// are tried, in their order, until that document is alone.
+    async fn batch(&mut self, batch: &[(u64, Value)]) -> Result {
+        let mut parts = vec![batch];
+        while let Some(part) = parts.pop() {
+            let documents = part.iter().map(|(_, document)| document);
+            let done = if self.upsert {
+                self.collection.upsert_many(documents).await
+            } else {
+                self.collection.insert_many(documents).await
+            };
+            let Err(error) = done else {
+                self.stored += part.len() as u64;
+                continue;
+            };
+            let is_of_one = [
+                codes::INDEX_UNIQUE_VIOLATION,
+                codes::DOCUMENT_EXISTS,
+                codes::VALIDATION,
+            ]
+            .contains(&error.code());
+            match part {
+                _ if !is_of_one => return Err(error.into()),
+                [(line, _)] => {
+                    let failure = Failure::from(error).at(format!("line {line}"));
+                    if !self.keep_going {
+                        return Err(failure);
+                    }
+                    failure.tell(&self.global.ends(), self.global.json);
+                    self.refused += 1;
+                }
+                [(first, _), .., (last, _)] if !self.keep_going => {
+                    let failure = Failure::from(error);
+                    return Err(failure.at(format!("between line {first} and line {last}")));
+                }
+                _ => {
+                    let (head, tail) = part.split_at(part.len() / 2);
+                    parts.extend([tail, head]);
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Runs what may block, without holding up anything else.

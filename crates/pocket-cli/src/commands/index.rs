@@ -26,6 +26,10 @@ async fn create(global: &Global, args: IndexCreateArgs, out: &mut Output) -> Res
     let began = Instant::now();
     let database = open::existing_without_indexes(global).await?;
     let collection = database.collection::<Value>(&args.collection)?;
+    let before = collection.indexes();
+    let was_ready = before
+        .iter()
+        .any(|info| info.config.name() == name && info.state == IndexState::Ready);
     let mut building = collection.build_index(config);
     let mut shown = None;
     let mut documents = 0;
@@ -46,11 +50,15 @@ async fn create(global: &Global, args: IndexCreateArgs, out: &mut Output) -> Res
     let mut told = report(&args.collection, &info)?;
     told.insert("documents".to_owned(), Value::from(documents));
     told.insert("seconds".to_owned(), Value::from(seconds));
-    let text = format!(
-        "index {name} of {} is ready, {} read in {seconds:.2} s",
-        args.collection,
-        counted(documents, "document")
-    );
+    let text = if was_ready {
+        format!("index {name} of {} is there already", args.collection)
+    } else {
+        format!(
+            "index {name} of {} is ready, {} read in {seconds:.2} s",
+            args.collection,
+            counted(documents, "document")
+        )
+    };
     out.either(&told, text)?;
     Ok(database.close().await?)
 }

@@ -12,7 +12,7 @@ use crate::args::{Global, LoadArgs};
 use crate::failure::{Failure, Result};
 use crate::held::Held;
 use crate::lines::Source;
-use crate::output::{Output, counted, object};
+use crate::output::{Output, counted, grouped, object};
 use crate::{documents, open, progress};
 
 /// Lines and bytes that are handed over at once, and how often that is done ahead.
@@ -33,7 +33,8 @@ pub(super) async fn run(global: &Global, args: LoadArgs, out: &mut Output) -> Re
     let database = if directory.exists() {
         let database = open::open_in(global, directory).await?;
         let dry = load(&database, &source, options.dry_run(true));
-        shown("checking", &source, global, dry).await?;
+        let checked = shown("checking", &source, global, dry).await;
+        checked.map_err(with_way_out)?;
         database
     } else {
         let version = shown("checking", &source, global, check(&source)).await?;
@@ -74,9 +75,23 @@ pub(super) async fn run(global: &Global, args: LoadArgs, out: &mut Output) -> Re
     let text = format!(
         "{} loaded, {} skipped",
         counted(loaded.stored, "document"),
-        loaded.skipped
+        grouped(loaded.skipped)
     );
     out.either(&summary, text)
+}
+
+/// Names the options that get by documents that are there.
+fn with_way_out(failure: Failure) -> Failure {
+    if failure.code() != pocket_core::codes::DOCUMENT_EXISTS {
+        return failure;
+    }
+    let message = failure.message();
+    Failure::new(
+        pocket_core::codes::DOCUMENT_EXISTS,
+        format!(
+            "{message}; --existing skip keeps what is there, --existing replace takes what is in the file"
+        ),
+    )
 }
 
 async fn shown<T>(

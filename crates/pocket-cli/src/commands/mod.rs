@@ -2,6 +2,7 @@
 
 mod backup;
 mod bench_load;
+mod chosen;
 mod clients;
 pub(crate) mod collections;
 mod compact;
@@ -28,6 +29,7 @@ mod update;
 mod watch;
 
 use std::fs::File;
+use std::path::Path;
 use std::time::Duration;
 
 use pocket_core::codes as core_codes;
@@ -35,6 +37,7 @@ use tokio::time::Instant;
 
 use crate::args::{self, Arguments, Command, Global, ImportArgs, IndexAction, IndexArgs, LoadArgs};
 use crate::failure::{Failure, Result};
+use crate::hang_up;
 use crate::held::{self, Peer};
 use crate::lines::Source;
 use crate::open;
@@ -73,11 +76,7 @@ pub(crate) async fn run(arguments: Arguments, stop: Stop) -> Result {
 
 /// Whether a command that found its database in use has done nothing yet that cannot be done again.
 fn is_begun_again(command: &Command) -> bool {
-    let reads_stdin = matches!(
-        command,
-        Command::Import(ImportArgs { file, .. }) | Command::Load(LoadArgs { file, .. })
-            if file.as_os_str() == "-"
-    );
+    let reads_stdin = read_file(command).is_some_and(|file| file.as_os_str() == "-");
     held::is_passed_on(command) && !reads_stdin
 }
 
@@ -97,6 +96,7 @@ async fn run_once(arguments: Arguments, stop: &Stop) -> Result {
         let endless = is_endless(&arguments.command);
         return tokio::select! {
             result = peer.run(file) => result,
+            () = hang_up::of_stdout(), if endless => Ok(()),
             () = stop.requested() => if endless { Ok(()) } else { Err(Failure::interrupted(left)) },
         };
     }
@@ -124,13 +124,22 @@ fn holder(arguments: &Arguments) -> Result<Option<(Peer, Option<File>)>> {
 
 /// The file that a command reads, opened for whoever runs it.
 pub(crate) fn input_file(command: &Command) -> Result<Option<File>> {
-    match command {
-        Command::Import(ImportArgs { file, .. }) | Command::Load(LoadArgs { file, .. })
-            if file.as_os_str() != "-" =>
-        {
-            Ok(Some(Source::open(file)?.into_file()?))
-        }
+    match read_file(command) {
+        Some(file) if file.as_os_str() != "-" => Ok(Some(Source::open(file)?.into_file()?)),
         _ => Ok(None),
+    }
+}
+
+/// The name of the file that a command reads; `-` is stdin.
+fn read_file(command: &Command) -> Option<&Path> {
+    match command {
+        Command::Import(ImportArgs { file, .. }) | Command::Load(LoadArgs { file, .. }) => {
+            Some(file)
+        }
+        Command::Find(args) => args.chosen.file(),
+        Command::Count(args) => args.chosen.file(),
+        Command::Delete(args) => args.chosen.file(),
+        _ => None,
     }
 }
 
@@ -195,6 +204,9 @@ fn left_undone(command: &Command) -> &'static str {
         }
         Command::Load(_) => {
             "a signal came before everything was loaded; the same command with --existing replace finishes it"
+        }
+        Command::Delete(_) => {
+            "a signal came; of documents that match, those deleted so far stay deleted, and the same command deletes the rest"
         }
         Command::Insert(_) => "a signal came; documents whose ids were printed are stored",
         Command::Index(IndexArgs {

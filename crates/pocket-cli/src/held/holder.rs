@@ -251,7 +251,7 @@ fn serve(
                     () = stop.requested() => Err(Failure::silent(1)),
                     _ = ending.wait_for(|ending| *ending) => Err(Failure::new(
                         codes::INTERRUPTED,
-                        "the process that holds the database ended before the work was done; run it again",
+                        "the process that holds the database ended before the work was done; what it writes may or may not have been done: look before running it again",
                     )),
                 }
             })

@@ -153,7 +153,8 @@ fn lost(error: &io::Error) -> Failure {
     Failure::new(
         codes::INTERRUPTED,
         format!(
-            "the process that holds the database went away before the work was done ({error}); run it again"
+            "the process that holds the database went away before the work was done ({error}); what \
+             the command writes may or may not have been done: look before running it again"
         ),
     )
 }

@@ -4,12 +4,13 @@ use pocket_core::{LiveChange, LiveStep, Value};
 
 use crate::args::{FindArgs, Global};
 use crate::failure::{Failure, Result};
+use crate::hang_up;
 use crate::open;
-use crate::output::{Output, json, object};
+use crate::output::{Ends, Output, json, object};
 use crate::signals::Stop;
 
 pub(crate) async fn run(global: &Global, args: FindArgs, out: &mut Output, stop: &Stop) -> Result {
-    let spec = super::spec(&args)?;
+    let spec = super::spec(global, &args).await?;
     let opened = tokio::select! {
         opened = open::existing(global) => opened,
         () = stop.requested() => return Ok(()),
@@ -21,11 +22,13 @@ pub(crate) async fn run(global: &Global, args: FindArgs, out: &mut Output, stop:
         None => Some(open::hold(global, &database, out)?),
     };
     let mut live = collection.query(spec).live();
+    let mut unread = std::pin::pin!(unread(global));
     let (mut is_first, mut failed) = (true, None);
     let result = loop {
         let step = tokio::select! {
             step = live.next() => step,
             () = stop.requested() => break Ok(()),
+            () = &mut unread => break Ok(()),
         };
         let told = match step {
             Some(Ok(step)) => {
@@ -52,6 +55,14 @@ pub(crate) async fn run(global: &Global, args: FindArgs, out: &mut Output, stop:
     let closed = database.close().await;
     result?;
     Ok(closed?)
+}
+
+/// Ends when nobody reads any more what this process prints. Another one looks for itself.
+async fn unread(global: &Global) {
+    match global.ends() {
+        Ends::Process => hang_up::of_stdout().await,
+        Ends::Remote(_) => std::future::pending().await,
+    }
 }
 
 fn tell(step: &LiveStep<Value>, is_first: bool, out: &mut Output) -> Result {

@@ -8,7 +8,7 @@ use pocket_core::Value;
 use crate::args;
 
 /// The commands of the shell, besides `help` and `exit`.
-pub(super) const COMMANDS: [&str; 14] = [
+pub(super) const COMMANDS: [&str; 16] = [
     "find",
     "get",
     "insert",
@@ -19,6 +19,8 @@ pub(super) const COMMANDS: [&str; 14] = [
     "import",
     "export",
     "load",
+    "dump",
+    "backup",
     "collections",
     "conflicts",
     "status",
@@ -72,7 +74,12 @@ pub(super) fn help() -> String {
             .and_then(clap::Command::get_about)
             .map(ToString::to_string)
             .unwrap_or_default();
-        format!("  {name:<12} {about}")
+        // Files of their own are written outside of the shell.
+        let only = match name {
+            "dump" | "backup" => "; here to stdout only: the file is `-`",
+            _ => "",
+        };
+        format!("  {name:<12} {about}{only}")
     });
     format!(
         "Commands; `help COMMAND` says more:\n{}\n  exit         End; Ctrl-D does, too",

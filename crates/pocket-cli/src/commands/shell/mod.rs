@@ -53,8 +53,8 @@ async fn converse(session: &mut Session<'_>, prompt: &Prompt, stop: &Stop) -> Re
         };
         let line = match said {
             Said::Line(line) => line,
-            // Nobody types a line that is too long.
-            Said::Interrupted | Said::TooLong => continue,
+            // Nobody types a line that is too long, and the editor reads text.
+            Said::Interrupted | Said::TooLong | Said::Garbled => continue,
             Said::End => return Ok(()),
         };
         match run_line(session, &line, stop).await {
@@ -88,6 +88,7 @@ async fn recite(
             Said::TooLong => Err(Failure::usage(format!(
                 "the line has more than {MAX_LINE_BYTES} bytes; is it one command a line?"
             ))),
+            Said::Garbled => Err(Failure::usage("the line is not UTF-8")),
             Said::Interrupted | Said::End => break,
         };
         match result {

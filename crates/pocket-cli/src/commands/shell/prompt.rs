@@ -1,6 +1,6 @@
 //! Where lines come from: an editor on a terminal, or stdin. Both block, and so have a thread of their own.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
@@ -36,6 +36,8 @@ pub(super) enum Said {
     Line(String),
     /// A line of more than [`lines::MAX_LINE_BYTES`], which was skipped.
     TooLong,
+    /// A line that is no UTF-8.
+    Garbled,
     /// Ctrl-C at the prompt.
     Interrupted,
     End,
@@ -55,10 +57,7 @@ impl Prompt {
             Ok(match lines::read_line(&mut io::stdin().lock())? {
                 Found::End => Said::End,
                 Found::TooLong => Said::TooLong,
-                Found::Line(line) => {
-                    let line = String::from_utf8(line);
-                    Said::Line(line.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?)
-                }
+                Found::Line(line) => String::from_utf8(line).map_or(Said::Garbled, Said::Line),
             })
         })
     }

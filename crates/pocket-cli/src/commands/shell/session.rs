@@ -78,6 +78,9 @@ impl<'a> Session<'a> {
 
     /// Runs a line to its end, or until `stop`.
     pub(super) async fn run(&mut self, line: &str, stop: &Stop) -> Result<Next> {
+        // A script may have been written on another system.
+        let line = line.strip_suffix('\n').unwrap_or(line);
+        let line = line.strip_suffix('\r').unwrap_or(line);
         let words = shlex::split(line)
             .ok_or_else(|| Failure::usage("a quote is not closed, or a `\\` stands at the end"))?;
         match words.first().map(String::as_str) {
