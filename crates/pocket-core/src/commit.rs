@@ -22,7 +22,7 @@ use crate::config::{GATHERING_TURNS, MAX_COMMIT_ATTEMPTS, MAX_JOINED_BYTES, MAX_
 use crate::events::Notifier;
 use crate::ids::LastUuid;
 use crate::index;
-use crate::migrate;
+use crate::migrate::SchemaVersion;
 use crate::registry::Registry;
 use crate::stored::{self, State};
 use crate::tx::Tx;
@@ -139,33 +139,7 @@ pub(crate) struct CommitCore {
     client: Mutex<ClientId>,
     /// The last committed registry, for readers.
     registry: Mutex<Registry>,
-    schema: Schema,
-}
-
-/// Which schema version a handle works with.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Schema {
-    /// This one, and it raises the database to it.
-    Version(u32),
-    /// Whatever the database has, unless its documents are being migrated.
-    Any,
-}
-
-impl Schema {
-    /// Another handle, of a newer program, may raise the database at any time: what this one would write then has the old
-    /// shape, behind the back of the migration.
-    ///
-    /// # Errors
-    /// `newer-format`; `migration` while one is half done.
-    fn check(self, head: &stored::DatabaseHead) -> Result<()> {
-        match self {
-            Self::Version(known) if head.schema_version > known => {
-                Err(migrate::newer(head.schema_version, known))
-            }
-            Self::Any if head.later.migration.is_some() => Err(migrate::half_done()),
-            _ => Ok(()),
-        }
-    }
+    schema: SchemaVersion,
 }
 
 type Round = Shared<BoxFuture<'static, ()>>;
@@ -200,7 +174,7 @@ impl CommitCore {
         client: ClientId,
         limits: Limits,
         accept_unknown_collections: bool,
-        schema: Schema,
+        schema: SchemaVersion,
     ) -> Self {
         Self {
             schema,

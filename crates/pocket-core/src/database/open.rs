@@ -5,8 +5,8 @@ use std::sync::Arc;
 use pocket_storage::{Direction, Durability, MaybeSend, MaybeSync, ScanLimit, Storage};
 
 use super::{Database, Inner};
-use crate::commit::{CommitCore, Committer, Schema};
-use crate::migrate::{self, Migrations, Progress};
+use crate::commit::{CommitCore, Committer};
+use crate::migrate::{self, Migrations, Progress, SchemaVersion};
 use crate::stored::{self, DatabaseHead, HeadLater};
 use crate::{
     ClientId, CollectionConfig, Env, Error, Limits, Migration, MigrationProgress, Result, codes,
@@ -154,9 +154,9 @@ impl DatabaseBuilder {
             self.limits,
             self.accept_unknown_collections,
             if any {
-                Schema::Any
+                SchemaVersion::Any
             } else {
-                Schema::Version(version)
+                SchemaVersion::Known(version)
             },
         );
         core.refresh().await?;

@@ -4,6 +4,7 @@
 
 mod reshape;
 mod run;
+mod version;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,6 +18,7 @@ use crate::{Body, CollectionName, DocumentId, DocumentLimits, Error, Map, Result
 pub(crate) use reshape::store_reshaped;
 pub use reshape::{ReshapeFailure, ReshapeReport};
 pub(crate) use run::{half_done, newer, run};
+pub(crate) use version::SchemaVersion;
 
 /// What a migration makes of a document.
 #[derive(Clone, Debug)]
