@@ -88,16 +88,6 @@ impl Failure {
         self
     }
 
-    /// The same failure of a collection that is not there, with what to do here and not in a program.
-    fn for_people(mut self) -> Self {
-        if let Some((what, _)) = self.message.split_once("; configure it") {
-            self.message = format!(
-                "{what}; `pocket collections` lists them, `pocket insert` and `pocket collections set` make one"
-            );
-        }
-        self
-    }
-
     /// What the process exits with.
     pub(crate) fn status(&self) -> u8 {
         self.status
@@ -144,9 +134,11 @@ impl Failure {
 impl From<pocket_core::Error> for Failure {
     fn from(error: pocket_core::Error) -> Self {
         let code = error.code();
-        let failure = Self::new(code, error);
+        let mut failure = Self::new(code, error);
         if code == pocket_core::codes::COLLECTION_NOT_FOUND {
-            return failure.for_people();
+            failure.message.push_str(
+                " (`pocket collections` lists what there is; `pocket insert` and `pocket collections set` make one)",
+            );
         }
         failure
     }

@@ -222,8 +222,6 @@ impl Tables {
 pub(crate) fn not_found(name: &CollectionName) -> Error {
     Error::new(
         codes::COLLECTION_NOT_FOUND,
-        format!(
-            "there is no collection `{name}`; configure it when the database is opened, or create it"
-        ),
+        format!("there is no collection `{name}`; create it first"),
     )
 }
