@@ -18,6 +18,8 @@ const CRATES: &[&str] = &[
     "pocket-core",
     "pocket-sync-protocol",
     "pocket-sync-client",
+    "pocket-sync-server",
+    "pocket-sim",
 ];
 
 /// What exists for browsers alone, so that no other step reads its code.

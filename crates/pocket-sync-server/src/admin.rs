@@ -25,22 +25,11 @@ use pocket_core::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use self::shown::{connected, found, newest, one, overview};
-use crate::auth::Secret;
 use crate::engine::EngineError;
 use crate::metrics::Gauges;
 use crate::{Namespace, SyncServer};
 
 pub(crate) use self::counts::Counts;
-
-/// Who may look after a server.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Admin {
-    /// Whether there is a page at `/`.
-    pub page: bool,
-    /// The token that lets in from elsewhere; without one, only who asks from this machine.
-    pub token: Option<Secret>,
-}
 
 /// Where a request comes from: an extension of requests that [`SyncServer::serve`] sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,9 +3,20 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::Limits;
+use crate::auth::Secret;
 use crate::engine::Retention;
 use crate::rules::Rules;
-use crate::{Admin, Limits};
+
+/// Who may look after a server.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Admin {
+    /// Whether there is a page at `/`.
+    pub page: bool,
+    /// The token that lets in from elsewhere; without one, only who asks from this machine.
+    pub token: Option<Secret>,
+}
 
 /// The settings of a server.
 #[derive(Clone, Debug)]

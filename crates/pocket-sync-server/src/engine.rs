@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use pocket_core::storage::{MaybeSend, MaybeSync};
 use pocket_core::{
     ClientId, CollectionName, Digest, Epoch, Lineage, MutationNumber, Seq, SessionToken, Timestamp,
 };
@@ -309,8 +310,9 @@ impl From<pocket_core::Error> for EngineError {
 pub type EngineResult<T> = Result<T, EngineError>;
 
 /// Keeps namespaces.
-#[async_trait]
-pub trait Engine: Debug + Send + Sync + 'static {
+#[cfg_attr(not(target_arch = "wasm32"), async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait(?Send))]
+pub trait Engine: Debug + MaybeSend + MaybeSync + 'static {
     /// Opens a namespace, so that whatever follows is quick. What an earlier version left uncounted is counted here, which
     /// takes as long as its documents are many, and begins anew if the future is dropped before its end: the server
     /// lets it go on when the sessions that waited for it have given up.

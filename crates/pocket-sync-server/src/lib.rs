@@ -1,51 +1,76 @@
 #![doc = include_str!("../README.md")]
 
-mod admin;
 pub mod auth;
-mod combiner;
 mod config;
-mod connected;
 pub mod decide;
 mod digests;
-pub mod direct;
-mod doorbell;
-mod driver;
 pub mod engine;
-mod event;
 mod feed;
-mod files;
-mod forgetting;
-mod http;
+mod joiner;
 mod keys;
 mod limits;
-mod metrics;
 mod namespace;
 mod perform;
-mod polled;
 pub mod rules;
-mod server;
 pub mod session;
-mod store_state;
 mod stored;
-#[cfg(feature = "tls")]
+
+#[cfg(not(target_arch = "wasm32"))]
+mod admin;
+#[cfg(not(target_arch = "wasm32"))]
+mod combiner;
+#[cfg(not(target_arch = "wasm32"))]
+mod connected;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod direct;
+#[cfg(not(target_arch = "wasm32"))]
+mod doorbell;
+#[cfg(not(target_arch = "wasm32"))]
+mod driver;
+#[cfg(not(target_arch = "wasm32"))]
+mod event;
+#[cfg(not(target_arch = "wasm32"))]
+mod files;
+#[cfg(not(target_arch = "wasm32"))]
+mod forgetting;
+#[cfg(not(target_arch = "wasm32"))]
+mod http;
+#[cfg(not(target_arch = "wasm32"))]
+mod metrics;
+#[cfg(not(target_arch = "wasm32"))]
+mod polled;
+#[cfg(not(target_arch = "wasm32"))]
+mod server;
+#[cfg(not(target_arch = "wasm32"))]
+mod store_state;
+#[cfg(all(feature = "tls", not(target_arch = "wasm32")))]
 mod tls;
+#[cfg(not(target_arch = "wasm32"))]
 mod websocket;
 
-pub use admin::{Admin, Peer};
+#[cfg(not(target_arch = "wasm32"))]
+pub use admin::Peer;
 pub use auth::TokenTable;
-pub use combiner::Joiner;
-pub use config::Config;
+pub use config::{Admin, Config};
+#[cfg(not(target_arch = "wasm32"))]
 pub use direct::NamespaceHandle;
 pub use engine::{EmbeddedEngine, Engine};
+#[cfg(not(target_arch = "wasm32"))]
 pub use event::{EventHook, ServerEvent};
+#[cfg(not(target_arch = "wasm32"))]
 pub use files::WatchedFiles;
+pub use joiner::Joiner;
 pub use limits::{Limits, RateLimits};
 pub use namespace::{MAX_NAMESPACE_BYTES, Namespace};
 pub use perform::perform;
-pub use rules::{Authorizer, Rules, RulesFile, Validator};
+#[cfg(not(target_arch = "wasm32"))]
+pub use rules::RulesFile;
+pub use rules::{Authorizer, Rules, Validator};
+#[cfg(not(target_arch = "wasm32"))]
 pub use server::{ClientInfo, Health, SyncServer, SyncServerBuilder};
+#[cfg(not(target_arch = "wasm32"))]
 pub use store_state::StoreTrouble;
-#[cfg(feature = "tls")]
+#[cfg(all(feature = "tls", not(target_arch = "wasm32")))]
 pub use tls::{Tls, TlsError};
 
 /// The guides are compiled, so that they stay true.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pocket_core::replica::{Replica, Resolver, Scope};
+use pocket_core::storage::MaybeSend;
 use pocket_core::{ClientId, CollectionName, ConflictStrategy, Database, Error};
 use pocket_sync_client::{Event, Pass, Session, Snapshot, Status, StoreAnswer};
 use tokio::sync::watch;
@@ -257,7 +258,7 @@ impl Client {
         self.tasks.is_empty()
     }
 
-    pub(crate) fn spawn(&mut self, task: impl Future<Output = Done> + Send + 'static) {
+    pub(crate) fn spawn(&mut self, task: impl Future<Output = Done> + MaybeSend + 'static) {
         self.tasks.spawn(task);
     }
 

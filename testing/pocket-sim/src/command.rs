@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::history;
+use crate::history::{self, DEFAULT_CLIENTS};
 use crate::mutants::{MUTANTS, Mutant};
 use crate::runner::{self, ENOUGH, Plan, Report};
 use crate::swarm::Profile;
@@ -36,7 +36,7 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
         /// Clients of a history at the most.
-        #[arg(long, default_value_t = 4)]
+        #[arg(long, default_value_t = DEFAULT_CLIENTS)]
         clients: usize,
         /// Histories at the same time.
         #[arg(long, default_value_t = 2)]
@@ -51,7 +51,7 @@ enum Command {
         #[arg(long)]
         seed: u64,
         /// Clients at the most, as in the run.
-        #[arg(long, default_value_t = 4)]
+        #[arg(long, default_value_t = DEFAULT_CLIENTS)]
         clients: usize,
         /// A planted bug (needs the feature `mutants`).
         #[arg(long)]

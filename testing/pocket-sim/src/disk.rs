@@ -212,7 +212,8 @@ struct LateStorage {
     gate: Gate,
 }
 
-#[async_trait]
+#[cfg_attr(not(target_arch = "wasm32"), async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait(?Send))]
 impl Storage for LateStorage {
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()

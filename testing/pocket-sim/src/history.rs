@@ -9,6 +9,9 @@ use crate::swarm::{ClientShape, Profile, Swarm};
 use crate::trace::Node;
 use crate::world::{Happening, World};
 
+/// Clients at the most, unless somebody says so.
+pub(crate) const DEFAULT_CLIENTS: usize = 4;
+
 /// Virtual milliseconds in which everything must have come to rest after the last fault.
 const REST: u64 = 240_000;
 
@@ -23,6 +26,28 @@ pub(crate) struct Ending {
     pub(crate) counts: Counts,
     pub(crate) hash: u64,
     pub(crate) virtual_millis: u64,
+}
+
+/// What a history comes to. Nothing but the seed decides it, wherever it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Digest {
+    /// Over all that happened in it: each frame, each answer of a store, each change of a document.
+    pub hash: u64,
+    /// How long it took by its own clock.
+    pub virtual_millis: u64,
+    /// What it broke, if it did.
+    pub broken: Option<String>,
+}
+
+/// Runs the history of a seed, with the default number of clients.
+pub fn digest(seed: u64) -> Digest {
+    let ending = run(seed, DEFAULT_CLIENTS, Profile::default(), false);
+    let broken = ending.broken;
+    Digest {
+        hash: ending.hash,
+        virtual_millis: ending.virtual_millis,
+        broken: broken.map(|violation| format!("{}: {}", violation.promise, violation.what)),
+    }
 }
 
 /// Runs the history of a seed; a panic of the system under test breaks it like any other fault.

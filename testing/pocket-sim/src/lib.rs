@@ -33,3 +33,4 @@ mod workload;
 mod world;
 
 pub use command::run;
+pub use history::{Digest, digest};

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use pocket_core::storage::MaybeSend;
 use pocket_core::{ClientId, Env, Seq};
 use pocket_sync_server::decide::PushRequest;
 use pocket_sync_server::engine::{Committed, Compacted, EngineResult, Retention};
@@ -99,7 +100,7 @@ impl Up {
         self.engine.clone()
     }
 
-    pub(crate) fn spawn(&mut self, task: impl Future<Output = Done> + Send + 'static) {
+    pub(crate) fn spawn(&mut self, task: impl Future<Output = Done> + MaybeSend + 'static) {
         self.tasks.spawn(task);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll, Waker};
 
-use pocket_storage::BoxFuture;
+use pocket_storage::{BoxFuture, MaybeSend};
 
 /// What a node does at the moment.
 pub(crate) struct Tasks<T> {
@@ -16,7 +16,7 @@ impl<T> Tasks<T> {
         }
     }
 
-    pub(crate) fn spawn(&mut self, task: impl Future<Output = T> + Send + 'static) {
+    pub(crate) fn spawn(&mut self, task: impl Future<Output = T> + MaybeSend + 'static) {
         self.running.push(Box::pin(task));
     }
 

@@ -3,6 +3,7 @@
 mod ended;
 mod perform;
 
+use pocket_core::storage::MaybeSend;
 use pocket_core::{CollectionName, Database, DocumentId, Error, Value};
 
 use crate::audit::{Before, DocKey, State, Write, WriteId, WriteKind};
@@ -344,7 +345,7 @@ impl World {
         operation: Operation,
         work: impl FnOnce(Database) -> F,
     ) where
-        F: Future<Output = Result<(), Error>> + Send + 'static,
+        F: Future<Output = Result<(), Error>> + MaybeSend + 'static,
     {
         self.note(Node::Client(index), || format!("begins {}", operation.what));
         let Some(up) = self.clients[index].up_mut() else {

@@ -1,20 +1,28 @@
 //! Who may come in: tokens, users and the namespaces they may open.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod closure;
+#[cfg(not(target_arch = "wasm32"))]
 mod jwk;
+#[cfg(not(target_arch = "wasm32"))]
 mod jwt;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use pocket_core::storage::{MaybeSend, MaybeSync};
 use pocket_core::{Map, Timestamp};
 use sha2::{Digest, Sha256};
 
 use crate::Namespace;
 
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use self::closure::AuthenticateWith;
+#[cfg(not(target_arch = "wasm32"))]
 pub use self::jwk::{JwtAlgorithm, JwtKeys, KeyError};
+#[cfg(not(target_arch = "wasm32"))]
 pub use self::jwt::{JwtAuthenticator, MAX_LEEWAY};
 
 /// The user that everybody is on a server without tokens.
@@ -95,6 +103,7 @@ impl Access {
     }
 
     /// The server itself, for its own reads and writes.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn server() -> Self {
         Self {
             trusted: true,
@@ -174,33 +183,14 @@ pub enum AuthError {
 }
 
 /// Tells who a token stands for.
-#[async_trait]
-pub trait Authenticator: fmt::Debug + Send + Sync + 'static {
+#[cfg_attr(not(target_arch = "wasm32"), async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait(?Send))]
+pub trait Authenticator: fmt::Debug + MaybeSend + MaybeSync + 'static {
     /// What `token` stands for; none was given when it is `None`.
     ///
     /// # Errors
     /// [`AuthError`]; the connection is closed with a code, and nothing else happens.
     async fn authenticate(&self, token: Option<&str>) -> Result<Access, AuthError>;
-}
-
-/// An [`Authenticator`] made of an asynchronous closure.
-pub(crate) struct AuthenticateWith<F>(pub(crate) F);
-
-#[async_trait]
-impl<F, T> Authenticator for AuthenticateWith<F>
-where
-    F: Fn(Option<String>) -> T + Send + Sync + 'static,
-    T: Future<Output = Result<Access, AuthError>> + Send + 'static,
-{
-    async fn authenticate(&self, token: Option<&str>) -> Result<Access, AuthError> {
-        (self.0)(token.map(str::to_owned)).await
-    }
-}
-
-impl<F> fmt::Debug for AuthenticateWith<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AuthenticateWith")
-    }
 }
 
 /// A fixed list of tokens. Without any, the server is open and everybody is [`ANONYMOUS`].
@@ -270,7 +260,8 @@ impl fmt::Debug for TokenTable {
     }
 }
 
-#[async_trait]
+#[cfg_attr(not(target_arch = "wasm32"), async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait(?Send))]
 impl Authenticator for TokenTable {
     async fn authenticate(&self, token: Option<&str>) -> Result<Access, AuthError> {
         self.look_up(token)

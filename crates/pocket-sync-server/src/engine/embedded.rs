@@ -277,7 +277,8 @@ impl EmbeddedEngine {
     }
 }
 
-#[async_trait]
+#[cfg_attr(not(target_arch = "wasm32"), async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait(?Send))]
 impl Engine for EmbeddedEngine {
     async fn prepare(&self, namespace: &Namespace) -> EngineResult<()> {
         let log = self.log(namespace)?;

@@ -6,6 +6,7 @@
 
 mod audience;
 mod authority;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod file;
 
 use std::fmt;
@@ -21,6 +22,7 @@ pub(crate) use self::audience::Readership;
 pub use self::audience::{Audience, Marks};
 pub use self::authority::Authority;
 pub(crate) use self::authority::{Admitted, Standing, View};
+#[cfg(not(target_arch = "wasm32"))]
 pub use self::file::RulesFile;
 
 /// What somebody wants to do.

@@ -4,6 +4,7 @@
 
 mod cases;
 mod crashes;
+mod histories;
 mod site;
 mod tabs;
 mod trouble;

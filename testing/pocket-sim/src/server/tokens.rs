@@ -66,7 +66,8 @@ pub(crate) fn token(user: usize, version: u64) -> String {
     format!("t.{user}.{version}")
 }
 
-#[async_trait]
+#[cfg_attr(not(target_arch = "wasm32"), async_trait)]
+#[cfg_attr(target_arch = "wasm32", async_trait(?Send))]
 impl Authenticator for Tokens {
     async fn authenticate(&self, token: Option<&str>) -> Result<Access, AuthError> {
         let mut state = self.lock();
