@@ -375,3 +375,93 @@ impl<'de> de::VariantAccess<'de> for Variant<'_, 'de> {
         de::Deserializer::deserialize_seq(self.rows, visitor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+
+    crate::later_fields! {
+        struct Fields {
+            count: u64 = "c",
+        }
+    }
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    enum Phase {
+        #[serde(rename = "w")]
+        Waiting,
+        #[serde(rename = "a")]
+        At(Option<serde_bytes::ByteBuf>),
+        #[serde(rename = "b")]
+        Between(u64, i64),
+    }
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Row {
+        name: String,
+        small: u8,
+        signed: i64,
+        flag: bool,
+        id: serde_bytes::ByteArray<16>,
+        places: Vec<(u64, Option<u32>)>,
+        phase: Phase,
+        later: Fields,
+    }
+
+    fn rows() -> impl Strategy<Value = Row> {
+        let phase = prop_oneof![
+            Just(Phase::Waiting),
+            any::<Option<Vec<u8>>>().prop_map(|key| Phase::At(key.map(Into::into))),
+            any::<(u64, i64)>().prop_map(|(from, to)| Phase::Between(from, to)),
+        ];
+        let scalars = any::<(String, u8, i64, bool, [u8; 16], u64)>();
+        (scalars, any::<Vec<(u64, Option<u32>)>>(), phase).prop_map(
+            |((name, small, signed, flag, id, count), places, phase)| Row {
+                name,
+                small,
+                signed,
+                flag,
+                id: id.into(),
+                places,
+                phase,
+                later: Fields { count },
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_row_comes_back_with_its_length(row in rows(), behind: Vec<u8>) {
+            let mut bytes = rmp_serde::to_vec(&row).unwrap();
+            let length = bytes.len();
+            bytes.extend(behind);
+            prop_assert_eq!(read_row::<Row>(&bytes).unwrap(), (row, length));
+        }
+
+        /// Nothing is read that a general decoder reads as something else, and nothing panics.
+        #[test]
+        fn damaged_bytes_are_an_error_or_the_row_that_they_say(
+            row in rows(),
+            place: prop::sample::Index,
+            byte: u8,
+            length: prop::sample::Index,
+        ) {
+            let mut bytes = rmp_serde::to_vec(&row).unwrap();
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+            if let Ok((read, end)) = read_row::<Row>(&bytes) {
+                prop_assert_eq!(rmp_serde::from_slice::<Row>(&bytes[..end]).unwrap(), read);
+            }
+            let _ = read_row::<Row>(&bytes[..length.index(bytes.len())]);
+        }
+    }
+
+    #[test]
+    fn a_length_that_claims_more_than_is_there_sets_nothing_aside() {
+        assert!(read_row::<Vec<u64>>(&[0xdd, 0xff, 0xff, 0xff, 0xff, 1]).is_err());
+        assert!(read_row::<String>(&[0xdb, 0xff, 0xff, 0xff, 0xff, 1]).is_err());
+    }
+}
