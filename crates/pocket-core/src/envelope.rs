@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::value::read_row;
 use crate::{Error, Result, codes};
 
 /// The one format there is.
@@ -112,9 +113,7 @@ pub fn decode<T: DeserializeOwned>(payload: &Bytes) -> Result<T> {
 /// # Errors
 /// As [`decode`].
 pub fn decode_prefix<T: DeserializeOwned>(payload: &Bytes) -> Result<(T, Bytes)> {
-    let mut cursor = std::io::Cursor::new(payload.as_ref());
-    let row = T::deserialize(&mut rmp_serde::Deserializer::new(&mut cursor)).map_err(damaged)?;
-    let end = usize::try_from(cursor.position()).map_err(damaged)?;
+    let (row, end) = read_row(payload).map_err(damaged)?;
     Ok((row, payload.slice(end..)))
 }
 

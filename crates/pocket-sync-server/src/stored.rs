@@ -12,10 +12,9 @@ use pocket_core::{
     Body, CollectionName, Digest, DocumentId, Epoch, Hlc, Lineage, MutationNumber, Outcome, Record,
     RecordState, Result, Revision, Seq, SessionToken, Timestamp, envelope,
 };
-use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_bytes::ByteBuf;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_bytes::{ByteArray, ByteBuf};
 
 use crate::decide::{Current, DocumentKey};
 use crate::rules::{Audience, Marks, Readership};
@@ -146,38 +145,19 @@ impl RecordRow {
     }
 
     pub(crate) fn into_marks(self) -> Marks {
-        Marks::from_parts(self.labels, self.left, self.later.rules)
+        Marks::from_parts(
+            self.labels,
+            self.left,
+            self.later.rules.map(ByteArray::into_array),
+        )
     }
 }
 
-/// `later` of a record: nil, or `{"r": the rules that gave the labels}`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct RecordLater {
-    rules: Option<[u8; 8]>,
-}
-
-impl Serialize for RecordLater {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Some(rules) = &self.rules else {
-            return serializer.serialize_none();
-        };
-        let mut map = serializer.serialize_map(Some(1))?;
-        map.serialize_entry("r", serde_bytes::Bytes::new(rules))?;
-        map.end()
-    }
-}
-
-impl<'de> Deserialize<'de> for RecordLater {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Fields {
-            r: Option<ByteBuf>,
-        }
-        let fields = Option::<Fields>::deserialize(deserializer)?.unwrap_or_default();
-        Ok(Self {
-            rules: fields.r.and_then(|rules| rules.as_slice().try_into().ok()),
-        })
+pocket_core::later_fields! {
+    /// Later fields of a record.
+    struct RecordLater {
+        /// The rules that gave the labels.
+        rules: Option<ByteArray<8>> = "r",
     }
 }
 
@@ -195,7 +175,9 @@ pub(crate) fn seal_record(key: &[u8], record: &Record, marks: &Marks) -> Bytes {
         state,
         labels,
         left,
-        later: RecordLater { rules },
+        later: RecordLater {
+            rules: rules.map(ByteArray::new),
+        },
     };
     let body = record.state.body().map_or(&[][..], Body::as_bytes);
     envelope::seal(key, &[&encode(&row), body])
@@ -265,59 +247,11 @@ struct ClientRow {
     later: ClientLater,
 }
 
-/// `later` of a client: nil, or `{"t": [outstanding session tokens]}`.
-#[derive(Default)]
-struct ClientLater {
-    outstanding: Vec<SessionToken>,
-}
-
-impl Serialize for ClientLater {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.outstanding.is_empty() {
-            return serializer.serialize_none();
-        }
-        let mut map = serializer.serialize_map(Some(1))?;
-        map.serialize_entry("t", &self.outstanding)?;
-        map.end()
-    }
-}
-
-impl<'de> Deserialize<'de> for ClientLater {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_option(ClientLaterVisitor)
-    }
-}
-
-struct ClientLaterVisitor;
-
-impl<'de> Visitor<'de> for ClientLaterVisitor {
-    type Value = ClientLater;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("nil or a map of later fields")
-    }
-
-    fn visit_none<E>(self) -> Result<ClientLater, E> {
-        Ok(ClientLater::default())
-    }
-
-    fn visit_unit<E>(self) -> Result<ClientLater, E> {
-        Ok(ClientLater::default())
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<ClientLater, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ClientLater, A::Error> {
-        let mut later = ClientLater::default();
-        while let Some(name) = map.next_key::<String>()? {
-            match name.as_str() {
-                "t" => later.outstanding = map.next_value()?,
-                _ => drop(map.next_value::<IgnoredAny>()?),
-            }
-        }
-        Ok(later)
+pocket_core::later_fields! {
+    /// Later fields of a client.
+    struct ClientLater {
+        /// Session tokens that were given out and may still be shown.
+        outstanding: Vec<SessionToken> = "t",
     }
 }
 

@@ -10,6 +10,7 @@ mod limits;
 mod map;
 mod number;
 mod order;
+mod row;
 mod serial;
 mod timestamp;
 mod token;
@@ -23,6 +24,7 @@ pub(crate) use encoded::{Elements, Encoded, Entries, View};
 pub use limits::DocumentLimits;
 pub use map::Map;
 pub use number::Integer;
+pub(crate) use row::read_row;
 pub(crate) use serial::RawValue;
 pub use timestamp::Timestamp;
 
