@@ -16,6 +16,7 @@ mod database;
 mod digest;
 mod document;
 pub mod dump;
+mod elsewhere;
 mod env;
 pub mod envelope;
 mod erase;
