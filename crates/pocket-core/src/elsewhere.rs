@@ -92,7 +92,8 @@ impl Job for HearJob {
             return Ok(());
         }
         match message.details {
-            Some(details) if message.base == told => {
+            // Another client has another store, or has just become another one.
+            Some(details) if message.base == told && details.client == core.client() => {
                 let span = (message.base, message.end);
                 core.hear(span, &details, message.outbox_grew).await
             }
