@@ -50,7 +50,7 @@ pub struct ChangeEvent {
 pub enum ChangeItem {
     /// A change.
     Change(ChangeEvent),
-    /// The subscriber fell behind, or another handle wrote to the same store: the commits from the first to the second
+    /// The subscriber fell behind, or another handle wrote to the same store and this one was not told what: the commits from the first to the second
     /// are not told. Read again.
     Lagged {
         /// The first commit left out.

@@ -1,16 +1,19 @@
 //! Tasks and timers of a JavaScript event loop: that of a page, of a worker, or of Node.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::future::{AbortHandle, abortable, select};
 use futures_util::{FutureExt, future::Either};
-use js_sys::{Function, Promise, Reflect};
+use js_sys::{Function, Reflect};
 use tokio::sync::oneshot;
+use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::{JsFuture, spawn_local};
+use wasm_bindgen_futures::spawn_local;
 pub(crate) use web_time::Instant;
 
 /// The longest time that `setTimeout` takes: the milliseconds of a signed integer of 32 bits.
@@ -103,7 +106,7 @@ impl Future for Sleep {
             }
             let timer = self.timer.get_or_insert_with(|| Timer::new(left));
             // A timer may come early, by rounding or since it cannot wait as long.
-            if timer.fired.poll_unpin(context).is_pending() {
+            if timer.poll(context).is_pending() {
                 return Poll::Pending;
             }
             self.timer = None;
@@ -127,10 +130,20 @@ pub(crate) async fn timeout<F: Future>(
 }
 
 /// A `setTimeout`, cleared when it is dropped.
+///
+/// A promise would have been shorter, but one that never resolves is never freed.
 #[derive(Debug)]
 struct Timer {
     id: JsValue,
-    fired: JsFuture,
+    fired: Rc<RefCell<Fired>>,
+    /// What the platform calls, which it does not once the timer is cleared.
+    _callback: Closure<dyn FnMut()>,
+}
+
+#[derive(Debug)]
+enum Fired {
+    Not(Option<Waker>),
+    Yes,
 }
 
 impl Timer {
@@ -138,14 +151,30 @@ impl Timer {
         // Rounded up: a timer that fires a moment early is set a second time.
         let millis = left.as_micros().div_ceil(1_000);
         let millis = u32::try_from(millis).unwrap_or(LONGEST).min(LONGEST);
-        let mut id = JsValue::UNDEFINED;
-        let promise = Promise::new(&mut |resolve, _| {
-            id = call("setTimeout", &[&resolve, &JsValue::from(millis)]);
-        });
+        let fired = Rc::new(RefCell::new(Fired::Not(None)));
+        let callback = {
+            let fired = fired.clone();
+            Closure::<dyn FnMut()>::new(move || {
+                if let Fired::Not(Some(waker)) = fired.replace(Fired::Yes) {
+                    waker.wake();
+                }
+            })
+        };
+        let id = call("setTimeout", &[callback.as_ref(), &JsValue::from(millis)]);
         Self {
             id,
-            fired: JsFuture::from(promise),
+            fired,
+            _callback: callback,
         }
+    }
+
+    fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut fired = self.fired.borrow_mut();
+        if matches!(*fired, Fired::Yes) {
+            return Poll::Ready(());
+        }
+        *fired = Fired::Not(Some(context.waker().clone()));
+        Poll::Pending
     }
 }
 
