@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::site::Site;
 
-const TOKEN: &str = "open sesame";
+const TOKEN: &str = "open-sesame";
 
 /// A server that asks who comes, at an address it keeps.
 struct Server {
@@ -112,6 +112,15 @@ async fn open_device(page: &mut Page, url: &str, token: &str) {
     page.value(&open).await;
 }
 
+/// Looks again and again until it is so; an expression may be a promise.
+async fn until(page: &mut Page, condition: &str) {
+    let look = format!(
+        "inWindow(async () => {{ while (!(await ({condition})))
+            await new Promise((resolve) => setTimeout(resolve, 5)) }})"
+    );
+    page.value(&look).await;
+}
+
 /// The code of the error that a script ends with.
 async fn code(page: &mut Page, script: &str) -> String {
     let caught =
@@ -165,19 +174,19 @@ async fn a_page_hears_of_changes_and_comes_back_after_the_server_was_away() {
     let (_site, mut page) = page(&browser).await;
     for (round, url) in [1, 2].into_iter().zip(server.urls()) {
         open_device(&mut page, &url, TOKEN).await;
-        page.until("device.status() === 'idle'").await;
+        until(&mut page, "device.status() === 'idle'").await;
         let native = Native::start(&server).await;
         native.put(&format!("{round} live")).await;
-        let live = format!("inWindow(async () => await device.count('{round} live') === 1)");
-        page.until(&live).await;
+        let live = format!("device.count('{round} live').then((count) => count === 1)");
+        until(&mut page, &live).await;
         native.engine.destroy().await;
         server.stop().await;
-        page.until("device.status() === 'offline'").await;
+        until(&mut page, "device.status() === 'offline'").await;
         let write = format!("inWindow(() => device.put('{round} offline', 3, 10))");
         page.value(&write).await;
         assert_eq!(code(&mut page, "device.sync()").await, "connect");
         server.start_again().await;
-        page.until("device.status() === 'idle'").await;
+        until(&mut page, "device.status() === 'idle'").await;
         let native = Native::start(&server).await;
         assert_eq!(native.count().await, round * 4, "by {url}");
         native.engine.destroy().await;
@@ -198,13 +207,15 @@ async fn what_refuses_a_page_is_told_apart() {
         assert_eq!(page.value("device.status()").await, "error");
         let sign_in = format!("inWindow(() => device.sign_in({}))", json!(TOKEN));
         page.value(&sign_in).await;
-        page.until("device.status() === 'idle'").await;
+        until(&mut page, "device.status() === 'idle'").await;
         page.value("inWindow(() => device.destroy())").await;
     }
     // A web page answers there, as a portal does that wants somebody to sign in; then nobody at all.
     let portal = site.origin.strip_prefix("http://").unwrap().to_owned();
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nobody = nobody.local_addr().unwrap().to_string();
+    let nobody = {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap().to_string()
+    };
     for address in [portal, nobody] {
         for scheme in ["ws", "http"] {
             let url = format!("{scheme}://{address}/window.html");
