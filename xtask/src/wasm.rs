@@ -43,6 +43,8 @@ pub(crate) fn run(workspace: &Workspace) -> Outcome<Done> {
         workspace.member(name)?;
         let arguments = ["clippy", "--locked", "--target", TARGET, "--package", name];
         let mut command = process::cargo(workspace, &arguments);
+        // What it depends on is read where it is named itself.
+        command.arg("--no-deps");
         process::run(command.args(["--", "-D", "warnings"]))?;
     }
     let arguments = ["doc", "--locked", "--target", TARGET, "--no-deps"];
