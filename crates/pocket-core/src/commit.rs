@@ -5,6 +5,8 @@
 //! sees the writes of those before it; one that fails leaves nothing behind. The batch checks the state row, so a
 //! second handle on the same store makes the commit fail and the jobs run again on what is there now.
 
+mod memory;
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
@@ -12,23 +14,22 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::Shared;
 use pocket_storage::{BoxFuture, Durability, MaybeSend, Storage, StorageError};
 use tokio::sync::oneshot;
 
+use self::memory::Memory;
 use crate::config::{GATHERING_TURNS, MAX_COMMIT_ATTEMPTS, MAX_JOINED_BYTES, MAX_JOINED_WRITES};
+use crate::elsewhere;
 use crate::events::Notifier;
 use crate::ids::LastUuid;
 use crate::index;
 use crate::migrate::SchemaVersion;
 use crate::registry::Registry;
-use crate::stored::{self, State};
+use crate::stored;
 use crate::tx::Tx;
-use crate::{
-    ClientId, CommitSequence, Env, Error, Limits, Result, Timestamp, codes, envelope, keys,
-};
+use crate::{ClientId, Env, Error, Limits, Result, Timestamp, codes};
 
 /// A write that can be run again: it changes nothing but its [`Tx`].
 #[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
@@ -110,16 +111,6 @@ impl<J: Job> Queued for Entered<J> {
         // The caller may have gone; the write stands all the same.
         let _ = self.answer.send(answer);
     }
-}
-
-/// What commits read and leave behind in memory.
-#[derive(Clone, Debug)]
-struct Memory {
-    state: State,
-    /// The state row as it is stored, for the check.
-    stored: Option<Bytes>,
-    registry: Registry,
-    client: ClientId,
 }
 
 /// Everything a commit needs.
@@ -208,72 +199,6 @@ impl CommitCore {
         Timestamp::from_millis(self.env.now().millis().saturating_add(offset))
     }
 
-    /// Reads state and collections from the store.
-    pub(crate) async fn refresh(&self) -> Result<()> {
-        let memory = self.read_memory().await?;
-        self.offset.store(memory.state.offset, Ordering::Relaxed);
-        lock(&self.registry).clone_from(&memory.registry);
-        *lock(&self.client) = memory.client;
-        *lock(&self.memory) = Some(memory);
-        Ok(())
-    }
-
-    /// The counters and the clock as last committed.
-    pub(crate) fn state(&self) -> Option<State> {
-        lock(&self.memory)
-            .as_ref()
-            .map(|memory| memory.state.clone())
-    }
-
-    /// The last commit in the store, whoever made it.
-    pub(crate) async fn stored_sequence(&self) -> Result<CommitSequence> {
-        Ok(self.read_state().await?.1.sequence)
-    }
-
-    /// The state row, also as it is stored.
-    async fn read_state(&self) -> Result<(Option<Bytes>, State)> {
-        let stored = self.storage.get(keys::STATE).await?;
-        let state = match &stored {
-            Some(sealed) => stored::decode(&envelope::open(keys::STATE, sealed)?)?,
-            None => State::default(),
-        };
-        Ok((stored, state))
-    }
-
-    async fn read_memory(&self) -> Result<Memory> {
-        let (stored, state) = self.read_state().await?;
-        let registry = Registry::read(&*self.storage).await?;
-        let client = match self.storage.get(keys::DATABASE).await? {
-            Some(sealed) => {
-                let head = envelope::open(keys::DATABASE, &sealed)?;
-                let head: stored::DatabaseHead = stored::decode(&head)?;
-                self.schema.check(&head)?;
-                head.client
-            }
-            None => self.client(),
-        };
-        Ok(Memory {
-            state,
-            stored,
-            registry,
-            client,
-        })
-    }
-
-    /// The collections with the state row they belong to, as last committed or read.
-    pub(crate) async fn seen(&self) -> Result<(Registry, Option<Bytes>)> {
-        let memory = self.take_memory().await?;
-        Ok((memory.registry, memory.stored))
-    }
-
-    async fn take_memory(&self) -> Result<Memory> {
-        let cached = lock(&self.memory).clone();
-        match cached {
-            Some(memory) => Ok(memory),
-            None => self.read_memory().await,
-        }
-    }
-
     /// Runs the jobs, and those that come while they run, and commits what they wrote, as often as another handle gets
     /// in between.
     async fn run(
@@ -314,27 +239,26 @@ impl CommitCore {
                 .map(|job| job.durability())
                 .max()
                 .unwrap_or_default();
+            // The others need not read what they are told.
+            let settings = self.notifier.is_followed().then(|| tx.kept.settings());
             let (batch, sealed) = tx.batch(stored);
             match self.storage.commit(batch, durability).await {
                 Ok(()) => {
-                    let registry = tx.kept.registry.clone();
-                    let before = std::mem::replace(&mut *lock(&self.registry), registry.clone());
-                    *lock(&self.client) = tx.kept.client;
-                    let offset = tx.kept.state.offset;
-                    self.offset.store(offset, Ordering::Relaxed);
-                    let end = tx.kept.state.sequence;
-                    *lock(&self.memory) = Some(Memory {
-                        state: tx.kept.state,
-                        stored: Some(sealed),
-                        registry: registry.clone(),
-                        client: tx.kept.client,
-                    });
-                    self.notifier
-                        .committed(tx.kept.events, (base, end), &registry);
-                    for name in registry.switched_since(&before) {
-                        self.notifier.live.switched(&name);
+                    if let Some(settings) = settings {
+                        let message = elsewhere::message(base, &tx.kept, settings, &sealed);
+                        self.notifier.tell_others(message);
                     }
-                    if tx.kept.outbox_grew {
+                    let kept = tx.kept;
+                    let (end, registry) = (kept.state.sequence, kept.registry.clone());
+                    let switched = self.install(Memory {
+                        state: kept.state,
+                        stored: Some(sealed),
+                        registry: kept.registry,
+                        client: kept.client,
+                    });
+                    self.notifier.committed(kept.events, (base, end), &registry);
+                    self.tell_switched(&switched);
+                    if kept.outbox_grew {
                         self.notifier.outbox_grew();
                     }
                     return outcomes;
@@ -347,6 +271,9 @@ impl CommitCore {
                         self.notifier.outbox_grew();
                     }
                     self.notifier.live.miss(None);
+                    let doubt = (base, tx.kept.state.sequence);
+                    self.notifier
+                        .tell_others(elsewhere::doubt(doubt.0, doubt.1));
                     let error = Error::from(error);
                     return failed_behind(outcomes, &error);
                 }

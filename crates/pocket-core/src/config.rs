@@ -14,6 +14,13 @@ pub const SUBSCRIBER_COMMITS: usize = 256;
 /// first number and at most the second.
 pub(crate) const LIVE_RESERVE: (usize, usize) = (16, 1_024);
 
+/// Bytes of documents and settings that a message to other handles of a store holds at the most. Behind a larger commit
+/// they read again.
+pub(crate) const MAX_COMMITTED_BYTES: usize = 256 * 1024;
+
+/// Messages to other handles that may wait for whoever carries them.
+pub(crate) const COMMITTED_MESSAGES: usize = 64;
+
 /// How often a live query reads anew when another handle on the store writes while it reads.
 pub(crate) const MAX_LIVE_READS: usize = 16;
 

@@ -195,8 +195,7 @@ impl Database {
     }
 
     pub(crate) fn changes_of(&self, only: Option<CollectionName>) -> Subscription<ChangeItem> {
-        let last = self.core().state().unwrap_or_default().sequence;
-        self.core().notifier.changes(only, last)
+        self.core().notifier.changes(only)
     }
 
     /// Figures about it.

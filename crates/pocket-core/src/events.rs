@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
 
-use crate::config::SUBSCRIBER_COMMITS;
+use crate::config::{COMMITTED_MESSAGES, SUBSCRIBER_COMMITS};
 use crate::live::Router;
 use crate::registry::Registry;
 use crate::{CollectionName, CommitSequence, Document, DocumentId, Subscription, Timestamp};
@@ -49,7 +50,7 @@ pub struct ChangeEvent {
 pub enum ChangeItem {
     /// A change.
     Change(ChangeEvent),
-    /// The subscriber fell behind, or another handle wrote to the same store: the commits from the first to the second
+    /// The subscriber fell behind, or another handle wrote to the same store and this one was not told what: the commits from the first to the second
     /// are not told. Read again.
     Lagged {
         /// The first commit left out.
@@ -120,8 +121,10 @@ impl CommitEvents {
 #[derive(Debug)]
 pub(crate) struct Notifier {
     commits: broadcast::Sender<CommitEvents>,
+    /// What was committed, for other handles of the store.
+    messages: broadcast::Sender<Bytes>,
     outbox: watch::Sender<u64>,
-    /// The last commit of this handle that was told or had nothing to tell.
+    /// The last commit that was told or had nothing to tell: of this handle, or of another one that told it.
     told: Mutex<CommitSequence>,
     pub(crate) live: Arc<Router>,
 }
@@ -130,6 +133,7 @@ impl Default for Notifier {
     fn default() -> Self {
         Self {
             commits: broadcast::Sender::new(SUBSCRIBER_COMMITS),
+            messages: broadcast::Sender::new(COMMITTED_MESSAGES),
             outbox: watch::Sender::new(0),
             told: Mutex::default(),
             live: Arc::default(),
@@ -140,7 +144,7 @@ impl Default for Notifier {
 impl Notifier {
     /// The store stands at this commit, and nobody waits to hear how it came there.
     pub(crate) fn begin(&self, at: CommitSequence) {
-        *self.told() = at;
+        *self.lock_told() = at;
     }
 
     /// Tells what was committed on top of the state `base`, after which the store stands at `end`.
@@ -150,7 +154,9 @@ impl Notifier {
         (base, end): (CommitSequence, CommitSequence),
         registry: &Registry,
     ) {
-        let told = std::mem::replace(&mut *self.told(), end);
+        // Held until all is told, so that nobody takes for told what is still to be.
+        let mut held = self.lock_told();
+        let told = std::mem::replace(&mut *held, end);
         if told != base {
             self.live.miss(Some(base));
             if commits.is_empty() {
@@ -169,11 +175,47 @@ impl Notifier {
         }
     }
 
+    /// The store stands at this commit, and what led there is not told. Whether it stood elsewhere before.
+    pub(crate) fn skipped_to(&self, at: CommitSequence) -> bool {
+        let mut held = self.lock_told();
+        let told = std::mem::replace(&mut *held, at);
+        if told == at {
+            return false;
+        }
+        // A query that has read that state already need not read again.
+        self.live.miss((told < at).then_some(at));
+        let mut commit = CommitEvents::new(at, Timestamp::from_millis(0), Vec::new());
+        commit.missed = Some(at);
+        // No subscriber is no error.
+        let _ = self.commits.send(commit);
+        true
+    }
+
+    /// Whether somebody wants to tell other handles.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.messages.receiver_count() > 0
+    }
+
+    /// Tells those who tell other handles.
+    pub(crate) fn tell_others(&self, message: Bytes) {
+        // No subscriber is no error.
+        let _ = self.messages.send(message);
+    }
+
+    pub(crate) fn committed_messages(&self) -> broadcast::Receiver<Bytes> {
+        self.messages.subscribe()
+    }
+
     pub(crate) fn outbox_grew(&self) {
         self.outbox.send_modify(|count| *count += 1);
     }
 
-    fn told(&self) -> MutexGuard<'_, CommitSequence> {
+    /// The last commit that was told or had nothing to tell.
+    pub(crate) fn told(&self) -> CommitSequence {
+        *self.lock_told()
+    }
+
+    fn lock_told(&self) -> MutexGuard<'_, CommitSequence> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -181,19 +223,18 @@ impl Notifier {
         self.outbox.subscribe()
     }
 
-    /// The changes of one collection, or of all, from now on. `last` is the newest commit of this moment.
-    pub(crate) fn changes(
-        &self,
-        only: Option<CollectionName>,
-        last: CommitSequence,
-    ) -> Subscription<ChangeItem> {
+    /// The changes of one collection, or of all, from now on.
+    pub(crate) fn changes(&self, only: Option<CollectionName>) -> Subscription<ChangeItem> {
+        // Nothing is told between the two.
+        let told = self.lock_told();
         let start = Cursor {
             receiver: self.commits.subscribe(),
             only,
-            last,
+            last: *told,
             lagged: false,
             open: None,
         };
+        drop(told);
         Subscription::new(futures_util::stream::unfold(
             start,
             |mut cursor| async move {
@@ -235,7 +276,8 @@ impl Cursor {
                 Ok(commit) => {
                     let from = self.last.next();
                     self.last = commit.sequence;
-                    let to = CommitSequence::new(commit.sequence.get().saturating_sub(1));
+                    let before = CommitSequence::new(commit.sequence.get().saturating_sub(1));
+                    let to = commit.missed.unwrap_or(before).max(before);
                     self.lagged |= commit.missed.is_some_and(|missed| missed >= from);
                     self.open = Some((commit, 0));
                     if std::mem::take(&mut self.lagged) {

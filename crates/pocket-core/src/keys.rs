@@ -220,6 +220,16 @@ pub(crate) fn indexes() -> KeyRange {
     KeyRange::prefix([INDEX])
 }
 
+/// Whether it is the key of an index.
+pub(crate) fn is_index(key: &[u8]) -> bool {
+    key.first() == Some(&INDEX)
+}
+
+/// Whether it is the key of a collection's settings or of an index.
+pub(crate) fn is_setting(key: &[u8]) -> bool {
+    key.first() == Some(&COLLECTION) || is_index(key)
+}
+
 /// The number in a key of [`indexes`].
 pub(crate) fn index_number(key: &[u8]) -> Option<u32> {
     key.last_chunk().map(|bytes| u32::from_be_bytes(*bytes))

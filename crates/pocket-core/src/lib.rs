@@ -1,4 +1,6 @@
 #![doc = include_str!("../README.md")]
+// One code path: what is shared there by `Arc` among threads is shared here within one.
+#![cfg_attr(target_arch = "wasm32", allow(clippy::arc_with_non_send_sync))]
 
 // So that a test inside of the crate may share its values with those outside.
 #[cfg(test)]
@@ -14,6 +16,7 @@ mod database;
 mod digest;
 mod document;
 pub mod dump;
+mod elsewhere;
 mod env;
 pub mod envelope;
 mod erase;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use pocket_storage::{Direction, ScanLimit, Storage};
 
 use crate::expire::Expiry;
@@ -40,12 +41,7 @@ impl Registry {
             };
             range = range.after(last.clone());
             for (key, value) in &entries {
-                let row: CollectionRow = stored::decode(&envelope::open(key, value)?)?;
-                let name = std::str::from_utf8(&key[1..]).map_err(stored::damaged)?;
-                if let Some(ttl) = &row.later.ttl {
-                    Expiry::new(Ttl::of_row(ttl)).map_err(stored::damaged)?;
-                }
-                registry.insert(CollectionName::new(name)?, row);
+                registry.insert_entry(key, value)?;
             }
         }
         let mut range = keys::indexes();
@@ -61,6 +57,32 @@ impl Registry {
                 registry.insert_index(Index::of_entry(key, value)?);
             }
         }
+    }
+
+    /// Adds a collection as it is stored.
+    fn insert_entry(&mut self, key: &[u8], value: &Bytes) -> Result<()> {
+        let row: CollectionRow = stored::decode(&envelope::open(key, value)?)?;
+        let name = std::str::from_utf8(key.get(1..).unwrap_or_default());
+        let name = name.map_err(stored::damaged)?;
+        if let Some(ttl) = &row.later.ttl {
+            Expiry::new(Ttl::of_row(ttl)).map_err(stored::damaged)?;
+        }
+        self.insert(CollectionName::new(name)?, row);
+        Ok(())
+    }
+
+    /// Takes in what is stored of a collection or an index from now on; without a value, the index is no more.
+    pub(crate) fn set_entry(&mut self, key: &[u8], value: Option<&Bytes>) -> Result<()> {
+        let is_index = keys::is_index(key);
+        match value {
+            Some(value) if is_index => self.insert_index(Index::of_entry(key, value)?),
+            Some(value) => self.insert_entry(key, value)?,
+            None => match keys::index_number(key).filter(|_| is_index) {
+                Some(number) => self.remove_index(number),
+                None => return Err(stored::damaged("a collection was removed for good")),
+            },
+        }
+        Ok(())
     }
 
     /// Adds an index, or replaces the one of its number.

@@ -27,6 +27,16 @@ pub(crate) struct Kept {
     pub(crate) outbox_grew: bool,
 }
 
+impl Kept {
+    /// What was written of collections and indexes, as it will be stored.
+    pub(crate) fn settings(&self) -> Vec<(Vec<u8>, Option<Bytes>)> {
+        let settings = self.values.iter().filter(|(key, _)| keys::is_setting(key));
+        settings
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    }
+}
+
 /// What a job reads and writes through.
 #[derive(Debug)]
 pub(crate) struct Tx {

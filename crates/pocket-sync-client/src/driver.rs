@@ -1,4 +1,4 @@
-//! The tokio driver: one task that feeds a session and does what it says.
+//! The driver: one task that feeds a session and does what it says.
 //!
 //! Everything happens in this one task, also the store's work and the socket's: a frame that arrives is decoded,
 //! applied and answered without a hop to another thread.
@@ -11,15 +11,16 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use pocket_core::replica::{Answer, Conflict, Engagement, Replica, Resolver, Ruling, Scope};
+use pocket_core::storage::BoxFuture;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, Sleep};
 
 use crate::auth::{AuthReason, TokenSource};
 use crate::config::{RENEWAL_SECONDS, check_token};
 use crate::custom::CustomRules;
 use crate::listeners::Telling;
+use crate::platform::{Instant, Sleep, Task, sleep_until, spawn, timeout};
 use crate::session::{Effect, Event, Pass, Session, StoreAnswer, StoreRequest};
 use crate::store::perform;
 use crate::sweeping::Sweeper;
@@ -66,7 +67,7 @@ pub(crate) struct Driver {
     began: Instant,
     wire: Wire,
     store: Option<BoxFuture<'static, StoreAnswer>>,
-    closing: Option<tokio::task::JoinHandle<()>>,
+    closing: Option<Task<()>>,
     rules: CustomRules,
     resolve_timeout: Duration,
     asking: Option<Asking>,
@@ -237,7 +238,7 @@ impl Driver {
             Effect::Timer(deadline) => {
                 self.timer = deadline.map(|deadline| {
                     let at = self.began + Duration::from_millis(deadline.millis());
-                    Box::pin(tokio::time::sleep_until(at))
+                    Box::pin(sleep_until(at))
                 });
             }
             Effect::Publish(snapshot) => self.watched.publish(*snapshot),
@@ -259,7 +260,7 @@ impl Driver {
 
     fn close(&mut self, code: u16, reason: String) {
         if let Wire::Open(_, socket) = std::mem::replace(&mut self.wire, Wire::None) {
-            self.closing = Some(tokio::spawn(socket.close(code, reason)));
+            self.closing = Some(spawn(socket.close(code, reason)));
         }
     }
 
@@ -274,11 +275,9 @@ impl Driver {
         let in_time = async {
             let limit = Duration::from_secs(RENEWAL_SECONDS);
             let late = || Err(format!("there was no answer within {RENEWAL_SECONDS} s"));
-            tokio::time::timeout(limit, answer)
-                .await
-                .unwrap_or_else(|_| late())
+            timeout(limit, answer).await.unwrap_or_else(|_| late())
         };
-        self.renewing = Some(Renewing(tokio::spawn(in_time)));
+        self.renewing = Some(Renewing(spawn(in_time)));
     }
 
     /// What connections are opened with is the driver's to know, too.
@@ -293,7 +292,7 @@ impl Driver {
         let answers = conflicts
             .into_iter()
             .map(|conflict| answer_in_time(self.rules.clone(), self.resolve_timeout, conflict));
-        let task = tokio::spawn(join_all(answers));
+        let task = spawn(join_all(answers));
         self.asking = Some(Asking { batch, task });
     }
 
@@ -346,7 +345,7 @@ impl Driver {
 /// Questions to the application, on a task of their own: what they do holds up nothing else.
 struct Asking {
     batch: u64,
-    task: tokio::task::JoinHandle<Vec<Answer>>,
+    task: Task<Vec<Answer>>,
 }
 
 impl Drop for Asking {
@@ -356,7 +355,7 @@ impl Drop for Asking {
 }
 
 /// A question for another token; dropping it ends its task.
-struct Renewing(tokio::task::JoinHandle<Result<String, String>>);
+struct Renewing(Task<Result<String, String>>);
 
 impl Drop for Renewing {
     fn drop(&mut self) {
@@ -384,15 +383,13 @@ async fn answered(asking: &mut Option<Asking>) -> Event {
     Event::Answered { batch, answers }
 }
 
-async fn answer_in_time(rules: CustomRules, timeout: Duration, conflict: Conflict) -> Answer {
-    let reason = format!("it gave no answer within {} ms", timeout.as_millis());
+async fn answer_in_time(rules: CustomRules, limit: Duration, conflict: Conflict) -> Answer {
+    let reason = format!("it gave no answer within {} ms", limit.as_millis());
     let late = Answer {
         conflict: conflict.clone(),
         ruling: Ruling::Failed { reason },
     };
-    tokio::time::timeout(timeout, rules.answer(conflict))
-        .await
-        .unwrap_or(late)
+    timeout(limit, rules.answer(conflict)).await.unwrap_or(late)
 }
 
 /// Tells those who want to hear of it that the journal has new entries.

@@ -2,25 +2,27 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures_util::{StreamExt, stream};
 use pocket_core::replica::{Checkpoint, Engagement, Replica, ReplicaState, Wiped};
+use pocket_core::storage::{MaybeSend, MaybeSync};
 use pocket_core::{Database, JournalEntry, Subscription, Target};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 
 use crate::config::{Direction, SyncConfig, check_token};
 use crate::driver::{Control, Driver, Parts, WAITING_CALLS};
 use crate::listeners::ENTRIES_AT_ONCE;
+use crate::platform;
 use crate::session::{Pass, Session};
+use crate::transport;
 use crate::watched::Watched;
 use crate::{Progress, Snapshot, Stats, Status, SyncError};
 
 /// Keeps a database in step with a server. Clones share one engine; it ends with the last of them.
 ///
-/// All methods may be called from several tasks at the same time. `start` must be called within a tokio runtime.
+/// All methods may be called from several tasks at the same time. `start` must be called within a tokio runtime, except in a browser,
+/// a worker or Node, where the event loop drives it.
 #[derive(Clone)]
 pub struct SyncEngine {
     inner: Arc<Inner>,
@@ -48,7 +50,7 @@ impl Drop for Inner {
 
 enum Task {
     None,
-    Running(mpsc::Sender<Control>, JoinHandle<()>),
+    Running(mpsc::Sender<Control>, platform::Task<()>),
     Destroyed,
 }
 
@@ -253,9 +255,9 @@ impl SyncEngine {
     /// Calls `listener` with each new entry of the journal, after it is stored: conflicts, whoever won, and refusals.
     ///
     /// Entries come in their order, one at a time, and a listener that panics keeps no other one from hearing of them. It is
-    /// called on the runtime's workers and should be quick: [`stop`](Self::stop) and [`destroy`](Self::destroy) wait for
+    /// called on the runtime's workers (in a browser: between other events) and should be quick: [`stop`](Self::stop) and [`destroy`](Self::destroy) wait for
     /// it, so it must not wait for them.
-    pub fn on_conflict(&self, listener: impl Fn(&JournalEntry) + Send + Sync + 'static) {
+    pub fn on_conflict(&self, listener: impl Fn(&JournalEntry) + MaybeSend + MaybeSync + 'static) {
         self.inner.watched.listeners().push(Arc::new(listener));
     }
 
@@ -287,7 +289,7 @@ impl SyncEngine {
         }))
     }
 
-    fn newest<T: Clone + Send + Sync + 'static>(
+    fn newest<T: Clone + MaybeSend + MaybeSync + 'static>(
         &self,
         watched: &watch::Sender<T>,
     ) -> Subscription<T> {
@@ -354,10 +356,8 @@ impl SyncEngine {
             Task::None => {}
         }
         let config = self.config().clone();
-        // Nothing depends on this but the jitter, and that two engines do not share it.
-        let seed = RandomState::new().build_hasher().finish();
-        let mut session = config.session(seed)?;
-        session.token_in_hello = false;
+        let mut session = config.session(platform::seed())?;
+        session.token_in_hello = transport::token_in_hello(&config.endpoint()?);
         let (controls, receiver) = mpsc::channel(WAITING_CALLS);
         let driver = Driver::new(Parts {
             session: Session::new(session),
@@ -373,7 +373,7 @@ impl SyncEngine {
             controls: receiver,
             watched: self.inner.watched.clone(),
         });
-        *task = Task::Running(controls.clone(), tokio::spawn(driver.run()));
+        *task = Task::Running(controls.clone(), platform::spawn(driver.run()));
         Ok(controls)
     }
 

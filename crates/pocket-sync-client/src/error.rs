@@ -77,7 +77,6 @@ impl SyncError {
         )
     }
 
-    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn destroyed() -> Self {
         Self::new(
             codes::DESTROYED,

@@ -1,4 +1,6 @@
 #![doc = include_str!("../README.md")]
+// One code path: what is shared there by `Arc` among threads is shared here within one.
+#![cfg_attr(target_arch = "wasm32", allow(clippy::arc_with_non_send_sync))]
 
 mod auth;
 mod backoff;
@@ -6,33 +8,26 @@ pub mod codes;
 pub mod config;
 pub mod conflict;
 mod custom;
+mod driver;
 mod endpoint;
+mod engine;
 mod error;
 mod jwt;
+mod listeners;
 mod moment;
 mod options;
+mod platform;
 pub mod session;
 mod status;
 pub mod store;
-
-#[cfg(not(target_arch = "wasm32"))]
-mod driver;
-#[cfg(not(target_arch = "wasm32"))]
-mod engine;
-#[cfg(not(target_arch = "wasm32"))]
-mod listeners;
-#[cfg(not(target_arch = "wasm32"))]
 mod sweeping;
-#[cfg(not(target_arch = "wasm32"))]
 mod transport;
-#[cfg(not(target_arch = "wasm32"))]
 mod watched;
 
 pub use auth::{AuthReason, TokenSource};
 pub use config::{Direction, SyncConfig};
 pub use custom::{CustomRules, ResolveConflict, Resolved};
 pub use endpoint::Endpoint;
-#[cfg(not(target_arch = "wasm32"))]
 pub use engine::SyncEngine;
 pub use error::SyncError;
 pub use moment::Moment;

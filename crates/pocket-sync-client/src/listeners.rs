@@ -3,10 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use pocket_core::storage::{MaybeSend, MaybeSync};
 use pocket_core::{Journal, JournalEntry};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
+use crate::platform::{Task, spawn};
 use crate::watched::Watched;
 
 /// Entries of the journal that are read at once.
@@ -16,7 +17,18 @@ pub(crate) const ENTRIES_AT_ONCE: usize = 64;
 const READS: usize = 3;
 
 /// Who wants to hear of conflicts.
-pub(crate) type Listener = Arc<dyn Fn(&JournalEntry) + Send + Sync>;
+pub(crate) type Listener = Arc<dyn Hear>;
+
+/// A function that hears of an entry.
+pub(crate) trait Hear: MaybeSend + MaybeSync {
+    fn hear(&self, entry: &JournalEntry);
+}
+
+impl<F: Fn(&JournalEntry) + MaybeSend + MaybeSync> Hear for F {
+    fn hear(&self, entry: &JournalEntry) {
+        self(entry);
+    }
+}
 
 /// The task that tells the listeners of an engine.
 #[derive(Debug)]
@@ -25,7 +37,7 @@ pub(crate) struct Telling {
     told: watch::Receiver<u64>,
     /// Ends the task once it is dropped.
     end: Option<watch::Sender<()>>,
-    task: JoinHandle<()>,
+    task: Task<()>,
 }
 
 impl Telling {
@@ -33,7 +45,7 @@ impl Telling {
         let after = journal.last_number();
         let (tell, told) = watch::channel(after);
         let (end, mut ends) = watch::channel(());
-        let task = tokio::spawn(async move {
+        let task = spawn(async move {
             let mut journaled = watched.journaled.subscribe();
             let mut after = after;
             loop {
@@ -85,7 +97,7 @@ async fn tell_from(journal: &Journal, watched: &Watched, after: u64, last: u64) 
     for entry in &entries {
         for listener in &listeners {
             // One that panics is a matter between it and the panic hook; the others hear of it all the same.
-            let _ = catch_unwind(AssertUnwindSafe(|| listener(entry)));
+            let _ = catch_unwind(AssertUnwindSafe(|| listener.hear(entry)));
         }
     }
     entries.last().map_or(last, |entry| entry.number)

@@ -7,10 +7,11 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use pocket_core::Timestamp;
 use pocket_core::replica::Replica;
-use tokio::time::{Instant, Sleep, sleep};
+use pocket_core::storage::BoxFuture;
+
+use crate::platform::{Instant, Sleep, sleep};
 
 /// Time between two sweeps. Nobody reads what is over; this is only about space, and about live queries.
 const EVERY: Duration = Duration::from_secs(60);

@@ -7,6 +7,8 @@
 #[cfg(target_arch = "wasm32")]
 pub mod cases;
 #[cfg(target_arch = "wasm32")]
+pub mod device;
+#[cfg(target_arch = "wasm32")]
 pub mod histories;
 #[cfg(target_arch = "wasm32")]
 pub mod measures;

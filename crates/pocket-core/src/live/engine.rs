@@ -97,7 +97,7 @@ struct Read {
     rows: Vec<(SortKeys, Document)>,
     /// The last commit in the store afterwards.
     at: CommitSequence,
-    /// Whether what the commits of meanwhile told makes one state of it: all were made by this handle.
+    /// Whether what the commits of meanwhile told makes one state of it: all were told to this handle.
     is_sound: bool,
 }
 
@@ -109,7 +109,7 @@ async fn read(collection: Collection<Value>, query: Prepared) -> Result<Read> {
     let rows = query.rows(&collection).await?;
     let at = core.stored_sequence().await?;
     database.settled().await;
-    let own = core.state().map(|state| state.sequence);
+    let told = core.notifier.told();
     // One that was dropped meanwhile may have been read half empty.
     let are_left = usable_indexes(&collection).is_superset(&indexes);
     Ok(Read {
@@ -118,7 +118,7 @@ async fn read(collection: Collection<Value>, query: Prepared) -> Result<Read> {
             .map(|row| (row.keys, row.document))
             .collect(),
         at,
-        is_sound: are_left && (before == at || own.is_some_and(|own| own >= at)),
+        is_sound: are_left && (before == at || told >= at),
     })
 }
 

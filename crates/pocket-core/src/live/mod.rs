@@ -57,7 +57,8 @@ impl<T: Serialize + DeserializeOwned> Query<T> {
 /// query, or [`refresh`](Self::refresh), has it read again. `bad-query` and `closed` end it. Documents are read as `T`
 /// only when they are asked for, so one that does not fit is an error of [`LiveResult::get`], not of the query.
 ///
-/// What another handle on the same store writes is seen after the next write of this one, or by `refresh`.
+/// What another handle on the same store writes is seen when this one is told of it, by
+/// [`Database::committed_elsewhere`](crate::Database::committed_elsewhere), after its own next write, or by `refresh`.
 ///
 /// ```
 /// # use pocket_core::{Collection, Order, Result, Value};

@@ -3,8 +3,7 @@
 //! At most two requests are under way. One may wait for news at the server; when there is something to say meanwhile, it
 //! goes out with the second one, and the server answers the first.
 
-mod answer;
-mod pool;
+pub(super) mod answer;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -13,15 +12,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use pocket_core::storage::BoxFuture;
 use pocket_sync_protocol::codes::close;
 use pocket_sync_protocol::http as wire;
 use pocket_sync_protocol::limits::DEFAULT_MESSAGE_BYTES;
-use tokio::time::{Instant, Sleep};
 
 use self::answer::{Answer, Failure};
-use self::pool::{Pool, Request};
-use super::{Connection, Incoming};
+use super::machine::pool::Pool;
+use super::{CLOSE_TIME, Connection, Incoming};
+use crate::platform::{Instant, Sleep, sleep, timeout};
 use crate::{Endpoint, SyncError};
 
 /// Requests under way at once.
@@ -33,8 +32,24 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// The same after an empty answer that came sooner than it was asked for.
 const LONG_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long the last request may take.
-const CLOSE_TIME: Duration = Duration::from_millis(500);
+/// How long an answer may take to begin, beyond the time it may be held back.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One request.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    pub(super) connection: Option<Arc<str>>,
+    pub(super) sequence: u64,
+    pub(super) wait: Duration,
+    pub(super) interval: Duration,
+    pub(super) close: Option<u16>,
+    pub(super) body: Bytes,
+}
+
+/// A duration as headers have it.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// Reaches the server at `endpoint`. Nothing is asked of it before the first frame is sent; the token travels in a
 /// header, never in the URL.
@@ -58,7 +73,7 @@ pub(crate) async fn connect(
         under_way: VecDeque::new(),
         incoming: VecDeque::new(),
         more: false,
-        pause: Box::pin(tokio::time::sleep(Duration::ZERO)),
+        pause: Box::pin(sleep(Duration::ZERO)),
         end: None,
     }))
 }
@@ -221,7 +236,7 @@ impl Connection for Http {
             let goodbye = self.pool.clone().exchange(last);
             // Those under way stay open meanwhile, so that what they brought is not taken back. Whether the server
             // hears of it or finds out by itself makes no difference to what is stored.
-            let _ = tokio::time::timeout(CLOSE_TIME, goodbye).await;
+            let _ = timeout(CLOSE_TIME, goodbye).await;
         })
     }
 }

@@ -1,19 +1,35 @@
 //! Ways to a server. A transport moves whole frames; what they mean is the session's business.
 
+#[cfg(target_arch = "wasm32")]
+mod browser;
 mod http;
-#[cfg(feature = "tls")]
-mod tls;
-mod websocket;
+#[cfg(not(target_arch = "wasm32"))]
+mod native;
 
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+#[cfg(target_arch = "wasm32")]
+use browser as machine;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+#[cfg(not(target_arch = "wasm32"))]
+use native as machine;
 use pocket_core::Value;
+use pocket_core::storage::{BoxFuture, MaybeSend};
 use pocket_sync_protocol::codes as wire;
 
 use crate::{Endpoint, SyncError, codes};
+
+/// Bytes of a close frame's reason, at the most.
+const CLOSE_REASON_BYTES: usize = 123;
+
+/// How long saying goodbye may take.
+const CLOSE_TIME: Duration = Duration::from_millis(500);
+
+/// Whether the token travels in the hello: where the connection itself cannot carry it in a header.
+pub(crate) fn token_in_hello(endpoint: &Endpoint) -> bool {
+    !endpoint.is_http() && machine::websocket::TOKEN_IN_HELLO
+}
 
 /// Opens a connection to `endpoint`, in the way its scheme says.
 ///
@@ -28,7 +44,7 @@ pub(crate) async fn connect(
     if endpoint.is_http() {
         http::connect(endpoint, token, pull_interval).await
     } else {
-        websocket::connect(endpoint, token).await
+        machine::websocket::connect(endpoint, token).await
     }
 }
 
@@ -81,42 +97,12 @@ fn stranger(status: u16, url: &str) -> SyncError {
     })
 }
 
-/// What a failure to connect says about TLS; none when it is about something else.
-#[cfg(feature = "tls")]
-fn tls_failure(error: &std::io::Error, endpoint: &Endpoint) -> Option<SyncError> {
-    tls::failure(error, endpoint)
-}
-
-#[cfg(not(feature = "tls"))]
-fn tls_failure(_: &std::io::Error, _: &Endpoint) -> Option<SyncError> {
-    None
-}
-
-/// The URL of an endpoint, as its transport has it.
-#[cfg(feature = "tls")]
-fn shown(endpoint: &Endpoint) -> String {
-    if endpoint.is_http() {
-        endpoint.http_url()
-    } else {
-        endpoint.websocket_url()
+/// A close frame's reason, cut to what fits one (RFC 6455, 5.5).
+fn shortened(mut reason: String) -> String {
+    while reason.len() > CLOSE_REASON_BYTES {
+        reason.pop();
     }
-}
-
-#[cfg(feature = "tls")]
-fn no_tls(endpoint: &Endpoint) -> SyncError {
-    let (secure, plain) = if endpoint.is_http() {
-        ("https", "http")
-    } else {
-        ("wss", "ws")
-    };
-    SyncError::new(
-        codes::CONNECT,
-        format!(
-            "what answers at `{}` does not speak TLS; does the server speak {secure}://? Try {plain}://, or check the \
-             port",
-            shown(endpoint)
-        ),
-    )
+    reason
 }
 
 /// What comes out of a connection.
@@ -136,7 +122,7 @@ pub(crate) enum Incoming {
 }
 
 /// An open connection.
-pub(crate) trait Connection: Send {
+pub(crate) trait Connection: MaybeSend {
     /// Takes a frame to be sent. The session bounds how many there are.
     fn send(&mut self, frame: Bytes);
 
@@ -176,6 +162,12 @@ mod tests {
         }
         assert!(refusal(Some("text/html"), good.as_bytes()).is_none());
         assert!(refusal(None, good.as_bytes()).is_none());
+    }
+
+    #[test]
+    fn a_close_reason_is_cut_between_characters() {
+        assert_eq!(shortened("ü".repeat(100)).len(), 122);
+        assert_eq!(shortened("short".to_owned()), "short");
     }
 
     #[test]

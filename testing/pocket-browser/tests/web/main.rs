@@ -1,4 +1,4 @@
-//! `pocket-storage-indexeddb` in a real browser.
+//! `pocket-storage-indexeddb` and `pocket-sync-client` in a real browser.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -6,5 +6,6 @@ mod cases;
 mod crashes;
 mod histories;
 mod site;
+mod sync;
 mod tabs;
 mod trouble;

@@ -3,11 +3,10 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use pocket_core::storage::BoxFuture;
 use pocket_sync_protocol::limits::MAX_MESSAGE_BYTES;
 use pocket_sync_protocol::{SUBPROTOCOL, codes as wire};
 use tokio::net::TcpStream;
@@ -19,7 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use super::{Connection, Incoming};
+use crate::transport::{self, CLOSE_TIME, Connection, Incoming, shortened};
 use crate::{Endpoint, SyncError};
 
 /// Bytes collected before they are written.
@@ -28,11 +27,8 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// Bytes read at once. Each read clears what it may fill, however little comes.
 const READ_BYTES: usize = 16 * 1024;
 
-/// How long a close frame may take to be answered.
-const CLOSE_TIME: Duration = Duration::from_millis(500);
-
-/// Bytes of a close frame's reason, at the most (RFC 6455, 5.5).
-const CLOSE_REASON_BYTES: usize = 123;
+/// The upgrade request carries the token.
+pub(in crate::transport) const TOKEN_IN_HELLO: bool = false;
 
 type Ws = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -41,7 +37,7 @@ type Ws = WebSocketStream<MaybeTlsStream<TcpStream>>;
 /// # Errors
 /// `connect` when nobody answers, or something else than the sync server; `unauthorized` and `forbidden` when the
 /// server refuses at the door.
-pub(super) async fn connect(
+pub(in crate::transport) async fn connect(
     endpoint: &Endpoint,
     token: Option<&str>,
 ) -> Result<Box<dyn Connection>, SyncError> {
@@ -110,10 +106,10 @@ fn http_refusal(response: &Response<Option<Vec<u8>>>, url: &str) -> SyncError {
     let kind = response.headers().get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok());
     let body = response.body().as_deref().unwrap_or_default();
-    let said = super::refusal(kind, body);
+    let said = transport::refusal(kind, body);
     // That a WebSocket is wanted here was asked for; whoever took it out of the request is not the server.
     said.filter(|error| error.code() != wire::UNEXPECTED_MESSAGE)
-        .unwrap_or_else(|| super::stranger(response.status().as_u16(), url))
+        .unwrap_or_else(|| transport::stranger(response.status().as_u16(), url))
 }
 
 /// What a connection that could not be opened means.
@@ -238,23 +234,5 @@ fn closed(frame: Option<CloseFrame>) -> Incoming {
             reason: frame.reason.as_str().to_owned(),
         },
         None => lost(None),
-    }
-}
-
-fn shortened(mut reason: String) -> String {
-    while reason.len() > CLOSE_REASON_BYTES {
-        reason.pop();
-    }
-    reason
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_close_reason_is_cut_between_characters() {
-        assert_eq!(shortened("ü".repeat(100)).len(), 122);
-        assert_eq!(shortened("short".to_owned()), "short");
     }
 }

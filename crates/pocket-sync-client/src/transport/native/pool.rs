@@ -3,37 +3,29 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use hyper::Response;
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use hyper::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT,
+};
 use hyper_util::rt::TokioIo;
 use pocket_sync_protocol::http as wire;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::answer::{self, Answer, Failure};
-use crate::{Endpoint, SyncError, transport};
-
-/// How long an answer may take to begin, beyond the time it may be held back.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::tls_failure;
+use crate::transport::http::answer::{self, Answer, Failure};
+use crate::transport::http::{PATIENCE, Request, millis};
+use crate::{Endpoint, SyncError};
 
 /// How long reaching the server may take.
 const DIAL_TIME: Duration = Duration::from_secs(10);
 
-/// One request.
-#[derive(Clone, Debug)]
-pub(super) struct Request {
-    pub(super) connection: Option<Arc<str>>,
-    pub(super) sequence: u64,
-    pub(super) wait: Duration,
-    pub(super) interval: Duration,
-    pub(super) close: Option<u16>,
-    pub(super) body: Bytes,
-}
-
 /// The ways to one server.
-pub(super) struct Pool {
+pub(in crate::transport) struct Pool {
     endpoint: Endpoint,
     url: String,
     authorization: Option<HeaderValue>,
@@ -48,7 +40,10 @@ enum Unanswered {
 }
 
 impl Pool {
-    pub(super) fn new(endpoint: &Endpoint, token: Option<&str>) -> Result<Self, SyncError> {
+    pub(in crate::transport) fn new(
+        endpoint: &Endpoint,
+        token: Option<&str>,
+    ) -> Result<Self, SyncError> {
         let authorization = token.map(|token| {
             let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
                 SyncError::config("the token contains characters that no header can carry")
@@ -75,14 +70,17 @@ impl Pool {
     }
 
     /// Opens the first connection, so that a server that is away is told from one that refuses.
-    pub(super) async fn warm(&self) -> Result<(), SyncError> {
+    pub(in crate::transport) async fn warm(&self) -> Result<(), SyncError> {
         let sender = self.dial().await?;
         self.keep(sender);
         Ok(())
     }
 
     /// Sends a request and reads its answer.
-    pub(super) async fn exchange(self: Arc<Self>, request: Request) -> Result<Answer, Failure> {
+    pub(in crate::transport) async fn exchange(
+        self: Arc<Self>,
+        request: Request,
+    ) -> Result<Answer, Failure> {
         // A connection that was idle may have been closed in this moment. Sending the same request on a new one is
         // safe: the server takes each place of a row once.
         while let Some(idle) = self.take_idle() {
@@ -131,7 +129,7 @@ impl Pool {
             let what = format!("`{}` did not answer for {seconds} s", self.url);
             Unanswered::Failed(Failure::Lost(what))
         })?;
-        let answer = answer::read(answered.map_err(lost)?, &self.url).await;
+        let answer = read(answered.map_err(lost)?, &self.url).await;
         let answer = answer.map_err(Unanswered::Failed)?;
         self.keep(sender);
         Ok(answer)
@@ -166,7 +164,7 @@ impl Pool {
             |why: &str| SyncError::connect(format!("`{}` cannot be reached: {why}", self.url));
         match dialled {
             Ok(Ok(sender)) => Ok(sender),
-            Ok(Err(Dial::Io(error))) => Err(transport::tls_failure(&error, &self.endpoint)
+            Ok(Err(Dial::Io(error))) => Err(tls_failure(&error, &self.endpoint)
                 .unwrap_or_else(|| unreachable(&error.to_string()))),
             Ok(Err(Dial::Hyper(error))) => Err(unreachable(&error.to_string())),
             #[cfg(not(feature = "tls"))]
@@ -189,7 +187,7 @@ impl Pool {
 
     #[cfg(feature = "tls")]
     async fn secure(&self, stream: TcpStream) -> Result<SendRequest<Full<Bytes>>, Dial> {
-        let config = crate::transport::tls::config().await?;
+        let config = super::tls::config().await?;
         let name = rustls::pki_types::ServerName::try_from(self.endpoint.host().to_owned());
         let name = name.map_err(std::io::Error::other)?;
         let connector = tokio_rustls::TlsConnector::from(config);
@@ -240,6 +238,40 @@ where
     Ok(sender)
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+/// Reads an answer to its end.
+async fn read(response: Response<Incoming>, url: &str) -> Result<Answer, Failure> {
+    let (head, body) = response.into_parts();
+    if head.headers.contains_key(CONTENT_ENCODING) {
+        return Err(Failure::Lost(format!(
+            "`{url}` answered in an encoding nobody asked for"
+        )));
+    }
+    let header = |name: &str| {
+        let value = head.headers.get(name)?.to_str().ok()?;
+        Some(value.to_owned())
+    };
+    let collect = async |most| collect(body, most).await;
+    answer::read(head.status.as_u16(), header, collect, url).await
+}
+
+async fn collect(mut body: Incoming, most: usize) -> Result<Bytes, Failure> {
+    if body.size_hint().lower() > most as u64 {
+        return Err(answer::too_large());
+    }
+    let mut collected = BytesMut::new();
+    loop {
+        let frame = tokio::time::timeout(answer::STALL, body.frame()).await;
+        let frame = frame.map_err(|_| answer::stalled())?;
+        let Some(frame) = frame else {
+            return Ok(collected.freeze());
+        };
+        let frame = frame.map_err(answer::broken_off)?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if collected.len() + data.len() > most {
+            return Err(answer::too_large());
+        }
+        collected.extend_from_slice(&data);
+    }
 }

@@ -1,0 +1,16 @@
+//! Connections of a page, a worker or Node: the platform's `WebSocket` and `fetch`.
+
+pub(super) mod pool;
+pub(super) mod websocket;
+
+use js_sys::Reflect;
+use wasm_bindgen::JsValue;
+
+/// What a thrown value says.
+fn told(thrown: &JsValue) -> String {
+    Reflect::get(thrown, &JsValue::from("message"))
+        .ok()
+        .and_then(|message| message.as_string())
+        .or_else(|| thrown.as_string())
+        .unwrap_or_else(|| "it does not say why".to_owned())
+}
