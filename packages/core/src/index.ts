@@ -1,0 +1,54 @@
+/**
+ * A local-first document database: documents, queries, live queries, transactions and a journal, on WebAssembly.
+ *
+ * @packageDocumentation
+ */
+
+export { Collection } from './collection.js';
+export { Database } from './database.js';
+export type { DatabaseOptions, DatabaseStats, Limits, MigrationConfig, Persistence } from './database.js';
+export { PocketError, isPocketError } from './error.js';
+export type { PocketErrorOptions } from './error.js';
+export { Journal } from './journal.js';
+export type {
+  JournalDocument,
+  JournalEntry,
+  JournalExplanation,
+  JournalKind,
+  JournalListOptions,
+  JournalState,
+  JournalVersion,
+  JournalWinner,
+} from './journal.js';
+export type { LiveChange, LiveState } from './live.js';
+export { LiveCount, LiveQuery } from './live.js';
+export type { Events, Observable, Subscription } from './observable.js';
+export { Query, Where } from './query.js';
+export type { LiveOptions, Page, QueryPlan, QuerySpec } from './query.js';
+export type { Storage } from './storage.js';
+export { Transaction, TransactionCollection } from './transaction.js';
+export { isLagged } from './types.js';
+export type {
+  AnyDocument,
+  Change,
+  ChangeEvent,
+  CollectionConfig,
+  Condition,
+  ConflictStrategy,
+  ElementFilter,
+  ElementOf,
+  FieldOperators,
+  Filter,
+  IndexConfig,
+  IndexInfo,
+  Insertable,
+  Lagged,
+  Operand,
+  Patch,
+  Path,
+  SortOrder,
+  Stored,
+  StoredDocument,
+  TtlConfig,
+  ValueAt,
+} from './types.js';
