@@ -24,7 +24,7 @@ export type { LiveChange, LiveState } from './live.js';
 export { LiveCount, LiveQuery } from './live.js';
 export type { Events, Observable, Subscription } from './observable.js';
 export { Query, Where } from './query.js';
-export type { LiveOptions, Page, QueryPlan, QuerySpec } from './query.js';
+export type { LiveOptions, Page, QueryFigures, QueryPlan, QuerySpec } from './query.js';
 export type { Storage } from './storage.js';
 export { Transaction, TransactionCollection } from './transaction.js';
 export { isLagged } from './types.js';

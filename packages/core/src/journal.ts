@@ -97,11 +97,11 @@ type Raw = Record<string, unknown>;
 
 function version(id: string, raw: unknown): JournalVersion | null {
   if (raw === null || raw === undefined) return null;
-  const { rev, sequence, body } = raw as Raw;
+  const { rev, seq, document } = raw as Raw;
   return {
     rev: (rev as string | undefined) ?? null,
-    sequence: (sequence as number | undefined) ?? null,
-    document: body === null || body === undefined ? null : ({ _id: id, ...body } as Stored<AnyDocument>),
+    sequence: (seq as number | undefined) ?? null,
+    document: document === null || document === undefined ? null : ({ _id: id, ...document } as Stored<AnyDocument>),
   };
 }
 

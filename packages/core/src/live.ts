@@ -1,8 +1,7 @@
 import type { CollectionCore } from './collection-core.js';
 import type { Row } from './decode.js';
 import { decodeMap } from './decode.js';
-import type { PocketError } from './error.js';
-import { calling, toPocketError } from './error.js';
+import { PocketError, calling, toPocketError } from './error.js';
 import type { Observable, Subscription } from './observable.js';
 import { Listeners } from './observable.js';
 
@@ -77,6 +76,7 @@ export class LiveRows<R> {
       return old !== undefined && old.rev === row.rev ? old : row;
     };
     for (const [kind, at, to, told] of step.edits) {
+      if (!'rmui'.includes(kind)) throw new PocketError('internal', `this package knows of no edit \`${kind}\``);
       if (kind === 'r') {
         const [gone] = rows.splice(at, 1);
         if (gone !== undefined) changes.push({ kind: 'removed', at, document: gone.data as R });

@@ -40,15 +40,29 @@ export interface Page<R> {
 export interface QueryPlan {
   /** The collection. */
   readonly collection: string;
-  /** Which documents are read, by `kind`: `scan`, `ids`, `index`, `index-order`, `union`, `intersection`. */
+  /** Which documents are read, by `kind`: `full-scan`, `ids`, `index`, `index-order`, `union`, `intersection` and others. */
   readonly access: { readonly kind: string; readonly [detail: string]: unknown };
   /** What every document that is read is checked by. */
   readonly filter: unknown;
   /** How they come into the order of the query. */
   readonly order: unknown;
   /** What running it cost; only with `analyze`. */
-  readonly figures?: { readonly [figure: string]: number };
+  readonly figures?: QueryFigures;
   readonly [detail: string]: unknown;
+}
+
+/** What running a query cost. */
+export interface QueryFigures {
+  /** Entries of indexes that were read, for the plan as well. */
+  readonly indexEntries: number;
+  /** Documents that were read. */
+  readonly documentsRead: number;
+  /** Documents that were given out. */
+  readonly documentsReturned: number;
+  /** Bytes of the documents read. */
+  readonly bytesRead: number;
+  /** Calls of the storage. */
+  readonly storeCalls: number;
 }
 
 /** How often a live query tells of changes. */
@@ -193,7 +207,10 @@ export class Query<T, R = Stored<T>> {
   /** How it is carried out; with `analyze` it is run, and what it read is told. */
   async explain(options: { readonly analyze?: boolean } = {}): Promise<QueryPlan> {
     const json = await settled(() => this.#core.raw().explain(this.#bytes(), options.analyze ?? false));
-    return JSON.parse(json) as QueryPlan;
+    const plan = JSON.parse(json) as QueryPlan & { figures?: Record<string, number> };
+    if (plan.figures === undefined) return plan;
+    const figures = Object.entries(plan.figures).map(([name, figure]) => [camelCase(name), figure]);
+    return { ...plan, figures: Object.fromEntries(figures) as unknown as QueryFigures };
   }
 
   /** Its result, kept up to date until `close()`. A query that cannot be asked throws here. */
@@ -337,4 +354,8 @@ export class Where<T, R, V> {
 function patternOf(pattern: RegExp): string {
   const flags = [...pattern.flags].filter((flag) => 'ims'.includes(flag)).join('');
   return flags === '' ? pattern.source : `(?${flags})${pattern.source}`;
+}
+
+function camelCase(name: string): string {
+  return name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
 }

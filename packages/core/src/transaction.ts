@@ -7,8 +7,8 @@ import type { AnyDocument, Insertable, Patch, Stored } from './types.js';
 /**
  * Changes that take effect together, or not at all: here, and on every device they sync to.
  *
- * What it reads is as of the moment of reading, with its own changes; if one of these documents is changed by somebody else
- * before the commit, nothing is written and the function runs again.
+ * It reads documents as they are stored, without its own changes; if one of them is changed by somebody else before the
+ * commit, nothing is written and the function runs again.
  */
 export class Transaction {
   readonly #raw: RawTransaction;
@@ -55,7 +55,7 @@ export class TransactionCollection<T extends object = AnyDocument> {
     this.#open = open;
   }
 
-  /** The document with this id, or null. */
+  /** The document with this id as it is stored, without the changes of this transaction, or null. */
   async get(id: string): Promise<Stored<T> | null> {
     const bytes = await settled(() => this.#open().get(this.name, id));
     return bytes === undefined ? null : ((decodeRow(bytes)?.data ?? null) as Stored<T> | null);
