@@ -228,9 +228,9 @@ export class Decoder {
     if (length === 4) return new Date(this.#view.getUint32(at) * 1000);
     if (length === 8) {
       const packed = this.#view.getBigUint64(at);
-      return moment(Number(packed & 0x3_ffff_ffffn), Number(packed >> 34n));
+      return moment(packed & 0x3_ffff_ffffn, Number(packed >> 34n));
     }
-    if (length === 12) return moment(Number(this.#view.getBigInt64(at + 4)), this.#view.getUint32(at));
+    if (length === 12) return moment(this.#view.getBigInt64(at + 4), this.#view.getUint32(at));
     throw this.#damaged('a timestamp has 4, 8 or 12 bytes');
   }
 
@@ -274,7 +274,10 @@ function integer(value: bigint): number | bigint {
 }
 
 /** A moment. Beyond what `Date` can hold (the year 275,760) it is an invalid date, which cannot be written back. */
-function moment(seconds: number, nanos: number): Date {
-  if (nanos % NANOS_PER_MILLI !== 0 || nanos >= 1_000_000_000) throw new PocketError('validation', 'a timestamp is finer than a millisecond, or has more of them than a second');
-  return new Date(seconds * 1000 + nanos / NANOS_PER_MILLI);
+function moment(seconds: bigint, nanos: number): Date {
+  const millis = seconds * 1000n + BigInt(Math.floor(nanos / NANOS_PER_MILLI));
+  if (nanos % NANOS_PER_MILLI !== 0 || nanos >= 1_000_000_000 || BigInt.asIntN(64, millis) !== millis) {
+    throw new PocketError('validation', 'a timestamp is a whole number of milliseconds in 64 bits');
+  }
+  return new Date(Number(millis));
 }

@@ -6,10 +6,10 @@ import type { ChannelLike } from '@pocket/core/internal';
 import { toPocketError } from '@pocket/core/internal';
 
 /** How often a follower asks whether the leader is there, in milliseconds. */
-export const PING_MS = 300;
+export const PING_MS = 250;
 
 /** How long a leader may leave that unanswered before it is suspected, in milliseconds. */
-export const SILENCE_MS = 600;
+export const SILENCE_MS = 500;
 
 /**
  * How long a suspected leader has, in milliseconds; with it a takeover takes less than a second. In that time a follower that
