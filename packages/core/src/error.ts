@@ -15,6 +15,7 @@ export interface PocketErrorOptions {
  * `docs/errors.md`); `message` is meant for people and may change.
  */
 export class PocketError extends Error {
+  /** `PocketError`. */
   override readonly name = 'PocketError';
   /** The stable code. */
   readonly code: string;

@@ -20,7 +20,7 @@ export type {
   JournalVersion,
   JournalWinner,
 } from './journal.js';
-export type { LiveChange, LiveState } from './live.js';
+export type { LiveChange, LiveEdit, LiveMove, LiveState } from './live.js';
 export { LiveCount, LiveQuery } from './live.js';
 export type { Events, Observable, Subscription } from './observable.js';
 export { Query, Where } from './query.js';
@@ -33,13 +33,17 @@ export type {
   Change,
   ChangeEvent,
   CollectionConfig,
+  Comparable,
   Condition,
   ConflictStrategy,
+  ContainsOperand,
   ElementFilter,
   ElementOf,
   FieldOperators,
   Filter,
+  HasId,
   IndexConfig,
+  IndexField,
   IndexInfo,
   Insertable,
   Lagged,
@@ -49,6 +53,7 @@ export type {
   SortOrder,
   Stored,
   StoredDocument,
+  TextOperand,
   TtlConfig,
   ValueAt,
 } from './types.js';

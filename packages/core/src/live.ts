@@ -11,11 +11,29 @@ import { Listeners } from './observable.js';
  * `removed`: `list.splice(at, 1)`. `moved`: `list.splice(at, 1)`, then `list.splice(to, 0, document)`; its content may have
  * changed, too. `updated`: `list[at] = document`. `inserted`: `list.splice(at, 0, document)`.
  */
-export type LiveChange<R> =
-  | { readonly kind: 'removed'; readonly at: number; readonly document: R }
-  | { readonly kind: 'moved'; readonly at: number; readonly to: number; readonly document: R }
-  | { readonly kind: 'updated'; readonly at: number; readonly document: R }
-  | { readonly kind: 'inserted'; readonly at: number; readonly document: R };
+export type LiveChange<R> = LiveEdit<R> | LiveMove<R>;
+
+/** A document that left the result, changed where it stands, or came into it. */
+export interface LiveEdit<R> {
+  /** What happened to it. */
+  readonly kind: 'removed' | 'updated' | 'inserted';
+  /** Where it stood, or stands. */
+  readonly at: number;
+  /** What it is now; of one that left, what it was when it was last shown. */
+  readonly document: R;
+}
+
+/** A document that went to another place. */
+export interface LiveMove<R> {
+  /** What happened to it. */
+  readonly kind: 'moved';
+  /** Where it stood. */
+  readonly at: number;
+  /** Where it stands when it was taken out and put in again. */
+  readonly to: number;
+  /** What it is now. */
+  readonly document: R;
+}
 
 /**
  * The result of a live query after a commit.
@@ -111,7 +129,11 @@ abstract class Live<V> implements Observable<V | undefined> {
   #close: (() => void) | undefined;
   readonly #listeners = new Listeners<V>();
 
-  /** Begins; `open` gives what ends it. */
+  /**
+   * Begins; `open` gives what ends it.
+   *
+   * @internal
+   */
   protected begin(core: CollectionCore, open: () => { close(): void; free(): void }): void {
     const handle = calling(open);
     const forget = core.opened(() => this.close());
@@ -170,6 +192,7 @@ abstract class Live<V> implements Observable<V | undefined> {
     close?.();
   }
 
+  /** @internal */
   protected told(value: V): void {
     // The value that was there before an error is told again: it says that the error is over.
     const again = this.#error === null && Object.is(value, this.#value);
@@ -179,6 +202,7 @@ abstract class Live<V> implements Observable<V | undefined> {
     this.#listeners.next(value);
   }
 
+  /** @internal */
   protected failed(error: unknown): void {
     this.#error = toPocketError(error);
     this.#listeners.error(this.#error);

@@ -4,14 +4,14 @@ import type { Decoder, Row } from './decode.js';
 import { encode } from './encode.js';
 import { settled } from './error.js';
 import { LiveCount, LiveQuery } from './live.js';
-import type { ElementFilter, ElementOf, Filter, Operand, Path, SortOrder, Stored, ValueAt } from './types.js';
+import type { ElementFilter, ElementOf, Filter, IndexField, Operand, Path, SortOrder, Stored, ValueAt } from './types.js';
 
 /** A query as data, as the database takes it. */
 export interface QuerySpec {
   /** Which documents. */
   readonly filter?: object;
   /** By what they are sorted, the most important first; ids break ties. */
-  readonly sort?: readonly { readonly field: string; readonly order: SortOrder }[];
+  readonly sort?: readonly IndexField[];
   /** How many are passed over at the beginning. */
   readonly skip?: number;
   /** How many at the most. */
@@ -41,7 +41,11 @@ export interface QueryPlan {
   /** The collection. */
   readonly collection: string;
   /** Which documents are read, by `kind`: `full-scan`, `ids`, `index`, `index-order`, `union`, `intersection` and others. */
-  readonly access: { readonly kind: string; readonly [detail: string]: unknown };
+  readonly access: {
+    /** Which way. */
+    readonly kind: string;
+    readonly [detail: string]: unknown;
+  };
   /** What every document that is read is checked by. */
   readonly filter: unknown;
   /** How they come into the order of the query. */

@@ -10,10 +10,19 @@ export interface AnyDocument {
 }
 
 /** A document as it is read: it always has its id. */
-export type Stored<T> = T & { readonly _id: string };
+export type Stored<T> = T & {
+  /** Its id. */
+  readonly _id: string;
+};
 
 /** A document as it is inserted: without an `_id` it gets one (UUID v7, rising in time). */
-export type Insertable<T> = T extends unknown ? Omit<T, '_id'> & { _id?: string | undefined } : never;
+export type Insertable<T> = T extends unknown ? Omit<T, '_id'> & Partial<HasId> : never;
+
+/** What has an id. */
+export interface HasId {
+  /** The id. */
+  _id: string | undefined;
+}
 
 /** What `update` may change: fields at the top, as wholes. `_id` cannot change. */
 export type Patch<T> = { [K in Exclude<keyof T, '_id' | '_rev' | '_updatedAt' | '_deleted'>]?: T[K] | undefined };
@@ -43,13 +52,13 @@ export type Operand<V> = IsAny<V> extends true ? V : V | ElementOf<V> | null;
 export type ElementOf<V> = V extends Scalar ? never : V extends readonly (infer E)[] ? E : never;
 
 /** What has an order: what the field or one of its elements is. */
-type Comparable<V> = IsAny<V> extends true ? V : Exclude<V extends readonly (infer E)[] ? E | V : V, undefined>;
+export type Comparable<V> = IsAny<V> extends true ? V : Exclude<V extends readonly (infer E)[] ? E | V : V, undefined>;
 
 /** Text, where the field or one of its elements is text. */
-type TextOperand<V> = IsAny<V> extends true ? string : Extract<V | ElementOf<V>, string> extends never ? never : string;
+export type TextOperand<V> = IsAny<V> extends true ? string : Extract<V | ElementOf<V>, string> extends never ? never : string;
 
 /** A part of a text, or an element of an array. */
-type ContainsOperand<V> = IsAny<V> extends true
+export type ContainsOperand<V> = IsAny<V> extends true
   ? V
   : (Extract<V, string> extends never ? never : string) | ElementOf<NonNullable<V>>;
 
@@ -114,6 +123,7 @@ export type Filter<T> = {
   // eslint-disable-next-line @typescript-eslint/no-explicit-any
   readonly [path: `${string}.${string}`]: any;
 } & {
+  /** The document's id. */
   readonly _id?: Condition<string>;
   /** All of these. */
   readonly $and?: readonly Filter<T>[];
@@ -187,8 +197,13 @@ export interface ChangeEvent<T> {
 
 /** Told instead of changes to a listener that fell behind: read again what matters. */
 export interface Lagged {
-  /** The commits from the first to the last of these are not told. */
-  readonly lagged: { readonly from: number; readonly to: number };
+  /** Which commits are not told. */
+  readonly lagged: {
+    /** The first of them. */
+    readonly from: number;
+    /** The last of them. */
+    readonly to: number;
+  };
 }
 
 /** What a listener to changes is told. */
@@ -202,12 +217,20 @@ export function isLagged<T>(change: Change<T>): change is Lagged {
 /** Who wins when a local change and the server's version of a document disagree. */
 export type ConflictStrategy = 'last-write-wins' | 'server-wins' | 'client-wins' | 'merge' | 'custom';
 
+/** A field of an index, with its direction. */
+export interface IndexField {
+  /** A dotted path. */
+  readonly field: string;
+  /** Which end comes first; `asc` unless set. */
+  readonly order?: SortOrder;
+}
+
 /** An index. */
 export interface IndexConfig {
   /** Its name; made of its fields when left out. */
   readonly name?: string;
   /** Its fields as dotted paths, the most important first; each rises unless it says otherwise. */
-  readonly fields: readonly (string | { readonly field: string; readonly order?: SortOrder })[];
+  readonly fields: readonly (string | IndexField)[];
   /** No two documents may have the same values: such a write fails with `index-unique-violation`. */
   readonly unique?: boolean;
   /** What is null or missing in all of its fields is left out. */
@@ -219,8 +242,8 @@ export interface IndexConfig {
 /** An index that is there. */
 export interface IndexInfo extends IndexConfig {
   readonly name: string;
-  /** Whether queries use it already; `building` until all documents are in it. */
-  readonly state?: string;
+  /** Whether all documents are in it, so that queries use it. */
+  readonly ready: boolean;
 }
 
 /** How long the documents of a collection live. */

@@ -48,11 +48,15 @@ export interface Sync {
   readonly progress: SyncProgress | null;
   /** Whether this tab has the connection. */
   readonly isLeader: boolean;
-  /** As the methods of the engine; without one they reject with `config`. Always the same functions for an engine. */
+  /** Starts the engine. As with the others: the same function at each render; without an engine it rejects with `config`. */
   readonly start: () => Promise<void>;
+  /** Stops this tab's part. */
   readonly stop: () => Promise<void>;
+  /** Makes a complete pass. */
   readonly forceSync: () => Promise<void>;
+  /** Sends what waits. */
   readonly push: () => Promise<void>;
+  /** Reads what the server has. */
   readonly pull: () => Promise<void>;
 }
 

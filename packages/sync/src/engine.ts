@@ -177,7 +177,8 @@ export class SyncEngine {
   /** How far the server's feed is read and stored. */
   async checkpoint(): Promise<SyncCheckpoint> {
     this.#alive();
-    return JSON.parse(await settled(() => this.#raw.checkpoint())) as SyncCheckpoint;
+    const { seq, ...rest } = JSON.parse(await settled(() => this.#raw.checkpoint())) as { seq: number } & Omit<SyncCheckpoint, 'sequence'>;
+    return { sequence: seq, ...rest };
   }
 
   /** Calls with each new entry of the journal, in every tab in which the engine runs. What is given back ends that. */

@@ -53,10 +53,9 @@ export interface SyncOptions {
   /** The token that says who this is. It travels in a header or the first message, never in the URL. */
   readonly authToken?: string;
   /**
-   * Gives another token, when the one there is ends soon (`expiring`) or was refused (the code of the refusal, like
-   * `token-expired`). In several tabs only that of the leader is asked.
+   * Gives another token, when the one there is ends soon or was refused. In several tabs only that of the leader is asked.
    */
-  readonly getAuthToken?: (reason: string) => string | PromiseLike<string>;
+  readonly getAuthToken?: (reason: 'expiring' | 'refused') => string | PromiseLike<string>;
   /** What is opened on the server: a tenant, a workspace, a user. `default` unless set. */
   readonly namespace?: string;
   /** What syncs; every collection with `sync: true` unless set, also ones made later. */
@@ -132,7 +131,7 @@ export function rawOptions(options: SyncOptions): RawOptions {
   }
   const hooks: RawOptions['hooks'] = {};
   const { getAuthToken, conflictStrategy: rule } = options;
-  if (getAuthToken !== undefined) hooks.token = async (reason) => getAuthToken(reason);
+  if (getAuthToken !== undefined) hooks.token = async (reason) => getAuthToken(reason === 'expiring' ? 'expiring' : 'refused');
   if (typeof rule === 'function') {
     config['conflict_strategy'] = 'custom';
     hooks.resolve = { default: rawRule(rule) };
@@ -152,13 +151,21 @@ export function rawOptions(options: SyncOptions): RawOptions {
 
 function rawRule(rule: ResolveConflict): RawRule {
   return async (bytes) => {
-    const { timestamp, ...conflict } = decode(bytes) as { timestamp: number } & Omit<Conflict, 'timestamp'>;
-    const answer = await rule({ ...conflict, timestamp: new Date(timestamp) });
+    const { timestamp, localDocument, remoteDocument, baseDocument, collection, documentId } = decode(bytes) as Record<keyof Conflict, unknown>;
+    const document = (body: unknown): Conflict['localDocument'] => (typeof body === 'object' && body !== null ? { _id: String(documentId), ...body } : null);
+    const answer = await rule({
+      collection: String(collection),
+      documentId: String(documentId),
+      localDocument: document(localDocument),
+      remoteDocument: document(remoteDocument),
+      baseDocument: document(baseDocument),
+      timestamp: new Date(Number(timestamp)),
+    });
     const resolution = answer.resolution ?? (answer.document === null ? 'deleted' : 'document');
     if (resolution === 'document' && (answer.document === null || answer.document === undefined)) {
       throw new PocketError('config', 'the rule for conflicts answered neither a `document` nor a `resolution`');
     }
-    const document = resolution === 'document' ? { document: answer.document } : {};
-    return encode({ resolution, ...document, because: answer.because });
+    const stands = resolution === 'document' ? { document: answer.document } : {};
+    return encode({ resolution, ...stands, because: answer.because });
   };
 }
