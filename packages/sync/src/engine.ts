@@ -1,12 +1,12 @@
 import type { Database, JournalEntry, Observable } from '@pocket/core';
 import { PocketError } from '@pocket/core';
-import { Listeners, Subject, calling, decodeEntry, internals, rawModule, report, settled } from '@pocket/core/internal';
+import { Listeners, Subject, decodeEntry, internals, rawModule, report, settled } from '@pocket/core/internal';
 import type { RawHandle, RawSync } from '@pocket/core/internal';
 
 import { Team } from './leader.js';
 import type { Worker } from './leader.js';
 import type { SyncOptions } from './options.js';
-import { rawOptions } from './options.js';
+import { namedAsHere, rawOptions } from './options.js';
 import { pageTeam } from './page.js';
 import type { Snapshot, SyncCheckpoint, SyncProgress, SyncStats, SyncStatus, Wiped } from './status.js';
 import { NOTHING, readSnapshot } from './status.js';
@@ -36,7 +36,11 @@ export class SyncEngine {
     const { json, hooks } = rawOptions(options);
     const { raw, sharedAs, closing } = internals(database);
     const { RawSync } = rawModule();
-    this.#raw = calling(() => new RawSync(raw, json, hooks));
+    try {
+      this.#raw = new RawSync(raw, json, hooks);
+    } catch (error) {
+      throw namedAsHere(error);
+    }
     const name = sharedAs === undefined ? undefined : `pocket:${sharedAs}:sync`;
     this.#team = new Team(name, environment, this.#worker(), {
       leading: (isLeader) => this.#isLeader.set(isLeader),
@@ -56,7 +60,9 @@ export class SyncEngine {
     let handles: RawHandle[] = [];
     return {
       start: async () => {
-        await settled(() => this.#raw.start());
+        await this.#raw.start().catch((error: unknown) => {
+          throw namedAsHere(error);
+        });
         handles = [
           this.#raw.watch((snapshot) => {
             this.#show(snapshot);
@@ -86,8 +92,10 @@ export class SyncEngine {
    * Starts: works offline, too, and resolves when this tab syncs or has heard of the one that does. Calling it again does
    * nothing.
    *
-   * Rejects with `already-syncing` while another engine runs on this database, `other-lineage`, `other-namespace` and
-   * `other-user` when the database belongs to something else (see {@link detach}), `destroyed`.
+   * Rejects with `config` and `plaintext-refused` when the options contradict themselves or let a token travel unencrypted,
+   * `already-syncing` while another engine runs on this database, `destroyed`. That the database belongs to another server,
+   * namespace or user (`other-lineage`, `other-namespace`, `other-user`) is found later: the status is `error` then, and
+   * {@link detach} and {@link wipe} are the ways out.
    */
   async start(): Promise<void> {
     this.#alive();
@@ -241,8 +249,8 @@ export class SyncEngine {
 /**
  * Makes the sync engine of a database. It is there at once; `start()` begins.
  *
- * @throws PocketError `config`, with the name of an option that does not exist, is missing or contradicts another one;
- * `plaintext-refused` when a token would travel unencrypted.
+ * @throws PocketError `config`, with the name of an option that does not exist, is missing or has a wrong value. What
+ * contradicts something else is told by `start()` at the latest.
  */
 export function createSyncEngine(database: Database, options: SyncOptions): SyncEngine {
   return new SyncEngine(database, options);

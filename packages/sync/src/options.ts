@@ -1,6 +1,6 @@
 import type { AnyDocument, ConflictStrategy, Stored } from '@pocket/core';
 import { PocketError } from '@pocket/core';
-import { decode, encode, refuseUnknown } from '@pocket/core/internal';
+import { decode, encode, refuseUnknown, toPocketError } from '@pocket/core/internal';
 
 /** Two versions of a document, neither of which knew of the other. */
 export interface Conflict<T = AnyDocument> {
@@ -168,4 +168,16 @@ function rawRule(rule: ResolveConflict): RawRule {
     const stands = resolution === 'document' ? { document: answer.document } : {};
     return encode({ resolution, ...stands, because: answer.because });
   };
+}
+
+/** An error about the options, with their names as they are here. */
+export function namedAsHere(error: unknown): PocketError {
+  const told = toPocketError(error);
+  const message = told.message.replace(/`([a-z]+(?:_[a-z]+)+)(?=[`.[])/g, (whole, raw: string) => {
+    const entry = Object.entries(NAMES).find(([, name]) => name === raw);
+    const own = { conflict_strategy: 'conflictStrategy', collection_strategies: 'conflictStrategy', resolve_conflict: 'conflictStrategy' };
+    const name = entry?.[0] ?? own[raw as keyof typeof own];
+    return name === undefined ? whole : `\`${name}`;
+  });
+  return message === told.message ? told : new PocketError(told.code, message, { cause: told });
 }
