@@ -178,6 +178,31 @@ test('a query reads once, and again when it is told to', async () => {
   await end(db);
 });
 
+test('an older answer of a query never replaces a newer one', async () => {
+  const db = await items(1);
+  const collection = db.collection<Item>('items');
+  const answers: ((found: Item[]) => void)[] = [];
+  const find = collection.find.bind(collection);
+  collection.find = (...args) => {
+    const query = find(...args);
+    query.all = () => new Promise((resolve) => answers.push(resolve as (found: Item[]) => void));
+    return query;
+  };
+  let refresh = (): void => assert.fail('not mounted');
+  const List = (): ReactElement => {
+    const result = useQuery(collection);
+    refresh = result.refresh;
+    return <p>{told(result)}</p>;
+  };
+  const app = await show(db, <List />);
+  await act(() => refresh());
+  assert.equal(answers.length, 2);
+  await act(() => answers[1]?.([{ _id: 'new', n: 2 }]));
+  await act(() => answers[0]?.([{ _id: 'old', n: 1 }]));
+  assert.equal(app.text(), '2');
+  await end(db);
+});
+
 test('a document is shown as it changes, comes and goes', async () => {
   const db = await items(1);
   const collection = db.collection<Item>('items');
@@ -247,6 +272,12 @@ test('a query whose last component is gone ends after a while', async (t) => {
   const app = await show(db, <List />);
   await app.until('1');
   t.mock.timers.enable({ apis: ['setTimeout'] });
+  // One that comes back in time stays.
+  await app.show(<p>other</p>);
+  await app.show(<List />);
+  assert.equal(app.text(), '1');
+  t.mock.timers.tick(60_000);
+  assert.equal((await db.stats()).liveQueries, 1);
   await app.show(<p>other</p>);
   t.mock.timers.tick(4_999);
   assert.equal((await db.stats()).liveQueries, 1);
@@ -346,13 +377,18 @@ test('a server renders the loading state, and reads nothing', async () => {
     const one = useDocument<Item>('items', '1');
     return <p>{`${told(live)} ${one.isLoading}`}</p>;
   };
-  const html = renderToString(
-    <PocketProvider database={db}>
-      <List />
-    </PocketProvider>,
-  );
-  assert.equal(html, '<p>loading true</p>');
+  const render = (): string =>
+    renderToString(
+      <PocketProvider database={db}>
+        <List />
+      </PocketProvider>,
+    );
+  assert.equal(render(), '<p>loading true</p>');
   assert.equal((await db.stats()).liveQueries, 0);
+  // Also where there is data: a page that takes over begins with the same.
+  const app = await show(db, <List />);
+  await app.until('1 false');
+  assert.equal(render(), '<p>loading true</p>');
   await end(db);
 });
 

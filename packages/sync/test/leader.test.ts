@@ -132,6 +132,17 @@ test('a follower that was frozen itself does not rob the leader', async () => {
   }
 });
 
+test('a follower that was frozen before it heard an answer hears it first when it goes on', async () => {
+  const { world, tabs } = await started('a');
+  const b = world.tab('b');
+  void b.team.start();
+  b.freeze();
+  await world.pass(5_000);
+  b.thaw();
+  await world.pass(2_000);
+  assert.deepEqual(tabs[0]?.heard, ['leads']);
+});
+
 test('a follower shows the state of the leader, also one that comes late', async () => {
   const { world, tabs } = await started('a', 'b');
   const [a, b] = tabs as [Tab, Tab];
@@ -206,6 +217,87 @@ test('what a leader was doing for itself when it was robbed is done by the next 
   b.asked[0]?.done();
   await world.settle();
   assert.equal(call.outcome, 'done');
+});
+
+test('what a robbed leader could not finish for a follower is no failure', async () => {
+  const { world, tabs } = await started('a', 'b');
+  const [a, b] = tabs as [Tab, Tab];
+  const call = watched(b.team.call('forceSync'));
+  await world.settle();
+  assert.equal(a.asked.length, 1);
+  a.freeze();
+  await world.pass(999);
+  a.thaw();
+  await world.settle();
+  assert.deepEqual([a.isRunning, call.outcome], [false, 'waits']);
+  b.asked[0]?.done();
+  await world.settle();
+  assert.equal(call.outcome, 'done');
+});
+
+test('what is asked in the moment a leader begins is done once', async () => {
+  const { world, tabs } = await started('a', 'b', 'c');
+  const [a, b, c] = tabs as [Tab, Tab, Tab];
+  a.close();
+  // Before it has heard that there is another one: it will ask again then.
+  const call = watched(c.team.call('push'));
+  await world.settle();
+  assert.equal(b.asked.length, 1);
+  b.asked[0]?.done();
+  await world.settle();
+  assert.equal(call.outcome, 'done');
+});
+
+test('a leader that was robbed leads again when its turn comes', async () => {
+  const { world, tabs } = await started('a', 'b');
+  const [a, b] = tabs as [Tab, Tab];
+  a.freeze();
+  await world.pass(999);
+  a.thaw();
+  await world.settle();
+  assert.deepEqual(world.running, ['b']);
+  b.close();
+  await world.settle();
+  assert.deepEqual(world.running, ['a']);
+});
+
+test('what a leader says that was robbed and does not know it yet is not shown', async () => {
+  const { world, tabs } = await started('a', 'b', 'c');
+  const [a, , c] = tabs as [Tab, Tab, Tab];
+  a.freeze();
+  await world.pass(2_000);
+  const shown = last(c.heard);
+  assert.notEqual(shown, 'state of a');
+  a.team.publish('long ago');
+  await world.settle();
+  assert.equal(last(c.heard), shown);
+});
+
+test('a tab that stops in the moment it gets the lock gives it on', async () => {
+  const { world, tabs } = await started('a', 'b', 'c');
+  const [a, b] = tabs as [Tab, Tab];
+  b.freeze();
+  a.close();
+  void b.team.stop();
+  b.thaw();
+  await world.settle();
+  assert.deepEqual(world.running, ['c']);
+  assert.equal(b.team.isLeader, false);
+});
+
+test('an engine that is stopping is not started before it has stopped', async () => {
+  const world = new World();
+  const tab = world.tab('a', { locks: 'none' });
+  await tab.team.start();
+  let stop = (): void => undefined;
+  tab.stopping = new Promise((resolve) => (stop = resolve));
+  void tab.team.stop();
+  const start = watched(tab.team.start());
+  await world.settle();
+  assert.equal(start.outcome, 'waits');
+  stop();
+  await world.settle();
+  assert.deepEqual([start.outcome, tab.isRunning, tab.team.isLeader], ['done', true, true]);
 });
 
 test('what is asked while nobody leads waits for the next leader', async () => {

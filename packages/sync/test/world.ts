@@ -55,7 +55,7 @@ export class World {
       if (next === undefined) break;
       this.timers.splice(this.timers.indexOf(next), 1);
       this.now = Math.max(this.now, next.at);
-      next.tab.reach(next.run);
+      next.tab.reach(next.run, 'timer');
       await this.settle();
     }
     this.now = end;
@@ -199,10 +199,12 @@ export class Tab {
   }
 
   /** Something reaches the tab: now, when it goes on, or never. */
-  reach(run: () => void): void {
+  reach(run: () => void, what: 'timer' | 'event' = 'event'): void {
     if (this.isClosed) return;
-    if (this.#frozen !== undefined) this.#frozen.push(run);
-    else run();
+    if (this.#frozen === undefined) return run();
+    // Timers come first when it goes on: the answers that would calm them are still to be heard.
+    if (what === 'timer') this.#frozen.unshift(run);
+    else this.#frozen.push(run);
   }
 
   freeze(): void {
