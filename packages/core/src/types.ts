@@ -5,7 +5,6 @@ export interface AnyDocument {
   /** The id; made when it is left out. */
   _id?: string;
   // Whoever names no type wants no checks.
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any
   [field: string]: any;
 }
 
@@ -120,7 +119,6 @@ export type Condition<V> = Operand<V> | FieldOperators<V>;
 export type Filter<T> = {
   readonly [K in keyof T & string]?: Condition<T[K]>;
 } & {
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any
   readonly [path: `${string}.${string}`]: any;
 } & {
   /** The document's id. */
@@ -160,10 +158,8 @@ export type ValueAt<T, P extends string> = P extends '_id'
     : P extends `${infer K}.${infer Rest}`
       ? K extends keyof T
         ? ValueIn<NonNullable<T[K]>, Rest>
-        : // eslint-disable-next-line @typescript-eslint/no-explicit-any
-          any
-      : // eslint-disable-next-line @typescript-eslint/no-explicit-any
-        any;
+        : any
+      : any;
 
 type ValueIn<V, P extends string> = IsAny<V> extends true
   ? V

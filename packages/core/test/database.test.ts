@@ -3,6 +3,7 @@ import { test } from 'node:test';
 
 import type { Change, ChangeEvent, DatabaseOptions, Insertable, PocketError } from '@pocket/core';
 import { Database, isLagged, isPocketError } from '@pocket/core';
+import { createIndexedDBStorage } from '@pocket/storage-indexeddb';
 import { createMemoryStorage } from '@pocket/storage-memory';
 
 interface Todo {
@@ -310,5 +311,23 @@ test('memory is persistent to nobody, and says so', async () => {
   const db = await open();
   assert.equal(await db.persistence(), 'unknown');
   assert.equal(await db.requestPersistence(), 'unknown');
+  await db.close();
+});
+
+test('where there is no IndexedDB a database is refused with a code, and wrong options by name', async () => {
+  await assert.rejects(open({ storage: createIndexedDBStorage() }), withCode('storage'));
+  assert.throws(
+    () => createIndexedDBStorage({ durabilty: 'strict' } as never),
+    (error: PocketError) => error.code === 'config' && error.message.includes('`durabilty`'),
+  );
+});
+
+test('an option of the wrong kind is refused', async () => {
+  for (const wrong of [{ limits: { documentBytes: -1 } }, { limits: { documentBites: 5 } }, { schemaVersion: -1 }, { durability: 'maybe' }]) {
+    await assert.rejects(open(wrong as never), withCode('config'), JSON.stringify(wrong));
+  }
+  const db = await open({ limits: { documentBytes: 1_000 }, schemaVersion: 3, durability: 'process-crash', acceptUnknownCollections: false });
+  assert.equal(db.schemaVersion, 3);
+  await assert.rejects(db.collection('todos').insert({ text: 'x'.repeat(1_001) }), withCode('document-too-large'));
   await db.close();
 });

@@ -95,7 +95,6 @@ export class Store<V> {
         leave();
       }
     });
-    // eslint-disable-next-line @typescript-eslint/only-throw-error
     throw this.#loaded;
   }
 
