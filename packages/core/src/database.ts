@@ -58,10 +58,10 @@ export interface DatabaseOptions {
   /** Whether a document of an unknown collection that sync brings makes that collection; true unless set. */
   readonly acceptUnknownCollections?: boolean;
   /**
-   * When a write counts as done: once it survives a loss of power (`power-loss`, unless set), or once it survives a crash of
-   * the program (`process-crash`). Storage that cannot tell them apart does what it can.
+   * When a write counts as done. `strict`, unless set: once it survives a loss of power. `relaxed`: once it survives a crash of
+   * the program. Storage that cannot tell them apart does what it can.
    */
-  readonly durability?: 'power-loss' | 'process-crash';
+  readonly durability?: 'strict' | 'relaxed';
 }
 
 const OPTIONS = [

@@ -326,7 +326,7 @@ test('an option of the wrong kind is refused', async () => {
   for (const wrong of [{ limits: { documentBytes: -1 } }, { limits: { documentBites: 5 } }, { schemaVersion: -1 }, { durability: 'maybe' }]) {
     await assert.rejects(open(wrong as never), withCode('config'), JSON.stringify(wrong));
   }
-  const db = await open({ limits: { documentBytes: 1_000 }, schemaVersion: 3, durability: 'process-crash', acceptUnknownCollections: false });
+  const db = await open({ limits: { documentBytes: 1_000 }, schemaVersion: 3, durability: 'relaxed', acceptUnknownCollections: false });
   assert.equal(db.schemaVersion, 3);
   await assert.rejects(db.collection('todos').insert({ text: 'x'.repeat(1_001) }), withCode('document-too-large'));
   await db.close();
