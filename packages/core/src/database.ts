@@ -3,7 +3,7 @@ import { Collection, indexJson } from './collection.js';
 import { CollectionCore } from './collection-core.js';
 import { decode } from './decode.js';
 import { encode } from './encode.js';
-import { PocketError, calling, isPocketError, refuseUnknown, settled } from './error.js';
+import { PocketError, calling, isPocketError, refuseUnknown, report, settled } from './error.js';
 import { Journal } from './journal.js';
 import type { Events } from './observable.js';
 import type { RawDatabase } from './raw.js';
@@ -296,7 +296,8 @@ export class Database {
   }
 
   async #close(): Promise<void> {
-    for (const close of this.#closing) await close();
+    // What does not end as it should does not keep the database from closing.
+    for (const close of this.#closing) await close().catch(report);
     this.#disconnect();
     for (const close of [...this.#events]) close();
     for (const { core } of this.#collections.values()) core.close();
