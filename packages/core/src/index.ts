@@ -1,0 +1,59 @@
+/**
+ * A local-first document database: documents, queries, live queries, transactions and a journal, on WebAssembly.
+ *
+ * @packageDocumentation
+ */
+
+export { Collection } from './collection.js';
+export { Database } from './database.js';
+export type { DatabaseOptions, DatabaseStats, Limits, MigrationConfig, Persistence } from './database.js';
+export { PocketError, isPocketError } from './error.js';
+export type { PocketErrorOptions } from './error.js';
+export { Journal } from './journal.js';
+export type {
+  JournalDocument,
+  JournalEntry,
+  JournalExplanation,
+  JournalKind,
+  JournalListOptions,
+  JournalState,
+  JournalVersion,
+  JournalWinner,
+} from './journal.js';
+export type { LiveChange, LiveEdit, LiveMove, LiveState } from './live.js';
+export { LiveCount, LiveQuery } from './live.js';
+export type { Events, Observable, Subscription } from './observable.js';
+export { Query, Where } from './query.js';
+export type { LiveOptions, Page, QueryFigures, QueryPlan, QuerySpec } from './query.js';
+export type { Storage } from './storage.js';
+export { Transaction, TransactionCollection } from './transaction.js';
+export { isLagged } from './types.js';
+export type {
+  AnyDocument,
+  Change,
+  ChangeEvent,
+  CollectionConfig,
+  Comparable,
+  Condition,
+  ConflictStrategy,
+  ContainsOperand,
+  ElementFilter,
+  ElementOf,
+  FieldOperators,
+  Filter,
+  HasId,
+  IndexConfig,
+  IndexField,
+  IndexInfo,
+  Insertable,
+  Lagged,
+  Operand,
+  Patch,
+  Path,
+  SortOrder,
+  Stored,
+  StoredDocument,
+  TextOperand,
+  TtlConfig,
+  ValueAt,
+} from './types.js';

@@ -1,0 +1,265 @@
+// The types of documents, paths and filters. They cost nothing at run time.
+
+/** A document whose fields are not known: the type of a collection for which none was named. */
+export interface AnyDocument {
+  /** The id; made when it is left out. */
+  _id?: string;
+  // Whoever names no type wants no checks.
+  [field: string]: any;
+}
+
+/** A document as it is read: it always has its id. */
+export type Stored<T> = T & {
+  /** Its id. */
+  readonly _id: string;
+};
+
+/** A document as it is inserted: without an `_id` it gets one (UUID v7, rising in time). */
+export type Insertable<T> = T extends unknown ? Omit<T, '_id'> & Partial<HasId> : never;
+
+/** What has an id. */
+export interface HasId {
+  /** The id. */
+  _id: string | undefined;
+}
+
+/** What `update` may change: fields at the top, as wholes. `_id` cannot change. */
+export type Patch<T> = { [K in Exclude<keyof T, '_id' | '_rev' | '_updatedAt' | '_deleted'>]?: T[K] | undefined };
+
+/** A document with what the database knows of it. */
+export interface StoredDocument<T> {
+  /** Its id, the `_id` of `data`. */
+  readonly id: string;
+  /** The version: who wrote it and when, as opaque text. */
+  readonly rev: string;
+  /** When it was last written, here or on another device. */
+  readonly updatedAt: Date;
+  /** The document. */
+  readonly data: Stored<T>;
+}
+
+/** Which end comes first. */
+export type SortOrder = 'asc' | 'desc';
+
+type Scalar = string | number | bigint | boolean | null | undefined | Date | Uint8Array;
+type IsAny<V> = 0 extends 1 & V ? true : false;
+
+/** What may be compared with a field: its value; an element, where it is an array; and null, which a missing field equals. */
+export type Operand<V> = IsAny<V> extends true ? V : V | ElementOf<V> | null;
+
+/** The elements of an array; of anything else, itself. */
+export type ElementOf<V> = V extends Scalar ? never : V extends readonly (infer E)[] ? E : never;
+
+/** What has an order: what the field or one of its elements is. */
+export type Comparable<V> = IsAny<V> extends true ? V : Exclude<V extends readonly (infer E)[] ? E | V : V, undefined>;
+
+/** Text, where the field or one of its elements is text. */
+export type TextOperand<V> = IsAny<V> extends true ? string : Extract<V | ElementOf<V>, string> extends never ? never : string;
+
+/** A part of a text, or an element of an array. */
+export type ContainsOperand<V> = IsAny<V> extends true
+  ? V
+  : (Extract<V, string> extends never ? never : string) | ElementOf<NonNullable<V>>;
+
+type ArrayOnly<V, A> = IsAny<V> extends true ? A : Extract<V, readonly unknown[]> extends never ? never : A;
+
+/**
+ * Operators of a filter. All that are named hold together; `docs/guide/queries.md` says what each of them means.
+ */
+export interface FieldOperators<V> {
+  /** Equal: numbers by value, arrays and maps deeply. Null also matches a missing field. */
+  readonly $eq?: Operand<V>;
+  /** Not `$eq`. */
+  readonly $ne?: Operand<V>;
+  /** Greater, and of the same type. */
+  readonly $gt?: Comparable<V>;
+  /** At least, and of the same type. */
+  readonly $gte?: Comparable<V>;
+  /** Less, and of the same type. */
+  readonly $lt?: Comparable<V>;
+  /** At most, and of the same type. */
+  readonly $lte?: Comparable<V>;
+  /** At least the first and at most the second. */
+  readonly $between?: readonly [Comparable<V>, Comparable<V>];
+  /** Equal to one of these. */
+  readonly $in?: readonly Operand<V>[];
+  /** Not `$in`. */
+  readonly $nin?: readonly Operand<V>[];
+  /** There, be it null; with `false`, not there. */
+  readonly $exists?: boolean;
+  /** Text that begins so. */
+  readonly $startsWith?: TextOperand<V>;
+  /** Text that ends so. */
+  readonly $endsWith?: TextOperand<V>;
+  /** Text with this part, or an array with this element. */
+  readonly $contains?: ContainsOperand<V>;
+  /** Text in which this pattern is found. Patterns are those of the Rust crate `regex-lite`. */
+  readonly $regex?: TextOperand<V>;
+  /** An array with all of these elements. */
+  readonly $all?: ArrayOnly<V, readonly ElementOf<V>[]>;
+  /** An array of so many elements. */
+  readonly $size?: ArrayOnly<V, number>;
+  /** An array with one element for which all of this holds. */
+  readonly $elemMatch?: ArrayOnly<V, ElementFilter<ElementOf<V>>>;
+  /** The contrary. */
+  readonly $not?: FieldOperators<V>;
+}
+
+/** What an element must be: operators on itself, or a filter on what is in it. */
+export type ElementFilter<E> = IsAny<E> extends true ? Record<string, E> : FieldOperators<E> | (E extends Scalar ? never : Filter<E>);
+
+/** What a field must equal, or operators. */
+export type Condition<V> = Operand<V> | FieldOperators<V>;
+
+/**
+ * Which documents: a condition for each field that matters, all of which must hold.
+ *
+ * Fields at the top have the types of the document; dotted paths lead into maps and arrays.
+ */
+export type Filter<T> = {
+  readonly [K in keyof T & string]?: Condition<T[K]>;
+} & {
+  readonly [path: `${string}.${string}`]: any;
+} & {
+  /** The document's id. */
+  readonly _id?: Condition<string>;
+  /** All of these. */
+  readonly $and?: readonly Filter<T>[];
+  /** At least one of these. */
+  readonly $or?: readonly Filter<T>[];
+  /** None of these. */
+  readonly $nor?: readonly Filter<T>[];
+  /** Not this. */
+  readonly $not?: Filter<T>;
+};
+
+type Deeper = [never, 0, 1, 2, 3];
+
+type NestedPath<V, Depth extends number> = [Depth] extends [never]
+  ? never
+  : NonNullable<V> extends Scalar
+    ? never
+    : NonNullable<V> extends readonly (infer E)[]
+      ? NestedPath<E, Depth>
+      : NonNullable<V> extends object
+        ? string extends keyof NonNullable<V>
+          ? never
+          : { [K in keyof NonNullable<V> & string]: K | `${K}.${NestedPath<NonNullable<V>[K], Deeper[Depth]>}` }[keyof NonNullable<V> & string]
+        : never;
+
+/** The paths of a document: fields, and dotted paths to what is in them; an editor completes three levels, any text goes. */
+export type Path<T> = '_id' | (keyof T & string) | NestedPath<T, 3> | (string & {});
+
+/** What lies at a path; `any` where that cannot be told. */
+export type ValueAt<T, P extends string> = P extends '_id'
+  ? string
+  : P extends keyof T
+    ? T[P]
+    : P extends `${infer K}.${infer Rest}`
+      ? K extends keyof T
+        ? ValueIn<NonNullable<T[K]>, Rest>
+        : any
+      : any;
+
+type ValueIn<V, P extends string> = IsAny<V> extends true
+  ? V
+  : V extends readonly (infer E)[]
+    ? P extends `${number}`
+      ? E
+      : P extends `${number}.${infer Rest}`
+        ? ValueIn<NonNullable<E>, Rest>
+        : ValueIn<NonNullable<E>, P>
+    : ValueAt<V, P>;
+
+/** What one commit did to one document. */
+export interface ChangeEvent<T> {
+  /** The document's collection. */
+  readonly collection: string;
+  /** `insert`: there was none before (or a deleted one). `delete`: it is gone. */
+  readonly operation: 'insert' | 'update' | 'delete';
+  /** The document's id. */
+  readonly documentId: string;
+  /** The document afterwards; null after a delete. */
+  readonly document: Stored<T> | null;
+  /** The document before; null before an insert. */
+  readonly previousDocument: Stored<T> | null;
+  /** Whether another device made the change. */
+  readonly isFromSync: boolean;
+  /** When it was committed here. */
+  readonly timestamp: Date;
+  /** The local commit it belongs to; all changes of one commit share it, and it rises. */
+  readonly sequence: number;
+}
+
+/** Told instead of changes to a listener that fell behind: read again what matters. */
+export interface Lagged {
+  /** Which commits are not told. */
+  readonly lagged: {
+    /** The first of them. */
+    readonly from: number;
+    /** The last of them. */
+    readonly to: number;
+  };
+}
+
+/** What a listener to changes is told. */
+export type Change<T> = ChangeEvent<T> | Lagged;
+
+/** Whether this says that changes were left out. */
+export function isLagged<T>(change: Change<T>): change is Lagged {
+  return 'lagged' in change;
+}
+
+/** Who wins when a local change and the server's version of a document disagree. */
+export type ConflictStrategy = 'last-write-wins' | 'server-wins' | 'client-wins' | 'merge' | 'custom';
+
+/** A field of an index, with its direction. */
+export interface IndexField {
+  /** A dotted path. */
+  readonly field: string;
+  /** Which end comes first; `asc` unless set. */
+  readonly order?: SortOrder;
+}
+
+/** An index. */
+export interface IndexConfig {
+  /** Its name; made of its fields when left out. */
+  readonly name?: string;
+  /** Its fields as dotted paths, the most important first; each rises unless it says otherwise. */
+  readonly fields: readonly (string | IndexField)[];
+  /** No two documents may have the same values: such a write fails with `index-unique-violation`. */
+  readonly unique?: boolean;
+  /** What is null or missing in all of its fields is left out. */
+  readonly sparse?: boolean;
+  /** Only documents that match are in it. */
+  readonly filter?: Filter<AnyDocument>;
+}
+
+/** An index that is there. */
+export interface IndexInfo extends IndexConfig {
+  readonly name: string;
+  /** Whether all documents are in it, so that queries use it. */
+  readonly ready: boolean;
+}
+
+/** How long the documents of a collection live. */
+export interface TtlConfig {
+  /** The field with the timestamp it counts from, a dotted path; the time of the last write when left out. */
+  readonly field?: string;
+  /** So many milliseconds after that. */
+  readonly afterMs: number;
+}
+
+/** The settings of a collection, recorded in the database. */
+export interface CollectionConfig {
+  /** `[A-Za-z_][A-Za-z0-9_-]{0,63}`; names that begin with `_` are reserved. */
+  readonly name: string;
+  /** Whether it syncs; otherwise it never leaves the device. False unless set. */
+  readonly sync?: boolean;
+  /** Its strategy, when it is not the sync engine's. */
+  readonly conflictStrategy?: ConflictStrategy;
+  /** Its indexes. Others that were made before stay. */
+  readonly indexes?: readonly IndexConfig[];
+  /** How long its documents live, when that is not for ever. */
+  readonly ttl?: TtlConfig;
+}

@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
+
+import type { ChannelLike, TabsDatabase, TabsEnvironment } from '../dist/tabs.js';
+import { connectTabs } from '../dist/tabs.js';
+
+/** A site whose tabs hear each other at once. */
+class Site {
+  readonly channels = new Set<ChannelLike>();
+  readonly resumed: (() => void)[] = [];
+  readonly environment: TabsEnvironment = {
+    channel: () => {
+      const channel: ChannelLike = {
+        onmessage: null,
+        postMessage: (data) => {
+          for (const other of this.channels) if (other !== channel) other.onmessage?.({ data });
+        },
+        close: () => this.channels.delete(channel),
+      };
+      this.channels.add(channel);
+      return channel;
+    },
+    onResume: (resumed) => {
+      this.resumed.push(resumed);
+      return () => this.resumed.splice(this.resumed.indexOf(resumed), 1);
+    },
+  };
+}
+
+class FakeDatabase implements TabsDatabase {
+  readonly heard: string[] = [];
+  commit: (message: Uint8Array) => void = () => assert.fail('nobody listens');
+  take: (message: Uint8Array) => Promise<void> = () => Promise.resolve();
+
+  committed(listener: (message: Uint8Array) => void): () => void {
+    this.commit = listener;
+    return () => {
+      this.commit = () => undefined;
+    };
+  }
+
+  async committedElsewhere(message: Uint8Array): Promise<void> {
+    await this.take(message);
+    this.heard.push(String(message[0]));
+  }
+
+  catchUp(): Promise<void> {
+    this.heard.push('read again');
+    return Promise.resolve();
+  }
+}
+
+test('what a tab commits is heard by the others, in order, and not by itself', async () => {
+  const site = new Site();
+  const [one, two] = [new FakeDatabase(), new FakeDatabase()];
+  for (const database of [one, two]) connectTabs('x', database, site.environment);
+  // The first takes longer than the second.
+  let release = (): void => undefined;
+  two.take = (message) => (message[0] === 1 ? new Promise((resolve) => (release = resolve)) : Promise.resolve());
+  for (const number of [1, 2, 3]) one.commit(new Uint8Array([number]));
+  await turn();
+  assert.deepEqual(two.heard, []);
+  release();
+  await turn();
+  assert.deepEqual(two.heard, ['1', '2', '3']);
+  assert.deepEqual(one.heard, []);
+});
+
+test('a message that cannot be taken is made up for by reading again, and later ones are heard', async () => {
+  const site = new Site();
+  const [one, two] = [new FakeDatabase(), new FakeDatabase()];
+  for (const database of [one, two]) connectTabs('x', database, site.environment);
+  two.take = (message) => (message[0] === 1 ? Promise.reject(new Error('damaged')) : Promise.resolve());
+  one.commit(new Uint8Array([1]));
+  one.commit(new Uint8Array([2]));
+  await turn();
+  assert.deepEqual(two.heard, ['read again', '2']);
+});
+
+test('what is no message of Pocket is left aside', async () => {
+  const site = new Site();
+  const database = new FakeDatabase();
+  connectTabs('x', database, site.environment);
+  site.environment.channel('x')?.postMessage({ hello: 1 });
+  await turn();
+  assert.deepEqual(database.heard, []);
+});
+
+test('a page that was frozen reads again', async () => {
+  const site = new Site();
+  const database = new FakeDatabase();
+  connectTabs('x', database, site.environment);
+  for (const resumed of site.resumed) resumed();
+  await turn();
+  assert.deepEqual(database.heard, ['read again']);
+});
+
+test('a disconnected database neither hears nor tells, and leaves nothing behind', async () => {
+  const site = new Site();
+  const [one, two] = [new FakeDatabase(), new FakeDatabase()];
+  connectTabs('x', one, site.environment);
+  const disconnect = connectTabs('x', two, site.environment);
+  one.commit(new Uint8Array([1]));
+  disconnect();
+  two.commit(new Uint8Array([2]));
+  await turn();
+  assert.deepEqual([one.heard, two.heard], [[], []]);
+  assert.equal(site.channels.size, 1);
+  assert.equal(site.resumed.length, 1);
+});
+
+test('without a channel a tab is alone', () => {
+  const database = new FakeDatabase();
+  const disconnect = connectTabs('x', database, { channel: () => undefined, onResume: () => assert.fail('asked') });
+  disconnect();
+});

@@ -1,0 +1,53 @@
+import type { AnyDocument, Collection, Database } from '@pocket/core';
+import { PocketError } from '@pocket/core';
+import type { SyncEngine } from '@pocket/sync';
+import type { ReactElement, ReactNode } from 'react';
+import { createContext, createElement, useContext, useMemo } from 'react';
+
+interface Pocket {
+  readonly database: Database;
+  readonly sync: SyncEngine | null;
+}
+
+const Context = createContext<Pocket | null>(null);
+
+/** What {@link PocketProvider} gives to the components below it. */
+export interface PocketProviderProps {
+  /** The database. */
+  readonly database: Database;
+  /** Its sync engine, when there is one. Starting it is up to the application. */
+  readonly sync?: SyncEngine | null | undefined;
+  /** The components. */
+  readonly children?: ReactNode;
+}
+
+/** Gives a database, and its sync engine, to all hooks below. */
+export function PocketProvider({ database, sync, children }: PocketProviderProps): ReactElement {
+  const value = useMemo(() => ({ database, sync: sync ?? null }), [database, sync]);
+  return createElement(Context.Provider, { value }, children);
+}
+
+/** What the provider gave. */
+export function usePocket(): Pocket {
+  const value = useContext(Context);
+  if (value === null) throw new PocketError('config', 'this hook needs a <PocketProvider> above it');
+  return value;
+}
+
+/**
+ * The database.
+ *
+ * @throws PocketError `config` without a {@link PocketProvider} above.
+ */
+export function useDatabase(): Database {
+  return usePocket().database;
+}
+
+/**
+ * A collection of the database; the same object each time.
+ *
+ * @throws PocketError `collection-not-found`.
+ */
+export function useCollection<T extends object = AnyDocument>(name: string): Collection<T> {
+  return useDatabase().collection<T>(name);
+}

@@ -1,0 +1,42 @@
+/**
+ * IndexedDB as the storage of a database.
+ *
+ * @packageDocumentation
+ */
+
+import type { Storage } from '@pocket/core';
+import { openStorage, refuseUnknown } from '@pocket/core/internal';
+
+/** How IndexedDB is used. */
+export interface IndexedDBStorageOptions {
+  /** Stands before the names of databases, so that two applications on one site do not meet. None unless set. */
+  readonly prefix?: string;
+  /**
+   * `strict` (unless set): a write is done when the browser has told the disk to keep it, and survives a loss of power.
+   * `relaxed`: once the operating system has it; faster in some browsers, and a loss of power may cost the last writes.
+   */
+  readonly durability?: 'strict' | 'relaxed';
+  /**
+   * Whether the browser is asked, when a database opens, to keep the data of this site even when the disk is nearly full;
+   * true unless set. Some browsers ask the user. `database.persistence()` tells the answer.
+   */
+  readonly persist?: boolean;
+}
+
+/**
+ * Keeps databases in the browser's IndexedDB. Tabs, windows and workers of one site share a database of one name.
+ *
+ * @throws PocketError `config` on an option that does not exist. Where the browser has no IndexedDB or blocks it,
+ * `Database.create` rejects with `storage`.
+ */
+export function createIndexedDBStorage(options: IndexedDBStorageOptions = {}): Storage {
+  refuseUnknown('`createIndexedDBStorage`', options, ['prefix', 'durability', 'persist']);
+  const { prefix, durability, persist = true } = options;
+  const json = JSON.stringify({ prefix, durability });
+  return {
+    kind: 'indexeddb',
+    persist,
+    sharedAs: (database) => `${prefix ?? ''}${database}`,
+    [openStorage]: (module) => module.RawStorage.indexedDb(json),
+  };
+}

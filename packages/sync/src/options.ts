@@ -1,0 +1,183 @@
+import type { AnyDocument, ConflictStrategy, Stored } from '@pocket/core';
+import { PocketError } from '@pocket/core';
+import { decode, encode, refuseUnknown, toPocketError } from '@pocket/core/internal';
+
+/** Two versions of a document, neither of which knew of the other. */
+export interface Conflict<T = AnyDocument> {
+  /** The document's collection. */
+  readonly collection: string;
+  /** The document's id. */
+  readonly documentId: string;
+  /** What was written on this device; null: it was deleted. */
+  readonly localDocument: Stored<T> | null;
+  /** What the server has; null: it was deleted. */
+  readonly remoteDocument: Stored<T> | null;
+  /** What the local change was made on; null: there was none. */
+  readonly baseDocument: Stored<T> | null;
+  /** When the conflict was met. */
+  readonly timestamp: Date;
+}
+
+/**
+ * What stands. `local` and `remote`: that version. `merged`: both, field by field. `deleted`: no document. `document`, which
+ * is meant when there is a `document` and nothing else is said: that one.
+ */
+export type Resolution = 'local' | 'remote' | 'merged' | 'deleted' | 'document';
+
+/** The answer to a conflict. */
+export interface Resolved<T = AnyDocument> {
+  /** What stands. */
+  readonly resolution?: Resolution;
+  /** The document that stands, with `document`. */
+  readonly document?: T | null;
+  /** Why; the journal keeps it. */
+  readonly because?: string;
+}
+
+/**
+ * Decides conflicts. It may take its time (30 s unless `resolveTimeout` says otherwise) and is asked again if a version
+ * moved meanwhile. If it throws, the server's version stands, and the journal keeps both.
+ */
+export type ResolveConflict<T = AnyDocument> = (conflict: Conflict<T>) => Resolved<T> | PromiseLike<Resolved<T>>;
+
+/** A rule for conflicts: the name of a strategy, or a function. */
+export type ConflictRule = Exclude<ConflictStrategy, 'custom'> | ResolveConflict;
+
+/** The options of a sync engine. Durations are milliseconds. */
+export interface SyncOptions {
+  /**
+   * `ws(s)://` or `http(s)://`, with any base path, taken as given; `/sync` is added only when there is no path. Both
+   * schemes name the same endpoint.
+   */
+  readonly serverUrl: string;
+  /** The token that says who this is. It travels in a header or the first message, never in the URL. */
+  readonly authToken?: string;
+  /**
+   * Gives another token, when the one there is ends soon or was refused. In several tabs only that of the leader is asked.
+   */
+  readonly getAuthToken?: (reason: 'expiring' | 'refused') => string | PromiseLike<string>;
+  /** What is opened on the server: a tenant, a workspace, a user. `default` unless set. */
+  readonly namespace?: string;
+  /** What syncs; every collection with `sync: true` unless set, also ones made later. */
+  readonly collections?: readonly string[];
+  /** Which way changes flow; `both` unless set. */
+  readonly direction?: 'both' | 'push' | 'pull';
+  /**
+   * Who wins when a local change and the server's version disagree; `last-write-wins` unless set. A function decides by
+   * itself; a map gives single collections a rule of their own.
+   */
+  readonly conflictStrategy?: ConflictRule | { readonly [collection: string]: ConflictRule };
+  /** How long a function may take for one conflict; 30,000 unless set. */
+  readonly resolveTimeout?: number;
+  /** Whether it connects again by itself; true unless set, and it never gives up then. */
+  readonly autoRetry?: boolean;
+  /** The first delay before connecting again; 1,000 unless set. Doubled per attempt, jittered, 30,000 at the most. */
+  readonly retryDelay?: number;
+  /** Lost connections that one `forceSync`, `push` or `pull` bears before it rejects; 5 unless set. */
+  readonly maxRetryAttempts?: number;
+  /** Whether `ws(s)://` means a WebSocket; true unless set, false makes it HTTP. */
+  readonly useWebSocket?: boolean;
+  /** How often HTTP polls; 30,000 unless set, 0 never. Over a WebSocket changes arrive by themselves. */
+  readonly pullInterval?: number;
+  /** Changes per push, and documents per page while catching up; 100 unless set. */
+  readonly batchSize?: number;
+  /** Whether a token may travel unencrypted to a host that is not this machine; false unless set. */
+  readonly allowPlaintext?: boolean;
+}
+
+/** The options with their names in the WebAssembly; those without one are functions or made of others. */
+const NAMES = {
+  serverUrl: 'server_url',
+  authToken: 'auth_token',
+  getAuthToken: undefined,
+  namespace: 'namespace',
+  collections: 'collections',
+  direction: 'direction',
+  conflictStrategy: undefined,
+  resolveTimeout: 'resolve_timeout',
+  autoRetry: 'auto_retry',
+  retryDelay: 'retry_delay',
+  maxRetryAttempts: 'max_retry_attempts',
+  useWebSocket: 'use_websocket',
+  pullInterval: 'pull_interval',
+  batchSize: 'batch_size',
+  allowPlaintext: 'allow_plaintext',
+} as const satisfies Record<keyof SyncOptions, string | undefined>;
+
+type RawRule = (conflict: Uint8Array) => Promise<Uint8Array>;
+
+/** The options as the WebAssembly takes them. */
+export interface RawOptions {
+  /** JSON of its configuration. */
+  readonly json: string;
+  /** The functions. */
+  readonly hooks: { token?: (reason: string) => Promise<string>; resolve?: Record<string, RawRule> };
+}
+
+/**
+ * Translates the options.
+ *
+ * @throws PocketError `config`, with the name of an option that does not exist or is missing.
+ */
+export function rawOptions(options: SyncOptions): RawOptions {
+  refuseUnknown('`createSyncEngine`', options, Object.keys(NAMES));
+  const config: Record<string, unknown> = {};
+  for (const [name, raw] of Object.entries(NAMES)) {
+    const value = options[name as keyof SyncOptions];
+    if (raw !== undefined && value !== undefined) config[raw] = value;
+  }
+  if (typeof options.serverUrl !== 'string' || options.serverUrl === '') {
+    throw new PocketError('config', '`serverUrl` is missing', { path: 'serverUrl' });
+  }
+  const hooks: RawOptions['hooks'] = {};
+  const { getAuthToken, conflictStrategy: rule } = options;
+  if (getAuthToken !== undefined) hooks.token = async (reason) => getAuthToken(reason === 'expiring' ? 'expiring' : 'refused');
+  if (typeof rule === 'function') {
+    config['conflict_strategy'] = 'custom';
+    hooks.resolve = { default: rawRule(rule) };
+  } else if (typeof rule === 'string') config['conflict_strategy'] = rule;
+  else if (rule !== undefined) {
+    const strategies: Record<string, string> = {};
+    const functions: Record<string, RawRule> = {};
+    for (const [collection, own] of Object.entries(rule)) {
+      strategies[collection] = typeof own === 'function' ? 'custom' : own;
+      if (typeof own === 'function') functions[collection] = rawRule(own);
+    }
+    config['collection_strategies'] = strategies;
+    if (Object.keys(functions).length > 0) hooks.resolve = functions;
+  }
+  return { json: JSON.stringify(config), hooks };
+}
+
+function rawRule(rule: ResolveConflict): RawRule {
+  return async (bytes) => {
+    const { timestamp, localDocument, remoteDocument, baseDocument, collection, documentId } = decode(bytes) as Record<keyof Conflict, unknown>;
+    const document = (body: unknown): Conflict['localDocument'] => (typeof body === 'object' && body !== null ? { _id: String(documentId), ...body } : null);
+    const answer = await rule({
+      collection: String(collection),
+      documentId: String(documentId),
+      localDocument: document(localDocument),
+      remoteDocument: document(remoteDocument),
+      baseDocument: document(baseDocument),
+      timestamp: new Date(Number(timestamp)),
+    });
+    const resolution = answer.resolution ?? (answer.document === null ? 'deleted' : 'document');
+    if (resolution === 'document' && (answer.document === null || answer.document === undefined)) {
+      throw new PocketError('config', 'the rule for conflicts answered neither a `document` nor a `resolution`');
+    }
+    const stands = resolution === 'document' ? { document: answer.document } : {};
+    return encode({ resolution, ...stands, because: answer.because });
+  };
+}
+
+/** An error about the options, with their names as they are here. */
+export function namedAsHere(error: unknown): PocketError {
+  const told = toPocketError(error);
+  const message = told.message.replace(/`([a-z]+(?:_[a-z]+)+)(?=[`.[])/g, (whole, raw: string) => {
+    const entry = Object.entries(NAMES).find(([, name]) => name === raw);
+    const own = { conflict_strategy: 'conflictStrategy', collection_strategies: 'conflictStrategy', resolve_conflict: 'conflictStrategy' };
+    const name = entry?.[0] ?? own[raw as keyof typeof own];
+    return name === undefined ? whole : `\`${name}`;
+  });
+  return message === told.message ? told : new PocketError(told.code, message, { cause: told });
+}

@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import type { PocketError } from '@pocket/core';
+import { decode, encode } from '@pocket/core/internal';
+import type { SyncOptions } from '@pocket/sync';
+
+import { rawOptions } from '../dist/options.js';
+
+const serverUrl = 'wss://example.com';
+const jsonOf = (options: Partial<SyncOptions>): unknown => JSON.parse(rawOptions({ serverUrl, ...options }).json);
+
+test('every option gets the name it has in Rust', () => {
+  const all: Required<Omit<SyncOptions, 'getAuthToken' | 'conflictStrategy'>> = {
+    serverUrl,
+    authToken: 't',
+    namespace: 'n',
+    collections: ['a'],
+    direction: 'pull',
+    resolveTimeout: 1,
+    autoRetry: false,
+    retryDelay: 2,
+    maxRetryAttempts: 3,
+    useWebSocket: false,
+    pullInterval: 0,
+    batchSize: 4,
+    allowPlaintext: true,
+  };
+  assert.deepEqual(jsonOf(all), {
+    server_url: serverUrl,
+    auth_token: 't',
+    namespace: 'n',
+    collections: ['a'],
+    direction: 'pull',
+    resolve_timeout: 1,
+    auto_retry: false,
+    retry_delay: 2,
+    max_retry_attempts: 3,
+    use_websocket: false,
+    pull_interval: 0,
+    batch_size: 4,
+    allow_plaintext: true,
+  });
+  // What is not set is left to Rust, and so is what is set to nothing.
+  assert.deepEqual(jsonOf({ authToken: undefined as never }), { server_url: serverUrl });
+});
+
+test('an option that does not exist or is missing is named', () => {
+  const refused = (options: object, named: RegExp) =>
+    assert.throws(() => rawOptions(options as SyncOptions), (error: PocketError) => error.code === 'config' && named.test(error.message));
+  refused({ serverUrl, retryDealy: 5 }, /`retryDealy`/);
+  refused({ serverUrl, server_url: serverUrl }, /`server_url`/);
+  refused({}, /`serverUrl`/);
+});
+
+test('strategies are a name, a function, or a map of both', () => {
+  const rule = () => ({ resolution: 'local' }) as const;
+  assert.deepEqual(jsonOf({ conflictStrategy: 'merge' }), { server_url: serverUrl, conflict_strategy: 'merge' });
+  assert.deepEqual(jsonOf({ conflictStrategy: rule }), { server_url: serverUrl, conflict_strategy: 'custom' });
+  const map = { a: 'server-wins', b: rule } as const;
+  assert.deepEqual(jsonOf({ conflictStrategy: map }), { server_url: serverUrl, collection_strategies: { a: 'server-wins', b: 'custom' } });
+  assert.deepEqual(Object.keys(rawOptions({ serverUrl, conflictStrategy: map }).hooks.resolve ?? {}), ['b']);
+  assert.deepEqual(Object.keys(rawOptions({ serverUrl, conflictStrategy: rule }).hooks.resolve ?? {}), ['default']);
+});
+
+test('a rule gets the conflict with documents as they are read, and answers what stands', async () => {
+  const seen: unknown[] = [];
+  const answers = [
+    { document: { _id: '1', n: 3 }, because: 'both' },
+    { document: null },
+    { resolution: 'merged' },
+    Promise.resolve({ resolution: 'remote', document: { n: 9 } }),
+    {},
+  ] as const;
+  let at = 0;
+  const { hooks } = rawOptions({
+    serverUrl,
+    conflictStrategy: (conflict) => {
+      seen.push(conflict);
+      return answers[at++] ?? {};
+    },
+  });
+  const conflict = encode({
+    collection: 'todos',
+    documentId: '1',
+    localDocument: { n: 1, at: new Date(5) },
+    remoteDocument: null,
+    baseDocument: { n: 0 },
+    timestamp: 1_700_000_000_000,
+  });
+  const ask = async (): Promise<unknown> => decode((await hooks.resolve?.['default']?.(conflict)) ?? new Uint8Array());
+  assert.deepEqual(await ask(), { resolution: 'document', document: { _id: '1', n: 3 }, because: 'both' });
+  assert.deepEqual(await ask(), { resolution: 'deleted' });
+  assert.deepEqual(await ask(), { resolution: 'merged' });
+  assert.deepEqual(await ask(), { resolution: 'remote' });
+  await assert.rejects(ask(), /neither/);
+  assert.deepEqual(seen[0], {
+    collection: 'todos',
+    documentId: '1',
+    localDocument: { _id: '1', n: 1, at: new Date(5) },
+    remoteDocument: null,
+    baseDocument: { _id: '1', n: 0 },
+    timestamp: new Date(1_700_000_000_000),
+  });
+});
+
+test('a source of tokens may answer at once or later, and may fail', async () => {
+  const reasons: string[] = [];
+  const { hooks } = rawOptions({
+    serverUrl,
+    getAuthToken: (reason) => {
+      reasons.push(reason);
+      if (reasons.length === 2) throw new Error('signed out');
+      return 'another';
+    },
+  });
+  assert.equal(await hooks.token?.('expiring'), 'another');
+  await assert.rejects(hooks.token?.('refused') ?? Promise.resolve(), /signed out/);
+  assert.deepEqual(reasons, ['expiring', 'refused']);
+});
