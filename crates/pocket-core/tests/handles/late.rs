@@ -104,8 +104,8 @@ async fn three_handles_write_in_turns_and_all_hear_of_all() {
     let mut handles = handles::<3>().await;
     let mut changes: Vec<_> = handles.iter().map(|handle| handle.docs.changes()).collect();
     for round in 0..4 {
-        for writer in 0..3 {
-            handles[writer].put("a", round * 3 + writer as i64).await;
+        for (writer, number) in (0..3).zip(round * 3..) {
+            handles[writer].put("a", number).await;
             let message = handles[writer].told_once();
             for (reader, handle) in handles.iter().enumerate() {
                 if reader != writer {
