@@ -35,6 +35,7 @@ export class SyncEngine {
   constructor(database: Database, options: SyncOptions, environment = pageTeam) {
     const { json, hooks } = rawOptions(options);
     const { raw, sharedAs, closing } = internals(database);
+    if (database.isClosed) throw new PocketError('closed', `the database \`${database.name}\` is closed`);
     const { RawSync } = rawModule();
     try {
       this.#raw = new RawSync(raw, json, hooks);
@@ -152,7 +153,9 @@ export class SyncEngine {
    */
   async setAuthToken(token: string | null): Promise<void> {
     this.#alive();
-    await settled(() => this.#raw.setAuthToken(token ?? undefined));
+    const next: unknown = token ?? undefined;
+    if (next !== undefined && typeof next !== 'string') throw new PocketError('config', `a token is text, or null for none, not a ${typeof next}`);
+    await settled(() => this.#raw.setAuthToken(next));
     this.#team.tell(TOKEN, token);
   }
 
@@ -250,7 +253,7 @@ export class SyncEngine {
  * Makes the sync engine of a database. It is there at once; `start()` begins.
  *
  * @throws PocketError `config`, with the name of an option that does not exist, is missing or has a wrong value. What
- * contradicts something else is told by `start()` at the latest.
+ * contradicts something else is told by `start()` at the latest. `closed`, when the database is.
  */
 export function createSyncEngine(database: Database, options: SyncOptions): SyncEngine {
   return new SyncEngine(database, options);

@@ -93,6 +93,20 @@ test('options that cannot work are refused by name, when the engine is made or w
   await db.close();
 });
 
+test('a token that is no text is refused, and none is null', async () => {
+  const db = await open();
+  const sync = createSyncEngine(db, { serverUrl: await nowhere() });
+  for (const token of [5, {}, ['t']]) await assert.rejects(sync.setAuthToken(token as never), withCode('config'));
+  await sync.setAuthToken(null);
+  await db.close();
+});
+
+test('a database that is closed gets no engine', async () => {
+  const db = await open();
+  await db.close();
+  assert.throws(() => createSyncEngine(db, { serverUrl: 'ws://127.0.0.1:1' }), withCode('closed'));
+});
+
 test('closing the database ends its engine', async () => {
   const db = await open();
   const sync = createSyncEngine(db, { serverUrl: await nowhere() });
