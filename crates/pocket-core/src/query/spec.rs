@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::execute::Prepared;
 use super::{Cursor, Filter, Order};
-use crate::value::{RawValue, decode};
+use crate::value::decode;
 use crate::{Error, Integer, Result, Value, codes};
 
 /// A query as data, for JSON and other forms of serde.
@@ -58,7 +58,7 @@ impl QuerySpec {
     /// `bad-query`.
     pub fn from_msgpack(bytes: &[u8]) -> Result<Self> {
         let refused = |what: &dyn std::fmt::Display| Error::new(codes::BAD_QUERY, what);
-        let RawValue(read) = decode::from_bytes(bytes).map_err(|error| refused(&error))?;
+        let read = decode::raw_value(bytes).map_err(|error| refused(&error))?;
         let Value::Map(entries) = read else {
             return Err(refused(&"a query is a map"));
         };
