@@ -215,6 +215,7 @@ fn tuning() -> impl Strategy<Value = QueryTuning> {
                         sure_reads,
                         index_page,
                         document_page,
+                        sifted_page: document_page + 1,
                         first_page: 1,
                     }
                 }
