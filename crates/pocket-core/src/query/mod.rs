@@ -20,8 +20,8 @@ use serde::de::DeserializeOwned;
 
 pub use cursor::Cursor;
 pub(crate) use execute::Prepared;
+pub(crate) use filter::{Constant, Node, Test};
 pub use filter::{Element, ElementFilter, Field, Filter, element, field};
-pub(crate) use filter::{Node, Test};
 use path::Place;
 pub use plan::{PlanAccess, PlanOrder, QueryFigures, QueryPlan};
 use projection::Projection;

@@ -267,11 +267,7 @@ impl Body {
     /// # Errors
     /// `corrupt` when trusted bytes are damaged.
     pub(crate) fn encoded(&self) -> Result<Encoded<'_>> {
-        let whole = Encoded::of(&self.0)?;
-        match whole.map() {
-            Some(_) => Ok(whole),
-            None => Err(corrupt(&"it is no map")),
-        }
+        Encoded::map_of(&self.0)
     }
 
     /// Whether the bytes are whole, to tell damage from a wrong type.
