@@ -30,6 +30,7 @@ mod spdx;
 mod steps;
 mod wasm;
 mod web;
+mod web_module;
 mod workspace;
 
 /// The checks and chores of the Pocket workspace.
@@ -60,6 +61,8 @@ enum Command {
     Sizes,
     /// Compiles what a browser needs for wasm32, each crate alone.
     Wasm,
+    /// Builds the WebAssembly module of the npm packages with its glue, and weighs it.
+    Web,
     /// Runs what is for browsers in a real one: installs what that needs, builds, tests.
     TestWeb(web::Options),
     /// Whether no product binary contains a planted bug.
@@ -94,6 +97,7 @@ fn run(command: Command) -> Outcome {
         Command::Package => package::run(&workspace),
         Command::Sizes => sizes::run(&workspace),
         Command::Wasm => wasm::run(&workspace).map(drop),
+        Command::Web => web_module::run(&workspace),
         Command::TestWeb(options) => web::command(&workspace, &options),
         Command::MutantFree => mutant_free::run(&workspace),
         Command::Sim(options) => sim::run(&workspace, &options),

@@ -118,7 +118,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "web",
-        about: "what is for browsers, in a headless one: windows, workers, tabs, crashes",
+        about: "what is for browsers, in a headless one: windows, workers, tabs, crashes; and how large it is",
         run: web::step,
     },
     Step {

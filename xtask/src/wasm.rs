@@ -23,7 +23,7 @@ const CRATES: &[&str] = &[
 ];
 
 /// What exists for browsers alone, so that no other step reads its code.
-const BROWSER_ONLY: &[&str] = &["pocket-storage-indexeddb", "pocket-web-tests"];
+const BROWSER_ONLY: &[&str] = &["pocket-storage-indexeddb", "pocket-web", "pocket-web-tests"];
 
 /// What has code for browsers beside that for other targets.
 const BROWSER_TOO: &[&str] = &["pocket-core", "pocket-sync-client"];

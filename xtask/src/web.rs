@@ -5,8 +5,8 @@ use crate::clock::Stopwatch;
 use crate::process;
 use crate::report::{self, Outcome};
 use crate::steps::{self, Done};
-use crate::wasm;
 use crate::workspace::Workspace;
+use crate::{wasm, web_module};
 
 /// The package whose test file drives the browser, and that file.
 pub(crate) const DRIVER: &str = "pocket-browser";
@@ -63,6 +63,7 @@ fn run(workspace: &Workspace, options: &Options, install: bool) -> Outcome<Done>
     }
     let module = process::build_modules(workspace, &arguments)?.pop();
     let module = module.ok_or_else(|| format!("{MODULE} makes no WebAssembly"))?;
+    let product = web_module::build(workspace)?;
     let built = watch.elapsed();
     // The whole workspace, as the step `test` selects it: then what they share is built once.
     let select = || {
@@ -77,6 +78,7 @@ fn run(workspace: &Workspace, options: &Options, install: bool) -> Outcome<Done>
         command
             .env(BROWSER, &browser)
             .env("POCKET_WEB_MODULE", &module)
+            .env("POCKET_WEB_PRODUCT", &product)
             .arg("--")
             .args(options.only.as_deref());
         command
@@ -87,7 +89,7 @@ fn run(workspace: &Workspace, options: &Options, install: bool) -> Outcome<Done>
     let said = process::tee(command().args(["--test-threads=1", "--nocapture"]))?;
     let tests = all_ran(&listed, &said)?;
     println!(
-        "web: {tests} tests in {}, none left out; the module was built in {}",
+        "web: {tests} tests in {}, none left out; the modules were built in {}",
         report::seconds(watch.elapsed()),
         report::seconds(built)
     );

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use pocket_core::storage::{
-    Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Snapshot,
-    Storage,
+    Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Sieve, Sifted,
+    Snapshot, Storage,
 };
 use tokio::sync::{RwLock, RwLockWriteGuard};
 
@@ -55,6 +55,16 @@ impl Storage for Gate {
         direction: Direction,
     ) -> Result<Vec<Entry>> {
         self.storage.scan(range, limit, direction).await
+    }
+
+    async fn sift(
+        &self,
+        range: KeyRange,
+        limit: ScanLimit,
+        direction: Direction,
+        sieve: Arc<dyn Sieve>,
+    ) -> Result<Sifted> {
+        self.storage.sift(range, limit, direction, sieve).await
     }
 
     async fn commit(&self, batch: Batch, durability: Durability) -> Result<()> {

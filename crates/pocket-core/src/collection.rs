@@ -6,6 +6,7 @@ use pocket_storage::{Direction, KeyRange, ScanLimit};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::bodies::Unstored;
 use crate::commit::CommitCore;
 use crate::keys::CollectionId;
 use crate::query::{Filter, Query, QuerySpec};
@@ -217,25 +218,10 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
             .into_iter()
             .map(DocumentId::new)
             .collect::<Result<_>>()?;
-        let Some(collection) = self.number() else {
-            return Ok(ids.iter().map(|_| None).collect());
-        };
-        let sight = self.database.core().sight(collection);
-        let keys: Vec<_> = ids
+        let documents = self.get_documents(ids).await?;
+        let documents = documents
             .iter()
-            .map(|id| keys::document(collection, id))
-            .collect();
-        let values = self.database.core().storage.get_many(&keys).await?;
-        let documents = ids
-            .into_iter()
-            .zip(keys)
-            .zip(values)
-            .map(|((id, key), value)| {
-                let Some(value) = value else { return Ok(None) };
-                let stored = StoredDocument::decode(&envelope::open(&key, &value)?)?;
-                let document = sight.visible(Document::of_stored(id, stored))?;
-                document.map_or(Ok(None), |document| document.decode())
-            });
+            .map(|document| document.as_ref().map_or(Ok(None), Document::decode));
         documents.collect()
     }
 
@@ -294,8 +280,12 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     }
 
     pub(crate) fn update_write<P: Serialize + ?Sized>(&self, id: &str, patch: &P) -> Result<Write> {
+        let patch = Body::from_serialize(patch, &self.database.core().limits.document)?;
+        self.update_of(id, patch)
+    }
+
+    pub(crate) fn update_of(&self, id: &str, (named, patch): Unstored) -> Result<Write> {
         let id = DocumentId::new(id)?;
-        let (named, patch) = Body::from_serialize(patch, &self.database.core().limits.document)?;
         if named.is_some_and(|named| named != id) {
             return Err(Error::new(
                 codes::VALIDATION,
@@ -361,7 +351,7 @@ async fn read_document(
 }
 
 impl CommitCore {
-    fn next_id(&self) -> Result<DocumentId> {
+    pub(crate) fn next_id(&self) -> Result<DocumentId> {
         DocumentId::new(&ids::uuid_v7(&*self.env, &self.last_uuid))
     }
 }

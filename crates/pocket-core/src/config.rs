@@ -88,6 +88,8 @@ pub(crate) struct QueryTuning {
     pub(crate) index_page: usize,
     /// Documents read at once.
     pub(crate) document_page: usize,
+    /// Documents looked at at once where those that are not wanted stay in the store.
+    pub(crate) sifted_page: usize,
     /// Documents read at once at first, where few may be enough.
     pub(crate) first_page: usize,
 }
@@ -100,6 +102,7 @@ impl QueryTuning {
         sure_reads: 1_000,
         index_page: 1_024,
         document_page: 512,
+        sifted_page: 4_096,
         first_page: 32,
     };
 }

@@ -37,6 +37,15 @@ pub fn seal(key: &[u8], parts: &[&[u8]]) -> Bytes {
 /// # Errors
 /// `corrupt` when the checksum does not fit, `newer-format` when a newer program wrote it.
 pub fn open(key: &[u8], value: &Bytes) -> Result<Bytes> {
+    verify(key, value)?;
+    Ok(value.slice(HEADER..))
+}
+
+/// As [`open`], of a value that lies elsewhere.
+///
+/// # Errors
+/// As [`open`].
+pub fn verify<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8]> {
     let Some((header, payload)) = value.split_at_checked(HEADER) else {
         return Err(corrupt(key, "is too short"));
     };
@@ -53,7 +62,7 @@ pub fn open(key: &[u8], value: &Bytes) -> Result<Bytes> {
             ),
         ));
     }
-    Ok(value.slice(HEADER..))
+    Ok(payload)
 }
 
 fn checksum(key: &[u8], format: u8, encoding: u8, payload: &[u8]) -> u32 {

@@ -10,38 +10,61 @@ use crate::codes;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why the database refused, with a stable [`code`](Error::code).
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct Error {
+///
+/// It lies behind one pointer, so that a result that may be one is small wherever it is passed on.
+#[derive(Clone, Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Clone, Debug)]
+struct Inner {
     code: &'static str,
-    message: String,
+    message: Box<str>,
     source: Option<StorageError>,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let source = self.storage()?;
+        Some(source)
+    }
 }
 
 impl Error {
     /// An error of this code; see [`codes`].
     pub fn new(code: &'static str, message: impl fmt::Display) -> Self {
-        Self {
+        Self::of(code, &message, None)
+    }
+
+    // Never inlined: it is made in a thousand places.
+    #[inline(never)]
+    fn of(code: &'static str, message: &dyn fmt::Display, source: Option<StorageError>) -> Self {
+        Self(Box::new(Inner {
             code,
-            message: message.to_string(),
-            source: None,
-        }
+            message: message.to_string().into(),
+            source,
+        }))
     }
 
     /// The stable code; `docs/errors.md` says what to do about each.
     pub fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 
     /// What the store said, where the store was the cause.
     pub fn storage(&self) -> Option<&StorageError> {
-        self.source.as_ref()
+        self.0.source.as_ref()
     }
 
     /// Whether the same call may succeed later without a change by the caller.
     pub fn is_retryable(&self) -> bool {
         matches!(
-            self.code,
+            self.0.code,
             codes::TRANSACTION_CONFLICT | codes::STORAGE_FULL | codes::IN_USE | codes::STORAGE
         )
     }
@@ -83,10 +106,7 @@ impl From<StorageError> for Error {
             StorageError::TooLarge { .. } => codes::DOCUMENT_TOO_LARGE,
             _ => codes::STORAGE,
         };
-        Self {
-            code,
-            message: error.to_string(),
-            source: Some(error),
-        }
+        let message = error.to_string();
+        Self::of(code, &message, Some(error))
     }
 }

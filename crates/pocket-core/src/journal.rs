@@ -4,7 +4,7 @@ mod act;
 mod explain;
 
 use pocket_storage::Direction;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::index::Index;
 use crate::keys::{self, BodyOf, CollectionId, Target};
@@ -21,7 +21,7 @@ use crate::{
 pub use explain::{DecidedBy, Explanation};
 
 /// Why an entry was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum JournalKind {
@@ -80,7 +80,7 @@ impl Winner {
 }
 
 /// What was done about an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum JournalState {

@@ -6,6 +6,7 @@
 #[cfg(test)]
 extern crate self as pocket_core;
 
+mod bodies;
 mod change;
 pub mod codes;
 mod collection;
@@ -47,6 +48,7 @@ mod tx;
 mod value;
 mod write;
 
+pub use bodies::Unstored;
 pub use change::{
     Change, ChangeKind, Mutation, MutationContent, Outcome, Position, Record, RecordState,
 };

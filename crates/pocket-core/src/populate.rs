@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::query::path::{Path, Place};
 use crate::stored;
+use crate::value::decode;
 use crate::{Body, Collection, DocumentId, Error, Result, Value, codes};
 
 /// Documents that others refer to; see [`Collection::populate`].
@@ -119,7 +120,7 @@ fn reached(body: &Body, path: &Path) -> Result<Vec<Value>> {
     let reached = path.values(Place::inner(body.encoded()?))?;
     let mut values = Vec::new();
     for value in reached.as_slice() {
-        match rmp_serde::from_slice(value.bytes()).map_err(stored::damaged)? {
+        match decode::value(value.bytes()).map_err(stored::damaged)? {
             Value::Null => {}
             Value::Array(elements) => values.extend(elements),
             value => values.push(value),

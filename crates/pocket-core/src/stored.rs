@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use crate::envelope::{Later, damaged, decode, decode_prefix, encode};
 use crate::expire::TtlRow;
 use crate::keys::CollectionId;
+use crate::value::Encoded;
 use crate::{
     Body, ClientId, CommitSequence, ConflictStrategy, Digest, DocumentId, Epoch, Hlc, Lineage,
     MutationNumber, Place, Result, Revision, Seq, SessionToken,
@@ -212,6 +213,11 @@ pub(crate) struct DocumentHead {
     pub(crate) later: Later,
 }
 
+impl DocumentHead {
+    /// How many values its row has.
+    const FIELDS: u32 = 6;
+}
+
 impl StoredDocument {
     pub(crate) fn is_live(&self) -> bool {
         self.head.presence == Presence::Live
@@ -234,6 +240,13 @@ impl StoredDocument {
         let body = (head.presence == Presence::Live).then(|| Body::from_trusted(rest));
         Ok(Self { head, body })
     }
+}
+
+/// The body of a stored document; none of a tombstone. Nothing else of it is read.
+pub(crate) fn live_body(payload: &[u8]) -> Result<Option<&[u8]>> {
+    let (presence, body) = Encoded::of_row(payload, DocumentHead::FIELDS, 1)?;
+    let live = Encoded::of(&[Presence::Live as u8])?;
+    Ok(presence.equals(live)?.then_some(body))
 }
 
 /// `s…`: a head, then the body: the server's version of a document whose local version differs.

@@ -16,7 +16,7 @@ use crate::{Collection, Database, Document, DocumentId, Result};
 pub struct Transaction {
     database: Database,
     writes: Vec<Write>,
-    reads: Vec<Read>,
+    pub(crate) reads: Vec<Read>,
 }
 
 impl Transaction {
@@ -41,11 +41,7 @@ impl Transaction {
             .get_document(id)
             .await?
             .filter(|document| !document.is_deleted());
-        self.reads.push(Read {
-            collection: collection.name().clone(),
-            id: DocumentId::new(id)?,
-            found: document.as_ref().map(|document| document.rev),
-        });
+        self.expect(collection, DocumentId::new(id)?, document.as_ref());
         document
             .as_ref()
             .map(Document::decode)
@@ -112,7 +108,7 @@ impl Transaction {
         Ok(())
     }
 
-    fn add(&mut self, write: Write) -> DocumentId {
+    pub(crate) fn add(&mut self, write: Write) -> DocumentId {
         let id = write.id.clone();
         self.writes.push(write);
         id

@@ -9,6 +9,8 @@ mod closing;
 mod property;
 #[path = "live/reading.rs"]
 mod reading;
+#[path = "live/routing.rs"]
+mod routing;
 #[path = "live/storage.rs"]
 mod storage;
 #[path = "live/support.rs"]

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use pocket_storage::{
-    Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Snapshot,
-    Storage, StorageError,
+    Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Sieve, Sifted,
+    Snapshot, Storage, StorageError,
 };
 
 use crate::MemoryDisk;
@@ -89,6 +90,38 @@ impl Storage for MemoryStorage {
         let entries = self.disk.read();
         self.check_open(entries.generation)?;
         Ok(scan(&entries.map, range, limit, direction))
+    }
+
+    async fn sift(
+        &self,
+        range: KeyRange,
+        limit: ScanLimit,
+        direction: Direction,
+        sieve: Arc<dyn Sieve>,
+    ) -> Result<Sifted> {
+        let entries = self.disk.read();
+        self.check_open(entries.generation)?;
+        let mut sifted = Sifted::default();
+        if range.is_empty() {
+            return Ok(sifted);
+        }
+        let bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>) = (range.start, range.end);
+        let mut found = entries.map.range(bounds);
+        let mut last = None;
+        while !sifted.is_full(limit) {
+            let next = match direction {
+                Direction::Forward => found.next(),
+                Direction::Backward => found.next_back(),
+            };
+            let Some((key, value)) = next else { break };
+            sifted.looked(key.len() + value.len());
+            if sieve.keeps(key, value) {
+                sifted.entries.push((key.clone(), value.clone()));
+            }
+            last = Some(key);
+        }
+        sifted.last = last.cloned();
+        Ok(sifted)
     }
 
     async fn commit(&self, batch: Batch, durability: Durability) -> Result<()> {

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use pocket_storage::blocking::{BlockingSnapshot, BlockingStore, WriteSet};
 use pocket_storage::{
-    Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, StorageError,
+    Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Sieve, Sifted,
+    StorageError,
 };
 use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
@@ -92,6 +93,42 @@ impl BlockingStore for Engine {
 
     fn scan(&self, range: &KeyRange, limit: ScanLimit, direction: Direction) -> Result<Vec<Entry>> {
         scan(&self.entries()?, range, limit, direction)
+    }
+
+    /// Looks at the entries in redb's own pages, and copies those that are kept.
+    fn sift(
+        &self,
+        range: &KeyRange,
+        limit: ScanLimit,
+        direction: Direction,
+        sieve: &dyn Sieve,
+    ) -> Result<Sifted> {
+        let mut sifted = Sifted::default();
+        let mut last = None;
+        let bounds = (as_slice(&range.start), as_slice(&range.end));
+        let mut found = self
+            .entries()?
+            .range::<&[u8]>(bounds)
+            .map_err(from_storage)?;
+        while !sifted.is_full(limit) {
+            let next = match direction {
+                Direction::Forward => found.next(),
+                Direction::Backward => found.next_back(),
+            };
+            let Some(next) = next else { break };
+            let (key, value) = next.map_err(from_storage)?;
+            {
+                let (key, value) = (key.value(), value.value());
+                sifted.looked(key.len() + value.len());
+                if sieve.keeps(key, value) {
+                    let entry = (key.to_vec(), Bytes::copy_from_slice(value));
+                    sifted.entries.push(entry);
+                }
+            }
+            last = Some(key);
+        }
+        sifted.last = last.map(|key| key.value().to_vec());
+        Ok(sifted)
     }
 
     fn snapshot(&self) -> Result<Option<Box<dyn BlockingSnapshot>>> {

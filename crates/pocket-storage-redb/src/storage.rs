@@ -1,13 +1,14 @@
 //! The store, as its users see it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use pocket_storage::blocking::{BlockingOptions, BlockingStorage};
 use pocket_storage::{
-    Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Snapshot,
-    Storage,
+    Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Sieve, Sifted,
+    Snapshot, Storage,
 };
 
 use crate::RedbBuilder;
@@ -63,6 +64,16 @@ impl Storage for RedbStorage {
         direction: Direction,
     ) -> Result<Vec<Entry>> {
         self.inner.scan(range, limit, direction).await
+    }
+
+    async fn sift(
+        &self,
+        range: KeyRange,
+        limit: ScanLimit,
+        direction: Direction,
+        sieve: Arc<dyn Sieve>,
+    ) -> Result<Sifted> {
+        self.inner.sift(range, limit, direction, sieve).await
     }
 
     async fn commit(&self, batch: Batch, durability: Durability) -> Result<()> {

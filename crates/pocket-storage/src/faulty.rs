@@ -29,8 +29,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{
-    Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Snapshot,
-    Storage, StorageError,
+    Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Sieve, Sifted,
+    Snapshot, Storage, StorageError,
 };
 
 /// What a call does, for counting and choosing.
@@ -41,7 +41,7 @@ pub enum CallKind {
     Get,
     /// [`Storage::get_many`].
     GetMany,
-    /// [`Storage::scan`].
+    /// [`Storage::scan`] and [`Storage::sift`].
     Scan,
     /// [`Storage::commit`].
     Commit,
@@ -269,6 +269,18 @@ impl Storage for FaultyStorage {
     ) -> Result<Vec<Entry>> {
         let fault = self.faults.begin(CallKind::Scan)?;
         let answer = self.inner.scan(range, limit, direction).await;
+        self.faults.end(fault, answer)
+    }
+
+    async fn sift(
+        &self,
+        range: KeyRange,
+        limit: ScanLimit,
+        direction: Direction,
+        sieve: Arc<dyn Sieve>,
+    ) -> Result<Sifted> {
+        let fault = self.faults.begin(CallKind::Scan)?;
+        let answer = self.inner.sift(range, limit, direction, sieve).await;
         self.faults.end(fault, answer)
     }
 

@@ -9,11 +9,13 @@ mod error;
 #[cfg(feature = "faulty")]
 pub mod faulty;
 mod maybe_send;
+mod sift;
 mod storage;
 
 pub use batch::{Batch, Check, Write};
 pub use error::{Result, StorageError};
 pub use maybe_send::{BoxFuture, MaybeSend, MaybeSync};
+pub use sift::{Sieve, Sifted};
 pub use storage::{
     Capabilities, Direction, Durability, Entry, KeyRange, MAX_KEY_BYTES, MAX_VALUE_BYTES,
     ScanLimit, Snapshot, Storage,

@@ -2,11 +2,12 @@
 
 use std::fmt::Debug;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Batch, MaybeSend, MaybeSync, Result};
+use crate::{Batch, MaybeSend, MaybeSync, Result, Sieve, Sifted};
 
 /// The longest key a store must accept, in bytes.
 pub const MAX_KEY_BYTES: usize = 1024;
@@ -203,6 +204,22 @@ pub trait Storage: Debug + MaybeSend + MaybeSync + 'static {
         limit: ScanLimit,
         direction: Direction,
     ) -> Result<Vec<Entry>>;
+
+    /// The same scan through a sieve: of the entries that [`scan`](Self::scan) returns, those that `sieve` keeps. `limit`
+    /// counts the others, too, which a backend can leave where they are.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    async fn sift(
+        &self,
+        range: KeyRange,
+        limit: ScanLimit,
+        direction: Direction,
+        sieve: Arc<dyn Sieve>,
+    ) -> Result<Sifted> {
+        let entries = self.scan(range, limit, direction).await?;
+        Ok(Sifted::of(entries, &*sieve))
+    }
 
     /// Applies `batch` all or not at all.
     ///

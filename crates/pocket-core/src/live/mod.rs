@@ -7,6 +7,7 @@
 mod count;
 mod engine;
 mod held;
+mod interest;
 mod observe;
 mod router;
 mod rows;

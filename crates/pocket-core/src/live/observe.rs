@@ -1,11 +1,11 @@
 //! One document, observed.
 
-use futures_util::{FutureExt, stream};
+use futures_util::StreamExt;
 use pocket_storage::MaybeSend;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Collection, DocumentId, Result, Subscription, field};
+use crate::{Collection, Document, Result, Subscription};
 
 impl<T: Serialize + DeserializeOwned> Collection<T> {
     /// The document now, then its newest version whenever its content changed; `None` while it is missing or deleted.
@@ -19,21 +19,10 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     where
         T: MaybeSend + 'static,
     {
-        let id = DocumentId::new(id)?;
-        let live = self.find().filter(field("_id").eq(id.as_str())).live();
-        Ok(Subscription::new(stream::unfold(
-            live,
-            |mut live| async move {
-                let mut newest = live.next().await?;
-                // An error is told before what comes after it.
-                while newest.is_ok()
-                    && let Some(Some(newer)) = live.next().now_or_never()
-                {
-                    newest = newer;
-                }
-                let document = newest.and_then(|step| step.result.get(0));
-                Some((document, live))
-            },
-        )))
+        let documents = self.observe_document(id)?;
+        Ok(Subscription::new(documents.map(|document| {
+            let document = document?;
+            document.as_ref().map_or(Ok(None), Document::decode)
+        })))
     }
 }

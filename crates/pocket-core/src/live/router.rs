@@ -1,24 +1,23 @@
 //! Hands each commit to the live queries that it may concern.
 //!
 //! A query that asks for equality on a field, or for one of some values, is found by the values that the changed documents
-//! have and had there; the others get every commit of their collection. The query itself decides what it makes of a commit:
-//! that a document's field has the right hash says little yet.
+//! have and had there. One that bounds a field is asked about these values, two comparisons for each document; the others
+//! get every commit of their collection. The query itself decides what it makes of a commit: that a document's field has
+//! the right hash says little yet.
 
-use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
 
+use super::interest::{Interest, Range, hashes, span};
 use crate::config::SUBSCRIBER_COMMITS;
 use crate::events::CommitEvents;
-use crate::query::path::{Path, Place};
-use crate::query::{Filter, Node, Test};
+use crate::query::Filter;
+use crate::query::path::Path;
 use crate::registry::Registry;
-use crate::value::{Encoded, View};
-use crate::{ChangeEvent, CollectionName, CommitSequence, Document, Integer, Result};
+use crate::{ChangeEvent, CollectionName, CommitSequence, Result};
 
 /// All live queries of a database.
 #[derive(Debug, Default)]
@@ -38,6 +37,7 @@ struct Listeners {
     /// They get everything.
     all: Vec<Listener>,
     by_value: HashMap<Path, HashMap<u64, Vec<Listener>>>,
+    by_range: HashMap<Path, Vec<(Range, Listener)>>,
 }
 
 #[derive(Clone, Debug)]
@@ -45,10 +45,6 @@ struct Listener {
     number: u64,
     inbox: Arc<Inbox>,
 }
-
-/// What a query listens to: one of these values at this path, or everything.
-#[derive(Clone, Debug)]
-struct Interest(Option<(Path, BTreeSet<u64>)>);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // No code panics while it holds one of these locks half-way through a change.
@@ -74,9 +70,13 @@ impl Router {
             number,
             inbox: inbox.clone(),
         };
-        match &interest.0 {
-            None => listeners.all.push(listener()),
-            Some((path, values)) => {
+        match &interest {
+            Interest::Everything => listeners.all.push(listener()),
+            Interest::Range(path, range) => {
+                let by_range = listeners.by_range.entry(path.clone()).or_default();
+                by_range.push((range.clone(), listener()));
+            }
+            Interest::Values(path, values) => {
                 let by_value = listeners.by_value.entry(path.clone()).or_default();
                 for value in values {
                     by_value.entry(*value).or_default().push(listener());
@@ -166,7 +166,7 @@ struct Concerned {
 }
 
 impl Concerned {
-    fn add(&mut self, listeners: &[Listener]) {
+    fn add<'a>(&mut self, listeners: impl IntoIterator<Item = &'a Listener>) {
         for listener in listeners {
             if self.numbers.insert(listener.number) {
                 self.inboxes.push(listener.inbox.clone());
@@ -178,14 +178,16 @@ impl Concerned {
 impl Listeners {
     fn inboxes(&self) -> impl Iterator<Item = &Arc<Inbox>> {
         let by_value = self.by_value.values().flat_map(HashMap::values).flatten();
+        let by_range = self.by_range.values().flatten();
         self.all
             .iter()
             .chain(by_value)
+            .chain(by_range.map(|(_, listener)| listener))
             .map(|listener| &listener.inbox)
     }
 
     fn is_empty(&self) -> bool {
-        self.all.is_empty() && self.by_value.is_empty()
+        self.all.is_empty() && self.by_value.is_empty() && self.by_range.is_empty()
     }
 
     fn concerned(&self, event: &ChangeEvent, concerned: &mut Concerned) {
@@ -195,7 +197,7 @@ impl Listeners {
                 match hashes(path, document) {
                     Ok(hashes) => {
                         for hash in hashes {
-                            concerned.add(by_value.get(&hash).map_or(&[], Vec::as_slice));
+                            concerned.add(by_value.get(&hash).into_iter().flatten());
                         }
                     }
                     // Whoever looks at it tells of the damage.
@@ -203,12 +205,38 @@ impl Listeners {
                 }
             }
         }
+        for (path, by_range) in &self.by_range {
+            for document in event.document.iter().chain(&event.previous_document) {
+                let span = match span(path, document) {
+                    Ok(None) => continue,
+                    Ok(Some(span)) => Ok(span),
+                    Err(error) => Err(error),
+                };
+                let met = |range: &Range| -> Result<bool> { range.meets(span.clone()?) };
+                let found = by_range
+                    .iter()
+                    .filter(|(range, _)| met(range).unwrap_or(true));
+                concerned.add(found.map(|(_, listener)| listener));
+            }
+        }
     }
 
     fn forget(&mut self, interest: &Interest, number: u64) {
-        let Some((path, values)) = &interest.0 else {
-            self.all.retain(|listener| listener.number != number);
-            return;
+        let (path, values) = match interest {
+            Interest::Everything => {
+                self.all.retain(|listener| listener.number != number);
+                return;
+            }
+            Interest::Range(path, _) => {
+                if let Some(by_range) = self.by_range.get_mut(path) {
+                    by_range.retain(|(_, listener)| listener.number != number);
+                    if by_range.is_empty() {
+                        self.by_range.remove(path);
+                    }
+                }
+                return;
+            }
+            Interest::Values(path, values) => (path, values),
         };
         let Some(by_value) = self.by_value.get_mut(path) else {
             return;
@@ -225,88 +253,6 @@ impl Listeners {
             self.by_value.remove(path);
         }
     }
-}
-
-impl Interest {
-    /// What must hold of a document that passes: by its id if the filter says so, else by the first field that it fixes.
-    fn of(filter: &Filter) -> Self {
-        let Ok(node) = filter.node() else {
-            return Self(None);
-        };
-        let mut fixed = node.conjuncts().iter().filter_map(|node| match node {
-            Node::Field(condition) => {
-                let values = condition.tests.iter().find_map(wanted)?;
-                Some((condition.path.clone(), values))
-            }
-            _ => None,
-        });
-        let first = fixed.next();
-        if first.as_ref().is_some_and(|(path, _)| path.is_id()) {
-            return Self(first);
-        }
-        Self(fixed.find(|(path, _)| path.is_id()).or(first))
-    }
-}
-
-/// The hashes of the values of which a test wants one. None for other tests, for one that wants none of any, under which
-/// nobody would be found, and where a value has no hash, as null, which is also equal to nothing at all.
-fn wanted(test: &Test) -> Option<BTreeSet<u64>> {
-    let constants = match test {
-        Test::Eq(constant) => std::slice::from_ref(constant),
-        Test::In(constants) => constants.as_slice(),
-        _ => return None,
-    };
-    let hashes = constants
-        .iter()
-        .map(|constant| hash(constant.encoded().ok()?).ok()?);
-    let hashes: Option<BTreeSet<u64>> = hashes.collect();
-    hashes.filter(|hashes| !hashes.is_empty())
-}
-
-/// The hashes of what a document has at a path, of arrays those of their elements.
-fn hashes(path: &Path, document: &Document) -> Result<Vec<u64>> {
-    let Some(body) = &document.body else {
-        return Ok(Vec::new());
-    };
-    let keys = path.keys(Place::document(&document.id, body)?)?;
-    let hashes = keys.into_iter().map(hash);
-    hashes.filter_map(Result::transpose).collect()
-}
-
-/// The same for values that are equal, whatever the form of a number; none of null, arrays and maps.
-fn hash(value: Encoded<'_>) -> Result<Option<u64>> {
-    let mut hasher = DefaultHasher::new();
-    match value.view()? {
-        View::Null | View::Array(_) | View::Map(_) => return Ok(None),
-        View::Bool(value) => (1_u8, value).hash(&mut hasher),
-        View::Integer(value) => hash_integer(value).hash(&mut hasher),
-        View::Float(value) => hash_float(value).hash(&mut hasher),
-        View::Timestamp(value) => (3_u8, value.millis()).hash(&mut hasher),
-        View::String(value) => (4_u8, value).hash(&mut hasher),
-        View::Binary(value) => (5_u8, value).hash(&mut hasher),
-    }
-    Ok(Some(hasher.finish()))
-}
-
-fn hash_integer(value: Integer) -> (u8, i128) {
-    let value = value
-        .as_i64()
-        .map(i128::from)
-        .or_else(|| value.as_u64().map(i128::from));
-    (2, value.unwrap_or_default())
-}
-
-/// As the integer that it equals, if it does.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "only floats that are integers of 64 bits are cast"
-)]
-fn hash_float(value: f64) -> (u8, i128) {
-    const END: f64 = 18_446_744_073_709_551_616.0;
-    if value.fract() == 0.0 && value.abs() < END {
-        return (2, value as i128);
-    }
-    (6, i128::from(value.to_bits()))
 }
 
 /// Commits that wait for a query to take them, each once and in order.

@@ -20,8 +20,8 @@ use serde::de::DeserializeOwned;
 
 pub use cursor::Cursor;
 pub(crate) use execute::Prepared;
+pub(crate) use filter::{Constant, Node, Test};
 pub use filter::{Element, ElementFilter, Field, Filter, element, field};
-pub(crate) use filter::{Node, Test};
 use path::Place;
 pub use plan::{PlanAccess, PlanOrder, QueryFigures, QueryPlan};
 use projection::Projection;
@@ -206,18 +206,31 @@ impl<T: Serialize + DeserializeOwned> Query<T> {
     /// # Errors
     /// As [`all`](Self::all).
     pub async fn page(&self) -> Result<Page<T>> {
+        let page = self.page_of_documents().await?;
+        Ok(Page {
+            documents: decode(&page.documents)?,
+            start: page.start,
+            end: page.end,
+        })
+    }
+
+    /// As [`page`](Self::page), with revisions.
+    ///
+    /// # Errors
+    /// As [`all`](Self::all).
+    pub async fn page_of_documents(&self) -> Result<Page<Document>> {
         let prepared = self.prepared()?;
         let rows = prepared.rows(&self.collection).await?;
         let cursor = |row: &sort::Row| {
             Cursor::new(&prepared.sort, row.keys.clone(), row.document.id.clone())
         };
         let (start, end) = (rows.first().map(cursor), rows.last().map(cursor));
-        let documents: Vec<_> = rows
+        let documents = rows
             .into_iter()
             .map(|row| prepared.project(row.document))
             .collect::<Result<_>>()?;
         Ok(Page {
-            documents: decode(&documents)?,
+            documents,
             start,
             end,
         })

@@ -46,6 +46,17 @@ impl<'a> Place<'a> {
         })
     }
 
+    /// A whole document, by the text of its id and the bytes of its body.
+    ///
+    /// # Errors
+    /// As [`document`](Self::document).
+    pub(crate) fn of(id: &'a str, body: &'a [u8]) -> Result<Self> {
+        Ok(Self {
+            id: Some(id),
+            map: Encoded::map_of(body)?,
+        })
+    }
+
     /// A map inside of a document, where `_id` is a key like any other.
     pub(crate) fn inner(map: Encoded<'a>) -> Self {
         Self { id: None, map }
@@ -191,22 +202,7 @@ impl Path {
     /// # Errors
     /// `corrupt` when the bytes are damaged.
     pub(crate) fn keys<'a>(&self, place: Place<'a>) -> Result<Vec<Encoded<'a>>> {
-        let reached = self.values(place)?;
-        let mut keys = Vec::with_capacity(1);
-        for value in reached.as_slice() {
-            match value.array() {
-                Some(elements) => {
-                    for element in elements {
-                        keys.push(element?);
-                    }
-                }
-                None => keys.push(*value),
-            }
-        }
-        if keys.is_empty() {
-            keys.push(Encoded::NULL);
-        }
-        Ok(keys)
+        self.values(place)?.keys()
     }
 
     /// Follows the rest of the path from `at` on, into every element it allows.
@@ -269,6 +265,25 @@ impl<'a> Reached<'a> {
             Self::One(value) => value.as_slice(),
             Self::Many(values) => values,
         }
+    }
+
+    /// As [`Path::keys`] has them.
+    pub(crate) fn keys(&self) -> Result<Vec<Encoded<'a>>> {
+        let mut keys = Vec::with_capacity(1);
+        for value in self.as_slice() {
+            match value.array() {
+                Some(elements) => {
+                    for element in elements {
+                        keys.push(element?);
+                    }
+                }
+                None => keys.push(*value),
+            }
+        }
+        if keys.is_empty() {
+            keys.push(Encoded::NULL);
+        }
+        Ok(keys)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use serde::{Deserialize, Serialize};
 
-use super::path::{Path, Place};
+use super::path::{Path, Place, Reached};
 use crate::config::MAX_SORT_FIELDS;
 use crate::value::{Elements, Encoded};
 use crate::{Document, DocumentId, Error, Result, codes};
@@ -28,6 +28,24 @@ impl Order {
             Self::Ascending => ordering,
             Self::Descending => ordering.reverse(),
         }
+    }
+
+    /// What of the values at a path comes first; null when there is none.
+    fn first<'a>(self, path: &Path, place: Place<'a>) -> Result<Encoded<'a>> {
+        let reached = path.values(place)?;
+        if let Reached::One(Some(value)) = reached
+            && value.array().is_none()
+        {
+            return Ok(value);
+        }
+        let mut candidates = reached.keys()?.into_iter();
+        let mut first = candidates.next().unwrap_or(Encoded::NULL);
+        for candidate in candidates {
+            if self.apply(candidate.compare(first)?).is_lt() {
+                first = candidate;
+            }
+        }
+        Ok(first)
     }
 }
 
@@ -89,17 +107,23 @@ impl Sort {
     /// What a document is sorted by, besides its id: of an array its least element, or its greatest where the order
     /// falls.
     pub(crate) fn keys<'a>(&self, place: Place<'a>) -> Result<Vec<Encoded<'a>>> {
-        let keys = self.fields.iter().map(|(path, order)| {
-            let mut candidates = path.keys(place)?.into_iter();
-            let mut first = candidates.next().unwrap_or(Encoded::NULL);
-            for candidate in candidates {
-                if order.apply(candidate.compare(first)?).is_lt() {
-                    first = candidate;
-                }
+        let keys = self.fields.iter();
+        keys.map(|(path, order)| order.first(path, place)).collect()
+    }
+
+    /// Which of a document, of this id, and a place comes first. No more of the document is read than that takes.
+    pub(crate) fn compare_place(
+        &self,
+        (mine, my_id): (Place<'_>, &str),
+        (theirs, their_id): (&SortKeys, &DocumentId),
+    ) -> Result<Ordering> {
+        for ((path, order), theirs) in self.fields.iter().zip(theirs.iter()) {
+            let ordering = order.apply(order.first(path, mine)?.compare(theirs)?);
+            if ordering.is_ne() {
+                return Ok(ordering);
             }
-            Ok(first)
-        });
-        keys.collect()
+        }
+        Ok(self.id.apply(my_id.cmp(their_id.as_str())))
     }
 
     /// Which of two places comes first.
@@ -243,6 +267,15 @@ impl<'a> Top<'a> {
         if ordering.is_lt() {
             last.row = row();
         }
+    }
+
+    /// The last of as many rows as are wanted; none while there are fewer.
+    pub(crate) fn last_wanted(&self) -> Option<&Row> {
+        let is_full = self.heap.len() == self.wanted;
+        self.heap
+            .peek()
+            .filter(|_| is_full)
+            .map(|ranked| &ranked.row)
     }
 
     /// What was wanted, in order.

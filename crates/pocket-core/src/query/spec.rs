@@ -4,7 +4,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::execute::Prepared;
 use super::{Cursor, Filter, Order};
-use crate::Result;
+use crate::value::decode;
+use crate::{Error, Integer, Result, Value, codes};
 
 /// A query as data, for JSON and other forms of serde.
 ///
@@ -50,6 +51,37 @@ pub struct QuerySpec {
 }
 
 impl QuerySpec {
+    /// Reads one from MessagePack: a map with the keys of JSON, values as in documents. A field to sort by may also be an
+    /// array of its path and its order.
+    ///
+    /// # Errors
+    /// `bad-query`.
+    pub fn from_msgpack(bytes: &[u8]) -> Result<Self> {
+        let refused = |what: &dyn std::fmt::Display| Error::new(codes::BAD_QUERY, what);
+        let read = decode::raw_value(bytes).map_err(|error| refused(&error))?;
+        let Value::Map(entries) = read else {
+            return Err(refused(&"a query is a map"));
+        };
+        let mut spec = Self::default();
+        for (key, value) in entries.iter() {
+            match key {
+                "filter" => spec.filter = Filter::parse(value)?,
+                "sort" => {
+                    let fields = array(value, "sort")?.map(sort_field);
+                    spec.sort = fields.collect::<Result<_>>()?;
+                }
+                "skip" => spec.skip = number(value, "skip")?,
+                "limit" => spec.limit = Some(number(value, "limit")?),
+                "after" => spec.after = Some(text(value, "after")?.parse()?),
+                "before" => spec.before = Some(text(value, "before")?.parse()?),
+                "include" => spec.include = texts(value, "include")?,
+                "exclude" => spec.exclude = texts(value, "exclude")?,
+                other => return Err(refused(&format_args!("a query has no {other:?}"))),
+            }
+        }
+        Ok(spec)
+    }
+
     /// Whether it can be asked at all, of whatever collection: its filter, its order, its cursors and its fields. Running
     /// it checks the same.
     ///
@@ -99,6 +131,54 @@ impl<'de> Deserialize<'de> for SortField {
             Read::Path(field) => Self::new(field, Order::Ascending),
             Read::Field { field, order } => Self::new(field, order),
         })
+    }
+}
+
+fn wrong(key: &str, expected: &str) -> Error {
+    Error::new(
+        codes::BAD_QUERY,
+        format!("`{key}` of a query is {expected}"),
+    )
+}
+
+fn array<'a>(value: &'a Value, key: &str) -> Result<impl Iterator<Item = &'a Value>> {
+    let values = value.as_array();
+    Ok(values.ok_or_else(|| wrong(key, "an array"))?.iter())
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> Result<&'a str> {
+    value.as_str().ok_or_else(|| wrong(key, "text"))
+}
+
+fn texts(value: &Value, key: &str) -> Result<Vec<String>> {
+    let texts = array(value, key)?.map(|value| text(value, key).map(str::to_owned));
+    texts.collect()
+}
+
+fn number(value: &Value, key: &str) -> Result<usize> {
+    let number = value.as_integer().and_then(Integer::as_u64);
+    let number = number.and_then(|number| usize::try_from(number).ok());
+    number.ok_or_else(|| wrong(key, "a whole number from 0 on"))
+}
+
+fn sort_field(value: &Value) -> Result<SortField> {
+    let (field, order) = match value {
+        Value::Map(map) => (map.get("field"), map.get("order")),
+        Value::Array(pair) => (pair.first(), pair.get(1)),
+        path => (Some(path), None),
+    };
+    let field = field.and_then(Value::as_str);
+    let order = match order.map(Value::as_str) {
+        None | Some(Some("asc" | "ascending")) => Some(Order::Ascending),
+        Some(Some("desc" | "descending")) => Some(Order::Descending),
+        Some(_) => None,
+    };
+    match (field, order) {
+        (Some(field), Some(order)) => Ok(SortField::new(field, order)),
+        _ => Err(wrong(
+            "sort",
+            "made of \"path\" or {\"field\":\"path\",\"order\":\"asc\"|\"desc\"}",
+        )),
     }
 }
 

@@ -119,7 +119,7 @@ impl<T: Serialize + DeserializeOwned> Pages<T> {
             plan = Plan::scan(prepared, collection)?;
         }
         Ok(plan.is_in_order.then(|| Reading {
-            source: Source::new(&plan, prepared, collection, &reader.tuning),
+            source: Source::streaming(&plan, prepared, collection, &reader.tuning),
             query: prepared.clone(),
             reader,
             skip: prepared.skip,

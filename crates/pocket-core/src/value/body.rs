@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::check::{ID_FIELD, check_body, check_document};
+use super::decode;
 use super::encoded::Encoded;
 use super::limits::DocumentLimits;
 use super::token::{Reader, Token};
@@ -63,6 +64,35 @@ impl Body {
         Ok((id, Self(body.into())))
     }
 
+    /// Divides each document of an array, as [`split`](Body::split) does.
+    ///
+    /// # Errors
+    /// As [`split`](Body::split), with the place of the document; `validation` when the bytes are no array.
+    pub fn split_many(
+        bytes: &[u8],
+        limits: &DocumentLimits,
+    ) -> Result<Vec<(Option<DocumentId>, Self)>> {
+        let mut reader = Reader::new(bytes);
+        let Token::Array(len) = reader.next()? else {
+            return Err(Error::validation("the documents are no array"));
+        };
+        // What the array claims to hold may not be there.
+        let mut documents = Vec::new();
+        for at in 0..len {
+            let start = reader.position();
+            reader.skip()?;
+            let document = Self::split(reader.since(start), limits)
+                .map_err(|error| Error::new(error.code(), format!("document {at}: {error}")))?;
+            documents.push(document);
+        }
+        match reader.left() {
+            0 => Ok(documents),
+            _ => Err(Error::validation(
+                "something stands behind the array of documents",
+            )),
+        }
+    }
+
     /// Writes a document of the caller's own type and divides it into id and body.
     ///
     /// # Errors
@@ -95,7 +125,7 @@ impl Body {
     /// # Errors
     /// `corrupt` when trusted bytes are damaged.
     pub fn to_map(&self) -> Result<Map> {
-        rmp_serde::from_slice(&self.0).map_err(|error| corrupt(&error))
+        decode::map(&self.0).map_err(|error| corrupt(&error))
     }
 
     /// Reads the document as the caller's own type, with `_id` as its first field.
@@ -178,8 +208,7 @@ impl Body {
         for (entry, (name, value)) in fresh.entries()?.zip(fields.iter()) {
             let mut entry = entry?;
             if let Some(old) = old.get(name.as_bytes()) {
-                let before: Value =
-                    rmp_serde::from_slice(old.value).map_err(|error| corrupt(&error))?;
+                let before: Value = decode::value(old.value).map_err(|error| corrupt(&error))?;
                 if before.is_same(value) {
                     entry = *old;
                 }
@@ -198,7 +227,7 @@ impl Body {
         for entry in self.entries()? {
             let entry = entry?;
             if entry.key == name.as_bytes() {
-                return rmp_serde::from_slice(entry.value)
+                return decode::value(entry.value)
                     .map(Some)
                     .map_err(|error| corrupt(&error));
             }
@@ -238,11 +267,7 @@ impl Body {
     /// # Errors
     /// `corrupt` when trusted bytes are damaged.
     pub(crate) fn encoded(&self) -> Result<Encoded<'_>> {
-        let whole = Encoded::of(&self.0)?;
-        match whole.map() {
-            Some(_) => Ok(whole),
-            None => Err(corrupt(&"it is no map")),
-        }
+        Encoded::map_of(&self.0)
     }
 
     /// Whether the bytes are whole, to tell damage from a wrong type.

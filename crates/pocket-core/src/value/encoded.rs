@@ -55,6 +55,31 @@ impl<'a> Encoded<'a> {
         })
     }
 
+    /// The one map that these bytes are.
+    pub(crate) fn map_of(bytes: &'a [u8]) -> Result<Self> {
+        let whole = Self::of(bytes)?;
+        match whole.token {
+            Token::Map(_) => Ok(whole),
+            _ => Err(corrupt(&"it is no map")),
+        }
+    }
+
+    /// A value of a row, an array of `len` values, and the bytes behind the row.
+    pub(crate) fn of_row(bytes: &'a [u8], len: u32, place: u32) -> Result<(Self, &'a [u8])> {
+        let mut reader = Reader::new(bytes);
+        let mut read = || {
+            if reader.next()? != Token::Array(len) || place >= len {
+                return Err(corrupt(&"it is no such row"));
+            }
+            reader.skip_many(place.into())?;
+            let value = Self::read(&mut reader)?;
+            reader.skip_many((len - place - 1).into())?;
+            Ok(value)
+        };
+        let value = read().map_err(|error: crate::Error| corrupt(&error))?;
+        Ok((value, &bytes[reader.position()..]))
+    }
+
     /// A text that stands in no body, as an id does.
     pub(crate) fn text(text: &'a str) -> Self {
         Self {
@@ -271,7 +296,7 @@ impl<'a> Entries<'a> {
         let mut find = || {
             while self.left > 0 {
                 self.left -= 1;
-                if self.key()? == name {
+                if self.reader.is_next_text(name)? {
                     return Ok(Some(Encoded::read(&mut self.reader)?));
                 }
                 self.reader.skip()?;

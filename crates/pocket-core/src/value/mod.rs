@@ -4,6 +4,7 @@
 
 mod body;
 mod check;
+pub(crate) mod decode;
 mod encoded;
 mod json;
 mod limits;

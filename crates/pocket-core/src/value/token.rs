@@ -100,6 +100,20 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Passes over a text, which must be next, and tells whether it is this one.
+    pub(super) fn is_next_text(&mut self, text: &[u8]) -> Result<bool> {
+        // A short one, as keys are.
+        if let Some(marker @ 0xa0..=0xbf) = self.bytes.get(self.at) {
+            self.at += 1;
+            return Ok(self.take(usize::from(marker & 0x1f))? == text);
+        }
+        let at = self.at;
+        match self.next()? {
+            Token::String(next) => Ok(next == text),
+            _ => Err(malformed("a key is no text", at)),
+        }
+    }
+
     /// Passes over one value with all it holds.
     pub(super) fn skip(&mut self) -> Result<()> {
         self.skip_many(1)
@@ -109,7 +123,20 @@ impl<'a> Reader<'a> {
     pub(super) fn skip_many(&mut self, mut pending: u64) -> Result<()> {
         while pending > 0 {
             pending -= 1;
-            pending += self.next()?.inside();
+            // What most values are is passed over by the first byte alone.
+            let len = match self.bytes.get(self.at) {
+                Some(0x00..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff) => 1,
+                Some(marker @ 0xa0..=0xbf) => 1 + usize::from(marker & 0x1f),
+                Some(0xcc | 0xd0) => 2,
+                Some(0xcd | 0xd1) => 3,
+                Some(0xca | 0xce | 0xd2) => 5,
+                Some(0xcb | 0xcf | 0xd3) => 9,
+                _ => {
+                    pending += self.next()?.inside();
+                    continue;
+                }
+            };
+            self.take(len)?;
         }
         Ok(())
     }
@@ -133,6 +160,7 @@ impl<'a> Reader<'a> {
         Ok(bytes.try_into().expect("as many were taken"))
     }
 
+    #[inline]
     fn take(&mut self, len: usize) -> Result<&'a [u8]> {
         let rest = &self.bytes[self.at..];
         let Some(taken) = rest.get(..len) else {

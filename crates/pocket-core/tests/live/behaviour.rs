@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
 
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 use pocket_core::storage::StorageError;
 use pocket_core::storage::faulty::{CallKind, Faults, FaultyStorage, Moment};
 use pocket_core::{
@@ -412,74 +411,4 @@ async fn an_observed_document_reads_the_store_once_whatever_else_changes() {
         world.docs.observe_by_id("").unwrap_err().code(),
         codes::BAD_ID
     );
-}
-
-/// Counts how often a task would be woken.
-#[derive(Default)]
-struct Woken(AtomicUsize);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-#[tokio::test]
-async fn a_commit_wakes_only_the_queries_that_it_may_concern() {
-    let world = World::new().await;
-    let mut queries = Vec::new();
-    for room in 0..1_000 {
-        let filter = match room % 3 {
-            0 => field("room").eq(room),
-            1 => field("room").eq(f64::from(room)).and(field("n").gt(0)),
-            _ => field("n")
-                .gt(0)
-                .and(field("room").is_in([room, room + 10_000])),
-        };
-        let woken = Arc::new(Woken::default());
-        let mut live = world.docs.find().filter(filter).live();
-        live.next().await.unwrap().unwrap();
-        let waker = Waker::from(woken.clone());
-        assert!(
-            live.poll_next_unpin(&mut Context::from_waker(&waker))
-                .is_pending()
-        );
-        queries.push((live, woken));
-    }
-    let mut woken = || {
-        let mut all = Vec::new();
-        for (room, (live, woken)) in queries.iter_mut().enumerate() {
-            if woken.0.swap(0, Ordering::SeqCst) > 0 {
-                let waker = Waker::from(woken.clone());
-                let mut context = Context::from_waker(&waker);
-                let mut steps = 0;
-                while let Poll::Ready(step) = live.poll_next_unpin(&mut context) {
-                    assert_eq!(step.unwrap().unwrap().changes.len(), 1);
-                    steps += 1;
-                }
-                all.push((room, steps));
-            }
-        }
-        all
-    };
-    let put = |room: &str| {
-        let document = value(&format!(r#"{{"_id":"a","n":1,"room":{room}}}"#));
-        let docs = world.docs.clone();
-        async move { docs.upsert(&document).await.unwrap() }
-    };
-    put("7").await;
-    assert_eq!(woken(), [(7, 1)]);
-    // It leaves one and enters others.
-    put("[500,12.0,10800]").await;
-    assert_eq!(woken(), [(7, 1), (12, 1), (500, 1), (800, 1)]);
-    // Woken by the old value, nothing to tell.
-    world.docs.update("a", &json!({"n": 1})).await.unwrap();
-    assert_eq!(woken(), [(12, 0), (500, 0), (800, 0)]);
-    world.docs.delete("a").await.unwrap();
-    assert_eq!(woken(), [(12, 1), (500, 1), (800, 1)]);
-    put("null").await;
-    assert_eq!(woken(), []);
-    let others: Collection<Value> = world.db.collection("others").unwrap();
-    others.insert(&value(r#"{"room":7}"#)).await.unwrap();
-    assert_eq!(woken(), []);
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use pocket_core::replica::{Conflict, Decision, IncomingPage, PageKind, Replica, Resolver};
 use pocket_core::{
     Body, ClientId, Collection, CollectionConfig, CollectionName, ConflictStrategy, Database,
-    DocumentId, DocumentLimits, Epoch, Hlc, Order, PushLimit, Query, Record, RecordState, Revision,
-    Seq, Target, Timestamp, Value, field,
+    DocumentId, DocumentLimits, Epoch, Filter, Hlc, Order, PushLimit, Query, Record, RecordState,
+    Revision, Seq, Target, Timestamp, Value, field,
 };
 use pocket_storage_memory::MemoryStorage;
 use proptest::collection::vec;
@@ -101,7 +101,7 @@ struct Asked {
 
 fn asked() -> impl Strategy<Value = Asked> {
     (
-        0..7_u8,
+        0..9_u8,
         0..5_u8,
         prop_oneof![2 => Just(0), 1 => 0..5_usize],
         option::weighted(0.7, 0..9_usize),
@@ -132,7 +132,9 @@ impl Asked {
             3 => query.filter(field("n").gte(3)),
             4 => query.filter(field("n").is_in([1, 2, 3]).and(field("other").eq(1))),
             5 => query.filter(field("tag").eq("t0").or(field("n").eq(9.0))),
-            _ => query.filter(field("n").eq(2).and(field("tag").ne("t2"))),
+            6 => query.filter(field("n").eq(2).and(field("tag").ne("t2"))),
+            7 => query.filter(field("n").between(2, 4)),
+            _ => query.filter(Filter::from_json_str(r#"{"n":{"$gt":4,"$lt":2}}"#).unwrap()),
         };
         query = match self.sort {
             0 | 1 => query.sort("n", Order::Ascending),

@@ -14,8 +14,8 @@ use super::snapshot::Held;
 use super::writer::{self, Commit, Job, Reply};
 use super::{BlockingOpener, BlockingOptions, BlockingStore};
 use crate::{
-    Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Snapshot,
-    Storage, StorageError,
+    Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Sieve, Sifted,
+    Snapshot, Storage, StorageError,
 };
 
 /// A [`Storage`] on a [`BlockingStore`].
@@ -34,6 +34,13 @@ pub(super) enum Read {
     Get(Vec<u8>, Reply<Option<Bytes>>),
     GetMany(Vec<Vec<u8>>, Reply<Vec<Option<Bytes>>>),
     Scan(KeyRange, ScanLimit, Direction, Reply<Vec<Entry>>),
+    Sift(
+        KeyRange,
+        ScanLimit,
+        Direction,
+        Arc<dyn Sieve>,
+        Reply<Sifted>,
+    ),
     Snapshot(Reply<Option<u64>>),
     ScanSnapshot(u64, KeyRange, ScanLimit, Direction, Reply<Vec<Entry>>),
     GetSnapshot(u64, Vec<Vec<u8>>, Reply<Vec<Option<Bytes>>>),
@@ -122,6 +129,17 @@ impl<O: BlockingOpener> Storage for BlockingStorage<O> {
         direction: Direction,
     ) -> Result<Vec<Entry>> {
         self.read(|reply| Read::Scan(range, limit, direction, reply))
+            .await
+    }
+
+    async fn sift(
+        &self,
+        range: KeyRange,
+        limit: ScanLimit,
+        direction: Direction,
+        sieve: Arc<dyn Sieve>,
+    ) -> Result<Sifted> {
+        self.read(|reply| Read::Sift(range, limit, direction, sieve, reply))
             .await
     }
 
@@ -214,6 +232,15 @@ fn serve_reads<O: BlockingOpener>(shared: &Shared<O>, queue: &Queue<Read>) {
                             return Ok(Vec::new());
                         }
                         store.scan(&range, limit, direction)
+                    }));
+                }
+                Read::Sift(range, limit, direction, sieve, reply) => {
+                    let empty = range.is_empty() || limit.entries == 0;
+                    let _ = reply.send(shared.read_twice(|store| {
+                        if empty {
+                            return Ok(Sifted::default());
+                        }
+                        store.sift(&range, limit, direction, &*sieve)
                     }));
                 }
                 Read::Snapshot(reply) => {

@@ -8,7 +8,7 @@
 //!   [`BlockingOptions`]. The checks of each batch are evaluated on the state that includes the batches before
 //!   it in the group; a batch whose check fails is left out and answered `Conflict`, the others stand. The
 //!   group gets the strongest durability that one of its batches asks for.
-//! - `get` runs where it is called; `get_many`, `scan` and those of snapshots run on a few reader threads.
+//! - `get` runs where it is called; `get_many`, `scan`, `sift` and those of snapshots run on a few reader threads.
 //! - When the engine fails, the batches under way are answered with its error, and those that already wait are
 //!   refused: they may build on what failed. The next call closes and reopens the engine before it does
 //!   anything else. To the data a failure is a crash: relaxed commits may be gone.
@@ -26,7 +26,9 @@ use std::num::NonZeroUsize;
 
 use bytes::Bytes;
 
-use crate::{Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit};
+use crate::{
+    Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Sieve, Sifted,
+};
 
 pub use adapter::BlockingStorage;
 pub use lock::{LockFile, sync_directory};
@@ -57,6 +59,22 @@ pub trait BlockingStore: Send + Sync + Sized + 'static {
     /// # Errors
     /// As [`get`](Self::get).
     fn scan(&self, range: &KeyRange, limit: ScanLimit, direction: Direction) -> Result<Vec<Entry>>;
+
+    /// The entries of `range` that `sieve` keeps, as [`Storage::sift`](crate::Storage::sift) has it. `range` is not empty
+    /// and `limit` allows at least one entry.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    fn sift(
+        &self,
+        range: &KeyRange,
+        limit: ScanLimit,
+        direction: Direction,
+        sieve: &dyn Sieve,
+    ) -> Result<Sifted> {
+        let entries = self.scan(range, limit, direction)?;
+        Ok(Sifted::of(entries, sieve))
+    }
 
     /// The state of the last finished [`write`](Self::write), to be read while others follow; none if the engine has no such
     /// thing. It is dropped before the engine is closed or dropped.
@@ -110,7 +128,7 @@ pub trait BlockingOpener: Send + Sync + 'static {
 pub struct BlockingOptions {
     /// What its threads are called; they end in `-write` and `-read`. Default `pocket`.
     pub name: String,
-    /// Threads for `get_many` and `scan`. Default 2.
+    /// Threads for `get_many`, `scan` and `sift`. Default 2.
     pub readers: NonZeroUsize,
     /// Batches in one group at the most. Default 1,024.
     pub group_batches: NonZeroUsize,

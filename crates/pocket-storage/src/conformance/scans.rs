@@ -1,10 +1,14 @@
 //! `scan`.
 
 use std::ops::Bound;
+use std::sync::Arc;
 
 use super::support::{Outcome, join_all, noise, same, same_bytes};
 use super::{Case, Place};
-use crate::{Batch, BoxFuture, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Storage};
+use crate::{
+    Batch, BoxFuture, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Sieve, Sifted,
+    Storage,
+};
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -33,6 +37,11 @@ pub(super) const CASES: &[Case] = &[
         run: |place| Box::pin(pages_of_a_scan_meet(place)),
     },
     Case {
+        name: "a_sifted_scan_is_the_scan_without_what_the_sieve_leaves_out",
+        promise: "of the entries that [`scan`](Self::scan) returns, those that `sieve` keeps.",
+        run: |place| Box::pin(a_sifted_scan_is_the_scan(place)),
+    },
+    Case {
         name: "a_scan_reads_one_state",
         promise: "all read from one state of the store, until `limit` is reached.",
         run: |place| Box::pin(a_scan_reads_one_state(place)),
@@ -41,7 +50,7 @@ pub(super) const CASES: &[Case] = &[
 
 const KEYS: [&str; 7] = ["", "a", "a\0", "aa", "ab", "b", "\u{7f}"];
 
-async fn filled(place: &dyn Place) -> Result<std::sync::Arc<dyn Storage>> {
+async fn filled(place: &dyn Place) -> Result<Arc<dyn Storage>> {
     let store = place.open().await?;
     let mut batch = Batch::new();
     for key in KEYS.iter().rev() {
@@ -173,6 +182,53 @@ async fn pages_of_a_scan_meet(place: &dyn Place) -> Outcome {
     backward.reverse();
     same("entries", &found.len(), &1000)?;
     same("the pages backward", &backward, &found)
+}
+
+/// Keeps the entries whose value has one of these lengths.
+struct OfLength(&'static [usize]);
+
+impl Sieve for OfLength {
+    fn keeps(&self, _: &[u8], value: &[u8]) -> bool {
+        self.0.contains(&value.len())
+    }
+}
+
+async fn a_sifted_scan_is_the_scan(place: &dyn Place) -> Outcome {
+    let store = place.open().await?;
+    let mut batch = Batch::new();
+    for key in 0..40_u8 {
+        batch.put(vec![key], vec![key; usize::from(key % 4)]);
+    }
+    store.commit(batch, Durability::PowerLoss).await?;
+    let ranges = [
+        KeyRange::all(),
+        KeyRange::prefix([7]),
+        KeyRange::all().after([3]).before([30]),
+        KeyRange::all().after([30]).before([3]),
+        KeyRange::all().after([200]),
+    ];
+    let limits = [
+        ScanLimit::entries(0),
+        ScanLimit::entries(5),
+        ScanLimit::entries(100),
+        ScanLimit::entries(100).bytes(0),
+        ScanLimit::entries(100).bytes(23),
+    ];
+    for lengths in [&[][..], &[2], &[0, 3], &[0, 1, 2, 3]] {
+        for range in &ranges {
+            for limit in limits {
+                for direction in [Direction::Forward, Direction::Backward] {
+                    let all = store.scan(range.clone(), limit, direction).await?;
+                    let expected = Sifted::of(all, &OfLength(lengths));
+                    let sieve = Arc::new(OfLength(lengths));
+                    let found = store.sift(range.clone(), limit, direction, sieve).await?;
+                    let what = format!("{lengths:?} of {range:?}, {limit:?}, {direction:?}");
+                    same(&what, &found, &expected)?;
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Each commit moves one token to the next of many keys; a scan must always find exactly one.

@@ -1,9 +1,10 @@
-//! `pocket-storage-indexeddb` and `pocket-sync-client` in a real browser.
+//! What is for browsers in a real one: `pocket-storage-indexeddb`, `pocket-sync-client` and the module of `pocket-web`.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cases;
 mod crashes;
+mod face;
 mod histories;
 mod site;
 mod sync;

@@ -8,10 +8,15 @@ use std::sync::{Arc, OnceLock};
 use axum::Router;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::IntoResponse;
+use pocket_bindings::{Purpose, bind};
 use pocket_browser::Page;
-use wasm_bindgen_cli_support::Bindgen;
 
-const PACKAGE: &str = "pocket-web-tests";
+/// What the cases and scripts of most tests are in.
+const TESTS: &str = "pocket-web-tests";
+
+/// What browsers get.
+const PRODUCT: &str = "pocket-web";
+
 const TARGET: &str = "wasm32-unknown-unknown";
 
 type Files = BTreeMap<String, Vec<u8>>;
@@ -23,14 +28,27 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// Serves the module and the scripts around it.
+    /// Serves the module of the tests and the scripts around it.
     pub(crate) async fn start() -> Self {
-        let mut files = module().clone();
-        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/web");
-        for name in ["window.html", "window.js", "worker.js", "spy.js"] {
+        Self::serve(
+            module(),
+            &["window.html", "window.js", "worker.js", "spy.js"],
+        )
+        .await
+    }
+
+    /// Serves the module of the product and the scripts that try it.
+    pub(crate) async fn with_product() -> Self {
+        Self::serve(product(), &["face.html", "face.js", "msgpack.js"]).await
+    }
+
+    async fn serve(module: &Files, scripts: &[&str]) -> Self {
+        let mut files = module.clone();
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/web");
+        for name in scripts {
             files.insert(
                 format!("/{name}"),
-                std::fs::read(scripts.join(name)).unwrap(),
+                std::fs::read(directory.join(name)).unwrap(),
             );
         }
         let files = Arc::new(files);
@@ -60,48 +78,56 @@ impl Site {
 
     /// Opens the site in a page, and waits until its module is there.
     pub(crate) async fn visit(&self, page: &mut Page) {
-        page.visit(&format!("{}/window.html", self.origin)).await;
+        self.visit_page(page, "window.html").await;
+    }
+
+    /// Opens one of its pages, and waits until its module is there.
+    pub(crate) async fn visit_page(&self, page: &mut Page, name: &str) {
+        page.visit(&format!("{}/{name}", self.origin)).await;
         page.until("document.title === 'ready'").await;
     }
 }
 
-/// The module and its glue, made once.
+/// The module of the tests and its glue, made once.
 fn module() -> &'static Files {
     static MODULE: OnceLock<Files> = OnceLock::new();
     MODULE.get_or_init(|| {
         let named = std::env::var_os("POCKET_WEB_MODULE").map(PathBuf::from);
-        let directory = tempfile::tempdir().unwrap();
-        let made = Bindgen::new()
-            .input_path(named.unwrap_or_else(build))
-            .web(true)
-            .and_then(|bindgen| {
-                bindgen
-                    .typescript(false)
-                    .omit_default_module_path(false)
-                    .generate(directory.path())
-            });
-        made.expect("the module has the bindings of the version that is pinned");
-        let files = std::fs::read_dir(directory.path()).unwrap();
-        let files = files.map(|file| {
-            let path = file.unwrap().path();
-            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-            (format!("/module/{name}"), std::fs::read(path).unwrap())
-        });
-        files.collect()
+        let module = named.unwrap_or_else(|| build(TESTS, "release"));
+        bound(&module, Purpose::Tests, "/module")
     })
 }
 
-/// Builds the module, and finds it by what cargo says.
-fn build() -> PathBuf {
+/// The module of the product and its glue, made once: those of `cargo xtask web` where they are given.
+fn product() -> &'static Files {
+    static PRODUCT_FILES: OnceLock<Files> = OnceLock::new();
+    PRODUCT_FILES.get_or_init(|| match std::env::var_os("POCKET_WEB_PRODUCT") {
+        Some(directory) => files_of(Path::new(&directory), "/product"),
+        None => bound(&build(PRODUCT, "web"), Purpose::Product, "/product"),
+    })
+}
+
+fn bound(module: &Path, purpose: Purpose, below: &str) -> Files {
+    let directory = tempfile::tempdir().unwrap();
+    bind(module, directory.path(), purpose).unwrap();
+    files_of(directory.path(), below)
+}
+
+fn files_of(directory: &Path, below: &str) -> Files {
+    let files = std::fs::read_dir(directory).unwrap();
+    let files = files.map(|file| {
+        let path = file.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        (format!("{below}/{name}"), std::fs::read(path).unwrap())
+    });
+    files.collect()
+}
+
+/// Builds a module, and finds it by what cargo says.
+fn build(package: &str, profile: &str) -> PathBuf {
     let built = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--release",
-            "--target",
-            TARGET,
-            "--package",
-            PACKAGE,
-        ])
+        .args(["build", "--profile", profile])
+        .args(["--target", TARGET, "--package", package])
         .arg("--message-format=json-render-diagnostics")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stderr(Stdio::inherit())

@@ -83,6 +83,9 @@ pub(super) async fn attempt(
                     }
                 }
             }
+            if let Some(last) = found.last_wanted() {
+                source.narrow(query, last);
+            }
             batches += 1;
             if batches % CHECKED_BATCHES == 0 && !proof.holds(&plan, reader).await? {
                 return Ok(None);
@@ -149,6 +152,14 @@ impl<'a> Collected<'a> {
             Self::Count { count, most } => count < most,
             Self::InOrder { rows, most } => rows.len() < *most,
             Self::Top(_) => true,
+        }
+    }
+
+    /// The row behind which nothing is needed any more.
+    fn last_wanted(&self) -> Option<&Row> {
+        match self {
+            Self::Top(top) => top.last_wanted(),
+            _ => None,
         }
     }
 

@@ -6,6 +6,7 @@ mod attempt;
 mod one_state;
 mod ordered;
 mod read;
+mod sieve;
 mod source;
 
 use attempt::{Outcome, Task};
@@ -66,6 +67,16 @@ impl Prepared {
     /// Whether documents come in the order they are stored in, or its reverse.
     pub(crate) fn is_by_id(&self) -> bool {
         self.sort.fields().is_empty()
+    }
+
+    /// Whether it may leave out documents that its plan leads to.
+    fn leaves_out(&self) -> bool {
+        let by_cursor = !self.is_by_id() && (self.after.is_some() || self.before.is_some());
+        by_cursor
+            || self
+                .filter
+                .node()
+                .is_ok_and(|node| !node.conjuncts().is_empty())
     }
 
     /// How many of the order are looked at, those passed over too; none when there is no bound.

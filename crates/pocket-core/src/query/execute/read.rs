@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use pocket_storage::{Direction, Entry, KeyRange, ScanLimit, Snapshot, Storage};
+use futures_util::future::try_join;
+use pocket_storage::{Direction, Entry, KeyRange, ScanLimit, Sieve, Sifted, Snapshot, Storage};
 
 use crate::config::QueryTuning;
 use crate::expire::Sight;
@@ -32,6 +33,31 @@ pub(crate) struct Reader {
 enum Store {
     Live(Arc<dyn Storage>),
     Snapshot(Box<dyn Snapshot>),
+}
+
+impl Store {
+    async fn sift(
+        &self,
+        range: KeyRange,
+        limit: ScanLimit,
+        direction: Direction,
+        sieve: Arc<dyn Sieve>,
+    ) -> Result<Sifted> {
+        Ok(match self {
+            Self::Live(storage) => storage.sift(range, limit, direction, sieve).await?,
+            Self::Snapshot(snapshot) => {
+                Sifted::of(snapshot.scan(range, limit, direction).await?, &*sieve)
+            }
+        })
+    }
+}
+
+/// Documents of a range.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) documents: Vec<Document>,
+    /// The key of the last one looked at, seen or not; none if there was none.
+    pub(crate) last: Option<Vec<u8>>,
 }
 
 /// What was read.
@@ -96,25 +122,77 @@ impl Reader {
         Ok(entries.into_iter().map(|(key, _)| key).collect())
     }
 
-    /// Documents in a range of their keys that can be seen, tombstones too, and the key of the last one looked at.
+    /// Documents in a range of their keys that can be seen, tombstones too.
     pub(crate) async fn page(
         &mut self,
         range: KeyRange,
         most: usize,
         direction: Direction,
-    ) -> Result<(Vec<Document>, Option<Vec<u8>>)> {
+    ) -> Result<Page> {
         let entries = self
             .scan(range, ScanLimit::entries(most), direction)
             .await?;
         self.figures.documents += entries.len() as u64;
         let last = entries.last().map(|(key, _)| key.clone());
+        let documents = self.seen(entries)?;
+        Ok(Page { documents, last })
+    }
+
+    /// The same without those that a sieve leaves out.
+    pub(super) async fn sifted_page(
+        &mut self,
+        range: KeyRange,
+        most: usize,
+        direction: Direction,
+        sieve: Arc<dyn Sieve>,
+    ) -> Result<Page> {
+        self.called().await;
+        let limit = ScanLimit::entries(most);
+        let sifted = self.store.sift(range, limit, direction, sieve).await?;
+        self.sifted(sifted)
+    }
+
+    /// Two such pages, read at once: one from where the direction begins, and one from the other end. No document is in
+    /// both.
+    pub(super) async fn sifted_ends(
+        &mut self,
+        range: KeyRange,
+        most: usize,
+        direction: Direction,
+        sieve: Arc<dyn Sieve>,
+    ) -> Result<(Page, Page)> {
+        self.called().await;
+        self.called().await;
+        let (limit, store) = (ScanLimit::entries(most), &self.store);
+        let forward = store.sift(range.clone(), limit, Direction::Forward, sieve.clone());
+        let backward = store.sift(range, limit, Direction::Backward, sieve);
+        let (forward, mut backward) = try_join(forward, backward).await?;
+        if let Some(last) = &forward.last {
+            backward.entries.retain(|(key, _)| key > last);
+        }
+        let (forward, backward) = (self.sifted(forward)?, self.sifted(backward)?);
+        Ok(match direction {
+            Direction::Forward => (forward, backward),
+            Direction::Backward => (backward, forward),
+        })
+    }
+
+    fn sifted(&mut self, sifted: Sifted) -> Result<Page> {
+        self.figures.documents += sifted.looked_at as u64;
+        self.figures.bytes += sifted.bytes as u64;
+        Ok(Page {
+            documents: self.seen(sifted.entries)?,
+            last: sifted.last,
+        })
+    }
+
+    fn seen(&self, entries: Vec<Entry>) -> Result<Vec<Document>> {
         let documents = entries.into_iter().map(|(key, value)| {
             let id = keys::document_id(&key)
                 .ok_or_else(|| stored::damaged("a document's key is too short"))?;
             self.opened(DocumentId::new(id)?, &key, &value)
         });
-        let documents = documents.filter_map(Result::transpose);
-        Ok((documents.collect::<Result<_>>()?, last))
+        documents.filter_map(Result::transpose).collect()
     }
 
     /// The documents of these ids that are there and can be seen, in their order, all of one state.

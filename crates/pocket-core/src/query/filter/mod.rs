@@ -96,6 +96,11 @@ impl Filter {
         matching::passes(self.node()?, Place::document(id, body)?)
     }
 
+    /// As [`matches`](Self::matches), of a document that lies in the store.
+    pub(crate) fn passes(&self, place: Place<'_>) -> Result<bool> {
+        matching::passes(self.node()?, place)
+    }
+
     /// Both hold.
     pub fn and(self, other: Self) -> Self {
         self.join(other, Node::all)

@@ -13,7 +13,7 @@ use crate::query::execute::{Prepared, Reader};
 use crate::query::filter::Node;
 use crate::query::{Cursor, Filter, Order};
 use crate::stored::damaged;
-use crate::value::Encoded;
+use crate::value::{Encoded, decode};
 use crate::{Result, Value};
 
 /// Entries of an index among which are those of every document that is sought.
@@ -338,7 +338,7 @@ impl Ordered {
 
 /// A key of a cursor.
 fn value_of(key: Encoded<'_>) -> Result<Value> {
-    rmp_serde::from_slice(key.bytes()).map_err(damaged)
+    decode::value(key.bytes()).map_err(damaged)
 }
 
 /// Whether a cursor has the values that these fields are pinned to, as far as it is sorted by them.

@@ -117,7 +117,8 @@ pub enum PlanOrder {
 pub struct QueryFigures {
     /// Entries of indexes that were read.
     pub index_entries: u64,
-    /// Documents that were read; tombstones, too, where the collection was scanned.
+    /// Documents that were looked at; where the collection was scanned, tombstones, too, and perhaps some twice: a scan from
+    /// both ends meets within a page.
     pub documents_read: u64,
     /// Documents that were given out.
     pub documents_returned: u64,

@@ -44,7 +44,7 @@ pub(super) fn named(conjuncts: &[Node]) -> Option<Vec<DocumentId>> {
 
 /// Whether the conditions allow a range of ids only.
 pub(in crate::query) fn bounds_ids(conjuncts: &[Node]) -> bool {
-    tests(conjuncts).any(|test| {
+    let by_test = tests(conjuncts).any(|test| {
         matches!(
             test,
             Test::Gt(_)
@@ -53,8 +53,15 @@ pub(in crate::query) fn bounds_ids(conjuncts: &[Node]) -> bool {
                 | Test::Lte(_)
                 | Test::Between(..)
                 | Test::StartsWith(_)
+                | Test::Eq(_)
+                | Test::In(_)
         )
-    })
+    });
+    let by_branches = |node: &Node| match node {
+        Node::Any(nodes) => nodes.iter().all(|node| bounds_ids(node.conjuncts())),
+        _ => false,
+    };
+    by_test || conjuncts.iter().any(by_branches)
 }
 
 /// Where the documents lie whose ids the conditions allow, and the query's cursors where it sorts by id alone.
@@ -64,10 +71,7 @@ pub(super) fn range(query: &Prepared, conjuncts: &[Node], collection: Collection
         return all;
     };
     let key = |text: &str| [prefix.as_slice(), text.as_bytes()].concat();
-    let mut range = all;
-    for test in tests(conjuncts) {
-        range = both(&range, &allowed(test, &prefix, &key));
-    }
+    let mut range = both(&all, &spanned(conjuncts, &prefix, &key));
     if query.is_by_id() {
         let rises = query.sort.id_order() == Order::Ascending;
         for (cursor, is_after) in [(&query.after, true), (&query.before, false)] {
@@ -83,6 +87,61 @@ pub(super) fn range(query: &Prepared, conjuncts: &[Node], collection: Collection
         }
     }
     range
+}
+
+/// The keys of documents whose id passes all of these conditions, and, where one of several is enough, what lies between
+/// those of these.
+fn spanned(conjuncts: &[Node], prefix: &[u8], key: &impl Fn(&str) -> Vec<u8>) -> KeyRange {
+    let mut range = KeyRange::all();
+    for test in tests(conjuncts) {
+        range = both(&range, &allowed(test, prefix, key));
+    }
+    for node in conjuncts {
+        let Node::Any(nodes) = node else { continue };
+        let parts = nodes
+            .iter()
+            .map(|node| spanned(node.conjuncts(), prefix, key));
+        let span = hull(parts.filter(|part| !part.is_empty()));
+        range = both(&range, &span.unwrap_or_else(|| nothing(prefix)));
+    }
+    range
+}
+
+/// The least range that holds all of these; none of none.
+fn hull(ranges: impl Iterator<Item = KeyRange>) -> Option<KeyRange> {
+    ranges.reduce(|left, right| KeyRange {
+        start: match (left.start, right.start) {
+            (Bound::Unbounded, _) | (_, Bound::Unbounded) => Bound::Unbounded,
+            (Bound::Included(mine), Bound::Included(theirs)) => Bound::Included(mine.min(theirs)),
+            (Bound::Excluded(mine), Bound::Excluded(theirs)) => Bound::Excluded(mine.min(theirs)),
+            (Bound::Included(with), Bound::Excluded(without))
+            | (Bound::Excluded(without), Bound::Included(with)) => {
+                if with <= without {
+                    Bound::Included(with)
+                } else {
+                    Bound::Excluded(without)
+                }
+            }
+        },
+        end: match (left.end, right.end) {
+            (Bound::Unbounded, _) | (_, Bound::Unbounded) => Bound::Unbounded,
+            (Bound::Included(mine), Bound::Included(theirs)) => Bound::Included(mine.max(theirs)),
+            (Bound::Excluded(mine), Bound::Excluded(theirs)) => Bound::Excluded(mine.max(theirs)),
+            (Bound::Included(with), Bound::Excluded(without))
+            | (Bound::Excluded(without), Bound::Included(with)) => {
+                if with >= without {
+                    Bound::Included(with)
+                } else {
+                    Bound::Excluded(without)
+                }
+            }
+        },
+    })
+}
+
+/// A range in which no document lies.
+fn nothing(prefix: &[u8]) -> KeyRange {
+    KeyRange::prefix(prefix).before(prefix)
 }
 
 /// The keys of documents whose id passes one test. Operators hold for like types only, and an id is text.
@@ -114,10 +173,19 @@ fn allowed(test: &Test, prefix: &[u8], key: &impl Fn(&str) -> Vec<u8>) -> KeyRan
             (text(low.value()).map(Bound::Included), end)
         }
         Test::StartsWith(start) => return KeyRange::prefix(key(start)),
+        Test::Eq(constant) => (
+            text(constant.value()).map(Bound::Included),
+            text(constant.value()).map(Bound::Included),
+        ),
+        Test::In(constants) => {
+            let keys = constants.as_slice().iter();
+            let keys = keys.filter_map(|constant| text(constant.value()).map(KeyRange::key));
+            return hull(keys).unwrap_or_else(|| nothing(prefix));
+        }
         _ => return KeyRange::all(),
     };
     match (start, end) {
         (Some(start), Some(end)) => KeyRange { start, end },
-        _ => KeyRange::prefix(prefix).before(prefix),
+        _ => nothing(prefix),
     }
 }

@@ -18,6 +18,7 @@ const SMALL: QueryTuning = QueryTuning {
     sure_reads: 1_000,
     index_page: 4,
     document_page: 3,
+    sifted_page: 5,
     first_page: 2,
 };
 

@@ -330,6 +330,23 @@ fn little_is_read_for_little() {
         let one = figures(people.find().where_field("_id").eq("00001")).await;
         assert_eq!((one.documents_read, one.store_calls), (1, 1));
 
+        // From the first of several ranges to the end of the last; what no id can be counts for nothing.
+        let few = field("_id").lt("00004").and(field("n").gte(0));
+        let few = few.or(field("_id").between("00006", "00008"));
+        let few = figures(people.find().filter(few.or(field("_id").eq(7)))).await;
+        assert_eq!(few.documents_read, 9, "{few:?}");
+        let nobody = field("_id").is_in([1, 2]).or(field("_id").gt(9));
+        let none = figures(people.find().filter(nobody.and(field("m").eq(1)))).await;
+        assert_eq!(none.documents_read, 0, "{none:?}");
+        let ends = field("_id")
+            .gte("05998")
+            .or(field("_id").is_in(["05990", "05993"]));
+        let last = figures(people.find().filter(ends.clone())).await;
+        assert_eq!(last.documents_read, 10, "{last:?}");
+        let all = figures(people.find().filter(ends.or(field("m").eq(1)))).await;
+        // Read from both ends, which meet within a page.
+        assert!(all.documents_read >= 6_000, "{all:?}");
+
         let deep = people.find().sort("n", Order::Ascending).limit(5);
         let at = people.get_document("05000").await.unwrap().unwrap();
         let at = deep.cursor_of(&at).unwrap();

@@ -80,7 +80,8 @@ fn plain_filter() -> impl Strategy<Value = Value> {
     let ids = proptest::collection::vec((0_u8..31).prop_map(|n| Value::from(n.to_string())), 0..9);
     let ids = ids.prop_map(move |ids| one("_id", one("$in", ids.into_iter().collect())));
     let from = (0_u8..31).prop_map(move |n| one("_id", one("$gte", n.to_string().into())));
-    let branch = prop_oneof![4 => fields(1..4), 1 => ids.clone()];
+    let to = (0_u8..31).prop_map(move |n| one("_id", one("$lt", n.to_string().into())));
+    let branch = prop_oneof![4 => fields(1..4), 2 => ids.clone(), 1 => from.clone(), 1 => to];
     let any = (fields(0..2), proptest::collection::vec(branch, 1..4));
     prop_oneof![
         8 => fields(0..4),
@@ -215,6 +216,7 @@ fn tuning() -> impl Strategy<Value = QueryTuning> {
                         sure_reads,
                         index_page,
                         document_page,
+                        sifted_page: document_page + 1,
                         first_page: 1,
                     }
                 }
