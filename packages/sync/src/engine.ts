@@ -7,7 +7,7 @@ import { Team } from './leader.js';
 import type { Worker } from './leader.js';
 import type { SyncOptions } from './options.js';
 import { namedAsHere, rawOptions } from './options.js';
-import { pageTeam } from './page.js';
+import { onOnline, pageTeam } from './page.js';
 import type { Snapshot, SyncCheckpoint, SyncProgress, SyncStats, SyncStatus, Wiped } from './status.js';
 import { NOTHING, readSnapshot } from './status.js';
 
@@ -29,11 +29,14 @@ export class SyncEngine {
   readonly #progress = new Subject<SyncProgress>(NOTHING.progress);
   readonly #isLeader = new Subject(false);
   readonly #conflicts = new Listeners<JournalEntry>();
+  /** Whether it connects by itself. */
+  readonly #autoRetry: boolean;
   #destroyed: Promise<void> | undefined;
 
   /** @internal */
   constructor(database: Database, options: SyncOptions, environment = pageTeam) {
     const { json, hooks } = rawOptions(options);
+    this.#autoRetry = options.autoRetry ?? true;
     const { raw, sharedAs, closing } = internals(database);
     if (database.isClosed) throw new PocketError('closed', `the database \`${database.name}\` is closed`);
     const { RawSync } = rawModule();
@@ -59,6 +62,7 @@ export class SyncEngine {
   /** The leader's part. */
   #worker(): Worker {
     let handles: RawHandle[] = [];
+    let forget = (): void => undefined;
     return {
       start: async () => {
         await this.#raw.start().catch((error: unknown) => {
@@ -74,8 +78,11 @@ export class SyncEngine {
             this.#team.tell(CONFLICT, entry);
           }),
         ];
+        // Rather than wait for the next attempt, which may be half a minute away. If it fails, the status says so.
+        if (this.#autoRetry) forget = onOnline(() => void this.#raw.forceSync().catch(() => undefined));
       },
       stop: async () => {
+        forget();
         for (const handle of handles) (handle.close(), handle.free());
         handles = [];
         await settled(() => this.#raw.stop());

@@ -150,6 +150,31 @@ test('what two devices write meets, over a killed server too', { skip, timeout: 
   await server.end();
 });
 
+test('when there is a network again it connects at once', { skip, timeout: 30_000 }, async (t) => {
+  const page = new EventTarget();
+  const listening = new Set<unknown>();
+  const scope = globalThis as Record<string, unknown>;
+  scope['addEventListener'] = (type: string, run: () => void) => (listening.add(run), page.addEventListener(type, run));
+  scope['removeEventListener'] = (type: string, run: () => void) => (listening.delete(run), page.removeEventListener(type, run));
+  t.after(() => (delete scope['addEventListener'], delete scope['removeEventListener']));
+  const server = await Server.start();
+  await server.kill();
+  const db = await open();
+  // No delay ever ends, so it does not try again by itself.
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const sync = createSyncEngine(db, { serverUrl: server.url, authToken: 'sesame', useWebSocket });
+  await sync.start();
+  await until(sync.getStats(), ({ lastError }) => lastError?.code === 'connect');
+  await server.run();
+  page.dispatchEvent(new Event('online'));
+  await reaches(sync, 'idle');
+  assert.equal(listening.size, 1);
+  await sync.stop();
+  assert.equal(listening.size, 0);
+  await db.close();
+  await server.end();
+});
+
 test('a rule of the application decides a conflict, and the journal keeps what lost', { skip, timeout: 60_000 }, async () => {
   const server = await Server.start();
   const options = { serverUrl: server.url, authToken: 'sesame', useWebSocket, pullInterval: 100 };
