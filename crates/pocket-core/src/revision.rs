@@ -46,10 +46,16 @@ impl Hlc {
         Timestamp::from_millis((self.0 >> COUNTER_BITS).cast_signed())
     }
 
+    /// The least reading behind this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
     /// The next reading at the time `now`: that time, or one more than this if time has not moved on.
     #[must_use]
     pub fn tick(self, now: Timestamp) -> Self {
-        Self::from_time(now).max(Self(self.0.saturating_add(1)))
+        Self::from_time(now).max(self.next())
     }
 }
 

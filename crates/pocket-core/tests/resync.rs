@@ -16,6 +16,9 @@ use pocket_core::{
 use pocket_storage_memory::MemoryStorage;
 use serde_json::json;
 
+#[path = "resync/twins.rs"]
+mod twins;
+
 /// The greater revision wins.
 struct Later;
 
@@ -90,6 +93,20 @@ fn record(id: &str, seq: u64, millis: i64, json: Option<&str>) -> Record {
     }
 }
 
+fn attachment(log: ServerLog) -> Attachment {
+    Attachment {
+        binding: Binding {
+            lineage: Lineage::from_bytes([1; 16]),
+            namespace: "n".into(),
+            user: "u".into(),
+        },
+        token: SessionToken::from_bytes([2; 16]),
+        server_time: Timestamp::from_millis(PAST),
+        rights: None,
+        log,
+    }
+}
+
 impl World {
     async fn new() -> Self {
         Self::on(MemoryStorage::new()).await
@@ -113,18 +130,7 @@ impl World {
     }
 
     async fn attach(&self, log: ServerLog) -> ReplicaState {
-        let attachment = Attachment {
-            binding: Binding {
-                lineage: Lineage::from_bytes([1; 16]),
-                namespace: "n".into(),
-                user: "u".into(),
-            },
-            token: SessionToken::from_bytes([2; 16]),
-            server_time: Timestamp::from_millis(PAST),
-            rights: None,
-            log,
-        };
-        self.replica.attach(&attachment).await.unwrap()
+        self.replica.attach(&attachment(log)).await.unwrap()
     }
 
     async fn page(&self, in_epoch: u8, places: (u64, u64, u64), records: Vec<Record>) -> Applied {

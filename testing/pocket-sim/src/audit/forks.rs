@@ -55,7 +55,7 @@ impl Forks {
     }
 
     /// Whether a live version with one of these writes was lost.
-    pub(crate) fn held(&self, key: &DocKey, ids: &[WriteId]) -> bool {
+    pub(crate) fn held(&self, key: &DocKey, ids: &BTreeSet<WriteId>) -> bool {
         let lost = self.versions.get(key).into_iter().flatten();
         let mut lost = lost.filter(|version| version.live);
         lost.any(|version| version.ids.iter().any(|id| ids.contains(id)))
@@ -67,6 +67,25 @@ impl Forks {
         lost.flat_map(|version| version.ids.iter().copied())
     }
 
+    /// Whether a deletion of a document was lost.
+    pub(crate) fn has_deleted(&self, key: &DocKey) -> bool {
+        let mut lost = self.versions.get(key).into_iter().flatten();
+        lost.any(|version| !version.live)
+    }
+
+    /// Whether an erase of a document was lost.
+    pub(crate) fn erased(&self, key: &DocKey) -> bool {
+        let mut lost = self.versions.get(key).into_iter().flatten();
+        lost.any(|version| version.erased)
+    }
+
+    /// Whether all that was lost of a document, if anything, came behind a place.
+    pub(crate) fn lost_behind(&self, key: &DocKey, seq: u64) -> bool {
+        let parting = |parting: &BTreeMap<usize, u64>| parting.get(&key.namespace).copied();
+        let earliest = self.partings.iter().filter_map(parting).min();
+        self.versions.contains_key(key) && earliest.is_some_and(|last| seq <= last)
+    }
+
     /// Deletions that were lost.
     pub(crate) fn deletions(&self) -> impl Iterator<Item = (&DocKey, &Version)> {
         let versions = self.versions.iter();
@@ -74,10 +93,10 @@ impl Forks {
         versions.filter(|(_, version)| !version.live)
     }
 
-    /// Whether a version was lost, or is one that a device brings back: that keeps its time.
+    /// Whether a version was lost, or is one that a device brings back: that has its time, or the next after it.
     pub(crate) fn has(&self, key: &DocKey, rev: Revision) -> bool {
         let mut lost = self.versions.get(key).into_iter().flatten();
-        lost.any(|version| version.rev.hlc == rev.hlc)
+        lost.any(|version| [version.rev.hlc, version.rev.hlc.next()].contains(&rev.hlc))
     }
 
     /// Whether a lost version of a document came behind the one that first held what `holds` looks for.
