@@ -489,9 +489,15 @@ async fn a_copied_store_takes_another_id_and_sends_anew_only_what_never_took_eff
     let applied = &pinned[0].changes()[0];
     let mut echo = doc("applied", 3, PAST, 1);
     echo.rev = applied.rev;
-    let records = vec![echo, doc("beaten", 4, FUTURE, 9)];
-    let state = world.page(1, (2, 4, 4), records).await.state;
-    assert_eq!(state.waiting, 0);
+    let records = vec![
+        doc("edited", 1, PAST, 1),
+        echo,
+        doc("beaten", 4, FUTURE, 9),
+    ];
+    // It reads everything again: what it had sent was not sent back to it.
+    world.page(1, (0, 4, 4), records).await;
+    world.sweep().await;
+    assert_eq!(world.replica.state().await.unwrap().waiting, 0);
     assert_eq!(world.n("beaten").await, Some(9));
     assert_eq!(
         world.journal().await,
@@ -637,6 +643,7 @@ async fn what_stands_on_a_change_that_is_sent_anew_takes_the_new_id_along() {
             vec![record("other", 1, PAST, Some(r#"{"n":1}"#))],
         )
         .await;
+    world.sweep().await;
     let pushed = world.pin().await;
     let changes: Vec<_> = pushed.iter().flat_map(Mutation::changes).collect();
     assert_eq!(changes.len(), 2);

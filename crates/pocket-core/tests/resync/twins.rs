@@ -227,7 +227,7 @@ async fn a_clock_that_is_set_back_twice_does_not_give_what_is_on_its_way_away() 
     world.attach(log(&[(1, 1)], 0, 0, 0)).await;
     let told = Attachment {
         server_time: Timestamp::from_millis(FUTURE),
-        ..attachment(log(&[(1, 1)], 0, 0, 0))
+        ..attachment(log(&[(1, 1)], 0, 0, 3))
     };
     world.replica.attach(&told).await.unwrap();
     world.insert("one", 1).await;
