@@ -489,11 +489,7 @@ async fn a_copied_store_takes_another_id_and_sends_anew_only_what_never_took_eff
     let applied = &pinned[0].changes()[0];
     let mut echo = doc("applied", 3, PAST, 1);
     echo.rev = applied.rev;
-    let records = vec![
-        doc("edited", 1, PAST, 1),
-        echo,
-        doc("beaten", 4, FUTURE, 9),
-    ];
+    let records = vec![doc("edited", 1, PAST, 1), echo, doc("beaten", 4, FUTURE, 9)];
     // It reads everything again: what it had sent was not sent back to it.
     world.page(1, (0, 4, 4), records).await;
     world.sweep().await;

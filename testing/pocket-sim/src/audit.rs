@@ -377,6 +377,7 @@ impl Audit {
             .values()
             .filter(open)
             .any(|pushed| pushed.documents.contains(key))
+            || self.forks.unsure.contains(key)
     }
 
     /// Whether the server has forgotten a deletion of a document.

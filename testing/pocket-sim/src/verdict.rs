@@ -276,9 +276,8 @@ impl World {
             return Ok(());
         };
         // Deletions that a restored server has lost may not come back, and what it lost does; so does what was made on
-        // that, and to whoever reads everything again nobody tells who deleted it since.
-        let made_of = version.ids.iter().flat_map(|id| self.audit.made_of(*id));
-        if self.audit.forks.held(key, &made_of.collect()) {
+        // another version by who had read that, for to whoever reads everything again nobody tells who deleted it since.
+        if self.audit.forks.has_live(key) {
             return Ok(());
         }
         let kin: Vec<&JournalView> = (0..self.clients.len())

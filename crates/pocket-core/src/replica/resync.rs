@@ -30,7 +30,7 @@ use crate::stored::{
 use crate::tx::Tx;
 use crate::{
     Body, ChangeKind, DocumentId, Epoch, Hlc, MutationNumber, Place, Record, RecordState, Result,
-    Revision, Seq,
+    Revision, Seq, random_bytes,
 };
 
 /// Documents looked at in one commit of a sweep.
@@ -363,7 +363,8 @@ fn lost_version(
 }
 
 /// What is shown of a document, as a change of this client. It keeps its time, so the order of versions stays; what others
-/// wrote, with the next reading of the clock, for this client may have brought back another version of the same time.
+/// wrote, with a later reading of the same millisecond, for this client may have brought back another version of that time,
+/// or written one itself.
 fn kept_change(tx: &mut Tx, slot: &Slot, lost: ServerVersion) -> Option<PendingChange> {
     let document = slot.after.as_ref()?;
     let kind = match (document.head.presence, &document.body) {
@@ -375,7 +376,9 @@ fn kept_change(tx: &mut Tx, slot: &Slot, lost: ServerVersion) -> Option<PendingC
     let hlc = if lost.rev.client == client {
         lost.rev.hlc
     } else {
-        lost.rev.hlc.next()
+        lost.rev
+            .hlc
+            .returning(u16::from_le_bytes(random_bytes(&*tx.core().env)))
     };
     tx.state().clock = tx.state().clock.max(hlc);
     Some(PendingChange {
