@@ -233,13 +233,14 @@ impl Audit {
         Ok(())
     }
 
-    /// A device's store went back to what it was at `sequence`. What came later is gone with it, unless somebody else
-    /// has it.
-    pub(crate) fn after_restore(&mut self, client: usize, sequence: u64) {
+    /// A device's store went back to what it was at `sequence`, before the write `before` was planned. What came later is
+    /// gone with it, unless somebody else has it. Of a store that went back before, sequences alone do not tell.
+    pub(crate) fn after_restore(&mut self, client: usize, sequence: u64, before: WriteId) {
         self.restored.insert(client);
         let mut reached = BTreeSet::new();
-        for write in self.writes.values_mut() {
-            if write.client == client && write.sequence > sequence {
+        for (id, write) in &mut self.writes {
+            let is_gone = write.sequence > sequence || *id >= before;
+            if write.client == client && is_gone {
                 if write.state == State::Acknowledged {
                     write.state = State::GivenUp;
                 }
