@@ -1,0 +1,50 @@
+// The database of this device, and the engine that syncs it.
+
+import { Database } from '@pocket/core';
+import { createIndexedDBStorage } from '@pocket/storage-indexeddb';
+import { createMemoryStorage } from '@pocket/storage-memory';
+import { createSyncEngine } from '@pocket/sync';
+import type { SyncEngine } from '@pocket/sync';
+
+/** Where the list is kept: in the browser's storage, or in this window only. */
+export type Keeping = 'stored' | 'window';
+
+export interface Pocket {
+  readonly database: Database;
+  readonly sync: SyncEngine;
+  readonly keeping: Keeping;
+}
+
+/** The server is where the page comes from; `VITE_SYNC_URL` names another one at build time. */
+function serverUrl(): string {
+  const { protocol, host } = window.location;
+  return import.meta.env.VITE_SYNC_URL ?? `${protocol === 'https:' ? 'wss' : 'ws'}://${host}/sync`;
+}
+
+async function open(keeping: Keeping): Promise<Pocket> {
+  const storage = keeping === 'stored' ? createIndexedDBStorage() : createMemoryStorage();
+  const database = await Database.create({
+    name: 'todo',
+    storage,
+    collections: [{ name: 'todos', sync: true, indexes: [{ fields: ['position'] }] }],
+  });
+  // Field by field: one device may change the title while another one ticks it off.
+  const sync = createSyncEngine(database, { serverUrl: serverUrl(), conflictStrategy: 'merge' });
+  // It does not need the server: without one it is offline, and goes on as soon as there is one.
+  await sync.start();
+  return { database, sync, keeping };
+}
+
+let opening: { keeping: Keeping; pocket: Promise<Pocket> } | undefined;
+
+/** Opens the database once, however often a component asks. After a failure, the next call tries again. */
+export function openPocket(keeping: Keeping): Promise<Pocket> {
+  if (opening?.keeping !== keeping) {
+    const pocket = open(keeping);
+    opening = { keeping, pocket };
+    pocket.catch(() => {
+      opening = undefined;
+    });
+  }
+  return opening.pocket;
+}
