@@ -1,7 +1,7 @@
 import react from '@vitejs/plugin-react';
 import { defineConfig } from 'vite';
 
-import { precache } from './precache';
+import { precache } from './precache.ts';
 
 export default defineConfig({
   plugins: [react(), precache()],

@@ -30,8 +30,13 @@ async function open(keeping: Keeping): Promise<Pocket> {
   });
   // Field by field: one device may change the title while another one ticks it off.
   const sync = createSyncEngine(database, { serverUrl: serverUrl(), conflictStrategy: 'merge' });
-  // It does not need the server: without one it is offline, and goes on as soon as there is one.
-  await sync.start();
+  const start = (): void => {
+    // It does not need the server: without one it is offline. What goes wrong is in its stats, where the page reads it.
+    sync.start().catch(() => undefined);
+  };
+  start();
+  // Another window may have stopped it for all, to leave a server. Where it runs, this does nothing.
+  window.addEventListener('focus', start);
   return { database, sync, keeping };
 }
 

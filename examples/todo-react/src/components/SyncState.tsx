@@ -19,7 +19,6 @@ export function SyncState() {
   const [isOpen, setIsOpen] = useState(false);
   const panel = useId();
   const { label, Icon } = LABELS[status];
-  const waiting = stats.pendingCount === 0 ? '' : `${stats.pendingCount} to send`;
 
   return (
     <div
@@ -38,11 +37,21 @@ export function SyncState() {
         onClick={() => setIsOpen(!isOpen)}
       >
         <Icon />
-        <span role="status">
+        <span>
           {label}
-          {waiting !== '' && <span className="waiting"> · {waiting}</span>}
+          {stats.pendingCount > 0 && (
+            <>
+              {' '}
+              · {stats.pendingCount}
+              <span className="spelled"> to send</span>
+            </>
+          )}
         </span>
       </button>
+      {/* What comes and goes with each change is not read out. */}
+      <p className="hidden" role="status">
+        {status === 'offline' || status === 'error' ? label : ''}
+      </p>
       <div id={panel} className="panel" hidden={!isOpen}>
         {isOpen && <Panel status={status} stats={stats} forceSync={forceSync} />}
       </div>

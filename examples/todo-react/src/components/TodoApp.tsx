@@ -106,7 +106,7 @@ export function TodoApp({ keeping }: { readonly keeping: Keeping }) {
         {done.length > 0 && (
           <p className="foot">
             <button type="button" className="quiet" onClick={() => void remove(done)}>
-              Delete {counted(done.length, 'done one')}
+              Delete what is done
             </button>
           </p>
         )}

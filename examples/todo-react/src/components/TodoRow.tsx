@@ -26,6 +26,14 @@ export function TodoRow({ todo, isDragged, onChange, onDelete, onGrip, onStep }:
     wasEdited.current = isEdited;
   }, [isEdited]);
 
+  // Shown as ticked at once; a moment later the list says so, too.
+  const [ticked, setTicked] = useState<boolean | null>(null);
+  useEffect(() => setTicked(null), [todo]);
+  const tick = (done: boolean): void => {
+    setTicked(done);
+    void onChange({ done }).then((isStored) => !isStored && setTicked(null));
+  };
+
   const step = (event: KeyboardEvent): void => {
     if (event.key !== 'ArrowUp' && event.key !== 'ArrowDown') return;
     event.preventDefault();
@@ -53,7 +61,7 @@ export function TodoRow({ todo, isDragged, onChange, onDelete, onGrip, onStep }:
         <Grip />
       </button>
       <label className="tick">
-        <input type="checkbox" checked={todo.done} onChange={(event) => void onChange({ done: event.target.checked })} />
+        <input type="checkbox" checked={ticked ?? todo.done} onChange={(event) => tick(event.target.checked)} />
         <span className="text" onDoubleClick={(event) => (event.preventDefault(), setIsEdited(true))}>
           {todo.title}
         </span>
