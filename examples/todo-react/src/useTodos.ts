@@ -1,6 +1,6 @@
 import { isPocketError } from '@pocket/core';
 import { useCollection, useDatabase, useLiveQuery } from '@pocket/react';
-import { useCallback, useMemo, useState } from 'react';
+import { useCallback, useState } from 'react';
 
 import { STEP, between, moved } from './todos';
 import type { StoredTodo, Todo } from './todos';
@@ -15,11 +15,10 @@ export interface Failure {
 export function useTodos() {
   const database = useDatabase();
   const todos = useCollection<Todo>('todos');
-  const { data, error } = useLiveQuery<Todo>('todos', (query) => query.sort('position'));
+  const { data: list, isLoading, error } = useLiveQuery<Todo>('todos', (query) => query.sort('position'));
   const [failure, setFailure] = useState<Failure | null>(null);
-  const list = useMemo(() => (data ?? []) as readonly StoredTodo[], [data]);
 
-  const stored = useCallback(async (action: () => Promise<unknown>): Promise<boolean> => {
+  const attempt = useCallback(async (action: () => Promise<unknown>): Promise<boolean> => {
     try {
       await action();
       setFailure(null);
@@ -34,22 +33,22 @@ export function useTodos() {
   }, []);
 
   const add = (title: string, due: string | null): Promise<boolean> =>
-    stored(() => {
+    attempt(() => {
       const last = list.at(-1);
       return todos.insert({ title, due, done: false, position: between(last?.position, undefined) ?? 0, createdAt: new Date() });
     });
 
   // Only the fields that change: what another device does to the others meanwhile stands.
   const change = (id: string, fields: Partial<Pick<Todo, 'title' | 'done' | 'due'>>): Promise<boolean> =>
-    stored(() => todos.update(id, fields));
+    attempt(() => todos.update(id, fields));
 
-  const remove = (ids: readonly string[]): Promise<boolean> => stored(() => todos.deleteMany(ids));
+  const remove = (ids: readonly string[]): Promise<boolean> => attempt(() => todos.deleteMany(ids));
 
-  const putBack = (removed: readonly StoredTodo[]): Promise<boolean> => stored(() => todos.upsertMany(removed));
+  const putBack = (removed: readonly StoredTodo[]): Promise<boolean> => attempt(() => todos.upsertMany(removed));
 
   /** Moves an entry within `shown`, which may be a part of the list. */
   const move = (shown: readonly StoredTodo[], from: number, to: number): Promise<boolean> =>
-    stored(async () => {
+    attempt(async () => {
       const order = moved(shown, from, to);
       const entry = order[to];
       if (entry === undefined || from === to) return;
@@ -70,9 +69,10 @@ export function useTodos() {
 
   return {
     list,
-    isLoading: data === undefined,
+    isLoading,
     error,
     failure,
+    attempt,
     clearFailure: () => setFailure(null),
     add,
     change,

@@ -3,19 +3,22 @@ import { tell } from '../conflicts';
 import { Warning } from './Icons';
 
 interface ConflictsProps {
+  /** Does something that stores, and says whether it did. */
+  attempt(action: () => Promise<unknown>): Promise<boolean>;
   announce(text: string): void;
 }
 
 /** What was changed on two devices at once: who won, and a way back. */
-export function Conflicts({ announce }: ConflictsProps) {
-  const { entries, undo, accept } = useConflicts();
-  if (entries.length === 0) return null;
+export function Conflicts({ attempt, announce }: ConflictsProps) {
+  const { conflicts, undo, accept } = useConflicts();
+  if (conflicts.length === 0) return null;
   return (
     <section className="conflicts" aria-label="Conflicts" aria-live="polite">
-      {entries.map((entry) => {
-        const { title, outcome, lost, undo: label } = tell(entry);
+      {conflicts.map((conflict) => {
+        const { entry, won } = conflict;
+        const { title, outcome, lost, undo: label } = tell(entry, won);
         return (
-          <article key={entry.number} className="notice conflict" data-winner={entry.winner}>
+          <article key={entry.number} className="notice conflict" data-won={won}>
             <Warning />
             <div>
               <h2>{title}</h2>
@@ -23,10 +26,15 @@ export function Conflicts({ announce }: ConflictsProps) {
               {lost !== null && <p className="lost">{lost}</p>}
             </div>
             <p className="actions">
-              <button type="button" onClick={() => void undo(entry).then(() => announce(`${title}: the other version is back`))}>
+              <button
+                type="button"
+                onClick={() => {
+                  void attempt(() => undo(conflict)).then((isStored) => isStored && announce(`${title}: the other version is back`));
+                }}
+              >
                 {label}
               </button>
-              <button type="button" className="primary" onClick={() => void accept(entry)}>
+              <button type="button" className="primary" onClick={() => void attempt(() => accept(conflict))}>
                 Keep it so
               </button>
             </p>

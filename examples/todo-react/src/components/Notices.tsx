@@ -97,8 +97,8 @@ function OtherServer() {
   const { engine, stats } = useSync();
   const [isBusy, setIsBusy] = useState(false);
   const [failed, setFailed] = useState('');
-  const code = stats.lastError?.code;
-  if (code === undefined || !ELSEWHERE.includes(code)) return null;
+  const code = stats?.lastError?.code;
+  if (engine === null || code === undefined || !ELSEWHERE.includes(code)) return null;
 
   const leave = async (how: 'detach' | 'wipe'): Promise<void> => {
     setIsBusy(true);

@@ -18,6 +18,7 @@ export function SyncState() {
   const { status, stats, forceSync } = useSync();
   const [isOpen, setIsOpen] = useState(false);
   const panel = useId();
+  if (stats === null) return null;
   const { label, Icon } = LABELS[status];
 
   return (

@@ -76,7 +76,7 @@ export function TodoApp({ keeping }: { readonly keeping: Keeping }) {
       )}
       <main>
         <Notices keeping={keeping} failure={todos.failure} readError={todos.error} onClearFailure={todos.clearFailure} />
-        <Conflicts announce={setSaid} />
+        <Conflicts attempt={todos.attempt} announce={setSaid} />
         <AddForm onAdd={todos.add} />
         <nav aria-label="Which to show">
           {VIEWS.map((view) => (
