@@ -28,8 +28,9 @@ const SOURCES: [&str; 7] = [
 ];
 
 /// Folders in these that hold what was made, what is downloaded, and what only tests read; and the crates of servers.
-const NO_SOURCES: [&str; 9] = [
+const NO_SOURCES: [&str; 10] = [
     "benches",
+    "build",
     "dist",
     "golden",
     "node_modules",
@@ -138,7 +139,9 @@ fn is_checkout(place: &Path) -> bool {
 }
 
 fn collect(place: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    let is_source = |name: &str| !NO_SOURCES.contains(&name) && !name.starts_with('.');
+    let is_source = |name: &str| {
+        !NO_SOURCES.contains(&name) && !name.starts_with('.') && !name.ends_with(".tsbuildinfo")
+    };
     if !place.is_dir() {
         // What is not there now is there as soon as it matters.
         files.extend(place.is_file().then(|| place.to_owned()));
@@ -199,7 +202,9 @@ mod tests {
             seen.push(now);
         }
         for name in [
+            "packages/core/build/test/index.test.js",
             "packages/core/dist/index.js",
+            "packages/core/tsconfig.tsbuildinfo",
             "packages/node_modules/react/index.js",
             "examples/todo-react/dist/index.html",
             "crates/pocket-cli/src/main.rs",

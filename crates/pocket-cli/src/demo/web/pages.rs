@@ -119,7 +119,8 @@ fn is_own_page(headers: &HeaderMap) -> bool {
         let name = name.trim_start_matches('[').trim_end_matches(']');
         name.parse::<std::net::IpAddr>().is_ok()
     });
-    is_address && origin.strip_prefix("http://") == Some(host)
+    let stripped = origin.strip_prefix("http://");
+    is_address && stripped.or_else(|| origin.strip_prefix("https://")) == Some(host)
 }
 
 fn get(path: &'static str) -> Request {
@@ -151,6 +152,8 @@ mod tests {
         for (host, origin) in [
             ("192.168.1.5:7711", "http://192.168.1.5:7711"),
             ("10.0.0.9", "http://10.0.0.9"),
+            // A proxy with TLS stands between.
+            ("10.0.0.9", "https://10.0.0.9"),
             ("[fe80::1]:7711", "http://[fe80::1]:7711"),
         ] {
             assert!(is_own_page(&headers(host, origin)), "{host} {origin}");
@@ -158,7 +161,6 @@ mod tests {
         for (host, origin) in [
             ("192.168.1.5:7711", "http://192.168.1.6:7711"),
             ("192.168.1.5:7711", "http://192.168.1.5:80"),
-            ("192.168.1.5:7711", "https://192.168.1.5:7711"),
             ("192.168.1.5:7711", "null"),
             ("evil.example:7711", "http://evil.example:7711"),
             ("localhost:7711", "http://localhost:7711"),
