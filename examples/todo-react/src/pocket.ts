@@ -4,7 +4,7 @@ import { Database } from '@pocket/core';
 import { createIndexedDBStorage } from '@pocket/storage-indexeddb';
 import { createMemoryStorage } from '@pocket/storage-memory';
 import { createSyncEngine } from '@pocket/sync';
-import type { SyncEngine } from '@pocket/sync';
+import type { SyncEngine, SyncStats } from '@pocket/sync';
 
 /** Where the list is kept: in the browser's storage, or in this window only. */
 export type Keeping = 'stored' | 'window';
@@ -21,6 +21,11 @@ function serverUrl(): string {
   return import.meta.env.VITE_SYNC_URL ?? `${protocol === 'https:' ? 'wss' : 'ws'}://${host}/sync`;
 }
 
+/** Whether another window has taken over the connection. */
+export function isReplaced(stats: SyncStats): boolean {
+  return stats.lastError?.code === 'replaced';
+}
+
 async function open(keeping: Keeping): Promise<Pocket> {
   const storage = keeping === 'stored' ? createIndexedDBStorage() : createMemoryStorage();
   const database = await Database.create({
@@ -35,8 +40,13 @@ async function open(keeping: Keeping): Promise<Pocket> {
     sync.start().catch(() => undefined);
   };
   start();
-  // Another window may have stopped it for all, to leave a server. Where it runs, this does nothing.
-  window.addEventListener('focus', start);
+  window.addEventListener('focus', () => {
+    // Where windows cannot agree on one that syncs (by plain HTTP from another machine browsers have no locks), it is the one
+    // that is looked at.
+    if (isReplaced(sync.getStats().getSnapshot())) void sync.stop().then(start, start);
+    // Another window may have stopped it for all, to leave a server. Where it runs, this does nothing.
+    else start();
+  });
   return { database, sync, keeping };
 }
 

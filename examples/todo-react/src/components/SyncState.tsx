@@ -2,11 +2,19 @@ import { useDatabase, useOnlineStatus, useSync } from '@pocket/react';
 import type { SyncStats, SyncStatus } from '@pocket/sync';
 import { useEffect, useId, useState } from 'react';
 
+import { isReplaced } from '../pocket';
 import { counted } from '../todos';
 import { Arrows, Cloud, CloudOff, Warning } from './Icons';
 import { useInstall } from './useInstall';
 
-const LABELS: Record<SyncStatus, { label: string; Icon: () => React.JSX.Element }> = {
+interface Shown {
+  readonly label: string;
+  Icon(): React.JSX.Element;
+}
+
+const ELSEWHERE: Shown = { label: 'Synced by another window', Icon: Cloud };
+
+const LABELS: Record<SyncStatus, Shown> = {
   idle: { label: 'Synced', Icon: Cloud },
   syncing: { label: 'Syncing', Icon: Arrows },
   offline: { label: 'Offline', Icon: CloudOff },
@@ -19,7 +27,8 @@ export function SyncState() {
   const [isOpen, setIsOpen] = useState(false);
   const panel = useId();
   if (stats === null) return null;
-  const { label, Icon } = LABELS[status];
+  const isElsewhere = isReplaced(stats);
+  const { label, Icon } = isElsewhere ? ELSEWHERE : LABELS[status];
 
   return (
     <div
@@ -30,7 +39,7 @@ export function SyncState() {
     >
       <button
         type="button"
-        className={`badge ${status}`}
+        className={`badge ${isElsewhere ? 'idle' : status}`}
         data-status={status}
         data-pending={stats.pendingCount}
         aria-expanded={isOpen}
@@ -94,7 +103,7 @@ function Panel({ status, stats, forceSync }: PanelProps) {
       <p>{sentence(status, stats, hasNetwork)}</p>
       <dl>
         <dt>Last in step</dt>
-        <dd>{stats.lastSyncAt === null ? 'not yet' : new Date(stats.lastSyncAt).toLocaleString()}</dd>
+        <dd>{stats.lastSyncAt === null ? 'not yet' : moment(new Date(stats.lastSyncAt))}</dd>
         <dt>Sent, received</dt>
         <dd>
           {stats.pushCount}, {stats.pullCount}
@@ -127,7 +136,14 @@ function Panel({ status, stats, forceSync }: PanelProps) {
   );
 }
 
+/** A time; with its day, if that is not today. */
+function moment(date: Date): string {
+  const isToday = date.toDateString() === new Date().toDateString();
+  return isToday ? date.toLocaleTimeString() : date.toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+}
+
 function sentence(status: SyncStatus, stats: SyncStats, hasNetwork: boolean): string {
+  if (isReplaced(stats)) return 'Another window of this list is connected, and this one shows what it brings.';
   const waiting = stats.pendingCount === 0 ? 'Nothing waits to be sent.' : `${counted(stats.pendingCount, 'change')} will be sent.`;
   switch (status) {
     case 'idle':

@@ -70,7 +70,7 @@ export function TodoApp({ keeping }: { readonly keeping: Keeping }) {
         <SyncState />
       </header>
       {status === 'offline' && (
-        <p className="offline" role="note">
+        <p className="banner" role="note">
           You are offline. Changes are kept on this device and sent when the server can be reached.
         </p>
       )}
