@@ -10,6 +10,7 @@ use super::checkout::{self, Checkout};
 use crate::codes;
 use crate::failure::{Failure, Result};
 use crate::output::{Output, counted};
+use crate::progress;
 
 /// As npm is called here.
 const NPM: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
@@ -137,7 +138,7 @@ fn major(version: &str) -> Option<u32> {
     version.strip_prefix('v')?.split('.').next()?.parse().ok()
 }
 
-/// Runs a step. What it says is told only when it fails.
+/// Runs a step, and on a terminal shows for how long. What it says is told only when it fails.
 async fn run(step: &Step, out: &Output) -> Result {
     out.note(format_args!("  {}: {step}", step.what));
     let mut command = Command::new(step.program);
@@ -147,7 +148,7 @@ async fn run(step: &Step, out: &Output) -> Result {
         .stdin(Stdio::null())
         // A signal ends this program, and what it began with it.
         .kill_on_drop(true);
-    let output = command.output().await;
+    let output = progress::of_time(out.is_json(), command.output()).await;
     let output = output.map_err(|error| missing(format_args!("cannot run {step}: {error}")))?;
     if output.status.success() {
         return Ok(());

@@ -92,7 +92,7 @@ async fn make(keep: Option<&Path>, args: &SiteArgs, out: &Output) -> Result<(Pat
         (Some(path), _) => kept(path)?,
         (None, Ok(checkout)) => checkout.stage(),
         // The same place each time: what browsers hold belongs to this database.
-        (None, Err(_)) => std::env::temp_dir().join("pocket-demo-web"),
+        (None, Err(_)) => PathBuf::from("pocket-demo-web"),
     };
     let directory = Directory::at(&stage.join("server"), Role::Server, None)?;
     let assets = match &args.assets {
