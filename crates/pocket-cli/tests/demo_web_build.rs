@@ -34,7 +34,7 @@ impl Workshop {
             std::fs::create_dir(place.path(folder)).unwrap();
         }
         let workshop = Self(place);
-        workshop.tool("node", "echo v20.1.0");
+        workshop.tool("node", "echo v20.20.2");
         workshop.tool(
             "rustc",
             &format!("echo {}", workshop.0.path("lib").display()),
@@ -139,7 +139,7 @@ fn a_tool_that_is_missing_is_named_with_what_to_do() {
     workshop.tool("node", "echo v18.19.0");
     let said = workshop.fails("tools", "missing-tool");
     assert!(said.contains("v18.19.0") && said.contains("20"), "{said}");
-    workshop.tool("node", "echo v22.0.0");
+    workshop.tool("node", "echo v22.20.0");
 
     workshop.tool("rustc", "echo /nowhere/lib");
     let said = workshop.fails("tools", "missing-tool");

@@ -18,9 +18,6 @@ const NPM: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
 /// What the WebAssembly is compiled for.
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// The oldest major version of Node.js that builds it.
-const NODE: u32 = 20;
-
 /// Lines of a step's output that are shown when it failed.
 const LAST_LINES: usize = 30;
 
@@ -89,7 +86,7 @@ async fn install(directory: &Path, out: &Output) -> Result {
 
 /// Fails with advice if a tool is missing.
 async fn look_for_tools(checkout: &Checkout) -> Result {
-    const INSTALL_NODE: &str = "install Node.js 20 or newer, which brings npm (https://nodejs.org, or your system's packages)";
+    const INSTALL_NODE: &str = "install Node.js 20.19, 22.12 or newer, which brings npm (https://nodejs.org, or your system's packages)";
     let answer = |program, arguments: &'static [&'static str]| {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(checkout.root());
@@ -101,7 +98,7 @@ async fn look_for_tools(checkout: &Checkout) -> Result {
         )));
     }
     let node = answer("node", &["--version"]).await.unwrap_or_default();
-    if major(&node).is_none_or(|major| major < NODE) {
+    if !builds(&node) {
         return Err(missing(format_args!(
             "Node.js here is {node:?}; {INSTALL_NODE}"
         )));
@@ -133,9 +130,15 @@ async fn first_line(mut command: Command) -> Option<String> {
     output.status.success().then_some(line)
 }
 
-/// The major version in `v20.20.2`.
-fn major(version: &str) -> Option<u32> {
-    version.strip_prefix('v')?.split('.').next()?.parse().ok()
+/// Whether a version of Node.js, like `v20.20.2`, runs what builds the pages: Vite 8 says which do.
+fn builds(version: &str) -> bool {
+    let numbers = version.strip_prefix('v').unwrap_or_default();
+    let mut numbers = numbers.split('.').map_while(|number| number.parse().ok());
+    let version: (u32, u32) = (
+        numbers.next().unwrap_or_default(),
+        numbers.next().unwrap_or_default(),
+    );
+    matches!(version, (20, 19..) | (22, 12..) | (23.., _))
 }
 
 /// Runs a step, and on a terminal shows for how long. What it says is told only when it fails.
@@ -175,10 +178,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_of_node_is_read_from_what_it_prints() {
-        assert_eq!(major("v20.20.2"), Some(20));
-        assert_eq!(major("v8"), Some(8));
-        assert_eq!(major("20.1.0"), None);
-        assert_eq!(major(""), None);
+    fn old_versions_of_node_do_not_build_and_newer_ones_do() {
+        for version in ["v20.19.0", "v20.20.2", "v22.12.0", "v23.0.1", "v26.1.0"] {
+            assert!(builds(version), "{version}");
+        }
+        for version in [
+            "v18.19.1", "v20.18.3", "v21.7.0", "v22.11.0", "20.19.0", "v", "",
+        ] {
+            assert!(!builds(version), "{version}");
+        }
     }
 }
