@@ -3,7 +3,9 @@ import type { PointerEvent as ReactPointerEvent } from 'react';
 
 import { moved } from '../todos';
 import type { StoredTodo, Todo } from '../todos';
+import { useStable } from '../useStable';
 import { TodoRow } from './TodoRow';
+import type { RowActions } from './TodoRow';
 
 interface TodoListProps {
   readonly todos: readonly StoredTodo[];
@@ -28,8 +30,9 @@ export function TodoList({ todos, onChange, onDelete, onMove, announce }: TodoLi
 
   const shown = drag === null ? todos : moved(todos, drag.from, drag.to);
 
-  const grip = (event: ReactPointerEvent<HTMLButtonElement>, from: number): void => {
-    if (event.button !== 0) return;
+  const grip = (todo: StoredTodo, event: ReactPointerEvent<HTMLButtonElement>): void => {
+    const from = todos.indexOf(todo);
+    if (event.button !== 0 || from === -1) return;
     event.preventDefault();
     const { pointerId } = event;
     const handle = event.currentTarget;
@@ -58,12 +61,19 @@ export function TodoList({ todos, onChange, onDelete, onMove, announce }: TodoLi
     setDrag(current);
   };
 
-  const step = async (from: number, by: -1 | 1): Promise<void> => {
+  const step = async (todo: StoredTodo, by: -1 | 1): Promise<void> => {
+    const from = todos.indexOf(todo);
     const to = from + by;
-    const todo = todos[from];
-    if (todo === undefined || to < 0 || to >= todos.length) return;
+    if (from === -1 || to < 0 || to >= todos.length) return;
     if (await onMove(from, to)) announce(`${todo.title} is now number ${to + 1} of ${todos.length}`);
   };
+
+  const actions = useStable<RowActions>({
+    change: (todo, fields) => onChange(todo._id, fields),
+    remove: onDelete,
+    grip,
+    step: (todo, by) => void step(todo, by),
+  });
 
   return (
     <>
@@ -71,20 +81,9 @@ export function TodoList({ todos, onChange, onDelete, onMove, announce }: TodoLi
         Drag it, or move it with the arrow keys.
       </p>
       <ul className={`list${drag === null ? '' : ' dragging'}`} ref={list} aria-label="To do">
-        {shown.map((todo) => {
-          const at = todos.indexOf(todo);
-          return (
-            <TodoRow
-              key={todo._id}
-              todo={todo}
-              isDragged={drag !== null && drag.from === at}
-              onChange={(fields) => onChange(todo._id, fields)}
-              onDelete={() => onDelete(todo)}
-              onGrip={(event) => grip(event, at)}
-              onStep={(by) => void step(at, by)}
-            />
-          );
-        })}
+        {shown.map((todo) => (
+          <TodoRow key={todo._id} todo={todo} isDragged={drag !== null && todos[drag.from] === todo} actions={actions} />
+        ))}
       </ul>
     </>
   );

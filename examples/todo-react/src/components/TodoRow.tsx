@@ -1,21 +1,29 @@
-import { useEffect, useRef, useState } from 'react';
+import { memo, useEffect, useRef, useState } from 'react';
 import type { FormEvent, KeyboardEvent, PointerEvent } from 'react';
 
 import { dueLabel } from '../todos';
 import type { StoredTodo, Todo } from '../todos';
 import { Bin, Calendar, Grip, Pencil } from './Icons';
 
+type Fields = Partial<Pick<Todo, 'title' | 'done' | 'due'>>;
+
+/** What can be done with a row. */
+export type RowActions = {
+  readonly change: (todo: StoredTodo, fields: Fields) => Promise<boolean>;
+  readonly remove: (todo: StoredTodo) => void;
+  readonly grip: (todo: StoredTodo, event: PointerEvent<HTMLButtonElement>) => void;
+  readonly step: (todo: StoredTodo, by: -1 | 1) => void;
+};
+
 interface TodoRowProps {
   readonly todo: StoredTodo;
   readonly isDragged: boolean;
-  onChange(fields: Partial<Pick<Todo, 'title' | 'done' | 'due'>>): Promise<boolean>;
-  onDelete(): void;
-  onGrip(event: PointerEvent<HTMLButtonElement>): void;
-  onStep(by: -1 | 1): void;
+  /** The same at every render: then only a row whose to-do has changed is rendered again. */
+  readonly actions: RowActions;
 }
 
 /** One thing to do, to be ticked off, edited, moved and deleted. */
-export function TodoRow({ todo, isDragged, onChange, onDelete, onGrip, onStep }: TodoRowProps) {
+export const TodoRow = memo(function TodoRow({ todo, isDragged, actions }: TodoRowProps) {
   const [isEdited, setIsEdited] = useState(false);
   const edit = useRef<HTMLButtonElement>(null);
   const wasEdited = useRef(false);
@@ -31,19 +39,19 @@ export function TodoRow({ todo, isDragged, onChange, onDelete, onGrip, onStep }:
   useEffect(() => setTicked(null), [todo]);
   const tick = (done: boolean): void => {
     setTicked(done);
-    void onChange({ done }).then((isStored) => !isStored && setTicked(null));
+    void actions.change(todo, { done }).then((isStored) => !isStored && setTicked(null));
   };
 
   const step = (event: KeyboardEvent): void => {
     if (event.key !== 'ArrowUp' && event.key !== 'ArrowDown') return;
     event.preventDefault();
-    onStep(event.key === 'ArrowUp' ? -1 : 1);
+    actions.step(todo, event.key === 'ArrowUp' ? -1 : 1);
   };
 
   if (isEdited) {
     return (
       <li className="row" data-id={todo._id}>
-        <EditForm todo={todo} onChange={onChange} onEnd={() => setIsEdited(false)} />
+        <EditForm todo={todo} onChange={(fields) => actions.change(todo, fields)} onEnd={() => setIsEdited(false)} />
       </li>
     );
   }
@@ -55,7 +63,7 @@ export function TodoRow({ todo, isDragged, onChange, onDelete, onGrip, onStep }:
         className="grip quiet"
         aria-label={`Move ${todo.title}`}
         aria-describedby="how-to-move"
-        onPointerDown={onGrip}
+        onPointerDown={(event) => actions.grip(todo, event)}
         onKeyDown={step}
       >
         <Grip />
@@ -77,17 +85,17 @@ export function TodoRow({ todo, isDragged, onChange, onDelete, onGrip, onStep }:
         <button type="button" className="quiet" ref={edit} aria-label={`Edit ${todo.title}`} onClick={() => setIsEdited(true)}>
           <Pencil />
         </button>
-        <button type="button" className="quiet" aria-label={`Delete ${todo.title}`} onClick={onDelete}>
+        <button type="button" className="quiet" aria-label={`Delete ${todo.title}`} onClick={() => actions.remove(todo)}>
           <Bin />
         </button>
       </span>
     </li>
   );
-}
+});
 
 interface EditFormProps {
   readonly todo: StoredTodo;
-  onChange: TodoRowProps['onChange'];
+  onChange(fields: Fields): Promise<boolean>;
   onEnd(): void;
 }
 
