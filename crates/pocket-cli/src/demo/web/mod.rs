@@ -57,8 +57,11 @@ pub(crate) async fn run(
         "http://{}/",
         SocketAddr::from(([127, 0, 0, 1], address.port()))
     );
-    if opens(args.open, out) {
-        open_browser(&url, out);
+    if opens(args.open, out)
+        && let Err(error) = open_browser(&url)
+        && args.open == Some(YesNo::Yes)
+    {
+        out.note(format_args!("no browser could be opened: {error}"));
     }
     serve(listener, &server, &assets, stop).await?;
     Ok(storage.close().await?)
@@ -180,26 +183,21 @@ fn opens(asked: Option<YesNo>, out: &Output) -> bool {
 }
 
 /// Asks the desktop for a browser. Without one there is still the line that says where to go.
-fn open_browser(url: &str, out: &Output) {
-    let (program, arguments): (_, &[&str]) = if cfg!(target_os = "macos") {
-        ("open", &[])
+fn open_browser(url: &str) -> std::io::Result<()> {
+    let program = if cfg!(target_os = "macos") {
+        "open"
     } else if cfg!(windows) {
-        ("explorer", &[])
+        "explorer"
     } else {
-        ("xdg-open", &[])
+        "xdg-open"
     };
-    let begun = Command::new(program)
-        .args(arguments)
+    Command::new(program)
         .arg(url)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .spawn();
-    if let Err(error) = begun {
-        out.note(format_args!(
-            "no browser could be opened with {program}: {error}"
-        ));
-    }
+        .spawn()?;
+    Ok(())
 }
 
 async fn serve(listener: TcpListener, server: &SyncServer, assets: &Path, stop: &Stop) -> Result {
