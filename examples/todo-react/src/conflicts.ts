@@ -97,7 +97,9 @@ const OUTCOME: Record<Won, string> = {
 
 export function tell(entry: Entry, winner: Won): Told {
   const document = entry.documents.find((one) => lostFields(one) !== null) ?? entry.documents[0];
-  const known = document?.local.document ?? document?.remote?.document ?? document?.base?.document ?? null;
+  const [mineNow, theirsNow] = [document?.local.document, document?.remote?.document];
+  // By the name under which it stands in the list, where it does.
+  const known = (winner === 'there' ? (theirsNow ?? mineNow) : (mineNow ?? theirsNow)) ?? document?.base?.document ?? null;
   const more = entry.documents.length > 1 ? ` and ${entry.documents.length - 1} more` : '';
   const title = `${known === null ? 'A deleted to-do' : `“${known.title}”`}${more}`;
   if (entry.kind !== 'conflict') {

@@ -40,11 +40,13 @@ test('a conflict matters only if something of it was lost that a person would mi
 test('it says who won, what lost, and what undoing brings back', () => {
   const lost = tell(entry({ title: 'Buy oat milk' }, { title: 'Buy soy milk' }), 'there');
   assert.match(lost.outcome, /other device won/);
+  assert.equal(lost.title, '“Buy soy milk”');
   assert.equal(lost.lost, 'You said “Buy oat milk”.');
   assert.equal(lost.undo, 'Use mine');
 
   const stood = tell(entry({ title: 'Buy oat milk' }, null), 'here');
   assert.match(stood.outcome, /Your change won/);
+  assert.equal(stood.title, '“Buy oat milk”');
   assert.equal(stood.lost, 'The other device deleted it.');
   assert.equal(stood.undo, 'Use theirs');
 });
