@@ -2,7 +2,7 @@
 
 use crate::browser::BROWSER;
 use crate::report::Outcome;
-use crate::steps::{self, Done};
+use crate::steps;
 use crate::workspace::Workspace;
 use crate::{bench, browser, npm, process, wasm, web, web_module};
 
