@@ -188,7 +188,7 @@ impl Page {
                 "expression": expression, "awaitPromise": true, "returnByValue": true,
             });
             // Less than the call itself waits, so that it is told what never came to be.
-            let patience = PATIENCE - std::time::Duration::from_secs(5);
+            let patience = PATIENCE.mul_f32(0.9);
             let answer =
                 tokio::time::timeout(patience, self.call("Runtime.evaluate", params)).await;
             let Ok(answer) = answer else {

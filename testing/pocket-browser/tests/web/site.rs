@@ -85,14 +85,13 @@ pub(crate) fn answering(files: Files) -> Router {
                 return StatusCode::NOT_FOUND.into_response();
             };
             let kind = match uri.path().rsplit_once('.').map(|(_, kind)| kind) {
-                Some("html") => "text/html",
                 Some("js") => "text/javascript",
                 Some("css") => "text/css",
                 Some("wasm") => "application/wasm",
                 Some("svg") => "image/svg+xml",
                 Some("png") => "image/png",
                 Some("webmanifest") => "application/manifest+json",
-                None => "text/html",
+                Some("html") | None => "text/html",
                 _ => "application/octet-stream",
             };
             // A sandboxed frame is of another origin, and loads the same module.

@@ -1,4 +1,4 @@
-//! Every hook of React, in StrictMode, in a page that Vite bundled without a plugin.
+//! Every hook of React, in `StrictMode`, in a page that Vite bundled without a plugin.
 
 use pocket_browser::Page;
 use serde_json::{Value, json};

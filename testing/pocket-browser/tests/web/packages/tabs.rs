@@ -14,6 +14,11 @@ const NOTES: u64 = 400;
 /// The note that the native device writes when all is done.
 const LAST: &str = "last";
 
+#[expect(clippy::disallowed_methods, reason = "what takes its time is printed")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 /// Which of some tabs leads. There is exactly one.
 async fn leader(tabs: &mut [Tab]) -> usize {
     let mut leading = Vec::new();
@@ -175,7 +180,7 @@ async fn a_leader_that_is_closed_during_a_push_is_followed_and_nothing_is_lost_o
         ))
         .await;
     let sent = second.run("return stats().pushCount").await;
-    let closed = Instant::now();
+    let closed = now();
     first.0.close_tab().await;
     second.until("sync.isLeader.getSnapshot()").await;
     println!(
@@ -207,7 +212,7 @@ async fn a_leader_that_is_frozen_is_replaced_and_follows_when_it_wakes() {
     let mut frozen = tabs.remove(index);
     frozen.until("current() === 'idle'").await;
     frozen.0.freeze(true).await;
-    let began = Instant::now();
+    let began = now();
     // Whichever of the two it is.
     let (one, two) = tabs.split_at_mut(1);
     let leads = "sync.isLeader.getSnapshot()";
