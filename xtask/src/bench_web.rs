@@ -10,7 +10,10 @@ use crate::{bench, browser, npm, process, wasm, web, web_module};
 const PAGE: &str = "testing/pocket-browser/bench";
 
 /// The test that drives it.
-pub(crate) const MEASURES: &str = "packages::measured::";
+const MEASURES: &str = "packages::measured::";
+
+/// With it the test is there.
+const FEATURE: &str = "pocket-browser/measure";
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -39,7 +42,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Outcome {
         .args(steps::FEATURES)
         .env(BROWSER, &browser)
         .env("POCKET_BENCH_ROUNDS", options.rounds.to_string())
-        .args(["--", "--ignored", "--nocapture", MEASURES]);
+        .args(["--features", FEATURE])
+        .args(["--", "--nocapture", MEASURES]);
     let said = process::tee(&mut command)?;
     let table: Vec<&str> = said.lines().filter(|line| line.starts_with('|')).collect();
     if options.rounds != ROUNDS {

@@ -8,7 +8,7 @@ use crate::process;
 use crate::report::{self, Outcome};
 use crate::steps::{self, Done};
 use crate::workspace::Workspace;
-use crate::{bench_web, npm, wasm, web_module};
+use crate::{npm, wasm, web_module};
 
 /// The package whose test file drives the browser, and that file.
 pub(crate) const DRIVER: &str = "pocket-browser";
@@ -98,7 +98,7 @@ fn run(workspace: &Workspace, options: &Options, install: bool) -> Outcome<Done>
             .env(BROWSER, &browser)
             .env("POCKET_WEB_MODULE", &module)
             .env("POCKET_WEB_PRODUCT", &product)
-            .args(["--", "--skip", bench_web::MEASURES])
+            .arg("--")
             .args(options.only.as_deref());
         if without_npm.is_some() {
             command.args(["--skip", OF_PACKAGES]);

@@ -44,7 +44,6 @@ fn median(figures: &Value) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "it measures for minutes: `cargo xtask bench-web`"]
 async fn the_packages_are_measured_beside_other_databases() {
     let Some(path) = browser() else { return };
     let Some(directory) = built("testing/pocket-browser/bench/dist", "index.html") else {

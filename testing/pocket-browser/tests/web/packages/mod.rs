@@ -12,6 +12,7 @@ use crate::site::{Files, Site};
 
 mod conflicts;
 mod listeners;
+#[cfg(feature = "measure")]
 mod measured;
 mod meeting;
 mod offline;
