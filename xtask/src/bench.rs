@@ -9,9 +9,22 @@ use crate::workspace::Workspace;
 
 const DOCUMENT: &str = "docs/benchmarks.md";
 
-/// The stored figures stand between these lines; what is written around them stays.
-const BEGIN: &str = "<!-- measured: begin (written by `cargo xtask bench`) -->";
-const END: &str = "<!-- measured: end -->";
+/// The lines between which stored figures stand; what is written around them stays.
+pub(crate) struct Marks {
+    begin: &'static str,
+    end: &'static str,
+}
+
+const NATIVE: Marks = Marks {
+    begin: "<!-- measured: begin (written by `cargo xtask bench`) -->",
+    end: "<!-- measured: end -->",
+};
+
+/// Those of `cargo xtask bench-web`.
+pub(crate) const IN_A_BROWSER: Marks = Marks {
+    begin: "<!-- measured in a browser: begin (written by `cargo xtask bench-web`) -->",
+    end: "<!-- measured in a browser: end -->",
+};
 
 /// What to measure and how to print it.
 #[derive(clap::Args)]
@@ -49,10 +62,19 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Outcome {
         eprintln!("bench: not stored; only a full run as a table goes to {DOCUMENT}");
         return Ok(());
     }
+    store(workspace, &NATIVE, "", &table)
+}
+
+/// Stores a table in the document, with what it was measured on.
+pub(crate) fn store(workspace: &Workspace, marks: &Marks, with: &str, table: &str) -> Outcome {
     let before = workspace
         .text(DOCUMENT)
         .unwrap_or_else(|| "# Benchmarks\n".to_owned());
-    let after = stored(&before, &circumstances(workspace), &table)?;
+    let mut circumstances = circumstances(workspace);
+    if !with.is_empty() {
+        circumstances = format!("{circumstances} {with}.");
+    }
+    let after = stored(&before, marks, &circumstances, table)?;
     std::fs::write(workspace.root.join(DOCUMENT), after)
         .map_err(|error| format!("cannot write {DOCUMENT}: {error}"))?;
     eprintln!("bench: stored in {DOCUMENT}");
@@ -60,17 +82,18 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Outcome {
 }
 
 /// The document with new figures between its marks, or with marks and figures at its end.
-fn stored(document: &str, circumstances: &str, table: &str) -> Outcome<String> {
+fn stored(document: &str, marks: &Marks, circumstances: &str, table: &str) -> Outcome<String> {
     if table.trim().is_empty() {
-        return Err("pocket-bench printed no table".to_owned().into());
+        return Err("no table was printed".to_owned().into());
     }
-    let block = format!("{BEGIN}\n\n{circumstances}\n\n{}\n\n{END}", table.trim());
-    let Some((before, rest)) = document.split_once(BEGIN) else {
+    let Marks { begin, end } = marks;
+    let block = format!("{begin}\n\n{circumstances}\n\n{}\n\n{end}", table.trim());
+    let Some((before, rest)) = document.split_once(begin) else {
         return Ok(format!("{}\n\n{block}\n", document.trim_end()));
     };
     let (_, after) = rest
-        .split_once(END)
-        .ok_or_else(|| format!("{DOCUMENT} has the line `{BEGIN}` but not `{END}`"))?;
+        .split_once(end)
+        .ok_or_else(|| format!("{DOCUMENT} has the line `{begin}` but not `{end}`"))?;
     Ok(format!("{before}{block}{after}"))
 }
 
@@ -118,17 +141,23 @@ mod tests {
 
     #[test]
     fn figures_replace_the_former_ones_and_leave_the_rest() {
-        let first = stored("# Benchmarks\n\nWhy.\n", "Then.", "| a |\n").expect("good");
-        let text = first.replace(END, &format!("{END}\n\nWhat holds it back."));
-        let second = stored(&text, "Now.", "| b |\n").expect("good");
+        let first = stored("# Benchmarks\n\nWhy.\n", &NATIVE, "Then.", "| a |\n").expect("good");
+        let text = first.replace(
+            NATIVE.end,
+            &format!("{}\n\nWhat holds it back.", NATIVE.end),
+        );
+        let second = stored(&text, &NATIVE, "Now.", "| b |\n").expect("good");
         assert!(second.contains("Why.") && second.contains("What holds it back."));
         assert!(second.contains("Now.\n\n| b |") && !second.contains("| a |"));
+        let both = stored(&second, &IN_A_BROWSER, "There.", "| c |\n").expect("good");
+        assert!(both.contains("| b |") && both.contains("There.\n\n| c |"));
     }
 
     #[test]
     fn no_table_and_a_lost_end_mark_fail() {
-        assert!(stored("# Benchmarks\n", "Now.", "\n").is_err());
-        assert!(stored(&format!("{BEGIN}\n"), "Now.", "| a |\n").is_err());
+        assert!(stored("# Benchmarks\n", &NATIVE, "Now.", "\n").is_err());
+        let text = format!("{}\n", NATIVE.begin);
+        assert!(stored(&text, &NATIVE, "Now.", "| a |\n").is_err());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::report::Outcome;
 use crate::workspace::Workspace;
 
 mod bench;
+mod bench_web;
 mod browser;
 mod ci;
 mod clock;
@@ -20,6 +21,7 @@ mod fuzz;
 mod layers;
 mod licences;
 mod mutant_free;
+mod npm;
 mod package;
 mod page;
 mod process;
@@ -75,6 +77,8 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Measures, prints one table, and stores it in docs/benchmarks.md.
     Bench(bench::Options),
+    /// Measures the npm packages in a browser, beside other databases, and stores the table in docs/benchmarks.md.
+    BenchWeb(bench_web::Options),
 }
 
 fn main() -> ExitCode {
@@ -104,5 +108,6 @@ fn run(command: Command) -> Outcome {
         Command::Crash(options) => crash::run(&workspace, &options),
         Command::Fuzz(options) => fuzz::run(&workspace, &options),
         Command::Bench(options) => bench::run(&workspace, &options),
+        Command::BenchWeb(options) => bench_web::run(&workspace, &options),
     }
 }

@@ -16,3 +16,9 @@ pub(crate) const REFUSED: &str = "refused";
 pub(crate) const EXPORTS_DIFFER: &str = "exports-differ";
 /// The demo did not get on as it must.
 pub(crate) const DEMO: &str = "demo";
+/// `demo --web` found no sources to build the application from.
+pub(crate) const NO_CHECKOUT: &str = "no-checkout";
+/// A program that builds the application is not installed.
+pub(crate) const MISSING_TOOL: &str = "missing-tool";
+/// A step of building the application failed.
+pub(crate) const BUILD_FAILED: &str = "build-failed";

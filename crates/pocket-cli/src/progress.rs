@@ -75,6 +75,19 @@ pub(crate) async fn of_documents<T>(
     }
 }
 
+/// Shows how long `work` has taken so far, where nobody knows how much there is.
+pub(crate) async fn of_time<T>(json: bool, work: impl Future<Output = T>) -> T {
+    let shown = Cleared(ProgressBar::with_draw_target(None, target(json)));
+    shown.0.set_style(style("    {elapsed}"));
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(REFRESH) => shown.0.tick(),
+        }
+    }
+}
+
 /// Where it is shown how far something is, until this is dropped.
 pub(crate) enum Shown {
     Here(Bar),

@@ -4,7 +4,7 @@
 //! changes were made on, and those in the journal. Entries of the journal stay. A change that is to be sent keeps its
 //! own body until it is answered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pocket_storage::ScanLimit;
 
@@ -12,7 +12,7 @@ use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::outbox;
 use crate::stored::{self, JournalRow, Presence};
 use crate::tx::Tx;
-use crate::{DocumentId, Result, Revision};
+use crate::{DocumentId, Result, Revision, Seq};
 
 /// The documents an erase is about.
 pub(crate) type Erased = BTreeSet<(CollectionId, DocumentId)>;
@@ -30,7 +30,7 @@ pub(crate) enum Forget {
 const CHUNK: usize = 256;
 
 /// Forgets the content of erased documents, but for entries of the journal that the running job wrote: an erase is sent
-/// when nothing is pending before it, so they are of changes behind it.
+/// when nothing is pending before it, so they are of changes behind it. For those see [`forget_earlier`].
 ///
 /// It scans the journal, which only jobs that run alone write to, so any job may call it.
 pub(crate) async fn forget_content(
@@ -77,6 +77,35 @@ pub(crate) async fn forget_content(
             forget_entry(tx, number, &stored::decode(payload)?, erased, forget);
         }
     }
+}
+
+/// Forgets what the server had of erased documents before, in entries of the journal that the running job wrote: a
+/// change that was made behind the erase may be answered before it, since an erase that the server refused for its clock
+/// is sent again. `erased` says where the erase of each took effect.
+pub(crate) async fn forget_earlier(
+    tx: &mut Tx,
+    entries: &[u64],
+    erased: &BTreeMap<(CollectionId, DocumentId), Seq>,
+) -> Result<()> {
+    if erased.is_empty() || crate::mutants::active("pocket-mutant:erase-keeps-content") {
+        return Ok(());
+    }
+    for number in entries {
+        let Some(payload) = tx.get(&keys::journal(*number)).await? else {
+            continue;
+        };
+        let row: JournalRow = stored::decode(&payload)?;
+        for ((index, change), remote) in (0..).zip(&row.changes).zip(&row.remote) {
+            let erased = erased.get(&(change.collection(), change.id.clone()));
+            if erased
+                .zip(*remote)
+                .is_some_and(|(erased, remote)| remote.seq < *erased)
+            {
+                tx.delete(keys::journal_body(*number, index, BodyOf::Remote));
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn forget_base(

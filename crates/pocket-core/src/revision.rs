@@ -46,10 +46,34 @@ impl Hlc {
         Timestamp::from_millis((self.0 >> COUNTER_BITS).cast_signed())
     }
 
+    /// The least reading behind this one.
+    #[must_use]
+    const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// A later reading of the same millisecond, where counters hardly come by themselves; which of 4,096 there, `random`
+    /// says. The next reading, where none of these is later.
+    #[must_use]
+    pub(crate) const fn returning(self, random: u16) -> Self {
+        const UPPER_HALF: u64 = 1 << (COUNTER_BITS - 1);
+        let counter = self.0 & ((1 << COUNTER_BITS) - 1);
+        let from = if counter < UPPER_HALF {
+            UPPER_HALF
+        } else {
+            counter + 1
+        };
+        let chosen = from + (random & 0x0fff) as u64;
+        if chosen >> COUNTER_BITS > 0 {
+            return self.next();
+        }
+        Self(self.0 - counter + chosen)
+    }
+
     /// The next reading at the time `now`: that time, or one more than this if time has not moved on.
     #[must_use]
     pub fn tick(self, now: Timestamp) -> Self {
-        Self::from_time(now).max(Self(self.0.saturating_add(1)))
+        Self::from_time(now).max(self.next())
     }
 }
 
@@ -107,6 +131,20 @@ mod tests {
         let back = same.tick(Timestamp::from_millis(10));
         assert!(first < same && same < back);
         assert_eq!(back.time().millis(), 1_000);
+    }
+
+    #[test]
+    fn what_returns_is_later_and_of_the_same_millisecond_while_there_is_room() {
+        for counter in [0, 7, 0x7fff, 0x8000, 0xe000] {
+            let lost = Hlc::from_bits((1_000 << COUNTER_BITS) | counter);
+            for random in [0, 1, 0x0fff, u16::MAX] {
+                let back = lost.returning(random);
+                assert!(back > lost && back.time() == lost.time(), "{counter:x}");
+                assert!(back.bits() & 0x8000 > 0, "{counter:x}");
+            }
+        }
+        let last = Hlc::from_bits((1_000 << COUNTER_BITS) | 0xffff);
+        assert_eq!(last.returning(5), last.next());
     }
 
     #[test]

@@ -98,6 +98,9 @@ crate::later_fields! {
         ttl: Option<TtlRow> = "t",
         /// The resyncs that were over when it ceased to be read. What a later one did not show of it is here still.
         away: Option<u64> = "a",
+        /// What a restored server lost while it was not read: the last place that both histories have, and the resync
+        /// that began with the new one.
+        parted: Option<(Seq, u64)> = "f",
     }
 }
 
@@ -437,6 +440,27 @@ crate::later_fields! {
         blind: Seq = "b",
         /// During that reading outcomes told of places up to there: what was not shown may be deleted.
         unsure: bool = "u",
+    }
+}
+
+impl Resyncing {
+    /// The server has lost what came behind a place; documents that no resync since the given one showed may be of that.
+    pub(crate) fn part(&mut self, parted: (Seq, u64)) {
+        let before = self.fork.map(|shared| (shared, self.since));
+        if let Some((shared, since)) = earlier_parting(before, Some(parted)) {
+            (self.fork, self.since) = (Some(shared), since);
+        }
+    }
+}
+
+/// Both of two partings in one: behind the earlier place, for what neither resync showed.
+pub(crate) fn earlier_parting(
+    one: Option<(Seq, u64)>,
+    other: Option<(Seq, u64)>,
+) -> Option<(Seq, u64)> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some((one.0.min(other.0), one.1.max(other.1))),
+        (one, other) => one.or(other),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::index::Maintenance;
 use crate::keys::CollectionId;
 use crate::registry::Registry;
 use crate::stored::{self, ServerVersion, State, StoredDocument};
-use crate::{Body, ClientId, Digest, DocumentId, Result, Revision, Timestamp, envelope, keys};
+use crate::{Body, ClientId, Digest, DocumentId, Hlc, Result, Revision, Timestamp, envelope, keys};
 
 /// Writes that are not committed yet, over the store.
 #[derive(Clone, Debug)]
@@ -171,6 +171,12 @@ impl Tx {
         let hlc = self.own_state.clock.tick(self.time());
         self.own_state.clock = hlc;
         Revision::new(hlc, self.own_client)
+    }
+
+    /// A server accepted or sent a version of this time: the revisions that follow are later.
+    pub(crate) fn has_seen(&mut self, hlc: Hlc) {
+        self.own_state.seen = self.own_state.seen.max(hlc);
+        self.own_state.clock = self.own_state.clock.max(hlc);
     }
 
     /// Who this is to a server.

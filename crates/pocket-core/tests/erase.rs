@@ -405,3 +405,50 @@ async fn an_erase_that_is_answered_with_a_conflict_is_refused_and_makes_no_docum
         r#"{"_id":"a","text":"newer"}"#
     );
 }
+
+fn clock_refusal() -> Outcome {
+    Outcome::Rejected {
+        code: "clock".to_owned(),
+        reason: String::new(),
+        server_time: Some(Timestamp::from_millis(1_000)),
+    }
+}
+
+/// A device that erased a document and made it anew, both on their way; the erase was refused for its clock, and is sent
+/// again behind the other.
+async fn whose_erase_is_sent_last() -> Device {
+    let device = Device::knowing("old").await;
+    device.docs.hard_delete("a").await.unwrap();
+    let anew = Value::from_json_str(r#"{"_id":"a","text":"mine"}"#).unwrap();
+    device.docs.insert(&anew).await.unwrap();
+    assert_eq!(device.pin().await.len(), 2);
+    device.settle(1, clock_refusal()).await;
+    assert_eq!(device.pin().await.len(), 1, "the erase again");
+    device
+}
+
+/// Found by the simulator: what was made anew was refused in the same answer as the erase took effect, and the entry about
+/// it kept what the server had had.
+#[tokio::test]
+async fn an_erase_that_was_sent_again_takes_the_servers_version_out_of_entries_written_just_before_it()
+ {
+    let device = whose_erase_is_sent_last().await;
+    device.page(1, vec![record(3, "theirs")]).await;
+    let outcomes = vec![rejected(), applied(4)];
+    let first = MutationNumber::new(2);
+    let settled = device.replica.settle(first, outcomes, Arc::new(LocalWins));
+    assert_eq!(settled.await.unwrap().journaled.len(), 1);
+    assert!(!device.holds("theirs").await && !device.holds("old").await);
+    assert!(device.holds("mine").await, "it was written after the erase");
+}
+
+/// Found by the simulator: the device showed what was made anew for ever, as nobody told it of its own erase.
+#[tokio::test]
+async fn an_erase_that_was_sent_again_takes_what_was_made_anew_and_settled_before_it() {
+    let device = whose_erase_is_sent_last().await;
+    device.settle(2, applied(2)).await;
+    assert!(device.docs.get("a").await.unwrap().is_some());
+    device.settle(3, applied(3)).await;
+    assert!(device.docs.get("a").await.unwrap().is_none());
+    assert!(!device.holds("mine").await);
+}

@@ -96,12 +96,14 @@ impl Device {
         self.replica.apply(page, Arc::new(Nobody)).await.unwrap()
     }
 
-    /// The collection is read from the start.
+    /// It was read before, so everything is read from the start.
     async fn joins(&self) -> Applied {
         let state = self.replica.load(&pocket_core::replica::Scope::All).await;
-        assert_eq!(state.unwrap().checkpoint.joining.len(), 1);
-        let name = CollectionName::new("notes").unwrap();
-        self.apply(PageKind::Joining(name)).await
+        assert!(state.unwrap().checkpoint.resyncing);
+        let applied = self.apply(PageKind::Feed).await;
+        let swept = self.replica.sweep(Arc::new(Nobody)).await.unwrap();
+        assert!(!swept.state.checkpoint.resyncing);
+        applied
     }
 
     async fn is_refused(&self) {
@@ -203,4 +205,27 @@ async fn a_collection_that_missed_a_resync_is_read_again_with_everything() {
         let state = device.replica.load(&scope).await.unwrap();
         assert_eq!(state.checkpoint.resyncing, head == 1);
     }
+}
+
+/// Found by the simulator: sync was switched on for a collection outside of what this device reads. It was read once, and
+/// nothing that the server had of it later came.
+#[tokio::test]
+async fn a_collection_that_is_switched_on_outside_of_the_scope_is_read_when_the_scope_holds_it() {
+    let device = Device::that_offers_its_own().await;
+    device.is_refused().await;
+    device.joins().await;
+    let scope = |names: &[&str]| {
+        let names = names.iter().map(|name| CollectionName::new(name).unwrap());
+        pocket_core::replica::Scope::Only(names.collect())
+    };
+    let config = CollectionConfig::new("other").sync(false);
+    device.db.create_collection(config).await.unwrap();
+    device.replica.load(&scope(&["notes"])).await.unwrap();
+    let config = CollectionConfig::new("other").sync(true);
+    device.db.create_collection(config).await.unwrap();
+    let state = device.replica.load(&scope(&["notes"])).await.unwrap();
+    assert!(state.checkpoint.joining.is_empty());
+    let wider = scope(&["notes", "other"]);
+    let state = device.replica.load(&wider).await.unwrap();
+    assert_eq!(state.checkpoint.joining.len(), 1);
 }

@@ -67,13 +67,46 @@ export function connectTabs(name: string, database: TabsDatabase, environment: T
   };
 }
 
+/** How many messages a page that stands still keeps; older ones are lost. */
+export const WAITING = 1_000;
+
+/**
+ * A channel that is silent while the browser has frozen the page. Messages of a `BroadcastChannel` reach a frozen page all the
+ * same, and what it then begins in IndexedDB would not end, and would keep the other tabs from writing. A message port
+ * waits, without the delays of timers in the background.
+ */
+export function relayed(channel: ChannelLike, ports: () => { readonly port1: MessagePort; readonly port2: MessagePort }): ChannelLike {
+  const { port1, port2 } = ports();
+  const relay: ChannelLike = {
+    onmessage: null,
+    postMessage: (message) => channel.postMessage(message),
+    close: () => {
+      channel.close();
+      port1.close();
+    },
+  };
+  let waiting: unknown[] = [];
+  channel.onmessage = ({ data }) => {
+    if (waiting.length === 0) port2.postMessage(null);
+    waiting.push(data);
+    // Whoever listens must bear that some are lost.
+    if (waiting.length > WAITING) waiting.shift();
+  };
+  port1.onmessage = () => {
+    const told = waiting;
+    waiting = [];
+    for (const data of told) relay.onmessage?.({ data });
+  };
+  return relay;
+}
+
 /** The page this runs in; in Node a channel reaches other threads, and does not keep the process alive. */
 export const pageEnvironment: TabsEnvironment = {
   channel(name) {
     if (typeof BroadcastChannel !== 'function') return undefined;
-    const channel = new BroadcastChannel(name);
-    (channel as { unref?: () => void }).unref?.();
-    return channel as unknown as ChannelLike;
+    const channel = new BroadcastChannel(name) as unknown as ChannelLike & { unref?: () => void };
+    channel.unref?.();
+    return typeof document === 'undefined' ? channel : relayed(channel, () => new MessageChannel());
   },
   onResume(resumed) {
     if (typeof document === 'undefined') return () => undefined;

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 
 import type { ChannelLike, TabsDatabase, TabsEnvironment } from '../dist/tabs.js';
-import { connectTabs } from '../dist/tabs.js';
+import { WAITING, connectTabs, relayed } from '../dist/tabs.js';
 
 /** A site whose tabs hear each other at once. */
 class Site {
@@ -114,4 +114,42 @@ test('without a channel a tab is alone', () => {
   const database = new FakeDatabase();
   const disconnect = connectTabs('x', database, { channel: () => undefined, onResume: () => assert.fail('asked') });
   disconnect();
+});
+
+/** A channel and a port of a page that can be frozen. */
+function frozenPage(): { channel: ChannelLike; relay: ChannelLike; heard: unknown[]; thaw: () => void; closed: string[] } {
+  const heard: unknown[] = [];
+  const closed: string[] = [];
+  const waiting: (() => void)[] = [];
+  const channel: ChannelLike = { onmessage: null, postMessage: (message) => heard.push(`posted ${String(message)}`), close: () => closed.push('channel') };
+  const port1 = { onmessage: null as (() => void) | null, close: () => closed.push('port') };
+  const port2 = { postMessage: () => waiting.push(() => port1.onmessage?.()) };
+  const relay = relayed(channel, () => ({ port1, port2 }) as unknown as MessageChannel);
+  relay.onmessage = ({ data }) => heard.push(data);
+  const thaw = (): void => {
+    for (const wake of waiting.splice(0)) wake();
+  };
+  return { channel, relay, heard, thaw, closed };
+}
+
+test('a page that stands still hears what it was told when it goes on, in order', () => {
+  const { channel, relay, heard, thaw, closed } = frozenPage();
+  for (const data of [1, 2, 3]) channel.onmessage?.({ data });
+  assert.deepEqual(heard, []);
+  thaw();
+  assert.deepEqual(heard, [1, 2, 3]);
+  channel.onmessage?.({ data: 4 });
+  thaw();
+  relay.postMessage('out');
+  assert.deepEqual(heard, [1, 2, 3, 4, 'posted out']);
+  relay.close();
+  assert.deepEqual(closed, ['channel', 'port']);
+});
+
+test('a page that stands still for long keeps the newest messages', () => {
+  const { channel, heard, thaw } = frozenPage();
+  for (let data = 0; data < WAITING + 5; data += 1) channel.onmessage?.({ data });
+  thaw();
+  assert.equal(heard.length, WAITING);
+  assert.deepEqual([heard[0], heard.at(-1)], [5, WAITING + 4]);
 });

@@ -323,7 +323,8 @@ export class Team {
         if (this.#isLeader) this.#post({ kind: 'pong', from: this.#id });
         return;
       case 'pong':
-        this.#isFromLeader(message.from);
+        // An answer that was lost while this page stood still is asked for again; one that is on its way came before this.
+        if (this.#isFromLeader(message.from)) for (const id of [...this.#pending.keys()]) this.#deliver(id);
         return;
       case 'leading':
         if (this.#isLeader) return;

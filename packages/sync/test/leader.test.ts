@@ -423,3 +423,21 @@ test('a team that stopped leaves no timer, channel or request behind', async () 
   await world.settle();
   assert.deepEqual([world.timers.length, world.channels.size, world.queue.length, world.holder], [0, 0, 0, undefined]);
 });
+
+test('an answer that is lost while a follower stands still is asked for again', async () => {
+  const { world, tabs } = await started('a', 'b');
+  const [a, b] = tabs as [Tab, Tab];
+  const call = watched(b.team.call('push'));
+  await world.settle();
+  // As a page that keeps only so many messages while it is frozen.
+  world.lost = (message) => message.kind === 'result';
+  a.asked.shift()?.done();
+  await world.settle();
+  assert.equal(call.outcome, 'waits');
+  world.lost = () => false;
+  await world.pass(1_000);
+  assert.equal(a.asked.length, 1);
+  a.asked.shift()?.done();
+  await world.settle();
+  assert.equal(call.outcome, 'done');
+});

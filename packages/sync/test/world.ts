@@ -28,6 +28,8 @@ export class World {
   holder: Request | undefined;
   queue: Request[] = [];
   readonly tabs: Tab[] = [];
+  /** Which messages get lost. */
+  lost: (message: { readonly kind: string }) => boolean = () => false;
 
   tab(name: string, options: { readonly locks?: LocksLike | 'none' } = {}): Tab {
     const tab = new Tab(this, name, options.locks);
@@ -98,7 +100,8 @@ class Channel {
   }
 
   postMessage(message: unknown): void {
-    const data = structuredClone(message);
+    const data = structuredClone(message) as { readonly kind: string };
+    if (this.#tab.world.lost(data)) return;
     for (const other of this.#tab.world.channels) {
       if (other === this) continue;
       // Later, as in a browser, and not at all if it was closed meanwhile.

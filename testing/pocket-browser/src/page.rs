@@ -20,6 +20,7 @@ pub struct Page {
     browser: Arc<Browser>,
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     session: Option<String>,
+    target: Value,
     last: u64,
     /// What the page complained about.
     complaints: Vec<String>,
@@ -46,13 +47,15 @@ impl Page {
             browser: Arc::clone(browser),
             socket,
             session: None,
+            target: Value::Null,
             last: 0,
             complaints: Vec::new(),
         };
-        let target = page
+        let mut created = page
             .call("Target.createTarget", json!({ "url": "about:blank" }))
             .await;
-        let attach = json!({ "targetId": target["targetId"], "flatten": true });
+        page.target = created["targetId"].take();
+        let attach = json!({ "targetId": page.target, "flatten": true });
         let attached = page.call("Target.attachToTarget", attach).await;
         page.session = attached["sessionId"].as_str().map(str::to_owned);
         for domain in ["Page.enable", "Runtime.enable", "Log.enable"] {
@@ -147,23 +150,34 @@ impl Page {
         answer["result"]["value"].take()
     }
 
-    /// Waits until an expression is true; the page is looked at whenever something in it changes.
+    /// Waits until an expression is true, or a promise that it gives. It is looked at whenever something in the page
+    /// changes, and every few milliseconds for what does not show in it.
     #[track_caller]
     pub fn until<'a>(&'a mut self, condition: &str) -> impl Future<Output = ()> + use<'a> {
         let place = std::panic::Location::caller();
         let expression = format!(
-            "new Promise((resolve) => {{
-                let observer;
-                const look = () => {{
-                    if (!({condition})) return false;
-                    if (observer) observer.disconnect();
-                    resolve(true);
-                    return true;
+            "new Promise((resolve, reject) => {{
+                let looking = false;
+                const look = async () => {{
+                    if (looking) return;
+                    looking = true;
+                    try {{
+                        if (await ({condition})) end(resolve);
+                    }} catch (error) {{
+                        end(() => reject(error));
+                    }}
+                    looking = false;
+                }};
+                const observer = new MutationObserver(look);
+                const timer = setInterval(look, 10);
+                const end = (settle) => {{
+                    observer.disconnect();
+                    clearInterval(timer);
+                    settle(true);
                 }};
                 const watch = () => {{
-                    if (look()) return;
-                    observer = new MutationObserver(look);
                     observer.observe(document, {{ subtree: true, childList: true, characterData: true, attributes: true }});
+                    look();
                 }};
                 if (document.readyState === 'loading') addEventListener('DOMContentLoaded', watch); else watch();
             }})"
@@ -173,10 +187,18 @@ impl Page {
             let params = json!({
                 "expression": expression, "awaitPromise": true, "returnByValue": true,
             });
+            // Less than the call itself waits, so that it is told what never came to be.
+            let patience = PATIENCE.mul_f32(0.9);
             let answer =
-                tokio::time::timeout(PATIENCE, self.call("Runtime.evaluate", params)).await;
+                tokio::time::timeout(patience, self.call("Runtime.evaluate", params)).await;
             let Ok(answer) = answer else {
-                panic!("{place}: it never came to be: {condition}");
+                let shown = json!({ "expression": "document.body?.innerText" });
+                let shown = self.call("Runtime.evaluate", shown).await;
+                let shown = &shown["result"]["value"];
+                let complaints = &self.complaints;
+                panic!(
+                    "{place}: it never came to be: {condition}; shown is {shown}, {complaints:?}"
+                );
             };
             assert!(answer["exceptionDetails"].is_null(), "{place}: {answer}");
         }
@@ -223,6 +245,8 @@ impl Page {
 
     /// Stores a picture of the whole page, and makes sure that nothing of it lies beside the window.
     pub async fn picture(&mut self, name: &str) {
+        // One that another page covers is not drawn.
+        self.call("Page.bringToFront", json!({})).await;
         let beside = self
             .value("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             .await;
@@ -280,11 +304,48 @@ impl Page {
         self.event("Inspector.targetCrashed").await;
     }
 
-    /// Ends it; nothing in the page may have gone wrong.
+    /// Closes its tab, as a user does, whatever it was doing. Other pages of the browser stay.
+    ///
+    /// # Panics
+    /// If the browser does not let it.
+    pub async fn close_tab(mut self) {
+        let target = self.target.clone();
+        // Not of the session, which ends with it.
+        self.session = None;
+        self.call("Target.closeTarget", json!({ "targetId": target }))
+            .await;
+        loop {
+            let there = self.call("Target.getTargets", json!({})).await;
+            let mut there = there["targetInfos"].as_array().unwrap().iter();
+            if !there.any(|one| one["targetId"] == target) {
+                return;
+            }
+        }
+    }
+
+    /// Stops everything that runs in the page, as a browser does with one in the background; or lets it go on.
+    pub async fn freeze(&mut self, frozen: bool) {
+        let state = if frozen { "frozen" } else { "active" };
+        self.call("Page.setWebLifecycleState", json!({ "state": state }))
+            .await;
+    }
+
+    /// Cuts the page's network, or joins it again.
+    pub async fn cut(&mut self, offline: bool) {
+        self.call("Network.enable", json!({})).await;
+        let conditions = json!({
+            "offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1,
+        });
+        self.call("Network.emulateNetworkConditions", conditions)
+            .await;
+    }
+
+    /// Ends it and its tab; nothing in the page may have gone wrong.
     pub async fn close(mut self) {
         // One more exchange, so that everything said before has been heard.
         self.value("0").await;
         assert!(self.complaints.is_empty(), "{:?}", self.complaints);
+        self.close_tab().await;
     }
 }
 
@@ -293,9 +354,14 @@ fn complaint(event: &Value) -> Option<String> {
     let params = &event["params"];
     match event["method"].as_str()? {
         "Runtime.exceptionThrown" => Some(params["exceptionDetails"].to_string()),
+        "Runtime.consoleAPICalled" if params["type"] == "error" => Some(params["args"].to_string()),
         "Log.entryAdded" => {
             let entry = &params["entry"];
-            let is_bad = entry["level"] == "error" && entry["source"] != "network";
+            // Said to whoever sends before he could hear that the connection ended.
+            let of_socket = entry["text"].as_str().is_some_and(|text| {
+                text.contains("WebSocket is already in CLOSING or CLOSED state")
+            });
+            let is_bad = entry["level"] == "error" && entry["source"] != "network" && !of_socket;
             is_bad.then(|| entry.to_string())
         }
         _ => None,

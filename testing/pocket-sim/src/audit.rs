@@ -140,6 +140,8 @@ pub(crate) struct Audit {
     pub(crate) clients: BTreeMap<ClientId, usize>,
     /// For each device that was copied from another one: from which.
     origins: BTreeMap<usize, usize>,
+    /// Devices whose stores went back to what they were.
+    restored: BTreeSet<usize>,
     /// A store was copied, or went back to an older state: two may use the same numbers.
     pub(crate) doubles: bool,
     /// Clients took other ids, so nobody may ever ask for the outcomes of the old ones.
@@ -231,12 +233,14 @@ impl Audit {
         Ok(())
     }
 
-    /// A device's store went back to what it was at `sequence`. What came later is gone with it, unless somebody else
-    /// has it.
-    pub(crate) fn after_restore(&mut self, client: usize, sequence: u64) {
+    /// A device's store went back to what it was at `sequence`, before the write `before` was planned. What came later is
+    /// gone with it, unless somebody else has it. Of a store that went back before, sequences alone do not tell.
+    pub(crate) fn after_restore(&mut self, client: usize, sequence: u64, before: WriteId) {
+        self.restored.insert(client);
         let mut reached = BTreeSet::new();
-        for write in self.writes.values_mut() {
-            if write.client == client && write.sequence > sequence {
+        for (id, write) in &mut self.writes {
+            let is_gone = write.sequence > sequence || *id >= before;
+            if write.client == client && is_gone {
                 if write.state == State::Acknowledged {
                     write.state = State::GivenUp;
                 }
@@ -271,12 +275,39 @@ impl Audit {
         self.tombstones.entry((document, rev)).or_insert(id);
     }
 
-    /// The delete that made a tombstone. One that was stamped anew counts as its author's newest delete there.
+    /// The deletes that may have made a tombstone: all of its author where it was stamped anew.
+    pub(crate) fn tombstones_of(&self, document: &DocKey, rev: Revision) -> Vec<WriteId> {
+        if let Some(id) = self.tombstones.get(&(document.clone(), rev)) {
+            return vec![*id];
+        }
+        let Some(client) = self.clients.get(&rev.client) else {
+            return Vec::new();
+        };
+        let own = |write: &Write| self.are_kin(write.client, *client);
+        let deletes = self
+            .writes
+            .iter()
+            .filter(|(_, write)| !write.kind.puts() && write.document == *document && own(write));
+        deletes.map(|(id, _)| *id).collect()
+    }
+
+    /// The delete that made a tombstone. One that its device gave another id keeps its time; one that was stamped anew
+    /// counts as its author's newest delete there.
     pub(crate) fn tombstone(&self, document: &DocKey, rev: Revision) -> Option<WriteId> {
         if let Some(id) = self.tombstones.get(&(document.clone(), rev)) {
             return Some(*id);
         }
         let client = *self.clients.get(&rev.client)?;
+        let from = Revision::new(rev.hlc, ClientId::from_bytes([0; 16]));
+        let to = Revision::new(rev.hlc, ClientId::from_bytes([0xff; 16]));
+        let same_time = (document.clone(), from)..=(document.clone(), to);
+        let mut own = self.tombstones.range(same_time).filter(|(_, id)| {
+            let write = self.writes.get(id);
+            write.is_some_and(|write| self.are_kin(write.client, client))
+        });
+        if let Some((_, id)) = own.next() {
+            return Some(*id);
+        }
         let mut deletes = self.writes.iter().rev().filter(|(_, write)| {
             self.are_kin(write.client, client)
                 && write.document == *document
@@ -347,6 +378,15 @@ impl Audit {
             .values()
             .filter(open)
             .any(|pushed| pushed.documents.contains(key))
+            || self.forks.unsure.contains(key)
+    }
+
+    /// Whether the server has forgotten a deletion of a document.
+    pub(crate) fn has_forgotten(&self, key: &DocKey) -> bool {
+        let horizon = self.horizons.get(&key.namespace).copied().unwrap_or(0);
+        let versions = self.history.get(key).into_iter().flatten();
+        let mut dead = versions.filter(|(_, version)| !version.live);
+        dead.any(|(seq, _)| *seq <= horizon)
     }
 
     /// The version of a document that stands.

@@ -391,6 +391,9 @@ impl World {
             .iter()
             .find(|(_, version)| holds(version))
             .map(|(seq, _)| *seq);
+        if first.is_some_and(|first| self.audit.forks.lost_behind(key, first)) {
+            return true;
+        }
         let shown = seen.and_then(|seen| self.audit.place_of(key, seen.rev));
         match (first, shown) {
             (Some(first), Some(shown)) => shown > first,

@@ -12,6 +12,7 @@ use pocket_core::{ClientId, CollectionName, ConflictStrategy, Database, Error};
 use pocket_sync_client::{Event, Pass, Session, Snapshot, Status, StoreAnswer};
 use tokio::sync::watch;
 
+use crate::audit::WriteId;
 use crate::clock::Skew;
 use crate::dice::{Dice, Part};
 use crate::disk::{Backup, NodeDisk};
@@ -33,6 +34,16 @@ pub(crate) enum Done {
     Opened(Result<Database, Error>),
     Stored(Box<StoreAnswer>),
     Worked(Operation, Result<(), Error>),
+}
+
+/// A copy of a device's store, with what the book knew when it was made.
+#[derive(Debug)]
+pub(crate) struct ClientBackup {
+    pub(crate) store: Backup,
+    /// The history of the server that the device had met.
+    pub(crate) met: u64,
+    /// Writes from this one on came later.
+    pub(crate) before: WriteId,
 }
 
 pub(crate) struct Client {
@@ -72,7 +83,7 @@ pub(crate) struct Client {
     pub(crate) ids: BTreeSet<ClientId>,
     pub(crate) id: Option<ClientId>,
     /// A copy of its store that somebody keeps.
-    pub(crate) backup: Option<Backup>,
+    pub(crate) backup: Option<ClientBackup>,
     /// What its journal held before its store went back to an older state.
     pub(crate) told: JournalView,
     /// The history of the server it has met: how often the server was restored before.

@@ -56,6 +56,9 @@ enum Command {
         /// A planted bug (needs the feature `mutants`).
         #[arg(long)]
         mutant: Option<String>,
+        /// Runs the history that shows the bug without it.
+        #[arg(long, requires = "mutant")]
+        without: bool,
     },
     /// Runs histories with each planted bug until it is caught (needs the feature `mutants`).
     Mutants {
@@ -90,7 +93,8 @@ pub fn run() -> ExitCode {
             seed,
             clients,
             mutant,
-        } => replay(seed, clients, mutant.as_deref()),
+            without,
+        } => replay(seed, clients, mutant.as_deref(), without),
         Command::Mutants {
             histories,
             seed,
@@ -234,11 +238,11 @@ fn tell(report: &Report, clients: usize) -> bool {
     bad || !report.differing.is_empty()
 }
 
-fn replay(seed: u64, clients: usize, mutant: Option<&str>) -> bool {
-    if mutant.is_some() && !cfg!(feature = "mutants") {
+fn replay(seed: u64, clients: usize, mutant: Option<&str>, without: bool) -> bool {
+    if mutant.is_some() && !without && !cfg!(feature = "mutants") {
         return no_mutants();
     }
-    crate::mutants::plant(mutant);
+    crate::mutants::plant(mutant.filter(|_| !without));
     let known = MUTANTS.iter().find(|known| Some(known.name) == mutant);
     let profile = known.map_or(Profile::Any, |known| known.profile);
     let ending = history::run(seed, clients, profile, true);

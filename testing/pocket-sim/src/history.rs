@@ -7,6 +7,8 @@ use crate::client::Reach;
 use crate::counts::{Counts, Kind};
 use crate::swarm::{ClientShape, Profile, Swarm};
 use crate::trace::Node;
+use crate::view;
+use crate::wire::revision;
 use crate::world::{Happening, World};
 
 /// Clients at the most, unless somebody says so.
@@ -89,6 +91,9 @@ fn live(seed: u64, most_clients: usize, profile: Profile, prints: bool) -> Endin
         let verdict = world.judge();
         world.check(verdict);
     }
+    if prints && world.broken.is_some() {
+        world.tell_what_is_held();
+    }
     Ending {
         seed,
         broken: world.broken.take(),
@@ -99,6 +104,32 @@ fn live(seed: u64, most_clients: usize, profile: Profile, prints: bool) -> Endin
 }
 
 impl World {
+    /// Prints what the server has and what each device holds, for whoever looks for the reason.
+    fn tell_what_is_held(&self) {
+        for key in self.audit.history.keys() {
+            if let Some((seq, version)) = self.audit.current(key) {
+                let what = if version.live {
+                    format!("{:?}", version.ids)
+                } else {
+                    "deleted".to_owned()
+                };
+                println!(
+                    "the server has {key} at {seq}, {}: {what}",
+                    revision(version.rev)
+                );
+            }
+        }
+        for (index, client) in self.clients.iter().enumerate() {
+            let keys = self.keys_of(client.shape.namespace);
+            match view::describe(&client.disk.look(), &keys) {
+                Ok(lines) => lines
+                    .iter()
+                    .for_each(|line| println!("client {index} has {line}")),
+                Err(error) => println!("client {index}'s store cannot be read: {error:?}"),
+            }
+        }
+    }
+
     fn chaos(&mut self) {
         self.start_server();
         for index in 0..self.clients.len() {

@@ -7,6 +7,7 @@ use pocket_core::Env;
 use pocket_sync_server::{EmbeddedEngine, Engine, Namespace};
 
 use crate::audit::{Mark, WriteId};
+use crate::client::ClientBackup;
 use crate::clock::SimEnv;
 use crate::counts::Kind;
 use crate::dice::Dice;
@@ -64,7 +65,11 @@ impl World {
     pub(crate) fn back_up_client(&mut self, index: usize) {
         let client = &mut self.clients[index];
         if client.made {
-            client.backup = Some(client.disk.copy());
+            client.backup = Some(ClientBackup {
+                store: client.disk.copy(),
+                met: client.met,
+                before: self.audit.next_id(),
+            });
             self.counts.add(Kind::ClientBackedUp);
             self.note(Node::Client(index), || "is backed up".to_owned());
         }
@@ -82,14 +87,17 @@ impl World {
         let client = &mut self.clients[index];
         // What its journal kept was told; it need not be told by the older one.
         client.told = journal;
-        client.disk.restore(&backup);
+        client.disk.restore(&backup.store);
         client.went_back();
+        client.met = backup.met;
         self.audit.doubles = true;
         self.counts.add(Kind::ClientRestored);
         self.note(Node::Client(index), || "is restored".to_owned());
         let view = view::look(client_disk(self, index), &[]);
         match view {
-            Ok(view) => self.audit.after_restore(index, view.sequence),
+            Ok(view) => self
+                .audit
+                .after_restore(index, view.sequence, backup.before),
             Err(error) => panic!("a copy of a good store cannot be read: {error:?}"),
         }
         self.schedule(1, Happening::Restart(Node::Client(index)));

@@ -67,6 +67,7 @@ fn work(plan: Plan, next: &AtomicU64, report: &Mutex<Report>) {
         let again = place
             .is_multiple_of(TWICE_EVERY)
             .then(|| history::run(seed, plan.most_clients, plan.profile, false).hash);
+        let shows = ending.broken.is_none() || is_good_without_bug(plan, seed);
         let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
         report.histories += 1;
         report.virtual_millis += ending.virtual_millis;
@@ -78,14 +79,26 @@ fn work(plan: Plan, next: &AtomicU64, report: &Mutex<Report>) {
             }
         }
         if let Some(violation) = &ending.broken {
-            // With a planted bug, what is broken without it shows nothing.
             let open = open_promise(seed, plan.most_clients) == Some(violation.promise);
-            if !(open && plan.mutant.is_some()) {
+            let stops = plan.stops && shows && (plan.mutant.is_some() || !open);
+            if shows {
                 report.broken.insert(seed, ending);
             }
-            if plan.stops && !open {
+            if stops {
                 next.store(plan.histories, Ordering::Relaxed);
             }
         }
     }
+}
+
+/// Whether the history of a seed is good without the planted bug, if there is one: what is broken without it, too, shows
+/// nothing about it.
+fn is_good_without_bug(plan: Plan, seed: u64) -> bool {
+    if plan.mutant.is_none() {
+        return true;
+    }
+    crate::mutants::plant(None);
+    let without = history::run(seed, plan.most_clients, plan.profile, false);
+    crate::mutants::plant(plan.mutant);
+    without.broken.is_none()
 }

@@ -127,7 +127,9 @@ impl World {
                     version.live && !self.audit.may_read(index, key, version)
                 });
                 let late = key.collection.as_str() == "late" && client.toggled;
-                if !hidden || late {
+                // Once a deletion is forgotten, rules cannot tell who had read what was there before.
+                let forgotten = self.audit.has_forgotten(key);
+                if !hidden || late || forgotten {
                     continue;
                 }
                 let versions = self.audit.history.get(key).into_iter().flatten();
@@ -273,8 +275,9 @@ impl World {
         let Some(author) = self.audit.clients.get(&client) else {
             return Ok(());
         };
-        // Deletions that a restored server has lost may not come back, and what it lost does.
-        if self.audit.forks.held(key, &version.ids) {
+        // Deletions that a restored server has lost may not come back, and what it lost does; so does what was made on
+        // another version by who had read that, for to whoever reads everything again nobody tells who deleted it since.
+        if self.audit.forks.has_live(key) {
             return Ok(());
         }
         let kin: Vec<&JournalView> = (0..self.clients.len())
@@ -366,13 +369,13 @@ impl World {
                 .iter()
                 .chain(&journal.remote_tombstones)
             {
-                roots.extend(self.audit.tombstone(key, *rev));
+                roots.extend(self.audit.tombstones_of(key, *rev));
             }
-            if self.audit.rights.is_some() {
-                // With the right to read goes what others wrote; that there was an entry shows still.
-                let bodiless = journal.remote_tombstones.iter();
-                roots.extend(bodiless.flat_map(|(key, rev)| self.audit.ids_of_version(key, *rev)));
-            }
+            // With the right to read goes what others wrote, with an erase all of it; that there was an entry shows still.
+            let bodiless = journal.remote_tombstones.iter();
+            let bodiless = bodiless
+                .filter(|(key, _)| self.audit.rights.is_some() || journal.erased.contains(key));
+            roots.extend(bodiless.flat_map(|(key, rev)| self.audit.ids_of_version(key, *rev)));
         }
         for (key, versions) in &self.audit.history {
             let erased = versions
@@ -382,6 +385,10 @@ impl World {
                 .map(|(seq, _)| *seq);
             if erased.is_some() {
                 roots.extend(self.audit.forks.ids_of(key));
+            }
+            if self.audit.forks.erased(key) {
+                // What a lost erase took along is gone; what was made anew behind it comes back without it.
+                roots.extend(versions.values().flat_map(|version| &version.ids));
             }
             for (seq, version) in versions {
                 let last = versions
@@ -431,7 +438,8 @@ impl World {
                 .get(&write.document)
                 .into_iter()
                 .flatten();
-            !write.kind.puts() && versions.any(|(_, version)| !version.live)
+            let lost = self.audit.forks.has_deleted(&write.document);
+            !write.kind.puts() && (lost || versions.any(|(_, version)| !version.live))
         });
         roots.extend(deletes.map(|(id, _)| *id));
         let kept = self.audit.closure(roots);

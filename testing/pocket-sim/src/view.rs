@@ -11,6 +11,7 @@ use pocket_storage::{Direction, KeyRange, ScanLimit, Storage};
 
 use crate::audit::{DocKey, WriteId, doc_key, ids_of};
 use crate::tasks::at_once;
+use crate::wire::revision;
 
 /// One document as its device shows it.
 #[derive(Clone, Debug)]
@@ -56,6 +57,39 @@ pub(crate) fn look<'a>(
         pending: stats.pending_changes,
         sequence: stats.sequence.get(),
     })
+}
+
+/// What a device holds, in words: its documents, and the entries of its journal.
+pub(crate) fn describe(storage: &Arc<dyn Storage>, keys: &[DocKey]) -> Result<Vec<String>, Error> {
+    let mut lines = Vec::new();
+    for (key, seen) in look(storage.clone(), keys)?.documents {
+        let what = if seen.live {
+            format!("{:?}", seen.ids)
+        } else {
+            "deleted".to_owned()
+        };
+        lines.push(format!("{key} {}: {what}", revision(seen.rev)));
+    }
+    let told = |version: &JournalVersion| {
+        let ids = version.body.as_ref().map(ids_of);
+        format!("{:?} {ids:?}", version.rev.map(revision))
+    };
+    for entry in at_once(open(storage.clone())?.journal().list(None, usize::MAX))? {
+        for document in &entry.documents {
+            lines.push(format!(
+                "journal {} ({}, {:?} stands): {}/{} local {}, remote {}, base {}",
+                entry.number,
+                entry.rule,
+                entry.winner,
+                document.collection,
+                document.id,
+                told(&document.local),
+                document.remote.as_ref().map_or_else(String::new, told),
+                document.base.as_ref().map_or_else(String::new, told),
+            ));
+        }
+    }
+    Ok(lines)
 }
 
 /// All values of a store, one behind the other.

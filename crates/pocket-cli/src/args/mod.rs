@@ -25,7 +25,7 @@ pub(crate) use self::documents::{
 };
 pub(crate) use self::operate::{
     BackupArgs, BenchLoadArgs, ClientsArgs, CompletionsArgs, DemoArgs, ManArgs, RestoreArgs,
-    WipeArgs,
+    SiteArgs, WipeArgs, YesNo,
 };
 pub(crate) use self::query::{
     Chosen, FindArgs, IndexAction, IndexArgs, IndexCreateArgs, IndexDropArgs, IndexListArgs,
@@ -200,6 +200,9 @@ pub(crate) enum Command {
     /// Run commands on the device's database line by line, from a prompt or a script
     Shell(ShellArgs),
     /// Two devices, one server, a conflict and a killed server: watch nothing get lost
+    ///
+    /// With --web, a to-do application to try in browsers, beside a sync server: it is built from the checkout this runs in,
+    /// which needs npm and the Rust target wasm32-unknown-unknown, and served until a signal comes.
     Demo(DemoArgs),
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::sync::{ServerArgs, seconds};
 
@@ -76,7 +76,36 @@ pub(crate) struct ManArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// Use this new directory and keep it, to look inside afterwards
+    /// Use this new directory and keep it, to look inside afterwards; with --web, where the server's database is kept, which
+    /// may be there already
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
+    /// Serve a to-do application for browsers and its sync server, from one address, until a signal comes
+    #[arg(long)]
+    pub(crate) web: bool,
+    #[command(flatten)]
+    pub(crate) site: SiteArgs,
+}
+
+/// Options of `demo --web`.
+#[derive(Debug, Args)]
+pub(crate) struct SiteArgs {
+    /// The port to listen on; 0 takes a free one. What browsers store belongs to the address with its port
+    #[arg(long, value_name = "N", default_value = "7711", requires = "web")]
+    pub(crate) port: u16,
+    /// Listen in the local network too, for a phone: everybody in it may then read and write the demo's lists
+    #[arg(long, requires = "web")]
+    pub(crate) lan: bool,
+    /// Whether to open a browser [default: yes, if this is a terminal]
+    #[arg(long, value_enum, value_name = "WHETHER", requires = "web")]
+    pub(crate) open: Option<YesNo>,
+    /// Serve the built files in this folder, and build nothing
+    #[arg(long, value_name = "DIR", requires = "web")]
+    pub(crate) assets: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum YesNo {
+    Yes,
+    No,
 }

@@ -86,6 +86,7 @@ pub(crate) fn is_endless(command: &Command) -> bool {
         Command::Serve(_) | Command::Watch(_) => true,
         Command::Sync(sync) => !sync.once,
         Command::Find(find) => find.live,
+        Command::Demo(demo) => demo.web,
         _ => false,
     }
 }
@@ -155,6 +156,7 @@ pub(crate) async fn run_here(arguments: Arguments, stop: Stop) -> Result {
         Command::Watch(args) => watch::run(&global, args, &mut out, &stop).await,
         Command::Find(args) if args.live => find::live(&global, *args, &mut out, &stop).await,
         Command::Shell(args) => shell::run(&global, args, &stop).await,
+        Command::Demo(args) if args.web => demo::web(&global, &args, &mut out, &stop).await,
         command => {
             let left = left_undone(&command);
             tokio::select! {

@@ -1,10 +1,11 @@
-//! The demo: two devices and a server that is killed, told as a story.
+//! The demo: two devices and a server that is killed, told as a story; and an application for browsers.
 
 mod device;
 mod ending;
 mod server;
 mod story;
 mod teller;
+pub(crate) mod web;
 
 use std::path::{Path, PathBuf};
 

@@ -15,7 +15,7 @@ use crate::journal::RemoteVersion;
 use crate::keys::{self, Target};
 use crate::outbox::Slot;
 use crate::stored::{
-    self, CheckpointRow, CollectionRow, Presence, ServerVersion, Shadow, TargetRow,
+    self, CheckpointRow, CollectionRow, Presence, ServerVersion, Shadow, StoredDocument, TargetRow,
 };
 use crate::tx::Tx;
 use crate::{
@@ -173,6 +173,9 @@ impl Job for ApplyJob {
             row.later.told = row.later.told.max(told.unwrap_or_default());
         } else if self.page.end >= self.page.head {
             row.last_sync_at = Some(tx.now().millis());
+        } else {
+            // What changed again behind the page was left out of it: should the server lose that, it is missing here.
+            row.later.told = row.later.told.max(self.page.head);
         }
         if row != before && !crate::mutants::active("pocket-mutant:checkpoint-not-stored") {
             store_target(tx, self.target, &row);
@@ -294,10 +297,7 @@ impl ApplyJob {
         {
             return Ok(None);
         }
-        let seen = tx.state().seen.max(record.rev.hlc);
-        tx.state().seen = seen;
-        let clock = tx.state().clock.max(record.rev.hlc);
-        tx.state().clock = clock;
+        tx.has_seen(record.rev.hlc);
         let version = ServerVersion {
             rev: record.rev,
             seq: record.seq,
@@ -319,7 +319,7 @@ impl ApplyJob {
                     &[&Shadow { body }.encode()],
                 );
             }
-            (_, Some(document)) if document.head.rev == record.rev && !brings_body => {
+            (_, Some(document)) if !brings_body && is_shown(document, record) => {
                 document.head.server = Some(version);
             }
             (_, after) => {
@@ -336,6 +336,12 @@ impl ApplyJob {
         resolve::store_slot(tx, &slot)?;
         Ok(Some(first))
     }
+}
+
+/// Whether a record is what a document shows already. Two copies of a store may give one revision to two writes, so what
+/// they hold is compared too.
+pub(super) fn is_shown(document: &StoredDocument, record: &Record) -> bool {
+    document.head.rev == record.rev && document.body.as_ref() == record.state.body()
 }
 
 /// Whether a record is the version that is known to stand, whose body is nowhere here: a collection that did not sync

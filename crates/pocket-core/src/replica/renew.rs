@@ -9,7 +9,7 @@
 
 use pocket_storage::ScanLimit;
 
-use super::resolve::{Loss, Resolution};
+use super::resolve::{self, Loss, Resolution};
 use super::state::{ReplicaState, snapshot};
 use super::{load_target, rebase, resync, store_target};
 use crate::commit::Job;
@@ -56,10 +56,10 @@ impl Job for RenewJob {
         row.token = None;
         row.confirmed = MutationNumber::ZERO;
         row.last_number = MutationNumber::ZERO;
-        self.doubt_all(tx).await?;
-        if row.checkpoint.rights.is_some() {
-            // Of a document that the user may not read, only the client that wrote it is told to let go; and that this
-            // one is no longer.
+        let was_sent = self.doubt_all(tx).await?;
+        if was_sent || row.checkpoint.rights.is_some() {
+            // What took effect from here was not sent back here, and its answer may be lost. Of a document that the user
+            // may not read, only the client that wrote it is told to let go; and that this one is no longer.
             resync::begin(tx, self.target, &mut row.checkpoint, None).await?;
         }
         store_target(tx, self.target, &row);
@@ -68,13 +68,15 @@ impl Job for RenewJob {
 }
 
 impl RenewJob {
-    async fn doubt_all(&self, tx: &mut Tx) -> Result<()> {
+    /// Says whether anything of it was sent.
+    async fn doubt_all(&self, tx: &mut Tx) -> Result<bool> {
         let target = self.target;
+        let mut was_sent = false;
         let mut range = keys::outbox_from(target, Place::ZERO);
         loop {
             let rows = tx.scan(range.clone(), ScanLimit::entries(CHUNK)).await?;
             let Some((last, _)) = rows.last() else {
-                return Ok(());
+                return Ok(was_sent);
             };
             range = range.after(last.clone());
             for (key, payload) in &rows {
@@ -89,6 +91,7 @@ impl RenewJob {
                     }
                     Progress::Unsent | Progress::Conflicted(_) => Doubt::Unsent,
                 };
+                was_sent |= doubt == Doubt::Sent;
                 row.later.doubt = row.later.doubt.max(doubt);
                 row.progress = Progress::Conflicted(NOT_YET);
                 tx.put(keys::outbox(target, place), &[&stored::encode(&row)]);
@@ -148,7 +151,7 @@ impl Resolution<'_> {
         }
         let done: Vec<bool> = entry.changes.iter().zip(&remotes).map(is_this).collect();
         if done.contains(&true) && done.contains(&false) {
-            return self.settle_in_part(entry, slots, remotes, &done);
+            return self.settle_in_part(entry, slots, remotes, &done).await;
         }
         let pairs = || entry.changes.iter().zip(&remotes);
         let finding = if active("pocket-mutant:doubt-is-done") || pairs().any(is_this) {
@@ -181,15 +184,7 @@ impl Resolution<'_> {
                 Ok(next)
             }
             Finding::Overtaken if may_be_done && !entry.withdrawn => {
-                let loss = Loss {
-                    kind: JournalKind::Conflict,
-                    rule: "outcome-unknown",
-                    code: None,
-                    reason: Some(
-                        "whether the change took effect before the client got another id cannot be known".to_owned(),
-                    ),
-                };
-                self.lose(entry, slots, remotes, loss).await
+                self.lose(entry, slots, remotes, outcome_unknown()).await
             }
             Finding::Stands | Finding::Overtaken => {
                 self.make_own(&mut entry).await?;
@@ -198,9 +193,11 @@ impl Resolution<'_> {
         }
     }
 
-    /// A copy sent the mutation before a later change was merged with it here: what the server shows is settled, and
-    /// the rest stays in doubt, as a mutation of its own.
-    fn settle_in_part(
+    /// A copy sent the mutation before a later change was merged with it here, or all of it took effect and somebody
+    /// wrote over a part of it since. What the server shows is settled; the rest is a mutation of its own, and stays in
+    /// doubt. If it was sent from here, and what it was made on does not show that it took no effect, it loses: sent anew
+    /// it might undo a deletion. What is not in doubt at all is sent.
+    pub(super) async fn settle_in_part(
         &mut self,
         entry: Entry,
         slots: Vec<Slot>,
@@ -212,11 +209,14 @@ impl Resolution<'_> {
             changes: Vec::new(),
             ..entry.clone()
         };
+        let (mut rest_slots, mut rest_remotes) = (Vec::new(), Vec::new());
         let stored = entry.changes.len();
         let parts = entry.changes.into_iter().zip(slots).zip(remotes).zip(done);
         for (((change, mut slot), remote), done) in parts {
             if !done {
                 rest.changes.push(change);
+                rest_slots.push(slot);
+                rest_remotes.push(remote);
                 continue;
             }
             slot.forget_place(entry.place);
@@ -226,8 +226,25 @@ impl Resolution<'_> {
             }
             self.store_slot(&slot)?;
         }
+        if rest.changes.is_empty() {
+            outbox::stop_waiting(self.tx, self.target, rest.place);
+            outbox::remove(self.tx, self.target, &rest, stored);
+            return Ok(next);
+        }
         outbox::store(self.tx, self.target, &rest, stored);
-        next.push(entry.place);
+        if rest.doubt == Doubt::None {
+            next.push(rest.place);
+            self.requeue(rest).await?;
+            return Ok(next);
+        }
+        let pairs = rest.changes.iter().zip(&rest_remotes);
+        let mut untouched = pairs.map(|pair| pair.0.base.is_some() && stands(pair));
+        if rest.doubt == Doubt::Sent && !untouched.all(|untouched| untouched) {
+            let lost = self.lose(rest, rest_slots, rest_remotes, outcome_unknown());
+            next.extend(lost.await?);
+        } else {
+            next.push(entry.place);
+        }
         Ok(next)
     }
 
@@ -267,6 +284,16 @@ impl Resolution<'_> {
     }
 }
 
+fn outcome_unknown() -> Loss<'static> {
+    let reason = "whether the change took effect before the client got another id cannot be known";
+    Loss {
+        kind: JournalKind::Conflict,
+        rule: "outcome-unknown",
+        code: None,
+        reason: Some(reason.to_owned()),
+    }
+}
+
 /// Whether the server shows the very version that a change made. Two copies of a store may give the same revision to
 /// different writes, so what they hold is compared too.
 fn is_this((change, remote): (&PendingChange, &Option<RemoteVersion>)) -> bool {
@@ -290,15 +317,16 @@ fn is_this((change, remote): (&PendingChange, &Option<RemoteVersion>)) -> bool {
 
 /// Whether what the server shows is what a change was made on.
 fn stands((change, remote): (&PendingChange, &Option<RemoteVersion>)) -> bool {
-    let Some(version) = remote.as_ref().map(|remote| remote.version) else {
+    let Some(remote) = remote else {
         return change.base.is_none();
     };
+    let version = remote.version;
     let live = version.presence == Presence::Live;
     match (&change.kind, change.base) {
         // Whoever wrote after it, or deleted what it made, had seen it; so his clock was ahead of it.
         (ChangeKind::Erase, _) => version.rev.hlc < change.rev.hlc,
         (_, None) => !live && version.rev.hlc < change.rev.hlc,
-        (_, Some(base)) => live && version.rev == base,
+        (_, Some(_)) => live && resolve::is_base(change, remote),
     }
 }
 

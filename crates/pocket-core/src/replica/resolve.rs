@@ -266,6 +266,20 @@ impl Resolution<'_> {
             self.ask_application(entry, &remotes, questions);
             return Ok(Vec::new());
         }
+        if entry.changes.len() > 1 {
+            // What has taken effect already, as a copy of this store sent it, would take effect a second time.
+            let is_there = |(change, remote): (&PendingChange, &Option<RemoteVersion>)| {
+                let version = remote.as_ref().map(|remote| remote.version.rev);
+                version == Some(change.rev)
+            };
+            let pairs = entry.changes.iter().zip(&remotes).zip(&verdicts);
+            let done: Vec<bool> = pairs
+                .map(|(pair, verdict)| *verdict == Verdict::Same && is_there(pair))
+                .collect();
+            if done.contains(&true) {
+                return self.settle_in_part(entry, slots, remotes, &done).await;
+            }
+        }
         if let ([Verdict::Same], [slot]) = (verdicts.as_slice(), slots.as_slice()) {
             // The outcome is what the server has already: nothing to decide, nothing to send.
             let mut slot = slot.clone();
@@ -325,12 +339,13 @@ impl Resolution<'_> {
             return Ok((verdict, Some(Rule::named(NOT_READABLE)), None));
         }
         let bodiless = rebase::is_bodiless(remote);
-        let same = change.rev == remote.version.rev
-            || match (local_body, &remote.body) {
-                (None, None) => !bodiless,
-                (Some(local), Some(remote)) => local.same_value(remote),
-                _ => false,
-            };
+        // The same revision is not enough: two copies of a store may give it to different writes.
+        let same = match (local_body, &remote.body) {
+            (None, None) => !bodiless || change.rev == remote.version.rev,
+            (Some(local), Some(remote)) => local.same_value(remote),
+            (Some(_), None) => bodiless && change.rev == remote.version.rev,
+            (None, Some(_)) => false,
+        };
         if same {
             return Ok((Verdict::Same, None, None));
         }
@@ -444,6 +459,13 @@ fn is_restamped(change: &PendingChange, remote: &RemoteVersion) -> bool {
     base.client == remote.version.rev.client && base_body == body
 }
 
+/// Whether the server's version is the one that a change was made on. Two copies of a store may give the same revision to
+/// different writes, so what they hold is compared too, where both are known.
+pub(super) fn is_base(change: &PendingChange, remote: &RemoteVersion) -> bool {
+    let bodies = change.base_body.as_ref().zip(remote.body.as_ref());
+    change.base == Some(remote.version.rev) && bodies.is_none_or(|(base, body)| base == body)
+}
+
 /// Whether a change was made on another version than the server's newest.
 fn stands_on_other(
     change: &PendingChange,
@@ -455,7 +477,7 @@ fn stands_on_other(
         return false;
     }
     match change.base {
-        Some(base) => base != remote.version.rev,
+        Some(_) => !is_base(change, remote),
         // None matches a missing document and a tombstone alike.
         None => remote.version.presence == Presence::Live,
     }

@@ -13,23 +13,24 @@ use std::sync::Arc;
 
 use pocket_storage::ScanLimit;
 
-use super::apply::Applied;
+use super::apply::{self, Applied};
 use super::conflict::Resolver;
 use super::resolve::{self, Resolution};
 use super::state::{ReplicaState, ServerLog, snapshot};
 use super::{load_target, store_target};
 use crate::commit::Job;
+use crate::configure;
 use crate::keys::{self, CollectionId, Target};
 use crate::mutants::active;
 use crate::outbox::{self, PendingChange, Slot};
 use crate::stored::{
-    self, CheckpointRow, Later, Presence, Progress, Resyncing, ServerVersion, Shadow,
-    StoredDocument, TargetRow,
+    self, CheckpointRow, CollectionRow, Later, Presence, Progress, Resyncing, ServerVersion,
+    Shadow, StoredDocument, TargetRow,
 };
 use crate::tx::Tx;
 use crate::{
     Body, ChangeKind, DocumentId, Epoch, Hlc, MutationNumber, Place, Record, RecordState, Result,
-    Revision, Seq,
+    Revision, Seq, random_bytes,
 };
 
 /// Documents looked at in one commit of a sweep.
@@ -298,7 +299,9 @@ pub(super) async fn see(
     }
     let older = running.fork.is_some_and(|shared| record.seq <= shared);
     let live = matches!(record.state, RecordState::Live(_));
-    if record.rev == lost.rev {
+    let is_pending = !document.head.pending.is_empty();
+    if record.rev == lost.rev && (is_pending || apply::is_shown(document, record)) {
+        // With something pending on it, what each holds is compared when that is resolved.
         return Ok(Seen::Anew);
     }
     if let Some(first) = slot.pending().first().copied() {
@@ -337,6 +340,8 @@ fn based(ours: PendingChange, older: bool, record: &Record, lost: Revision) -> P
     let (base, base_body) = match (&ours.kind, older) {
         (ChangeKind::Erase, _) => (None, None),
         (_, true) => (body.map(|_| record.rev), body.cloned()),
+        // A copy of a store gave that revision to another write: it stands on neither.
+        (_, false) if record.rev == lost => (None, None),
         (_, false) => (Some(lost), None),
     };
     PendingChange {
@@ -357,19 +362,30 @@ fn lost_version(
     (mark < running.since && version.seq > shared).then_some(version)
 }
 
-/// What is shown of a document, as a change of this client; it keeps its time, so the order of versions stays.
-fn kept_change(tx: &Tx, slot: &Slot, lost: ServerVersion) -> Option<PendingChange> {
+/// What is shown of a document, as a change of this client. It keeps its time, so the order of versions stays; what others
+/// wrote, with a later reading of the same millisecond, for this client may have brought back another version of that time,
+/// or written one itself.
+fn kept_change(tx: &mut Tx, slot: &Slot, lost: ServerVersion) -> Option<PendingChange> {
     let document = slot.after.as_ref()?;
     let kind = match (document.head.presence, &document.body) {
         (Presence::Live, Some(body)) => ChangeKind::Put(body.clone()),
         (Presence::Erased, _) => ChangeKind::Erase,
         _ => ChangeKind::Delete,
     };
+    let client = tx.client();
+    let hlc = if lost.rev.client == client {
+        lost.rev.hlc
+    } else {
+        lost.rev
+            .hlc
+            .returning(u16::from_le_bytes(random_bytes(&*tx.core().env)))
+    };
+    tx.state().clock = tx.state().clock.max(hlc);
     Some(PendingChange {
         collection: slot.collection,
         id: slot.id.clone(),
         kind,
-        rev: Revision::new(lost.rev.hlc, tx.client()),
+        rev: Revision::new(hlc, client),
         base: None,
         base_body: None,
         migrated: false,
@@ -506,6 +522,9 @@ impl Job for SweepJob {
                 .map(|(key, _)| serde_bytes::ByteBuf::from(key.clone()));
         }
         if is_last {
+            if let Some(shared) = running.fork {
+                note_parting(tx, &swept, (shared, running.since));
+            }
             row.checkpoint.later.running = None;
             met.extend(self.waiting(tx, row.checkpoint.seq).await?);
         }
@@ -560,7 +579,10 @@ impl SweepJob {
         };
         let shadow = keys::shadow(self.target, slot.collection, &slot.id);
         let first = slot.pending().first().copied();
-        if let Some(lost) = lost_version(running, document.head.resync, document) {
+        // A deletion that was read stays one for what had not seen it, though the server has lost it.
+        let lost = lost_version(running, document.head.resync, document)
+            .filter(|lost| first.is_none() || lost.presence == Presence::Live);
+        if let Some(lost) = lost {
             // It came after the place where the histories part: the server has lost it.
             let live = document.is_live();
             match (first, kept_change(tx, &slot, lost).filter(|_| live)) {
@@ -660,6 +682,20 @@ impl Resolution<'_> {
 fn forget_server(slot: &mut Slot) {
     if let Some(document) = &mut slot.after {
         document.head.server = None;
+    }
+}
+
+/// Collections that are not read for now learn of what the server has lost when they are read again.
+fn note_parting(tx: &mut Tx, read: &[CollectionId], parted: (Seq, u64)) {
+    let away = |row: &CollectionRow| row.later.away.is_some() && !read.contains(&row.id());
+    let rows = tx.registry().iter_even_dropped();
+    let rows = rows.filter(|(_, row)| away(row));
+    let rows: Vec<_> = rows
+        .map(|(name, row)| (name.clone(), row.clone()))
+        .collect();
+    for (name, mut row) in rows {
+        row.later.parted = stored::earlier_parting(row.later.parted, Some(parted));
+        configure::put_collection(tx, &name, row);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Outcomes: what a mutation's answer does to outbox, documents and journal.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::conflict::Resolver;
@@ -10,7 +11,7 @@ use crate::commit::Job;
 use crate::config::MAX_CLOCK_AHEAD_MS;
 use crate::erase::{self, Erased, Forget};
 use crate::expire;
-use crate::journal::JournalKind;
+use crate::journal::{JournalKind, RemoteVersion};
 use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::outbox::{self, Entry, Slot};
 use crate::stored::{
@@ -86,7 +87,7 @@ impl Job for SettleJob {
             violations: Vec::new(),
         };
         let mut free: Vec<Place> = Vec::new();
-        let (mut erased, mut unerased) = (Erased::new(), Erased::new());
+        let (mut erased, mut unerased) = (BTreeMap::new(), Erased::new());
         let left_out = left_out(tx, &row);
         let mut told = row.later.told;
         let mut resolution = Resolution {
@@ -120,7 +121,7 @@ impl Job for SettleJob {
                 // The usual outcome, and the only one that needs no bodies.
                 Outcome::Applied { first } => {
                     settled.applied += 1;
-                    erased.extend(erases(&place_row.changes));
+                    erased.extend(erased_at(*first, &place_row.changes));
                     let changes = place_row.changes.len() as u64;
                     let last = first.plus(changes.saturating_sub(1));
                     told = told.max(last);
@@ -172,6 +173,8 @@ impl Job for SettleJob {
             resolution.try_resolve(place).await?;
         }
         settled.journaled = std::mem::take(&mut resolution.journaled);
+        erase::forget_earlier(tx, &settled.journaled, &erased).await?;
+        let erased = erased.into_keys().collect();
         erase::forget_content(tx, self.target, &erased, Forget::Everything).await?;
         read_again(tx, self.target, &mut row, &unerased).await?;
         row.later.told = told;
@@ -250,6 +253,16 @@ fn erases(changes: &[ChangeRow]) -> impl Iterator<Item = (CollectionId, Document
     erases.map(|row| (row.collection(), row.id.clone()))
 }
 
+/// The documents that a mutation erased, each with its place; the mutation begins at `first`.
+fn erased_at(
+    first: Seq,
+    changes: &[ChangeRow],
+) -> impl Iterator<Item = ((CollectionId, DocumentId), Seq)> {
+    let erases = (0..).zip(changes);
+    let erases = erases.filter(|(_, row)| row.kind == StoredKind::Erase);
+    erases.map(move |(index, row)| ((row.collection(), row.id.clone()), first.plus(index)))
+}
+
 /// Erases that were refused: nothing is left here to go back to, so their collections are read from the start.
 async fn read_again(
     tx: &mut Tx,
@@ -295,8 +308,7 @@ async fn applied(
         let mut slot = Slot::load(resolution.tx, change.collection(), &change.id).await?;
         slot.forget_place(place);
         free.extend(overtake(resolution, &mut slot, place).await?);
-        let seen = resolution.tx.state().seen.max(change.rev.hlc);
-        resolution.tx.state().seen = seen;
+        resolution.tx.has_seen(change.rev.hlc);
         if is_gone(resolution.tx, checkpoint, &slot, seq)? {
             resolution.bury(&mut slot, checkpoint);
         }
@@ -316,19 +328,27 @@ async fn applied(
                 resolution.adopt(&mut slot, change.rev, remote);
             }
         } else if let Some(document) = &mut slot.after {
-            document.head.server = Some(ServerVersion {
+            let version = ServerVersion {
                 rev: change.rev,
                 seq,
                 presence: change.kind.presence(),
-            });
+            };
+            document.head.server = Some(version);
+            let follows = document.head.pending.is_empty() && document.head.rev != change.rev;
             let shadow = keys::shadow(target, slot.collection, &slot.id);
-            if is_kept(resolution.tx, target, &slot, change.rev).await? {
+            let kept = is_kept(resolution.tx, target, &slot, change.rev).await?;
+            if kept && !follows {
                 resolution.tx.delete(shadow);
             } else {
                 // The mutation goes, and with it the only copy of what the server has.
                 let body = keys::outbox_body(target, place, index, BodyOf::Local);
                 let body = resolution.tx.get(&body).await?.map(Body::from_trusted);
-                resolution.tx.put(shadow, &[&Shadow { body }.encode()]);
+                if follows {
+                    // A later change was settled first: an erase was refused for its clock, and sent again behind it.
+                    resolution.adopt(&mut slot, change.rev, Some(RemoteVersion { version, body }));
+                } else {
+                    resolution.tx.put(shadow, &[&Shadow { body }.encode()]);
+                }
             }
         }
         resolution.store_slot(&slot)?;
@@ -491,11 +511,15 @@ async fn restamp(
 ) -> Result<()> {
     let tx = &mut *resolution.tx;
     tx.set_server_time(server_time);
-    // Only a clock that is ahead is set back, and only once, so restamped mutations rise among themselves.
+    // Only a clock that is ahead is set back, so restamped mutations rise among themselves.
     let limit = Timestamp::from_millis(server_time.millis().saturating_add(MAX_CLOCK_AHEAD_MS));
     if tx.state().clock > Hlc::from_time(limit) {
-        let clock = Hlc::from_time(server_time).max(tx.state().seen);
-        tx.state().clock = clock;
+        let given = latest_given(tx, resolution.target, limit).await?;
+        let clock = Hlc::from_time(server_time).max(tx.state().seen).max(given);
+        // It may be ahead by what the server itself accepted before its own clock went back: then it goes on.
+        if clock.time() < tx.state().clock.time() {
+            tx.state().clock = clock;
+        }
     }
     let place = entry.place;
     for change in &mut entry.changes {
@@ -532,6 +556,21 @@ async fn restamp(
     outbox::store_head(tx, resolution.target, &entry);
     tx.outbox_grew();
     Ok(())
+}
+
+/// The latest revision up to a time that something pending bears. A clock that was set back before has given it, and it
+/// may take effect still: none of its documents may get that revision twice.
+async fn latest_given(tx: &mut Tx, target: Target, limit: Timestamp) -> Result<Hlc> {
+    let mut latest = Hlc::ZERO;
+    for key in tx.keys(keys::outbox_from(target, Place::ZERO)).await? {
+        let place = keys::trailing_number(&key)
+            .ok_or_else(|| stored::damaged("a key of the outbox is too short"))?;
+        let row = outbox::load_row(tx, target, Place::new(place)).await?;
+        let given = row.changes.iter().map(|change| change.rev.hlc);
+        let may_stand = given.filter(|hlc| hlc.time() <= limit);
+        latest = may_stand.fold(latest, Hlc::max);
+    }
+    Ok(latest)
 }
 
 /// A later unsent change that stood on `old` stands on `new`. One that was sent never changes: it meets a conflict,

@@ -291,7 +291,12 @@ async fn note_joining(
     }
     checkpoint.scope = wanted;
     for (name, row) in switched {
-        if read_before && checkpoint.seq > Seq::ZERO {
+        // Outside of the scope it joins when the scope grows to hold it.
+        let wanted = checkpoint
+            .scope
+            .as_ref()
+            .is_none_or(|scope| scope.contains(&name));
+        if wanted && read_before && checkpoint.seq > Seq::ZERO {
             joining.push(name.clone());
         }
         configure::put_collection(
@@ -308,14 +313,19 @@ async fn note_joining(
         Scope::Only(names) => names.contains(name),
     });
     let mut missed = false;
+    let mut parted: Option<(Seq, u64)> = None;
     for name in joining {
-        missed |= has_missed(tx, &name, checkpoint);
+        missed |= was_read_before(tx, &name, &mut parted);
         checkpoint.joining.retain(|(joining, _)| *joining != name);
         checkpoint.joining.push((name, Seq::ZERO));
     }
     if missed {
-        // Everything was read again meanwhile, and what the server did not show of this collection then was not removed.
+        // What was deleted meanwhile may be forgotten, and what may no longer be read was not told: reading the
+        // collection shows what is there, and only a resync removes the rest.
         resync::begin(tx, target, checkpoint, None).await?;
+        if let (Some(parted), Some(running)) = (parted, &mut checkpoint.later.running) {
+            running.part(parted);
+        }
     }
     Ok(())
 }
@@ -339,18 +349,20 @@ fn leave(tx: &mut Tx, checkpoint: &CheckpointRow, wanted: Option<&[CollectionNam
     }
 }
 
-/// Whether a collection that is read again was not, while everything else was read from the start.
-fn has_missed(tx: &mut Tx, name: &CollectionName, checkpoint: &CheckpointRow) -> bool {
+/// Whether a collection that joins was read before, and not for a while. Adds to `parted` what a restored server has lost
+/// of it since.
+fn was_read_before(tx: &mut Tx, name: &CollectionName, parted: &mut Option<(Seq, u64)>) -> bool {
     let Some(row) = tx.registry().get_even_dropped(name) else {
         return false;
     };
-    let Some(away) = row.later.away else {
+    if row.later.away.is_none() {
         return false;
-    };
+    }
     let mut row = row.clone();
     row.later.away = None;
+    *parted = stored::earlier_parting(*parted, row.later.parted.take());
     configure::put_collection(tx, name, row);
-    away != checkpoint.later.resync
+    true
 }
 
 pub(super) struct AttachJob {
@@ -387,8 +399,9 @@ impl Job for AttachJob {
             .as_ref()
             .map(|rights| serde_bytes::ByteBuf::from(rights.to_vec()));
         if row.checkpoint.rights != rights {
-            // What was read before speaks for other rights.
-            if row.has_read() {
+            // What was read before speaks for other rights. A server would refuse to go on from there, too.
+            let unnoticed = crate::mutants::active("pocket-mutant:rights-change-unnoticed");
+            if row.has_read() && !unnoticed {
                 resync::begin(tx, self.target, &mut row.checkpoint, None).await?;
             }
             row.checkpoint.rights = rights;

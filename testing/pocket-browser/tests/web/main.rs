@@ -1,4 +1,5 @@
-//! What is for browsers in a real one: `pocket-storage-indexeddb`, `pocket-sync-client` and the module of `pocket-web`.
+//! What is for browsers in a real one: `pocket-storage-indexeddb`, `pocket-sync-client`, the module of `pocket-web`, and the
+//! npm packages.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -6,6 +7,8 @@ mod cases;
 mod crashes;
 mod face;
 mod histories;
+mod packages;
+mod server;
 mod site;
 mod sync;
 mod tabs;

@@ -1,4 +1,4 @@
-//! A site on loopback with the module under test.
+//! Sites on loopback with what is under test.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,8 @@ const PRODUCT: &str = "pocket-web";
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-type Files = BTreeMap<String, Vec<u8>>;
+/// Files by their paths.
+pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
 /// A running site; it ends with the runtime of the test.
 pub(crate) struct Site {
@@ -30,7 +31,7 @@ pub(crate) struct Site {
 impl Site {
     /// Serves the module of the tests and the scripts around it.
     pub(crate) async fn start() -> Self {
-        Self::serve(
+        Self::with_scripts(
             module(),
             &["window.html", "window.js", "worker.js", "spy.js"],
         )
@@ -39,10 +40,10 @@ impl Site {
 
     /// Serves the module of the product and the scripts that try it.
     pub(crate) async fn with_product() -> Self {
-        Self::serve(product(), &["face.html", "face.js", "msgpack.js"]).await
+        Self::with_scripts(product(), &["face.html", "face.js", "msgpack.js"]).await
     }
 
-    async fn serve(module: &Files, scripts: &[&str]) -> Self {
+    async fn with_scripts(module: &Files, scripts: &[&str]) -> Self {
         let mut files = module.clone();
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/web");
         for name in scripts {
@@ -51,28 +52,14 @@ impl Site {
                 std::fs::read(directory.join(name)).unwrap(),
             );
         }
-        let files = Arc::new(files);
-        let answer = move |uri: Uri| {
-            let files = Arc::clone(&files);
-            async move {
-                let Some(bytes) = files.get(uri.path()) else {
-                    return StatusCode::NOT_FOUND.into_response();
-                };
-                let kind = match uri.path().rsplit_once('.').map(|(_, kind)| kind) {
-                    Some("html") => "text/html",
-                    Some("js") => "text/javascript",
-                    _ => "application/wasm",
-                };
-                // A sandboxed frame is of another origin, and loads the same module.
-                let anybody = (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
-                let headers = [(header::CONTENT_TYPE, kind), anybody];
-                (headers, bytes.clone()).into_response()
-            }
-        };
+        Self::serve(files).await
+    }
+
+    /// Serves some files.
+    pub(crate) async fn serve(files: Files) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().fallback(answer);
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        tokio::spawn(async move { axum::serve(listener, answering(files)).await });
         Self { origin }
     }
 
@@ -86,6 +73,34 @@ impl Site {
         page.visit(&format!("{}/{name}", self.origin)).await;
         page.until("document.title === 'ready'").await;
     }
+}
+
+/// Answers with these files.
+pub(crate) fn answering(files: Files) -> Router {
+    let files = Arc::new(files);
+    let answer = move |uri: Uri| {
+        let files = Arc::clone(&files);
+        async move {
+            let Some(bytes) = files.get(uri.path()) else {
+                return StatusCode::NOT_FOUND.into_response();
+            };
+            let kind = match uri.path().rsplit_once('.').map(|(_, kind)| kind) {
+                Some("js") => "text/javascript",
+                Some("css") => "text/css",
+                Some("wasm") => "application/wasm",
+                Some("svg") => "image/svg+xml",
+                Some("png") => "image/png",
+                Some("webmanifest") => "application/manifest+json",
+                Some("html") | None => "text/html",
+                _ => "application/octet-stream",
+            };
+            // A sandboxed frame is of another origin, and loads the same module.
+            let anybody = (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+            let headers = [(header::CONTENT_TYPE, kind), anybody];
+            (headers, bytes.clone()).into_response()
+        }
+    };
+    Router::new().fallback(answer)
 }
 
 /// The module of the tests and its glue, made once.

@@ -3,98 +3,12 @@
 //! The page is of another origin than the server: another port is another origin, so what a request needs is asked for
 //! first, and answers show what the server lets them.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
 use pocket_browser::{Page, required as browser};
-use pocket_core::{CollectionConfig, Database, Value as Document};
-use pocket_storage_memory::{MemoryDisk, MemoryStorage};
-use pocket_sync_client::{SyncConfig, SyncEngine};
-use pocket_sync_server::auth::Namespaces;
-use pocket_sync_server::{SyncServer, TokenTable};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
+use crate::server::{Native, Server, TOKEN};
 use crate::site::Site;
-
-const TOKEN: &str = "open-sesame";
-
-/// A server that asks who comes, at an address it keeps.
-struct Server {
-    address: SocketAddr,
-    disk: MemoryDisk,
-    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
-}
-
-impl Server {
-    async fn start() -> Self {
-        let mut server = Self {
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            disk: MemoryDisk::new(),
-            running: None,
-        };
-        server.start_again().await;
-        server
-    }
-
-    async fn start_again(&mut self) {
-        let tokens = TokenTable::default().token(TOKEN, Some("ann"), Namespaces::All);
-        let server = SyncServer::builder(Arc::new(self.disk.open()))
-            .tokens(tokens)
-            .build();
-        let listener = TcpListener::bind(self.address).await.unwrap();
-        self.address = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let serving = tokio::spawn(async move {
-            server.serve(listener, async { drop(stopped.await) }).await;
-        });
-        self.running = Some((stop, serving));
-    }
-
-    async fn stop(&mut self) {
-        let (stop, serving) = self.running.take().unwrap();
-        drop(stop);
-        serving.await.unwrap();
-    }
-
-    fn urls(&self) -> [String; 2] {
-        ["ws", "http"].map(|scheme| format!("{scheme}://{}", self.address))
-    }
-}
-
-/// A native device.
-struct Native {
-    database: Database,
-    engine: SyncEngine,
-}
-
-impl Native {
-    async fn start(server: &Server) -> Self {
-        let builder =
-            Database::builder("native").collection(CollectionConfig::new("notes").sync(true));
-        let database = builder.open(MemoryStorage::new()).await.unwrap();
-        let [url, _] = server.urls();
-        let engine = SyncEngine::new(&database, SyncConfig::new(url).auth_token(TOKEN));
-        engine.start().await.unwrap();
-        Self { database, engine }
-    }
-
-    async fn put(&self, id: &str) {
-        let notes = self.database.collection::<Document>("notes").unwrap();
-        let note = json!({"_id": id, "text": "native"}).to_string();
-        let note = Document::from_json_str(&note).unwrap();
-        notes.upsert(&note).await.unwrap();
-        self.engine.force_sync().await.unwrap();
-    }
-
-    async fn count(&self) -> u64 {
-        self.engine.force_sync().await.unwrap();
-        let notes = self.database.collection::<Document>("notes").unwrap();
-        notes.find().count().await.unwrap()
-    }
-}
 
 async fn page(browser: &std::path::Path) -> (Site, Page) {
     let site = Site::start().await;
@@ -110,15 +24,6 @@ async fn open_device(page: &mut Page, url: &str, token: &str) {
             await device.start() }})"
     );
     page.value(&open).await;
-}
-
-/// Looks again and again until it is so; an expression may be a promise.
-async fn until(page: &mut Page, condition: &str) {
-    let look = format!(
-        "inWindow(async () => {{ while (!(await ({condition})))
-            await new Promise((resolve) => setTimeout(resolve, 5)) }})"
-    );
-    page.value(&look).await;
 }
 
 /// The code of the error that a script ends with.
@@ -174,19 +79,19 @@ async fn a_page_hears_of_changes_and_comes_back_after_the_server_was_away() {
     let (_site, mut page) = page(&browser).await;
     for (round, url) in [1, 2].into_iter().zip(server.urls()) {
         open_device(&mut page, &url, TOKEN).await;
-        until(&mut page, "device.status() === 'idle'").await;
+        page.until("device.status() === 'idle'").await;
         let native = Native::start(&server).await;
         native.put(&format!("{round} live")).await;
         let live = format!("device.count('{round} live').then((count) => count === 1)");
-        until(&mut page, &live).await;
+        page.until(&live).await;
         native.engine.destroy().await;
         server.stop().await;
-        until(&mut page, "device.status() === 'offline'").await;
+        page.until("device.status() === 'offline'").await;
         let write = format!("inWindow(() => device.put('{round} offline', 3, 10))");
         page.value(&write).await;
         assert_eq!(code(&mut page, "device.sync()").await, "connect");
         server.start_again().await;
-        until(&mut page, "device.status() === 'idle'").await;
+        page.until("device.status() === 'idle'").await;
         let native = Native::start(&server).await;
         assert_eq!(native.count().await, round * 4, "by {url}");
         native.engine.destroy().await;
@@ -207,7 +112,7 @@ async fn what_refuses_a_page_is_told_apart() {
         assert_eq!(page.value("device.status()").await, "error");
         let sign_in = format!("inWindow(() => device.sign_in({}))", json!(TOKEN));
         page.value(&sign_in).await;
-        until(&mut page, "device.status() === 'idle'").await;
+        page.until("device.status() === 'idle'").await;
         page.value("inWindow(() => device.destroy())").await;
     }
     // A web page answers there, as a portal does that wants somebody to sign in; then nobody at all.

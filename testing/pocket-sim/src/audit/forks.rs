@@ -23,6 +23,8 @@ pub(crate) struct Forks {
     epochs: BTreeMap<Epoch, u64>,
     /// The versions that were lost, oldest first.
     versions: BTreeMap<DocKey, Vec<Version>>,
+    /// Documents of changes that a server was sent before it was restored, and nobody was told of.
+    pub(crate) unsure: BTreeSet<DocKey>,
     /// The writes they were made of.
     pub(crate) ids: BTreeSet<WriteId>,
 }
@@ -54,17 +56,35 @@ impl Forks {
         self.epochs.entry(epoch).or_insert(self.count);
     }
 
-    /// Whether a live version with one of these writes was lost.
-    pub(crate) fn held(&self, key: &DocKey, ids: &[WriteId]) -> bool {
-        let lost = self.versions.get(key).into_iter().flatten();
-        let mut lost = lost.filter(|version| version.live);
-        lost.any(|version| version.ids.iter().any(|id| ids.contains(id)))
+    /// Whether a live version was lost.
+    pub(crate) fn has_live(&self, key: &DocKey) -> bool {
+        let mut lost = self.versions.get(key).into_iter().flatten();
+        lost.any(|version| version.live)
     }
 
     /// The writes that lost versions of a document were made of.
     pub(crate) fn ids_of(&self, key: &DocKey) -> impl Iterator<Item = WriteId> {
         let lost = self.versions.get(key).into_iter().flatten();
         lost.flat_map(|version| version.ids.iter().copied())
+    }
+
+    /// Whether a deletion of a document was lost.
+    pub(crate) fn has_deleted(&self, key: &DocKey) -> bool {
+        let mut lost = self.versions.get(key).into_iter().flatten();
+        lost.any(|version| !version.live)
+    }
+
+    /// Whether an erase of a document was lost.
+    pub(crate) fn erased(&self, key: &DocKey) -> bool {
+        let mut lost = self.versions.get(key).into_iter().flatten();
+        lost.any(|version| version.erased)
+    }
+
+    /// Whether all that was lost of a document, if anything, came behind a place.
+    pub(crate) fn lost_behind(&self, key: &DocKey, seq: u64) -> bool {
+        let parting = |parting: &BTreeMap<usize, u64>| parting.get(&key.namespace).copied();
+        let earliest = self.partings.iter().filter_map(parting).min();
+        self.versions.contains_key(key) && earliest.is_some_and(|last| seq <= last)
     }
 
     /// Deletions that were lost.
@@ -74,10 +94,10 @@ impl Forks {
         versions.filter(|(_, version)| !version.live)
     }
 
-    /// Whether a version was lost, or is one that a device brings back: that keeps its time.
+    /// Whether a version was lost, or is one that a device brings back: that has its time.
     pub(crate) fn has(&self, key: &DocKey, rev: Revision) -> bool {
         let mut lost = self.versions.get(key).into_iter().flatten();
-        lost.any(|version| version.rev.hlc == rev.hlc)
+        lost.any(|version| version.rev.hlc.time() == rev.hlc.time())
     }
 
     /// Whether a lost version of a document came behind the one that first held what `holds` looks for.
@@ -119,6 +139,13 @@ impl Audit {
         self.history.retain(|_, versions| !versions.is_empty());
         self.places
             .retain(|(namespace, seq), _| *seq <= left.get(namespace).copied().unwrap_or(0));
+        // What nobody was told of may be in the copy, or not.
+        let open = self
+            .pushed
+            .values()
+            .filter(|pushed| pushed.outcome.is_none());
+        let documents = open.flat_map(|pushed| pushed.documents.iter().cloned());
+        self.forks.unsure.extend(documents);
         // What was decided since is open again, under the same numbers or others.
         self.pushed
             .retain(|_, pushed| pushed.outcome.is_some() && pushed.decided <= mark.outcomes);

@@ -1,6 +1,6 @@
 //! Devices whose stores were one store once.
 
-use super::{Audit, Write, WriteId};
+use super::{Audit, State, Write, WriteId};
 
 impl Audit {
     /// A device was made from the store of another one.
@@ -12,21 +12,29 @@ impl Audit {
             |(client, key): &(usize, super::DocKey)| (*client == from).then(|| (to, key.clone()));
         let open: Vec<_> = self.open.iter().filter_map(of_both).collect();
         self.open.extend(open);
+        // What is being written is in the copy, or is not.
+        let planned = self
+            .writes
+            .values()
+            .filter(|write| write.client == from && write.state == State::Planned);
+        let planned: Vec<_> = planned.map(|write| (to, write.document.clone())).collect();
         let newest = self.newest.iter();
         let newest: Vec<_> = newest
             .filter_map(|(own, id)| Some((of_both(own)?, *id)))
             .collect();
         self.newest.extend(newest);
+        self.open.extend(planned);
     }
 
-    /// Whether a delete took back what was never sent from there: a copy of that device sends it all the same, as
-    /// somebody who had not heard of it.
+    /// Whether a delete took back what was never sent from there: a copy of that device sends it all the same, or the
+    /// device had done so before it was restored, as somebody who had not heard of it.
     pub(crate) fn is_local_affair(&self, id: WriteId, write: &Write) -> bool {
         let is_copied = || {
             let origin = self.origin(write.client);
             self.origins.values().any(|other| *other == origin)
         };
-        !write.kind.puts() && !self.sent.contains(&id) && is_copied()
+        let is_restored = self.restored.contains(&write.client);
+        !write.kind.puts() && !self.sent.contains(&id) && (is_restored || is_copied())
     }
 
     fn origin(&self, client: usize) -> usize {

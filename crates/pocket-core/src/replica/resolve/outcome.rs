@@ -86,7 +86,7 @@ impl Resolution<'_> {
 
     /// A mutation that waited is unsent again, unless a later one of its documents is still on its way: that must not
     /// be overtaken, and its outcome brings us here again.
-    async fn requeue(&mut self, mut entry: Entry) -> Result<()> {
+    pub(in crate::replica) async fn requeue(&mut self, mut entry: Entry) -> Result<()> {
         for change in &entry.changes {
             let slot = Slot::load(self.tx, change.collection, &change.id).await?;
             for later in slot.pending().iter().filter(|later| **later > entry.place) {
@@ -167,6 +167,12 @@ impl Resolution<'_> {
         let mut next = Vec::new();
         for ((change, slot), remote) in entry.changes.iter().zip(&mut slots).zip(remotes) {
             if stays && matches!(change.kind, ChangeKind::Erase) {
+                if let Some(document) = &mut slot.after
+                    && document.head.rev == change.rev
+                {
+                    document.head.rev = own(self.tx, change.rev);
+                }
+                slot.store(self.tx);
                 continue;
             }
             let before = slot
@@ -235,9 +241,8 @@ impl Resolution<'_> {
         if erases.is_empty() || others.is_empty() {
             return false;
         }
-        let client = self.tx.client();
         let own = |change: PendingChange| PendingChange {
-            rev: Revision::new(change.rev.hlc, client),
+            rev: own(self.tx, change.rev),
             ..change
         };
         let rest = Entry {
@@ -317,6 +322,11 @@ impl Resolution<'_> {
     pub(in crate::replica) fn store_slot(&mut self, slot: &Slot) -> Result<()> {
         store_slot(self.tx, slot)
     }
+}
+
+/// A revision of the same time that is this client's: it may have had another id when it gave `rev`.
+fn own(tx: &Tx, rev: Revision) -> Revision {
+    Revision::new(rev.hlc, tx.client())
 }
 
 pub(in crate::replica) fn store_slot(tx: &mut Tx, slot: &Slot) -> Result<()> {

@@ -1,0 +1,10 @@
+import { Database } from '@pocket/core';
+import { createIndexedDBStorage } from '@pocket/storage-indexeddb';
+import { createSyncEngine } from '@pocket/sync';
+const db = await Database.create({ name: 'my-app', storage: createIndexedDBStorage(), collections: [{ name: 'todos', sync: true }] });
+const sync = createSyncEngine(db, { serverUrl: 'wss://api.example.com/sync', authToken: 'your-auth-token' });
+await sync.start();
+await db.collection('todos').insert({ _id: '1', title: 'Task', completed: false });
+sync.getStatus().subscribe((status) => { /* 'idle' | 'syncing' | 'error' | 'offline' */ });
+sync.getStats().subscribe((stats) => { /* pushCount, pullCount, conflictCount, lastSyncAt, lastError */ });
+await sync.forceSync(); await sync.push(); await sync.pull(); await sync.stop(); sync.destroy();
