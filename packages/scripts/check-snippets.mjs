@@ -1,17 +1,18 @@
-// Type-checks every TypeScript block of the READMEs of the packages and of the guides, so that what people paste works.
+// Type-checks every TypeScript block of the READMEs and of the guides, so that what people paste works.
 //
 // Each block of `ts`, `tsx` or `typescript` is a module of its own. One that begins with "```ts continued" goes on where the
-// block before it in the same file ended. Needs the packages to be built (`npm run build`).
+// block before it in the same file ended, and one with "```tsx file=App.tsx" is the module that the other blocks of its document
+// import as `./App.js`. Needs the packages to be built (`npm run build`).
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join, relative } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const packages = dirname(dirname(fileURLToPath(import.meta.url)));
 const root = dirname(packages);
 
-/** The blocks of a text: where each begins, and its lines. */
+/** The modules of a text: what they are called, if anything, and their parts, with the line at which each begins. */
 export function blocks(text) {
   const found = [];
   let open;
@@ -19,10 +20,12 @@ export function blocks(text) {
     const fence = /^(`{3,})\s*(.*)$/.exec(line);
     if (open === undefined && fence !== null) {
       const [language = '', ...words] = fence[2].trim().split(/[\s,]+/);
-      open = { line: at + 2, fence: fence[1], lines: [], isOurs: ['ts', 'tsx', 'typescript'].includes(language), goesOn: words.includes('continued') };
+      open = { line: at + 2, fence: fence[1], lines: [], isOurs: ['ts', 'tsx', 'typescript'].includes(language), words };
     } else if (open !== undefined && fence !== null && fence[2] === '' && fence[1].length >= open.fence.length) {
-      if (open.isOurs && open.goesOn && found.length > 0) found.at(-1).lines.push('', ...open.lines);
-      else if (open.isOurs) found.push({ line: open.line, lines: open.lines });
+      const { line, lines, words } = open;
+      const file = words.find((word) => word.startsWith('file='))?.slice('file='.length);
+      if (open.isOurs && words.includes('continued') && found.length > 0) found.at(-1).parts.push({ line, lines });
+      else if (open.isOurs) found.push({ file, parts: [{ line, lines }] });
       open = undefined;
     } else open?.lines.push(line);
   }
@@ -30,45 +33,56 @@ export function blocks(text) {
   return found;
 }
 
-function files() {
+function documents() {
+  const inDirectory = (directory) => readdirSync(directory).filter((name) => name.endsWith('.md')).map((name) => join(directory, name));
   const readmes = readdirSync(packages).map((name) => join(packages, name, 'README.md'));
-  const guide = join(root, 'docs', 'guide');
-  const guides = readdirSync(guide).filter((name) => name.endsWith('.md')).map((name) => join(guide, name));
-  return [join(packages, 'README.md'), ...readmes, ...guides].filter(existsSync);
+  const docs = join(root, 'docs');
+  return [join(root, 'README.md'), join(packages, 'README.md'), ...readmes, ...inDirectory(docs), ...inDirectory(join(docs, 'guide'))].filter(existsSync);
 }
 
-function main() {
-  const directory = join(packages, 'build', 'snippets');
+/**
+ * Type-checks the blocks of documents, in a directory below `build`. Gives how many there are, and what is wrong with them,
+ * at its place in the documents.
+ */
+export function check(files, directory) {
   rmSync(directory, { recursive: true, force: true });
-  mkdirSync(directory, { recursive: true });
   const origins = new Map();
-  for (const file of files()) {
+  for (const file of files) {
     const name = relative(root, file);
-    for (const { line, lines } of blocks(readFileSync(file, 'utf8'))) {
-      const module = `${name.replace(/[^A-Za-z0-9]+/g, '-')}-${line}.tsx`;
-      writeFileSync(join(directory, module), `${lines.join('\n')}\nexport {};\n`);
-      origins.set(module, { name, line });
+    const place = join(directory, name.replace(/[^A-Za-z0-9]+/g, '-'));
+    for (const { file: called, parts } of blocks(readFileSync(file, 'utf8'))) {
+      const module = join(place, called ?? `line-${parts[0].line}.tsx`);
+      if (origins.has(module)) throw new Error(`${name} has two blocks of the file ${called}`);
+      mkdirSync(place, { recursive: true });
+      // Lines of the module, each with the line of the document it comes from.
+      const lines = parts.flatMap((part) => part.lines.map((text, at) => ({ text, line: part.line + at })));
+      writeFileSync(module, [...lines.map(({ text }) => text), 'export {};', ''].join('\n'));
+      origins.set(module, { name, lines });
     }
   }
   // None at all means that nothing was looked at, and not that all is well.
   if (origins.size === 0) throw new Error('no snippet was found');
   const options = {
-    extends: '../../tsconfig.base.json',
+    extends: relative(directory, join(packages, 'tsconfig.base.json')),
     compilerOptions: { composite: false, declaration: false, noEmit: true, jsx: 'react-jsx', noUnusedLocals: false, noUnusedParameters: false },
-    include: ['*.tsx'],
+    include: ['**/*.ts', '**/*.tsx'],
   };
   writeFileSync(join(directory, 'tsconfig.json'), JSON.stringify(options));
   const tsc = join(packages, 'node_modules', 'typescript', 'bin', 'tsc');
   const run = spawnSync(process.execPath, [tsc, '-p', directory, '--pretty', 'false'], { cwd: directory, encoding: 'utf8' });
-  // The places are those of the documents.
-  const told = run.stdout.replace(/^(?:.*\/)?([^/(\s]+\.tsx)\((\d+),(\d+)\)/gm, (whole, module, line, column) => {
-    const origin = origins.get(basename(module));
-    return origin === undefined ? whole : `${origin.name}:${origin.line + Number(line) - 1}:${column}`;
+  const said = run.stdout.replace(/^([^(\s]+\.tsx?)\((\d+),(\d+)\)/gm, (whole, module, line, column) => {
+    const origin = origins.get(resolve(directory, module));
+    const at = origin?.lines[Number(line) - 1]?.line;
+    return at === undefined ? whole : `${origin.name}:${at}:${column}`;
   });
-  process.stdout.write(told);
-  process.stderr.write(run.stderr);
-  if (run.status !== 0) process.exit(1);
-  console.log(`${origins.size} snippets are right`);
+  return { count: origins.size, isRight: run.status === 0, said: said + run.stderr };
+}
+
+function main() {
+  const { count, isRight, said } = check(documents(), join(packages, 'build', 'snippets'));
+  process.stdout.write(said);
+  if (!isRight) process.exit(1);
+  console.log(`${count} snippets are right`);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) main();

@@ -6,6 +6,7 @@ export class CollectionCore {
   /** Its name. */
   readonly name: string;
   #raw: RawCollection | undefined;
+  #ended: PocketError | undefined;
   readonly #open = new Set<() => void>();
 
   constructor(raw: RawCollection) {
@@ -16,10 +17,10 @@ export class CollectionCore {
   /**
    * The collection of the WebAssembly.
    *
-   * @throws PocketError `closed`.
+   * @throws PocketError `closed`, or `collection-not-found` once it was deleted.
    */
   raw(): RawCollection {
-    if (this.#raw === undefined) throw new PocketError('closed', `the database of \`${this.name}\` is closed`);
+    if (this.#raw === undefined) throw this.#ended ?? new PocketError('closed', `the database of \`${this.name}\` is closed`);
     return this.#raw;
   }
 
@@ -29,8 +30,9 @@ export class CollectionCore {
     return () => this.#open.delete(close);
   }
 
-  /** Ends everything that was opened, and lets go of the WebAssembly's memory. */
-  close(): void {
+  /** Ends everything that was opened, and lets go of the WebAssembly's memory; `why` unless the database is closed. */
+  close(why?: PocketError): void {
+    this.#ended = why;
     for (const close of [...this.#open]) close();
     this.#open.clear();
     this.#raw?.free();

@@ -1,8 +1,9 @@
 import { changeEvents } from './changes.js';
+import { encodeDocument, encodeDocuments, idText, idTexts, optionJson, optionObject, text } from './check.js';
 import type { CollectionCore } from './collection-core.js';
 import type { Row } from './decode.js';
 import { decodeRow, decodeRows } from './decode.js';
-import { encode } from './encode.js';
+import { encode, isBytes, isDate } from './encode.js';
 import { PocketError, calling, settled, toPocketError } from './error.js';
 import type { Events, Observable } from './observable.js';
 import { Shared } from './observable.js';
@@ -21,18 +22,24 @@ import type {
 
 /** Indexes as JSON: dates and bytes of a filter as `docs/values.md` writes them. */
 export function indexJson(config: IndexConfig): Record<string, unknown> {
+  optionObject(config, 'an index');
   const { filter, ...rest } = config;
-  return filter === undefined ? rest : { ...rest, filter: jsonValue(filter) };
+  if (filter === undefined) return rest;
+  // Refuses what JSON would silently leave out or turn into null.
+  encode(filter, { undefined: 'refuse', code: 'config' });
+  return { ...rest, filter: jsonValue(filter) };
 }
 
 function jsonValue(value: unknown): unknown {
-  if (value instanceof Date) return { $date: value.toISOString() };
-  if (value instanceof Uint8Array) return { $binary: btoa(String.fromCharCode(...value)) };
-  if (Array.isArray(value)) return value.map(jsonValue);
-  if (typeof value === 'object' && value !== null) {
-    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, jsonValue(inner)]));
+  if (typeof value === 'bigint') {
+    if (Number.isSafeInteger(Number(value))) return Number(value);
+    throw new PocketError('config', `the filter of an index cannot hold ${value}, which is beyond 2^53`);
   }
-  return value;
+  if (typeof value !== 'object' || value === null) return value;
+  if (isDate(value)) return { $date: value.toISOString() };
+  if (isBytes(value)) return { $binary: btoa(Array.from(value, (byte) => String.fromCharCode(byte)).join('')) };
+  if (Array.isArray(value)) return value.map(jsonValue);
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, jsonValue(inner)]));
 }
 
 function only<T>(row: Row | null): Stored<T> {
@@ -72,13 +79,13 @@ export class Collection<T extends object = AnyDocument> {
    * `document-too-large`, `index-unique-violation`.
    */
   async insert(document: Insertable<T>): Promise<Stored<T>> {
-    const bytes = await settled(() => this.#core.raw().insert(encode(document)));
+    const bytes = await settled(() => this.#core.raw().insert(encodeDocument(document)));
     return only(decodeRow(bytes));
   }
 
   /** Stores new documents, all or none. Rejects as {@link insert}. */
   async insertMany(many: readonly Insertable<T>[]): Promise<Stored<T>[]> {
-    const bytes = await settled(() => this.#core.raw().insertMany(encode(many)));
+    const bytes = await settled(() => this.#core.raw().insertMany(encodeDocuments(many)));
     return documents(decodeRows(bytes));
   }
 
@@ -89,7 +96,7 @@ export class Collection<T extends object = AnyDocument> {
 
   /** The document with this id and what the database knows of it, or null. */
   async getDocument(id: string): Promise<StoredDocument<T> | null> {
-    const bytes = await settled(() => this.#core.raw().get(id));
+    const bytes = await settled(() => this.#core.raw().get(idText(id)));
     const row = bytes === undefined ? null : decodeRow(bytes);
     if (row === null) return null;
     return { id: row.id, rev: row.rev, updatedAt: new Date(row.updatedAt), data: row.data as Stored<T> };
@@ -97,7 +104,7 @@ export class Collection<T extends object = AnyDocument> {
 
   /** The documents with these ids, in their order, with null for each that is not there. */
   async getMany(ids: readonly string[]): Promise<(Stored<T> | null)[]> {
-    const bytes = await settled(() => this.#core.raw().getMany([...ids]));
+    const bytes = await settled(() => this.#core.raw().getMany(idTexts(ids)));
     return decodeRows(bytes).map((row) => (row === null ? null : (row.data as Stored<T>)));
   }
 
@@ -113,35 +120,35 @@ export class Collection<T extends object = AnyDocument> {
    * Rejects with `document-not-found`, `document-deleted`, and as {@link insert}.
    */
   async update(id: string, patch: Patch<T>): Promise<Stored<T>> {
-    const bytes = await settled(() => this.#core.raw().update(id, encode(patch)));
+    const bytes = await settled(() => this.#core.raw().update(idText(id), encodeDocument(patch)));
     return only(decodeRow(bytes));
   }
 
   /** Stores a document, whether there is one with its id or not, as a whole. Rejects as {@link insert}. */
   async upsert(document: Insertable<T>): Promise<Stored<T>> {
-    const bytes = await settled(() => this.#core.raw().upsert(encode(document)));
+    const bytes = await settled(() => this.#core.raw().upsert(encodeDocument(document)));
     return only(decodeRow(bytes));
   }
 
   /** Stores documents, all or none, whether there are ones with their ids or not. */
   async upsertMany(many: readonly Insertable<T>[]): Promise<Stored<T>[]> {
-    const bytes = await settled(() => this.#core.raw().upsertMany(encode(many)));
+    const bytes = await settled(() => this.#core.raw().upsertMany(encodeDocuments(many)));
     return documents(decodeRows(bytes));
   }
 
   /** Deletes a document. Rejects with `document-not-found` or `document-deleted`. */
   delete(id: string): Promise<void> {
-    return settled(() => this.#core.raw().delete(id));
+    return settled(() => this.#core.raw().delete(idText(id)));
   }
 
   /** Deletes documents, all or none. */
   deleteMany(ids: readonly string[]): Promise<void> {
-    return settled(() => this.#core.raw().deleteMany([...ids]));
+    return settled(() => this.#core.raw().deleteMany(idTexts(ids)));
   }
 
   /** Deletes a document with all that is kept of it, in the journal too, here and on every device it synced to. */
   hardDelete(id: string): Promise<void> {
-    return settled(() => this.#core.raw().hardDelete(id));
+    return settled(() => this.#core.raw().hardDelete(idText(id)));
   }
 
   /** Deletes all documents, and says how many there were. */
@@ -186,7 +193,7 @@ export class Collection<T extends object = AnyDocument> {
         rev = row?.rev;
         next(row === null ? null : (row.data as Stored<T>));
       };
-      const handle = core.raw().observeById(id, told, (failure) => error(toPocketError(failure)));
+      const handle = core.raw().observeById(idText(id), told, (failure) => error(toPocketError(failure)));
       const end = (): void => {
         forget();
         handle.close();
@@ -203,12 +210,12 @@ export class Collection<T extends object = AnyDocument> {
    * Rejects with `config`, and with `index-unique-violation` where documents already break it.
    */
   createIndex(config: IndexConfig): Promise<void> {
-    return settled(() => this.#core.raw().createIndex(JSON.stringify(indexJson(config))));
+    return settled(() => this.#core.raw().createIndex(optionJson(indexJson(config))));
   }
 
   /** Removes an index. Rejects with `index-not-found`. */
   dropIndex(name: string): Promise<void> {
-    return settled(() => this.#core.raw().dropIndex(name));
+    return settled(() => this.#core.raw().dropIndex(text(name, 'the name of an index', 'index-not-found')));
   }
 
   /** The indexes there are. */

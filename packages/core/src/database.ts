@@ -1,4 +1,5 @@
 import { changeEvents } from './changes.js';
+import { collectionName, optionArray, optionJson, optionObject, text } from './check.js';
 import { Collection, indexJson } from './collection.js';
 import { CollectionCore } from './collection-core.js';
 import { decode } from './decode.js';
@@ -101,12 +102,17 @@ export type Persistence = 'persistent' | 'best-effort' | 'unknown';
 const TRANSACTION_ATTEMPTS = 16;
 
 function collectionJson(config: CollectionConfig): Record<string, unknown> {
+  optionObject(config, 'a collection');
   refuseUnknown(`the collection \`${config.name}\``, config, COLLECTION_OPTIONS);
   const { indexes, ...rest } = config;
+  if (indexes !== undefined) optionArray(indexes, '`indexes`');
   return indexes === undefined ? rest : { ...rest, indexes: indexes.map(indexJson) };
 }
 
-function rawMigration({ version, collection, migrate }: MigrationConfig): object {
+function rawMigration(config: MigrationConfig): object {
+  optionObject(config, 'a migration');
+  const { version, collection, migrate } = config;
+  if (typeof migrate !== 'function') throw new PocketError('config', '`migrate` of a migration is a function', { path: 'migrations' });
   return {
     version,
     collection,
@@ -183,15 +189,20 @@ export class Database {
    * browser does not let it), `storage-full`, `newer-format` (made by a later version), `migration`, `corrupt`.
    */
   static async create(options: DatabaseOptions): Promise<Database> {
+    optionObject(options, 'what `Database.create` takes');
     refuseUnknown('`Database.create`', options, OPTIONS);
+    if (text(options.name, '`name`', 'config') === '') throw new PocketError('config', '`name` is empty', { path: 'name' });
     const { storage, migrations, collections, ...rest } = options;
     if (typeof (storage as Storage | undefined)?.[openStorage] !== 'function') {
       throw new PocketError('config', '`storage` is missing; make one by createIndexedDBStorage() or createMemoryStorage()', { path: 'storage' });
     }
-    const json = JSON.stringify({ ...rest, collections: (collections ?? []).map(collectionJson) });
+    if (collections !== undefined) optionArray(collections, '`collections`');
+    if (migrations !== undefined) optionArray(migrations, '`migrations`');
+    const json = optionJson({ ...rest, collections: (collections ?? []).map(collectionJson) });
+    const steps = migrations?.map(rawMigration);
     const raw = await settled(async () => {
       const module = await loadModule();
-      return module.RawDatabase.open(json, storage[openStorage](module), migrations?.map(rawMigration));
+      return module.RawDatabase.open(json, storage[openStorage](module), steps);
     });
     if (storage.persist) void raw.requestPersistence().catch(() => undefined);
     return new Database(raw, storage.sharedAs(options.name));
@@ -216,7 +227,7 @@ export class Database {
     const raw = this.#open();
     let known = this.#collections.get(name);
     if (known === undefined) {
-      const core = new CollectionCore(calling(() => raw.collection(name)));
+      const core = new CollectionCore(calling(() => raw.collection(collectionName(name))));
       known = { core, collection: new Collection<object>(core) };
       this.#collections.set(name, known);
     }
@@ -225,7 +236,7 @@ export class Database {
 
   /** Whether there is a collection of this name. */
   hasCollection(name: string): boolean {
-    return calling(() => this.#open().hasCollection(name));
+    return calling(() => this.#open().hasCollection(collectionName(name)));
   }
 
   /** The settings of all collections. */
@@ -235,13 +246,13 @@ export class Database {
 
   /** Makes a collection, or changes its settings. Rejects with `config`, `bad-collection-name`. */
   createCollection(config: CollectionConfig): Promise<void> {
-    return settled(() => this.#open().createCollection(JSON.stringify(collectionJson(config))));
+    return settled(() => this.#open().createCollection(optionJson(collectionJson(config))));
   }
 
   /** Deletes the documents of a collection, then forgets it; says how many there were. Rejects with `collection-not-found`. */
   async deleteCollection(name: string): Promise<number> {
-    const count = await settled(() => this.#open().deleteCollection(name));
-    this.#collections.get(name)?.core.close();
+    const count = await settled(() => this.#open().deleteCollection(collectionName(name)));
+    this.#collections.get(name)?.core.close(new PocketError('collection-not-found', `the collection \`${name}\` was deleted`));
     this.#collections.delete(name);
     return count;
   }

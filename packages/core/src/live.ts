@@ -3,7 +3,7 @@ import type { Row } from './decode.js';
 import { decodeMap } from './decode.js';
 import { PocketError, calling, toPocketError } from './error.js';
 import type { Observable, Subscription } from './observable.js';
-import { Listeners } from './observable.js';
+import { Listeners, tell } from './observable.js';
 
 /**
  * One edit of the list of results, to be made in the list as all edits before it left it. Places count from 0.
@@ -122,12 +122,16 @@ export class LiveRows<R> {
   }
 }
 
+const closed = (): PocketError => new PocketError('closed', 'the live query was closed');
+
 /** What live queries and live counts have in common: one value that comes from the WebAssembly until it is closed. */
 abstract class Live<V> implements Observable<V | undefined> {
   #value: V | undefined;
   #error: PocketError | null = null;
   #close: (() => void) | undefined;
   readonly #listeners = new Listeners<V>();
+  /** Those who wait for the first value, and what tells them that none will come. */
+  readonly #waiting = new Set<() => void>();
 
   /**
    * Begins; `open` gives what ends it.
@@ -162,21 +166,25 @@ abstract class Live<V> implements Observable<V | undefined> {
   /** Tells the value there is, if there is one yet, and each next one. Errors do not end it. */
   subscribe(next: (value: V) => void, error?: (error: PocketError) => void): Subscription {
     const subscription = this.#listeners.add(next, error);
-    if (this.#value !== undefined) next(this.#value);
-    else if (this.#error !== null) error?.(this.#error);
+    if (this.#value !== undefined) tell(next, this.#value);
+    else if (this.#error !== null && error !== undefined) tell(error, this.#error);
     return subscription;
   }
 
-  /** Waits for the first value. It rejects when that fails. */
+  /** Waits for the first value. It rejects when that fails, and with `closed` when it is closed before. */
   ready(): Promise<V> {
     return new Promise((resolve, reject) => {
+      if (this.#value === undefined && this.isClosed) return reject(closed());
       let subscription: Subscription | undefined;
       let done = false;
       const end = (settle: () => void): void => {
         done = true;
         subscription?.unsubscribe();
+        this.#waiting.delete(giveUp);
         settle();
       };
+      const giveUp = (): void => end(() => reject(closed()));
+      this.#waiting.add(giveUp);
       subscription = this.subscribe(
         (value) => end(() => resolve(value)),
         (error) => end(() => reject(error)),
@@ -190,6 +198,7 @@ abstract class Live<V> implements Observable<V | undefined> {
     const close = this.#close;
     this.#close = undefined;
     close?.();
+    for (const giveUp of [...this.#waiting]) giveUp();
   }
 
   /** @internal */

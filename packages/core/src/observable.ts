@@ -34,7 +34,7 @@ interface Listener<T> {
 }
 
 /** Calls a listener; what it throws is reported, and nobody else notices. */
-function tell<A>(listener: (argument: A) => void, argument: A): void {
+export function tell<A>(listener: (argument: A) => void, argument: A): void {
   try {
     listener(argument);
   } catch (error) {

@@ -1,8 +1,9 @@
+import { text } from './check.js';
 import type { CollectionCore } from './collection-core.js';
 import { decodeMap, decodeRows } from './decode.js';
 import type { Decoder, Row } from './decode.js';
 import { encode } from './encode.js';
-import { settled } from './error.js';
+import { refuseUnknown, settled } from './error.js';
 import { LiveCount, LiveQuery } from './live.js';
 import type { ElementFilter, ElementOf, Filter, IndexField, Operand, Path, SortOrder, Stored, ValueAt } from './types.js';
 
@@ -75,6 +76,8 @@ export interface LiveOptions {
   readonly debounceMs?: number;
 }
 
+const LIVE_OPTIONS = ['debounceMs'] as const satisfies readonly (keyof LiveOptions)[];
+
 /** How filters are written: a condition that is `undefined` is an error, and not one that selects everything. */
 const FILTER = { undefined: 'refuse', code: 'bad-query' } as const;
 
@@ -112,6 +115,7 @@ export class Query<T, R = Stored<T>> {
 
   /** Begins a condition on the field at a dotted path; the operator follows. All conditions hold together. */
   where<P extends Path<T>>(path: P): Where<T, R, ValueAt<T, P>> {
+    text(path, 'the path of a condition', 'bad-query');
     return new Where(path, (condition) => this.#and({ [path]: condition }));
   }
 
@@ -219,11 +223,13 @@ export class Query<T, R = Stored<T>> {
 
   /** Its result, kept up to date until `close()`. A query that cannot be asked throws here. */
   live(options: LiveOptions = {}): LiveQuery<R> {
+    refuseUnknown('`live`', options, LIVE_OPTIONS);
     return new LiveQuery(this.#core, this.#bytes(), options.debounceMs ?? 0);
   }
 
   /** How many there are, kept up to date until `close()`. */
   liveCount(options: LiveOptions = {}): LiveCount {
+    refuseUnknown('`liveCount`', options, LIVE_OPTIONS);
     return new LiveCount(this.#core, this.#bytes(), options.debounceMs ?? 0);
   }
 
@@ -336,7 +342,7 @@ export class Where<T, R, V> {
    * the flags `i`, `m` and `s` count.
    */
   matches(pattern: string | RegExp): Query<T, R> {
-    return this.#add({ $regex: typeof pattern === 'string' ? pattern : patternOf(pattern) });
+    return this.#add({ $regex: isRegExp(pattern) ? patternOf(pattern) : pattern });
   }
 
   /** An array with all of these elements. */
@@ -353,6 +359,10 @@ export class Where<T, R, V> {
   elemMatch(filter: ElementFilter<ElementOf<NonNullable<V>>>): Query<T, R> {
     return this.#add({ $elemMatch: filter });
   }
+}
+
+function isRegExp(pattern: unknown): pattern is RegExp {
+  return Object.prototype.toString.call(pattern) === '[object RegExp]';
 }
 
 function patternOf(pattern: RegExp): string {

@@ -1,5 +1,5 @@
+import { collectionName, encodeDocument, idText } from './check.js';
 import { decodeRow } from './decode.js';
-import { encode } from './encode.js';
 import { PocketError, calling, settled } from './error.js';
 import type { RawTransaction } from './raw.js';
 import type { AnyDocument, Insertable, Patch, Stored } from './types.js';
@@ -21,7 +21,7 @@ export class Transaction {
 
   /** A collection within this transaction. */
   collection<T extends object = AnyDocument>(name: string): TransactionCollection<T> {
-    return new TransactionCollection(name, () => this.#open());
+    return new TransactionCollection(collectionName(name), () => this.#open());
   }
 
   #open(): RawTransaction {
@@ -57,32 +57,32 @@ export class TransactionCollection<T extends object = AnyDocument> {
 
   /** The document with this id as it is stored, without the changes of this transaction, or null. */
   async get(id: string): Promise<Stored<T> | null> {
-    const bytes = await settled(() => this.#open().get(this.name, id));
+    const bytes = await settled(() => this.#open().get(this.name, idText(id)));
     return bytes === undefined ? null : ((decodeRow(bytes)?.data ?? null) as Stored<T> | null);
   }
 
   /** Adds a new document and gives its id. The commit fails with `document-exists` if there is one. */
   insert(document: Insertable<T>): string {
-    return calling(() => this.#open().insert(this.name, encode(document)));
+    return calling(() => this.#open().insert(this.name, encodeDocument(document)));
   }
 
   /** Adds or replaces a document and gives its id. */
   upsert(document: Insertable<T>): string {
-    return calling(() => this.#open().upsert(this.name, encode(document)));
+    return calling(() => this.#open().upsert(this.name, encodeDocument(document)));
   }
 
   /** Sets fields of a document. The commit fails with `document-not-found` if there is none. */
   update(id: string, patch: Patch<T>): void {
-    calling(() => this.#open().update(this.name, id, encode(patch)));
+    calling(() => this.#open().update(this.name, idText(id), encodeDocument(patch)));
   }
 
   /** Deletes a document. */
   delete(id: string): void {
-    calling(() => this.#open().delete(this.name, id));
+    calling(() => this.#open().delete(this.name, idText(id)));
   }
 
   /** Deletes a document with all that is kept of it. */
   hardDelete(id: string): void {
-    calling(() => this.#open().hardDelete(this.name, id));
+    calling(() => this.#open().hardDelete(this.name, idText(id)));
   }
 }

@@ -264,7 +264,7 @@ test('collections are made, listed and deleted', async () => {
   assert.equal((await db.stats()).collections, 3);
   assert.equal(await db.deleteCollection('more'), 2);
   assert.equal(db.hasCollection('more'), false);
-  await assert.rejects(collection.count(), withCode('closed'));
+  await assert.rejects(collection.count(), withCode('collection-not-found'));
   await db.close();
 });
 

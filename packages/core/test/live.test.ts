@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import type { LiveState, Stored } from '@pocket/core';
-import { Database } from '@pocket/core';
+import { Database, isPocketError } from '@pocket/core';
 import { createMemoryStorage } from '@pocket/storage-memory';
 
 import { encode } from '../dist/encode.js';
@@ -184,4 +184,38 @@ test('steps that reset the list keep what did not change', () => {
   const moved = rows.apply(step(4, false, [['m', 0, 1, row('b', '3', 4)]]), next);
   assert.equal(shown(moved), 'a1 b4');
   assert.throws(() => rows.apply(step(5, false, [['?', 0, null, null]]), moved), /no edit/);
+});
+
+test('a listener that throws at the value there is does so for nobody but itself', async (t) => {
+  const db = await open();
+  const items = db.collection<Item>('items');
+  const live = items.find().live();
+  await live.ready();
+  const reported: unknown[] = [];
+  t.mock.method(console, 'error', (error: unknown) => reported.push(error));
+  const mine = new Error('mine');
+  // It stays subscribed, and can leave: `subscribe` answered.
+  const subscription = live.subscribe(() => {
+    throw mine;
+  });
+  assert.deepEqual(reported, [mine]);
+  subscription.unsubscribe();
+  live.close();
+  await db.close();
+});
+
+test('whoever waits for a first value that will not come is told', async () => {
+  const db = await open();
+  const items = db.collection<Item>('items');
+  const closed = (error: unknown): boolean => isPocketError(error, 'closed');
+  const live = items.find().live();
+  const waiting = live.ready();
+  live.close();
+  await assert.rejects(waiting, closed);
+  await assert.rejects(live.ready(), closed);
+  const count = items.find().liveCount();
+  const counting = count.ready();
+  const refused = assert.rejects(counting, closed);
+  await db.close();
+  await refused;
 });

@@ -21,8 +21,15 @@ export interface PocketProviderProps {
   readonly children?: ReactNode;
 }
 
-/** Gives a database, and its sync engine, to all hooks below. */
+/**
+ * Gives a database, and its sync engine, to all hooks below.
+ *
+ * @throws PocketError `config` for what is no database, as the promise of one.
+ */
 export function PocketProvider({ database, sync, children }: PocketProviderProps): ReactElement {
+  if (typeof (database as Partial<Database> | null | undefined)?.collection !== 'function') {
+    throw new PocketError('config', '`database` of <PocketProvider> is what `Database.create` resolves to; await it first');
+  }
   const value = useMemo(() => ({ database, sync: sync ?? null }), [database, sync]);
   return createElement(Context.Provider, { value }, children);
 }

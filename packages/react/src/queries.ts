@@ -1,4 +1,5 @@
-import type { AnyDocument, Collection, Filter, LiveOptions, LiveQuery, PocketError, Query, Stored } from '@pocket/core';
+import type { AnyDocument, Collection, Filter, LiveOptions, LiveQuery, Query, Stored } from '@pocket/core';
+import { PocketError } from '@pocket/core';
 import { encodeQuery, toPocketError } from '@pocket/core/internal';
 import type { DependencyList } from 'react';
 import { useMemo, useSyncExternalStore } from 'react';
@@ -28,13 +29,23 @@ const NOTHING = fixed<null>(null);
 /** The collection of this name, or why there is none. */
 function useFound<T extends object>(collection: string | Collection<T>): Collection<T> | PocketError {
   const { database } = usePocket();
-  if (typeof collection !== 'string') return collection;
+  // Anything else is for the database to refuse.
+  if (typeof collection === 'object' && collection !== null) return collection;
   try {
     return database.collection<T>(collection);
   } catch (error) {
     const failure = toPocketError(error);
     return failure;
   }
+}
+
+/** The query of a component. */
+function built<T extends object, R>(found: Collection<T>, build: BuildQuery<T, R> | null | undefined): Query<T, R> {
+  const all = found.find();
+  if (!build) return all as unknown as Query<T, R>;
+  const query: unknown = build(all);
+  if (typeof query === 'object' && query !== null && 'spec' in query) return query as Query<T, R>;
+  throw new PocketError('bad-query', 'the function that builds a query answers no query; perhaps a `return` is missing');
 }
 
 /** Bytes as a key of a map. */
@@ -70,8 +81,7 @@ function useLiveStore<T extends object, R>(
     if (!enabled) return NOBODY;
     if (found instanceof Error) return fixed<R[]>(NONE, found);
     try {
-      const all = found.find();
-      return liveStore(found, build ? build(all) : (all as unknown as Query<T, R>), debounceMs);
+      return liveStore(found, built(found, build), debounceMs);
     } catch (error) {
       return fixed<R[]>(NONE, toPocketError(error));
     }
@@ -126,8 +136,7 @@ export function useQuery<T extends object = AnyDocument, R = Stored<T>>(
     if (!enabled) return NOBODY;
     if (found instanceof Error) return fixed<R[]>(NONE, found);
     try {
-      const all = found.find();
-      const query = build ? build(all) : (all as unknown as Query<T, R>);
+      const query = built(found, build);
       return shared<R[]>(found, `once/${textOf(encodeQuery(query.spec))}`, NONE, (next, failed) => {
         let asked = 0;
         const read = (): void => {

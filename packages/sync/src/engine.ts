@@ -7,7 +7,7 @@ import { Team } from './leader.js';
 import type { Worker } from './leader.js';
 import type { SyncOptions } from './options.js';
 import { namedAsHere, rawOptions } from './options.js';
-import { pageTeam } from './page.js';
+import { onOnline, pageTeam } from './page.js';
 import type { Snapshot, SyncCheckpoint, SyncProgress, SyncStats, SyncStatus, Wiped } from './status.js';
 import { NOTHING, readSnapshot } from './status.js';
 
@@ -29,12 +29,16 @@ export class SyncEngine {
   readonly #progress = new Subject<SyncProgress>(NOTHING.progress);
   readonly #isLeader = new Subject(false);
   readonly #conflicts = new Listeners<JournalEntry>();
+  /** Whether it connects by itself. */
+  readonly #autoRetry: boolean;
   #destroyed: Promise<void> | undefined;
 
   /** @internal */
   constructor(database: Database, options: SyncOptions, environment = pageTeam) {
     const { json, hooks } = rawOptions(options);
+    this.#autoRetry = options.autoRetry ?? true;
     const { raw, sharedAs, closing } = internals(database);
+    if (database.isClosed) throw new PocketError('closed', `the database \`${database.name}\` is closed`);
     const { RawSync } = rawModule();
     try {
       this.#raw = new RawSync(raw, json, hooks);
@@ -58,6 +62,7 @@ export class SyncEngine {
   /** The leader's part. */
   #worker(): Worker {
     let handles: RawHandle[] = [];
+    let forget = (): void => undefined;
     return {
       start: async () => {
         await this.#raw.start().catch((error: unknown) => {
@@ -73,8 +78,11 @@ export class SyncEngine {
             this.#team.tell(CONFLICT, entry);
           }),
         ];
+        // Rather than wait for the next attempt, which may be half a minute away. If it fails, the status says so.
+        if (this.#autoRetry) forget = onOnline(() => void this.#raw.forceSync().catch(() => undefined));
       },
       stop: async () => {
+        forget();
         for (const handle of handles) (handle.close(), handle.free());
         handles = [];
         await settled(() => this.#raw.stop());
@@ -152,7 +160,9 @@ export class SyncEngine {
    */
   async setAuthToken(token: string | null): Promise<void> {
     this.#alive();
-    await settled(() => this.#raw.setAuthToken(token ?? undefined));
+    const next: unknown = token ?? undefined;
+    if (next !== undefined && typeof next !== 'string') throw new PocketError('config', `a token is text, or null for none, not a ${typeof next}`);
+    await settled(() => this.#raw.setAuthToken(next));
     this.#team.tell(TOKEN, token);
   }
 
@@ -250,7 +260,7 @@ export class SyncEngine {
  * Makes the sync engine of a database. It is there at once; `start()` begins.
  *
  * @throws PocketError `config`, with the name of an option that does not exist, is missing or has a wrong value. What
- * contradicts something else is told by `start()` at the latest.
+ * contradicts something else is told by `start()` at the latest. `closed`, when the database is.
  */
 export function createSyncEngine(database: Database, options: SyncOptions): SyncEngine {
   return new SyncEngine(database, options);

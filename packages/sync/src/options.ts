@@ -120,6 +120,9 @@ export interface RawOptions {
  * @throws PocketError `config`, with the name of an option that does not exist or is missing.
  */
 export function rawOptions(options: SyncOptions): RawOptions {
+  if (typeof (options as unknown) !== 'object' || (options as unknown) === null) {
+    throw new PocketError('config', '`createSyncEngine` takes a database and an object with at least `serverUrl`', { path: 'serverUrl' });
+  }
   refuseUnknown('`createSyncEngine`', options, Object.keys(NAMES));
   const config: Record<string, unknown> = {};
   for (const [name, raw] of Object.entries(NAMES)) {
@@ -127,10 +130,16 @@ export function rawOptions(options: SyncOptions): RawOptions {
     if (raw !== undefined && value !== undefined) config[raw] = value;
   }
   if (typeof options.serverUrl !== 'string' || options.serverUrl === '') {
-    throw new PocketError('config', '`serverUrl` is missing', { path: 'serverUrl' });
+    throw new PocketError('config', '`serverUrl` is missing, or no text', { path: 'serverUrl' });
   }
   const hooks: RawOptions['hooks'] = {};
   const { getAuthToken, conflictStrategy: rule } = options;
+  if (getAuthToken !== undefined && typeof getAuthToken !== 'function') {
+    throw new PocketError('config', '`getAuthToken` is a function that gives a token', { path: 'getAuthToken' });
+  }
+  if (rule !== undefined && ((rule as unknown) === null || !['function', 'string', 'object'].includes(typeof rule))) {
+    throw new PocketError('config', '`conflictStrategy` is a name, a function, or a map of these by collection', { path: 'conflictStrategy' });
+  }
   if (getAuthToken !== undefined) hooks.token = async (reason) => getAuthToken(reason === 'expiring' ? 'expiring' : 'refused');
   if (typeof rule === 'function') {
     config['conflict_strategy'] = 'custom';

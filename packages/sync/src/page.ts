@@ -18,3 +18,10 @@ export const pageTeam: TeamEnvironment = {
   // `crypto.randomUUID` is not there in insecure contexts.
   id: () => [...crypto.getRandomValues(new Uint8Array(8))].map((byte) => byte.toString(16).padStart(2, '0')).join(''),
 };
+
+/** Calls when the browser has a network again. What is given back ends that; where nobody tells of networks, nothing happens. */
+export function onOnline(run: () => void): () => void {
+  const page = globalThis as Partial<Pick<typeof globalThis, 'addEventListener' | 'removeEventListener'>>;
+  page.addEventListener?.('online', run);
+  return () => page.removeEventListener?.('online', run);
+}

@@ -93,6 +93,20 @@ test('options that cannot work are refused by name, when the engine is made or w
   await db.close();
 });
 
+test('a token that is no text is refused, and none is null', async () => {
+  const db = await open();
+  const sync = createSyncEngine(db, { serverUrl: await nowhere() });
+  for (const token of [5, {}, ['t']]) await assert.rejects(sync.setAuthToken(token as never), withCode('config'));
+  await sync.setAuthToken(null);
+  await db.close();
+});
+
+test('a database that is closed gets no engine', async () => {
+  const db = await open();
+  await db.close();
+  assert.throws(() => createSyncEngine(db, { serverUrl: 'ws://127.0.0.1:1' }), withCode('closed'));
+});
+
 test('closing the database ends its engine', async () => {
   const db = await open();
   const sync = createSyncEngine(db, { serverUrl: await nowhere() });
@@ -133,6 +147,31 @@ test('what two devices write meets, over a killed server too', { skip, timeout: 
   await reaches(a, 'idle');
   assert.equal((await a.checkpoint()).sequence, (await b.checkpoint()).sequence);
   await Promise.all([one.close(), two.close()]);
+  await server.end();
+});
+
+test('when there is a network again it connects at once', { skip, timeout: 30_000 }, async (t) => {
+  const page = new EventTarget();
+  const listening = new Set<unknown>();
+  const scope = globalThis as Record<string, unknown>;
+  scope['addEventListener'] = (type: string, run: () => void) => (listening.add(run), page.addEventListener(type, run));
+  scope['removeEventListener'] = (type: string, run: () => void) => (listening.delete(run), page.removeEventListener(type, run));
+  t.after(() => (delete scope['addEventListener'], delete scope['removeEventListener']));
+  const server = await Server.start();
+  await server.kill();
+  const db = await open();
+  // No delay ever ends, so it does not try again by itself.
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const sync = createSyncEngine(db, { serverUrl: server.url, authToken: 'sesame', useWebSocket });
+  await sync.start();
+  await until(sync.getStats(), ({ lastError }) => lastError?.code === 'connect');
+  await server.run();
+  page.dispatchEvent(new Event('online'));
+  await reaches(sync, 'idle');
+  assert.equal(listening.size, 1);
+  await sync.stop();
+  assert.equal(listening.size, 0);
+  await db.close();
   await server.end();
 });
 

@@ -53,6 +53,17 @@ test('an option that does not exist or is missing is named', () => {
   refused({}, /`serverUrl`/);
 });
 
+test('an option of the wrong kind is named', () => {
+  const refused = (options: unknown, named: RegExp) =>
+    assert.throws(() => rawOptions(options as SyncOptions), (error: PocketError) => error.code === 'config' && named.test(error.message));
+  refused(undefined, /`serverUrl`/);
+  refused(null, /`serverUrl`/);
+  refused({ serverUrl: new URL(serverUrl) }, /`serverUrl`.*no text/);
+  refused({ serverUrl, getAuthToken: 'token' }, /`getAuthToken`/);
+  refused({ serverUrl, conflictStrategy: null }, /`conflictStrategy`/);
+  refused({ serverUrl, conflictStrategy: 5 }, /`conflictStrategy`/);
+});
+
 test('strategies are a name, a function, or a map of both', () => {
   const rule = () => ({ resolution: 'local' }) as const;
   assert.deepEqual(jsonOf({ conflictStrategy: 'merge' }), { server_url: serverUrl, conflict_strategy: 'merge' });

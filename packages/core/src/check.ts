@@ -1,0 +1,73 @@
+// What TypeScript would refuse, for callers without it: the WebAssembly reads whatever it is given as what it expects.
+
+import { encode, isBytes, isDate, isPlainObject } from './encode.js';
+import { PocketError } from './error.js';
+
+function kindOf(value: unknown): string {
+  if (value === null || value === undefined) return `\`${value}\``;
+  return Array.isArray(value) ? 'an array' : typeof value === 'object' ? 'an object' : `a ${typeof value}`;
+}
+
+/** Text, as it is. `what` names it in the error. */
+export function text(value: unknown, what: string, code: string): string {
+  if (typeof value === 'string') return value;
+  throw new PocketError(code, `${what} is text, not ${kindOf(value)}`);
+}
+
+/** The id of a document. */
+export function idText(id: unknown): string {
+  return text(id, 'the id of a document', 'bad-id');
+}
+
+/** Ids, in an array of their own. A text is none, though it could be spread into its letters. */
+export function idTexts(ids: unknown): string[] {
+  if (!Array.isArray(ids)) throw new PocketError('bad-id', `ids come in an array, not as ${kindOf(ids)}`);
+  return ids.map(idText);
+}
+
+/** The name of a collection. */
+export function collectionName(name: unknown): string {
+  return text(name, 'the name of a collection', 'bad-collection-name');
+}
+
+function checkDocument(document: unknown, path: string): void {
+  const isOne = typeof document === 'object' && document !== null && !Array.isArray(document) && !isDate(document) && !isBytes(document);
+  if (isOne && isPlainObject(document)) return;
+  const name = isOne ? (document as { constructor?: { name?: unknown } }).constructor?.name : undefined;
+  const found = typeof name === 'string' && name !== '' ? `an instance of ${name}` : kindOf(document);
+  throw new PocketError('validation', `a document is a plain object, not ${found}`, { path });
+}
+
+/** A document, or a part of one, as bytes. */
+export function encodeDocument(document: unknown): Uint8Array {
+  checkDocument(document, '');
+  return encode(document);
+}
+
+/** Documents as bytes. */
+export function encodeDocuments(documents: unknown): Uint8Array {
+  if (!Array.isArray(documents)) throw new PocketError('validation', `documents come in an array, not as ${kindOf(documents)}`);
+  documents.forEach((document, at) => checkDocument(document, `${at}`));
+  return encode(documents);
+}
+
+/** An option that is an object. */
+export function optionObject(value: unknown, what: string): void {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return;
+  throw new PocketError('config', `${what} is an object, not ${kindOf(value)}`);
+}
+
+/** An option that is an array. */
+export function optionArray(value: unknown, what: string): void {
+  if (!Array.isArray(value)) throw new PocketError('config', `${what} is an array, not ${kindOf(value)}`, { path: what.replaceAll('`', '') });
+}
+
+/** Options as JSON; what JSON cannot hold is an error about the options. */
+export function optionJson(options: unknown): string {
+  try {
+    return JSON.stringify(options);
+  } catch (error) {
+    if (error instanceof PocketError) throw error;
+    throw new PocketError('config', `the options cannot be read: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  }
+}
