@@ -19,6 +19,7 @@ mod offline;
 mod quick_start;
 mod react;
 mod tabs;
+mod ticks;
 mod todo;
 mod trouble;
 mod values;

@@ -166,6 +166,9 @@ async fn the_example_shows_each_state_that_a_person_meets() {
     press(&mut page, "Edit Buy milk").await;
     // The other device is offline as well, and was first.
     rename(&native, "Buy milk", "Buy oat milk").await;
+    // Each device reckons with the server's time, and is wrong about it by as long as messages take.
+    let then = page.value("Date.now()").await;
+    page.until(&format!("Date.now() > {then} + 2_000")).await;
     enter(&mut page, ".edit .title input", "Buy two litres of milk").await;
     is(&mut page, "offline", 1).await;
     page.until("document.querySelector('.banner')?.textContent.startsWith('You are offline')")
