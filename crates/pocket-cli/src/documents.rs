@@ -4,14 +4,6 @@ use pocket_core::{Body, DocumentId, DocumentLimits, Map, Value, codes};
 
 use crate::failure::{Failure, Result};
 
-/// The widest limits that a database can have: for what comes from one whose application allowed more than is usual.
-pub(crate) fn widest() -> DocumentLimits {
-    DocumentLimits::default()
-        .with_bytes(DocumentLimits::MAX_BYTES)
-        .with_depth(DocumentLimits::MAX_DEPTH)
-        .with_nodes(usize::MAX)
-}
-
 /// The system fields that `export --meta` prints behind `_id`.
 const META: [&str; 3] = ["_rev", "_updatedAt", "_deleted"];
 

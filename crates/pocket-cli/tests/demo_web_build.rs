@@ -211,7 +211,12 @@ fn a_program_outside_of_a_checkout_says_where_the_application_comes_from() {
     let place = Place::new();
     let lonely = place.path("pocket");
     // Beside its sources it would find them.
-    std::fs::copy(program().get_program(), &lonely).unwrap();
+    // Copied by another process: a file that this one had open for writing could still be open in the child of another test.
+    let copy = Command::new("cp")
+        .arg(program().get_program())
+        .arg(&lonely)
+        .status();
+    assert!(copy.unwrap().success());
     let outcome = Command::new(&lonely)
         .current_dir(place.path(""))
         .args(["demo", "--web", "--port", "0"])

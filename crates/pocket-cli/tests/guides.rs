@@ -17,8 +17,16 @@ use common::{Place, Running};
 /// How long a command may take to end after SIGINT.
 const SOON: Duration = Duration::from_secs(30);
 
-/// What runs elsewhere: `cargo xtask ci` itself, the demo, which has its own test, and what fetches crates.
-const ELSEWHERE: [&str; 2] = ["cargo ", "pocket demo"];
+/// What runs elsewhere: `cargo xtask ci` itself, the demo, which has its own test, what fetches crates, and what builds the
+/// npm packages, as the step `web` does.
+const ELSEWHERE: [&str; 6] = [
+    "cargo ",
+    "rustup ",
+    "(cd pocket",
+    "mkdir todo",
+    "npm ",
+    "pocket demo",
+];
 
 /// A block of a document.
 #[derive(Debug)]

@@ -283,10 +283,7 @@ impl Change {
     }
 
     fn event(&self) -> Result<ChangeEvent> {
-        let limits = DocumentLimits::default()
-            .with_bytes(DocumentLimits::MAX_BYTES)
-            .with_depth(DocumentLimits::MAX_DEPTH)
-            .with_nodes(usize::MAX);
+        let limits = DocumentLimits::WIDEST;
         let id = DocumentId::new(&self.id).map_err(foreign)?;
         let version = |version: &Option<(Revision, ByteBuf)>| -> Result<_> {
             let Some((rev, body)) = version else {

@@ -60,11 +60,7 @@ impl Resolved {
     /// `validation` or `document-too-large` when it is no document.
     pub fn document<T: Serialize + ?Sized>(document: &T) -> Result<Self, SyncError> {
         // The limits of the database are checked when it is stored.
-        let limits = DocumentLimits::default()
-            .with_bytes(DocumentLimits::MAX_BYTES)
-            .with_depth(DocumentLimits::MAX_DEPTH)
-            .with_nodes(usize::MAX);
-        let (id, body) = Body::from_serialize(document, &limits)?;
+        let (id, body) = Body::from_serialize(document, &DocumentLimits::WIDEST)?;
         Ok(Self {
             id,
             ..Self::of(Decision::Write(Some(body)))

@@ -181,7 +181,8 @@ pub(crate) fn live(live: impl Live, listeners: Listeners) -> RawLive {
 
 /// A timer of the browser.
 pub(crate) async fn sleep(time: Duration) {
-    let millis = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+    // More than a signed integer of 32 bits would not be waited for at all.
+    let millis = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
     let timer = Promise::new(&mut |resolve, _| {
         let global = js_sys::global();
         let set = Reflect::get(&global, &"setTimeout".into());

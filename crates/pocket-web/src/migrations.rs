@@ -65,8 +65,8 @@ fn config(what: &str) -> JsValue {
 fn run(migrate: &Function, id: &DocumentId, mut document: Map) -> Result<Migrated, String> {
     document.remove("_id");
     // It was stored, so it is within whatever limits there are.
-    let limits = DocumentLimits::default().with_bytes(DocumentLimits::MAX_BYTES);
-    let document = Body::from_map(&document, &limits).map_err(|error| error.to_string())?;
+    let document =
+        Body::from_map(&document, &DocumentLimits::WIDEST).map_err(|error| error.to_string())?;
     let answer = migrate
         .call2(
             &JsValue::UNDEFINED,

@@ -33,7 +33,7 @@ impl RawSync {
     /// An engine for a database. Nothing happens before `start`.
     ///
     /// Options are JSON with the names of `SyncConfig`; hooks are functions, which may give promises: `token(reason)` and
-    /// `resolve`, which has a `default` one and ones by the names of collections.
+    /// `resolve`, which has one for all collections, `*`, or ones by their names.
     ///
     /// # Errors
     /// `config`, and `validation` if a hook is no function.
@@ -192,6 +192,9 @@ fn snapshot_of(engine: &SyncEngine) -> String {
     write(&SnapshotText::of(&engine.snapshot())).unwrap_or_default()
 }
 
+/// The rule for all collections, among those by their names: no collection can be named so.
+const ALL: &str = "*";
+
 fn with_hooks(mut config: SyncConfig, hooks: &JsValue) -> Result<SyncConfig> {
     let hook = |owner: &JsValue, name: &str| -> Result<Option<Function>> {
         if owner.is_null_or_undefined() {
@@ -226,7 +229,7 @@ fn with_hooks(mut config: SyncConfig, hooks: &JsValue) -> Result<SyncConfig> {
         };
         let ask = move |conflict: Conflict| ask_rule(rule.clone(), conflict);
         config = match name.as_str() {
-            "default" => config.resolve_conflict(ask),
+            ALL => config.resolve_conflict(ask),
             collection => config.resolve_conflict_in(collection, ask),
         };
     }

@@ -111,7 +111,7 @@ export interface RawModule {
   readonly RawSync: {
     /**
      * options: JSON of SyncConfig (snake_case names of the Rust options). hooks: { token?(reason: string): string |
-     * Promise<string>, resolve?: { default?: fn, [collection]: fn } }, fn(conflict: Bytes) -> Bytes | Promise<Bytes>;
+     * Promise<string>, resolve?: { '*'?: fn, [collection]: fn } }, fn(conflict: Bytes) -> Bytes | Promise<Bytes>;
      * conflict = map { collection, documentId, localDocument, remoteDocument, baseDocument, timestamp }, answer = map
      * { resolution: 'local'|'remote'|'merged'|'deleted'|'document', document?, because? }
      */

@@ -143,7 +143,8 @@ export function rawOptions(options: SyncOptions): RawOptions {
   if (getAuthToken !== undefined) hooks.token = async (reason) => getAuthToken(reason === 'expiring' ? 'expiring' : 'refused');
   if (typeof rule === 'function') {
     config['conflict_strategy'] = 'custom';
-    hooks.resolve = { default: rawRule(rule) };
+    // No collection can have that name.
+    hooks.resolve = { '*': rawRule(rule) };
   } else if (typeof rule === 'string') config['conflict_strategy'] = rule;
   else if (rule !== undefined) {
     const strategies: Record<string, string> = {};

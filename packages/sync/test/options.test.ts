@@ -71,7 +71,7 @@ test('strategies are a name, a function, or a map of both', () => {
   const map = { a: 'server-wins', b: rule } as const;
   assert.deepEqual(jsonOf({ conflictStrategy: map }), { server_url: serverUrl, collection_strategies: { a: 'server-wins', b: 'custom' } });
   assert.deepEqual(Object.keys(rawOptions({ serverUrl, conflictStrategy: map }).hooks.resolve ?? {}), ['b']);
-  assert.deepEqual(Object.keys(rawOptions({ serverUrl, conflictStrategy: rule }).hooks.resolve ?? {}), ['default']);
+  assert.deepEqual(Object.keys(rawOptions({ serverUrl, conflictStrategy: rule }).hooks.resolve ?? {}), ['*']);
 });
 
 test('a rule gets the conflict with documents as they are read, and answers what stands', async () => {
@@ -99,7 +99,7 @@ test('a rule gets the conflict with documents as they are read, and answers what
     baseDocument: { n: 0 },
     timestamp: 1_700_000_000_000,
   });
-  const ask = async (): Promise<unknown> => decode((await hooks.resolve?.['default']?.(conflict)) ?? new Uint8Array());
+  const ask = async (): Promise<unknown> => decode((await hooks.resolve?.['*']?.(conflict)) ?? new Uint8Array());
   assert.deepEqual(await ask(), { resolution: 'document', document: { _id: '1', n: 3 }, because: 'both' });
   assert.deepEqual(await ask(), { resolution: 'deleted' });
   assert.deepEqual(await ask(), { resolution: 'merged' });

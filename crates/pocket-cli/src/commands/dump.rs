@@ -7,7 +7,7 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use pocket_core::dump::{Dump, DumpReader, DumpTotals};
-use pocket_core::{Value, codes};
+use pocket_core::{DocumentLimits, Value, codes};
 
 use crate::args::{DumpArgs, Global};
 use crate::failure::{Failure, Result};
@@ -135,7 +135,7 @@ async fn to_file(
 fn check(file: File) -> Result<DumpTotals> {
     let source = Source::of(file, "the dump")?;
     let mut lines = source.lines()?;
-    let mut reader = DumpReader::new(documents::widest());
+    let mut reader = DumpReader::new(DocumentLimits::WIDEST);
     while let Some((_, line)) = lines.next()? {
         reader.read(documents::utf8(&line?)?)?;
     }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use pocket_core::dump::{DumpItem, DumpReader, LoadOptions, Loaded};
-use pocket_core::{Database, Value};
+use pocket_core::{Database, DocumentLimits, Value};
 use tokio::sync::mpsc;
 
 use crate::args::{Global, LoadArgs};
@@ -27,7 +27,7 @@ pub(super) async fn run(global: &Global, args: LoadArgs, out: &mut Output) -> Re
     let source = Arc::new(source.map_err(|error| broke_off(&error))??);
     let options = LoadOptions::new()
         .existing(args.existing.into())
-        .limits(documents::widest());
+        .limits(DocumentLimits::WIDEST);
     let directory = open::client_directory(global)?;
     // A database is made only for a dump that will be loaded, and with its version.
     let database = if directory.exists() {
@@ -105,7 +105,7 @@ async fn shown<T>(
 
 /// Reads a whole dump without a database; returns the schema version of its documents.
 async fn check(source: &Arc<Source>) -> Result<u32> {
-    let mut reader = DumpReader::new(documents::widest());
+    let mut reader = DumpReader::new(DocumentLimits::WIDEST);
     let mut version = 1;
     let mut batches = read(source);
     while let Some(lines) = batches.recv().await {

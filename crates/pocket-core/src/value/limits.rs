@@ -35,6 +35,13 @@ impl DocumentLimits {
     /// The most levels that can be allowed. Readers of JSON stop at 128.
     pub const MAX_DEPTH: usize = 100;
 
+    /// The widest limits that a database can have: what was stored somewhere is within them.
+    pub const WIDEST: Self = Self {
+        bytes: Self::MAX_BYTES,
+        depth: Self::MAX_DEPTH,
+        nodes: usize::MAX,
+    };
+
     /// Allows this many bytes; more than [`MAX_BYTES`](Self::MAX_BYTES) counts as that.
     #[must_use]
     pub const fn with_bytes(mut self, bytes: usize) -> Self {

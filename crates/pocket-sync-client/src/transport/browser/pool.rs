@@ -9,7 +9,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
     AbortController, Headers, ReadableStreamDefaultReader, RequestCache, RequestCredentials,
-    RequestInit, Response,
+    RequestInit, RequestRedirect, Response,
 };
 
 use super::told;
@@ -85,6 +85,8 @@ impl Pool {
         // Who this is says the token alone.
         options.set_credentials(RequestCredentials::Omit);
         options.set_cache(RequestCache::NoStore);
+        // It would carry documents, and perhaps the token, to whoever it names.
+        options.set_redirect(RequestRedirect::Error);
         let global = js_sys::global();
         Reflect::get(&global, &JsValue::from("fetch"))?
             .dyn_into::<Function>()?
