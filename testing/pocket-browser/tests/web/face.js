@@ -226,7 +226,8 @@ const cases = {
 
   async settings_indexes_and_migrations_are_kept() {
     const storage = pocket.RawStorage.memory();
-    const first = await open(storage);
+    const limits = { documentDepth: 60 };
+    const first = await open(storage, { limits });
     await first.database.createCollection(JSON.stringify({ name: 'users', indexes: [{ fields: ['email'], unique: true }], ttl: { field: 'until', afterMs: 5 } }));
     const users = first.database.collection('users');
     await users.createIndex(JSON.stringify({ name: 'by age', fields: [{ field: 'age', order: 'desc' }], sparse: true, filter: { age: { $gt: 3 } } }));
@@ -237,6 +238,10 @@ const cases = {
     equal(config.ttl, { field: 'until', afterMs: 5 }, 'settings');
     equal(config.indexes[1].filter, { age: { $gt: 3 } }, 'a filter');
     await first.notes.insertMany(encode([{ _id: 'a', done: true }, { _id: 'b', done: false }, { _id: 'c', done: 'never' }]));
+    // Deeper than documents may be unless a database says so.
+    let deep = {};
+    for (let level = 1; level < 50; level += 1) deep = { deep };
+    await first.notes.insert(encode({ _id: 'd', deep }));
     await first.database.close();
     const migrations = [{ version: 2, collection: 'notes', migrate: (bytes, id) => {
       const note = decode(bytes);
@@ -244,10 +249,10 @@ const cases = {
       return 'done' in note ? encode({ completed: note.done, was: id }) : undefined;
     } }];
     const broken = [{ ...migrations[0], migrate: async () => null }];
-    equal(await code(() => open(storage, { schemaVersion: 2 }, broken)), 'migration', 'a migration that gives a promise');
-    const second = await open(storage, { schemaVersion: 2 }, migrations);
+    equal(await code(() => open(storage, { schemaVersion: 2, limits }, broken)), 'migration', 'a migration that gives a promise');
+    const second = await open(storage, { schemaVersion: 2, limits }, migrations);
     equal(second.database.schemaVersion, 2, 'the version');
-    equal(decode(await second.notes.find(query())).map((row) => row[3]), [{ completed: true, was: 'a' }, { completed: false, was: 'b' }], 'migrated');
+    equal(decode(await second.notes.find(query())).map((row) => row[3]), [{ completed: true, was: 'a' }, { completed: false, was: 'b' }, { deep }], 'migrated');
   },
 
   async two_handles_on_indexeddb_tell_each_other_what_they_commit() {
