@@ -68,7 +68,8 @@ export interface RawCollection {
 }
 export interface RawLive extends RawHandle { refresh(): void }
 
-export interface RawTransaction {                           // used up by commit
+/** Everything but `free` fails after `commit`; the memory goes with `free`, also then. */
+export interface RawTransaction {
   get(collection: string, id: string): Promise<Bytes | undefined>;
   insert(collection: string, document: Bytes): string;  // the id
   upsert(collection: string, document: Bytes): string;

@@ -186,10 +186,14 @@ export class Query<T, R = Stored<T>> {
     return documents(decodeRows(bytes));
   }
 
-  /** The first of them, or null. */
+  /** The first of what `all` gives, or null. */
   async first(): Promise<R | null> {
-    const [first] = await this.#with({ limit: Math.min(1, this.spec.limit ?? 1) }).all();
-    return (first as R | undefined) ?? null;
+    const { before, after, limit } = this.spec;
+    // With `before` alone the limit takes the last: a limit of 1 would give the last of them and not the first.
+    const isBackwards = before !== undefined && after === undefined;
+    const one = isBackwards ? this : this.#with({ limit: Math.min(1, limit ?? 1) });
+    const [first] = await one.all();
+    return first ?? null;
   }
 
   /** How many there are. */

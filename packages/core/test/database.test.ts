@@ -6,6 +6,8 @@ import { Database, isLagged, isPocketError } from '@pocket/core';
 import { createIndexedDBStorage } from '@pocket/storage-indexeddb';
 import { createMemoryStorage } from '@pocket/storage-memory';
 
+import { loadModule } from '../dist/raw.js';
+
 interface Todo {
   _id: string;
   title: string;
@@ -311,6 +313,60 @@ test('memory is persistent to nobody, and says so', async () => {
   const db = await open();
   assert.equal(await db.persistence(), 'unknown');
   assert.equal(await db.requestPersistence(), 'unknown');
+  await db.close();
+});
+
+test('the first of a query is the first of all that it gives, also before a place', async () => {
+  const db = await open();
+  const todos = db.collection<Todo>('todos');
+  await todos.insertMany([1, 2, 3, 4, 5].map((n) => ({ _id: `${n}`, title: `t${n}` })));
+  const sorted = todos.find().sort('title');
+  const end = (await sorted.page()).end ?? '';
+  const start = (await sorted.page()).start ?? '';
+  const queries = [
+    [sorted, '1'],
+    [sorted.limit(0), undefined],
+    [sorted.before(end), '1'],
+    [sorted.before(end).limit(2), '3'],
+    [sorted.before(end).skip(1), '1'],
+    [sorted.before(end).limit(0), undefined],
+    [sorted.before(start), undefined],
+    [sorted.after(start).before(end), '2'],
+    [sorted.after(start).limit(2), '2'],
+  ] as const;
+  for (const [query, id] of queries) {
+    const what = JSON.stringify(query.spec);
+    assert.equal((await query.all())[0]?._id, id, what);
+    assert.equal((await query.first())?._id, id, what);
+  }
+  await db.close();
+});
+
+test('a transaction leaves no memory behind, however it ended', async (t) => {
+  const db = await open();
+  const todos = db.collection<Todo>('todos');
+  const { RawTransaction } = (await loadModule()) as unknown as { RawTransaction: { prototype: { free(): void } } };
+  const freed = t.mock.method(RawTransaction.prototype, 'free');
+  assert.equal(await db.transaction((tx) => tx.collection<Todo>('todos').insert({ _id: 'a', title: 'x' })), 'a');
+  assert.equal(freed.mock.callCount(), 1);
+  await assert.rejects(db.transaction(() => Promise.reject(new Error('mine'))), /mine/);
+  assert.equal(freed.mock.callCount(), 2);
+  await assert.rejects(
+    db.transaction((tx) => tx.collection<Todo>('todos').insert({ _id: 'a', title: 'y' })),
+    withCode('document-exists'),
+  );
+  assert.equal(freed.mock.callCount(), 3);
+  // One that runs again is a transaction for each run.
+  let runs = 0;
+  await db.transaction(async (tx) => {
+    runs += 1;
+    await tx.collection<Todo>('todos').get('a');
+    if (runs === 1) await todos.update('a', { title: 'meanwhile' });
+    tx.collection<Todo>('todos').update('a', { done: true });
+  });
+  assert.equal(runs, 2);
+  assert.equal(freed.mock.callCount(), 5);
+  assert.deepEqual(await todos.get('a'), { _id: 'a', title: 'meanwhile', done: true });
   await db.close();
 });
 
