@@ -155,6 +155,25 @@ test('closed live queries tell nothing more and leave nothing behind', async () 
   await db.close();
 });
 
+test('whoever listens may leave after what they listened to has ended', async () => {
+  for (const end of [(db: Database) => db.deleteCollection('items'), (db: Database) => db.close()]) {
+    const db = await open();
+    const items = db.collection<Item>('items');
+    const observed = items.observeById('a');
+    const live = items.find().live();
+    const subscriptions = [observed.subscribe(() => undefined), live.subscribe(() => undefined), items.changes().subscribe(() => undefined)];
+    await until(observed, (document) => document === null);
+    await live.ready();
+    await end(db);
+    for (const subscription of subscriptions) {
+      subscription.unsubscribe();
+      subscription.unsubscribe();
+    }
+    live.close();
+    await db.close();
+  }
+});
+
 test('a live query may be closed by the listener it calls', async () => {
   const db = await open();
   const items = db.collection<Item>('items');
