@@ -4,6 +4,8 @@ import { test } from 'node:test';
 import type { Change, ChangeEvent, DatabaseOptions, Insertable, PocketError } from '@pocket/core';
 import { Database, isLagged, isPocketError } from '@pocket/core';
 import { createIndexedDBStorage } from '@pocket/storage-indexeddb';
+import { openStorage } from '@pocket/core/internal';
+import type { RawModule, RawStorage } from '@pocket/core/internal';
 import { createMemoryStorage } from '@pocket/storage-memory';
 
 import { loadModule } from '../dist/raw.js';
@@ -376,6 +378,27 @@ test('where there is no IndexedDB a database is refused with a code, and wrong o
     () => createIndexedDBStorage({ durabilty: 'strict' } as never),
     (error: PocketError) => error.code === 'config' && error.message.includes('`durabilty`'),
   );
+});
+
+test('databases of IndexedDB are shared under the name of their store, whoever names its prefix', () => {
+  // What the store is called is said to the WebAssembly, which puts the prefix before the name of the database.
+  const prefixOf = (storage: ReturnType<typeof createIndexedDBStorage>): string => {
+    let options = '';
+    const indexedDb = (json: string): RawStorage => ((options = json), { free: () => undefined });
+    storage[openStorage]({ RawStorage: { indexedDb } } as unknown as RawModule);
+    return (JSON.parse(options) as { prefix: string }).prefix;
+  };
+  const stores = [
+    [createIndexedDBStorage(), 'pocket:'],
+    [createIndexedDBStorage({ prefix: undefined } as never), 'pocket:'],
+    [createIndexedDBStorage({ prefix: 'pocket:' }), 'pocket:'],
+    [createIndexedDBStorage({ prefix: '' }), ''],
+    [createIndexedDBStorage({ prefix: 'mine/' }), 'mine/'],
+  ] as const;
+  for (const [storage, prefix] of stores) {
+    assert.equal(prefixOf(storage), prefix);
+    assert.equal(storage.sharedAs('app'), `${prefix}app`);
+  }
 });
 
 test('an option of the wrong kind is refused', async () => {
