@@ -401,6 +401,21 @@ test('databases of IndexedDB are shared under the name of their store, whoever n
   }
 });
 
+test('a schema of version 0, and the same name twice, are refused instead of half taken', async () => {
+  const todos = { name: 'todos', sync: true };
+  const index = { name: 'by title', fields: ['title'] };
+  await assert.rejects(open({ schemaVersion: 0 }), withCode('config', 'schemaVersion'));
+  await assert.rejects(open({ schemaVersion: -0 }), withCode('config', 'schemaVersion'));
+  await assert.rejects(open({ collections: [todos, { name: 'cache' }, { name: 'todos' }] }), withCode('config', 'collections'));
+  const twice = { ...todos, indexes: [index, { ...index, fields: ['done'] }] };
+  await assert.rejects(open({ collections: [twice] }), withCode('config', 'indexes'));
+  const db = await open({ schemaVersion: 1, collections: [{ ...todos, indexes: [{ fields: ['title'] }, { fields: ['done'] }] }] });
+  await assert.rejects(db.createCollection(twice), withCode('config', 'indexes'));
+  assert.equal(db.schemaVersion, 1);
+  assert.equal(db.collection('todos').indexes().length, 2);
+  await db.close();
+});
+
 test('an option of the wrong kind is refused', async () => {
   for (const wrong of [{ limits: { documentBytes: -1 } }, { limits: { documentBites: 5 } }, { schemaVersion: -1 }, { durability: 'maybe' }]) {
     await assert.rejects(open(wrong as never), withCode('config'), JSON.stringify(wrong));
