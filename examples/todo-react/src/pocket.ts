@@ -6,6 +6,8 @@ import { createMemoryStorage } from '@pocket/storage-memory';
 import { createSyncEngine } from '@pocket/sync';
 import type { SyncEngine, SyncStats } from '@pocket/sync';
 
+import { openOnce } from './openOnce';
+
 /** Where the list is kept: in the browser's storage, or in this window only. */
 export type Keeping = 'stored' | 'window';
 
@@ -13,6 +15,7 @@ export interface Pocket {
   readonly database: Database;
   readonly sync: SyncEngine;
   readonly keeping: Keeping;
+  close(): Promise<void>;
 }
 
 /** The server is where the page comes from; `VITE_SYNC_URL` names another one at build time. */
@@ -40,26 +43,21 @@ async function open(keeping: Keeping): Promise<Pocket> {
     sync.start().catch(() => undefined);
   };
   start();
-  window.addEventListener('focus', () => {
+  const onFocus = (): void => {
     // Where windows cannot agree on one that syncs (by plain HTTP from another machine browsers have no locks), it is the one
     // that is looked at.
     if (isReplaced(sync.getStats().getSnapshot())) void sync.stop().then(start, start);
     // Another window may have stopped it for all, to leave a server. Where it runs, this does nothing.
     else start();
-  });
-  return { database, sync, keeping };
+  };
+  window.addEventListener('focus', onFocus);
+  const close = (): Promise<void> => {
+    window.removeEventListener('focus', onFocus);
+    // It ends the sync of this window, too.
+    return database.close();
+  };
+  return { database, sync, keeping, close };
 }
 
-let opening: { keeping: Keeping; pocket: Promise<Pocket> } | undefined;
-
-/** Opens the database once, however often a component asks. After a failure, the next call tries again. */
-export function openPocket(keeping: Keeping): Promise<Pocket> {
-  if (opening?.keeping !== keeping) {
-    const pocket = open(keeping);
-    opening = { keeping, pocket };
-    pocket.catch(() => {
-      opening = undefined;
-    });
-  }
-  return opening.pocket;
-}
+/** Opens the database once, however often a component asks; where the list is kept somewhere else, what was open is closed. */
+export const openPocket = openOnce(open, reportError);

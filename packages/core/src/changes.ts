@@ -1,4 +1,5 @@
 import { decode } from './decode.js';
+import { ending } from './ending.js';
 import { toPocketError } from './error.js';
 import type { Events } from './observable.js';
 import { Listeners } from './observable.js';
@@ -41,13 +42,7 @@ export function changeEvents<T>(open: (listener: (event: Uint8Array) => void) =>
         listeners.error(toPocketError(error));
       }
     });
-    const forget = opened(() => end?.());
-    end = () => {
-      end = undefined;
-      forget();
-      handle.close();
-      handle.free();
-    };
+    end = ending(handle, opened, () => (end = undefined));
   };
   return {
     subscribe(next, error) {

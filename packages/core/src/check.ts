@@ -57,13 +57,30 @@ export function optionObject(value: unknown, what: string): void {
   throw new PocketError('config', `${what} is an object, not ${kindOf(value)}`);
 }
 
-/** An option that is an array. */
+/** An option that is an array, in which no two have the same `name`: the second would quietly replace the first, or be ignored. */
 export function optionArray(value: unknown, what: string): void {
-  if (!Array.isArray(value)) throw new PocketError('config', `${what} is an array, not ${kindOf(value)}`, { path: what.replaceAll('`', '') });
+  const path = what.replaceAll('`', '');
+  if (!Array.isArray(value)) throw new PocketError('config', `${what} is an array, not ${kindOf(value)}`, { path });
+  const names = new Set<unknown>();
+  for (const item of value as unknown[]) {
+    const name = typeof item === 'object' && item !== null && 'name' in item ? item.name : undefined;
+    if (name !== undefined && names.has(name)) throw new PocketError('config', `${what} has \`${String(name)}\` twice`, { path });
+    names.add(name);
+  }
 }
 
-/** Options as JSON; what JSON cannot hold is an error about the options. */
+/** Versions begin at 1; the WebAssembly takes 0 as well, and what is below it or no integer is refused there. */
+function checkSchemaVersion(options: unknown): void {
+  const isZero = typeof options === 'object' && options !== null && 'schemaVersion' in options && options.schemaVersion === 0;
+  if (isZero) throw new PocketError('config', '`schemaVersion` begins at 1', { path: 'schemaVersion' });
+}
+
+/**
+ * Options as JSON; what JSON cannot hold is an error about the options, and so is what the WebAssembly would take though it
+ * means nothing.
+ */
 export function optionJson(options: unknown): string {
+  checkSchemaVersion(options);
   try {
     return JSON.stringify(options);
   } catch (error) {

@@ -4,6 +4,7 @@ import type { CollectionCore } from './collection-core.js';
 import type { Row } from './decode.js';
 import { decodeRow, decodeRows } from './decode.js';
 import { encode, isBytes, isDate } from './encode.js';
+import { ending } from './ending.js';
 import { PocketError, calling, settled, toPocketError } from './error.js';
 import type { Events, Observable } from './observable.js';
 import { Shared } from './observable.js';
@@ -194,13 +195,7 @@ export class Collection<T extends object = AnyDocument> {
         next(row === null ? null : (row.data as Stored<T>));
       };
       const handle = core.raw().observeById(idText(id), told, (failure) => error(toPocketError(failure)));
-      const end = (): void => {
-        forget();
-        handle.close();
-        handle.free();
-      };
-      const forget = core.opened(end);
-      return end;
+      return ending(handle, (end) => core.opened(end));
     });
   }
 

@@ -58,7 +58,7 @@ export interface RawCollection {
   explain(query: Bytes, analyze: boolean): Promise<string>;   // JSON
   changes(listener: (event: Bytes) => void): RawHandle;
   observeById(id: string, listener: (row: Bytes | undefined) => void, error: (error: Error) => void): RawHandle;
-  /** step: map { sequence, reset?: true, changes: [[kind 'r'|'m'|'u'|'i', at, to|nil, ROW|nil]…] }, to be applied in order to the list before. */
+  /** step: map { sequence, changes: [[kind 'r'|'m'|'u'|'i', at, to|nil, ROW|nil]…] }, to be applied in order to the list before, which is empty at first. */
   live(query: Bytes, debounceMs: number, step: (step: Bytes) => void, error: (error: Error) => void): RawLive;
   liveCount(query: Bytes, debounceMs: number, value: (count: number) => void, error: (error: Error) => void): RawLive;
   createIndex(config: string): Promise<void>;          // JSON { name?, fields: [path | {field, order}], unique?, sparse?, filter? }
@@ -68,7 +68,8 @@ export interface RawCollection {
 }
 export interface RawLive extends RawHandle { refresh(): void }
 
-export interface RawTransaction {                           // used up by commit
+/** Everything but `free` fails after `commit`; the memory goes with `free`, also then. */
+export interface RawTransaction {
   get(collection: string, id: string): Promise<Bytes | undefined>;
   insert(collection: string, document: Bytes): string;  // the id
   upsert(collection: string, document: Bytes): string;

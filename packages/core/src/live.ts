@@ -1,9 +1,11 @@
 import type { CollectionCore } from './collection-core.js';
 import type { Row } from './decode.js';
 import { decodeMap } from './decode.js';
+import { ending } from './ending.js';
 import { PocketError, calling, toPocketError } from './error.js';
 import type { Observable, Subscription } from './observable.js';
 import { Listeners, tell } from './observable.js';
+import type { RawHandle, RawLive } from './raw.js';
 
 /**
  * One edit of the list of results, to be made in the list as all edits before it left it. Places count from 0.
@@ -46,7 +48,10 @@ export interface LiveState<R> {
   readonly data: R[];
   /** What leads here from the state before. */
   readonly changes: readonly LiveChange<R>[];
-  /** Whether everything was read again, and the changes lead here from the empty list. So it is at first. */
+  /**
+   * Whether the changes lead here from the empty list, and not from the state before. So it is at first, and after an error
+   * that made the query begin anew.
+   */
   readonly isReset: boolean;
   /** The local commit after which the result is this. */
   readonly sequence: number;
@@ -54,16 +59,14 @@ export interface LiveState<R> {
 
 interface Step {
   sequence: number;
-  reset: boolean;
   edits: [kind: string, at: number, to: number, row: Row | null][];
 }
 
-/** Reads `{ sequence, reset?, changes: [[kind, at, to|nil, ROW|nil]…] }`. */
+/** Reads `{ sequence, changes: [[kind, at, to|nil, ROW|nil]…] }`. */
 function decodeStep(bytes: Uint8Array): Step {
-  const step: Step = { sequence: 0, reset: false, edits: [] };
+  const step: Step = { sequence: 0, edits: [] };
   decodeMap(bytes, (key, decoder) => {
     if (key === 'sequence') step.sequence = Number(decoder.value());
-    else if (key === 'reset') step.reset = decoder.value() === true;
     else if (key === 'changes') {
       const length = decoder.arrayHead();
       for (let count = 0; count < length; count += 1) {
@@ -81,12 +84,23 @@ function decodeStep(bytes: Uint8Array): Step {
 /** The list of a live query, edited step by step. */
 export class LiveRows<R> {
   #rows: Row[] = [];
+  /** Whether the next step is the first of a query: it leads from the empty list. */
+  #isReset = true;
 
-  /** Makes the edits of a step; gives the next state, or the one before when the result is still that. */
+  /** The next step is the first of another query. */
+  reset(): void {
+    this.#isReset = true;
+  }
+
+  /**
+   * Makes the edits of a step; gives the next state, or the one before when the result is still that. What throws changes
+   * nothing, and no step after it may be applied before a {@link reset}: it would be applied to the wrong list.
+   */
   apply(bytes: Uint8Array, before: LiveState<R> | undefined): LiveState<R> {
     const step = decodeStep(bytes);
-    const known = step.reset ? new Map(this.#rows.map((row) => [row.id, row])) : undefined;
-    const rows = step.reset ? [] : [...this.#rows];
+    const isReset = this.#isReset;
+    const known = isReset ? new Map(this.#rows.map((row) => [row.id, row])) : undefined;
+    const rows = isReset ? [] : [...this.#rows];
     const changes: LiveChange<R>[] = [];
     // After a reset every document comes again; one that is as it was stays the object it was.
     const kept = (row: Row): Row => {
@@ -117,8 +131,9 @@ export class LiveRows<R> {
     }
     const same = rows.length === this.#rows.length && rows.every((row, at) => row === this.#rows[at]);
     this.#rows = rows;
+    this.#isReset = false;
     if (same && before !== undefined) return before;
-    return { data: rows.map((row) => row.data as R), changes, isReset: step.reset || before === undefined, sequence: step.sequence };
+    return { data: rows.map((row) => row.data as R), changes, isReset, sequence: step.sequence };
   }
 }
 
@@ -138,14 +153,15 @@ abstract class Live<V> implements Observable<V | undefined> {
    *
    * @internal
    */
-  protected begin(core: CollectionCore, open: () => { close(): void; free(): void }): void {
-    const handle = calling(open);
-    const forget = core.opened(() => this.close());
-    this.#close = () => {
-      forget();
-      handle.close();
-      handle.free();
-    };
+  protected begin(core: CollectionCore, open: () => RawHandle): void {
+    this.#close = ending(
+      calling(open),
+      (end) => core.opened(end),
+      () => {
+        this.#close = undefined;
+        for (const giveUp of [...this.#waiting]) giveUp();
+      },
+    );
   }
 
   /** The newest value; `undefined` before the first one. */
@@ -195,10 +211,7 @@ abstract class Live<V> implements Observable<V | undefined> {
 
   /** Ends it: nothing is told any more, and it costs nothing. Calling it again does nothing. */
   close(): void {
-    const close = this.#close;
-    this.#close = undefined;
-    close?.();
-    for (const giveUp of [...this.#waiting]) giveUp();
+    this.#close?.();
   }
 
   /** @internal */
@@ -220,29 +233,68 @@ abstract class Live<V> implements Observable<V | undefined> {
 
 /** The result of a query, kept up to date: an {@link Observable} whose value is `undefined` before the first result. */
 export class LiveQuery<R> extends Live<LiveState<R>> {
-  #refresh: () => void = () => undefined;
+  readonly #rows = new LiveRows<R>();
+  readonly #open: (step: (bytes: Uint8Array) => void) => RawLive;
+  /** The query of the WebAssembly, of which there is another one after a step that could not be read. */
+  #raw: RawLive | undefined;
+  /** Whether its first step could not be read: another one would fare no better before something changes. */
+  #isUnreadable = false;
 
   /** @internal */
   constructor(core: CollectionCore, query: Uint8Array, debounceMs: number) {
     super();
-    const rows = new LiveRows<R>();
+    this.#open = (step) => core.raw().live(query, debounceMs, step, (error) => this.failed(error));
     this.begin(core, () => {
-      const step = (bytes: Uint8Array): void => {
-        try {
-          this.told(rows.apply(bytes, this.getSnapshot()));
-        } catch (error) {
-          this.failed(error);
-        }
-      };
-      const handle = core.raw().live(query, debounceMs, step, (error) => this.failed(error));
-      this.#refresh = () => calling(() => handle.refresh());
-      return handle;
+      this.#reopen();
+      return { close: () => this.#raw?.close(), free: () => this.#end() };
     });
   }
 
   /** Reads everything again, for instance after an error. The result is told if it is another one. */
   refresh(): void {
-    if (!this.isClosed) this.#refresh();
+    if (this.isClosed) return;
+    if (this.#raw === undefined || this.#isUnreadable) calling(() => this.#reopen());
+    else calling(() => this.#raw?.refresh());
+  }
+
+  /** Begins the query of the WebAssembly anew, from the empty list. */
+  #reopen(): void {
+    this.#raw?.close();
+    this.#end();
+    this.#isUnreadable = false;
+    this.#rows.reset();
+    let isFirst = true;
+    const raw = this.#open((bytes) => {
+      if (this.#raw !== raw) return;
+      // It is known only that something changed: its first step is missing.
+      if (this.#isUnreadable) return this.#retry();
+      let state: LiveState<R>;
+      try {
+        state = this.#rows.apply(bytes, this.getSnapshot());
+      } catch (error) {
+        this.#isUnreadable = true;
+        this.failed(error);
+        // Whoever was told may have closed it, or made it begin anew.
+        if (!isFirst && this.#raw === raw) this.#retry();
+        return;
+      }
+      isFirst = false;
+      this.told(state);
+    });
+    this.#raw = raw;
+  }
+
+  #end(): void {
+    this.#raw?.free();
+    this.#raw = undefined;
+  }
+
+  #retry(): void {
+    try {
+      this.#reopen();
+    } catch (error) {
+      this.failed(error);
+    }
   }
 }
 

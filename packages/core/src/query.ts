@@ -5,7 +5,7 @@ import type { Decoder, Row } from './decode.js';
 import { encode } from './encode.js';
 import { refuseUnknown, settled } from './error.js';
 import { LiveCount, LiveQuery } from './live.js';
-import type { ElementFilter, ElementOf, Filter, IndexField, Operand, Path, SortOrder, Stored, ValueAt } from './types.js';
+import type { DeepPartial, ElementFilter, ElementOf, Field, Filter, IndexField, Operand, Path, SortOrder, Stored, ValueAt } from './types.js';
 
 /** A query as data, as the database takes it. */
 export interface QuerySpec {
@@ -165,17 +165,17 @@ export class Query<T, R = Stored<T>> {
   }
 
   /** Gives out only these fields and `_id`. Do not write back what was projected: what is missing would be deleted. */
-  include<K extends keyof T & string>(...fields: readonly K[]): Query<T, Stored<Pick<T, K>>>;
-  /** Gives out only what lies at these dotted paths, and `_id`. */
-  include(...paths: readonly string[]): Query<T, Stored<Partial<T>>>;
+  include<K extends Field<T>>(...fields: readonly K[]): Query<T, Stored<Pick<T, K>>>;
+  /** Gives out only what lies at these dotted paths, and `_id`: whatever is not at one of them is missing, at any depth. */
+  include(...paths: readonly string[]): Query<T, Stored<DeepPartial<T>>>;
   include(...paths: readonly string[]): Query<T, any> {
     return this.#with<any>({ include: [...(this.spec.include ?? []), ...paths] });
   }
 
-  /** Leaves out these fields. */
-  exclude<K extends keyof T & string>(...fields: readonly K[]): Query<T, Stored<Omit<T, K>>>;
-  /** Leaves out what lies at these dotted paths. */
-  exclude(...paths: readonly string[]): Query<T, Stored<Partial<T>>>;
+  /** Leaves out these fields, too. */
+  exclude<K extends Field<T>>(...fields: readonly K[]): Query<T, Stored<Omit<R, K>>>;
+  /** Leaves out what lies at these dotted paths, at any depth. */
+  exclude(...paths: readonly string[]): Query<T, Stored<DeepPartial<R>>>;
   exclude(...paths: readonly string[]): Query<T, any> {
     return this.#with<any>({ exclude: [...(this.spec.exclude ?? []), ...paths] });
   }
@@ -186,10 +186,14 @@ export class Query<T, R = Stored<T>> {
     return documents(decodeRows(bytes));
   }
 
-  /** The first of them, or null. */
+  /** The first of what `all` gives, or null. */
   async first(): Promise<R | null> {
-    const [first] = await this.#with({ limit: Math.min(1, this.spec.limit ?? 1) }).all();
-    return (first as R | undefined) ?? null;
+    const { before, after, limit } = this.spec;
+    // With `before` alone the limit takes the last: a limit of 1 would give the last of them and not the first.
+    const isBackwards = before !== undefined && after === undefined;
+    const one = isBackwards ? this : this.#with({ limit: Math.min(1, limit ?? 1) });
+    const [first] = await one.all();
+    return first ?? null;
   }
 
   /** How many there are. */

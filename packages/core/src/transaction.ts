@@ -13,6 +13,7 @@ import type { AnyDocument, Insertable, Patch, Stored } from './types.js';
 export class Transaction {
   readonly #raw: RawTransaction;
   #ended = false;
+  #freed = false;
 
   /** @internal */
   constructor(raw: RawTransaction) {
@@ -35,10 +36,15 @@ export class Transaction {
     await settled(() => this.#raw.commit());
   }
 
-  /** @internal */
+  /**
+   * Ends it, whether it was committed or not, and lets go of the WebAssembly's memory: a commit alone does not.
+   *
+   * @internal
+   */
   abandon(): void {
-    if (this.#ended) return;
     this.#ended = true;
+    if (this.#freed) return;
+    this.#freed = true;
     this.#raw.free();
   }
 }

@@ -38,6 +38,20 @@ export interface StoredDocument<T> {
   readonly data: Stored<T>;
 }
 
+/** Of which anything may be missing, at any depth, also in the elements of arrays; `_id` may be, too. */
+export type DeepPartial<V> = IsAny<V> extends true
+  ? V
+  : V extends Scalar
+    ? V
+    : V extends readonly unknown[]
+      ? { [K in keyof V]: DeepPartial<V[K]> }
+      : V extends object
+        ? { [K in keyof V]?: DeepPartial<V[K]> }
+        : V;
+
+/** The names of the fields at the top of a document; none where any text is one, since a path could not be told from it. */
+export type Field<T> = string extends keyof T ? never : keyof T & string;
+
 /** Which end comes first. */
 export type SortOrder = 'asc' | 'desc';
 

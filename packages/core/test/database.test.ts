@@ -4,7 +4,11 @@ import { test } from 'node:test';
 import type { Change, ChangeEvent, DatabaseOptions, Insertable, PocketError } from '@pocket/core';
 import { Database, isLagged, isPocketError } from '@pocket/core';
 import { createIndexedDBStorage } from '@pocket/storage-indexeddb';
+import { openStorage } from '@pocket/core/internal';
+import type { RawModule, RawStorage } from '@pocket/core/internal';
 import { createMemoryStorage } from '@pocket/storage-memory';
+
+import { loadModule } from '../dist/raw.js';
 
 interface Todo {
   _id: string;
@@ -314,12 +318,102 @@ test('memory is persistent to nobody, and says so', async () => {
   await db.close();
 });
 
+test('the first of a query is the first of all that it gives, also before a place', async () => {
+  const db = await open();
+  const todos = db.collection<Todo>('todos');
+  await todos.insertMany([1, 2, 3, 4, 5].map((n) => ({ _id: `${n}`, title: `t${n}` })));
+  const sorted = todos.find().sort('title');
+  const end = (await sorted.page()).end ?? '';
+  const start = (await sorted.page()).start ?? '';
+  const queries = [
+    [sorted, '1'],
+    [sorted.limit(0), undefined],
+    [sorted.before(end), '1'],
+    [sorted.before(end).limit(2), '3'],
+    [sorted.before(end).skip(1), '1'],
+    [sorted.before(end).limit(0), undefined],
+    [sorted.before(start), undefined],
+    [sorted.after(start).before(end), '2'],
+    [sorted.after(start).limit(2), '2'],
+  ] as const;
+  for (const [query, id] of queries) {
+    const what = JSON.stringify(query.spec);
+    assert.equal((await query.all())[0]?._id, id, what);
+    assert.equal((await query.first())?._id, id, what);
+  }
+  await db.close();
+});
+
+test('a transaction leaves no memory behind, however it ended', async (t) => {
+  const db = await open();
+  const todos = db.collection<Todo>('todos');
+  const { RawTransaction } = (await loadModule()) as unknown as { RawTransaction: { prototype: { free(): void } } };
+  const freed = t.mock.method(RawTransaction.prototype, 'free');
+  assert.equal(await db.transaction((tx) => tx.collection<Todo>('todos').insert({ _id: 'a', title: 'x' })), 'a');
+  assert.equal(freed.mock.callCount(), 1);
+  await assert.rejects(db.transaction(() => Promise.reject(new Error('mine'))), /mine/);
+  assert.equal(freed.mock.callCount(), 2);
+  await assert.rejects(
+    db.transaction((tx) => tx.collection<Todo>('todos').insert({ _id: 'a', title: 'y' })),
+    withCode('document-exists'),
+  );
+  assert.equal(freed.mock.callCount(), 3);
+  // One that runs again is a transaction for each run.
+  let runs = 0;
+  await db.transaction(async (tx) => {
+    runs += 1;
+    await tx.collection<Todo>('todos').get('a');
+    if (runs === 1) await todos.update('a', { title: 'meanwhile' });
+    tx.collection<Todo>('todos').update('a', { done: true });
+  });
+  assert.equal(runs, 2);
+  assert.equal(freed.mock.callCount(), 5);
+  assert.deepEqual(await todos.get('a'), { _id: 'a', title: 'meanwhile', done: true });
+  await db.close();
+});
+
 test('where there is no IndexedDB a database is refused with a code, and wrong options by name', async () => {
   await assert.rejects(open({ storage: createIndexedDBStorage() }), withCode('storage'));
   assert.throws(
     () => createIndexedDBStorage({ durabilty: 'strict' } as never),
     (error: PocketError) => error.code === 'config' && error.message.includes('`durabilty`'),
   );
+});
+
+test('databases of IndexedDB are shared under the name of their store, whoever names its prefix', () => {
+  // What the store is called is said to the WebAssembly, which puts the prefix before the name of the database.
+  const prefixOf = (storage: ReturnType<typeof createIndexedDBStorage>): string => {
+    let options = '';
+    const indexedDb = (json: string): RawStorage => ((options = json), { free: () => undefined });
+    storage[openStorage]({ RawStorage: { indexedDb } } as unknown as RawModule);
+    return (JSON.parse(options) as { prefix: string }).prefix;
+  };
+  const stores = [
+    [createIndexedDBStorage(), 'pocket:'],
+    [createIndexedDBStorage({ prefix: undefined } as never), 'pocket:'],
+    [createIndexedDBStorage({ prefix: 'pocket:' }), 'pocket:'],
+    [createIndexedDBStorage({ prefix: '' }), ''],
+    [createIndexedDBStorage({ prefix: 'mine/' }), 'mine/'],
+  ] as const;
+  for (const [storage, prefix] of stores) {
+    assert.equal(prefixOf(storage), prefix);
+    assert.equal(storage.sharedAs('app'), `${prefix}app`);
+  }
+});
+
+test('a schema of version 0, and the same name twice, are refused instead of half taken', async () => {
+  const todos = { name: 'todos', sync: true };
+  const index = { name: 'by title', fields: ['title'] };
+  await assert.rejects(open({ schemaVersion: 0 }), withCode('config', 'schemaVersion'));
+  await assert.rejects(open({ schemaVersion: -0 }), withCode('config', 'schemaVersion'));
+  await assert.rejects(open({ collections: [todos, { name: 'cache' }, { name: 'todos' }] }), withCode('config', 'collections'));
+  const twice = { ...todos, indexes: [index, { ...index, fields: ['done'] }] };
+  await assert.rejects(open({ collections: [twice] }), withCode('config', 'indexes'));
+  const db = await open({ schemaVersion: 1, collections: [{ ...todos, indexes: [{ fields: ['title'] }, { fields: ['done'] }] }] });
+  await assert.rejects(db.createCollection(twice), withCode('config', 'indexes'));
+  assert.equal(db.schemaVersion, 1);
+  assert.equal(db.collection('todos').indexes().length, 2);
+  await db.close();
 });
 
 test('an option of the wrong kind is refused', async () => {

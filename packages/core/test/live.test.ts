@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { TestContext } from 'node:test';
 
-import type { LiveState, Stored } from '@pocket/core';
+import type { LiveQuery, LiveState, Stored } from '@pocket/core';
 import { Database, isPocketError } from '@pocket/core';
 import { createMemoryStorage } from '@pocket/storage-memory';
 
 import { encode } from '../dist/encode.js';
 import { LiveRows } from '../dist/live.js';
+import { loadModule } from '../dist/raw.js';
+import type { RawCollection } from '../dist/raw.js';
 
 interface Item {
   _id: string;
@@ -155,6 +158,25 @@ test('closed live queries tell nothing more and leave nothing behind', async () 
   await db.close();
 });
 
+test('whoever listens may leave after what they listened to has ended', async () => {
+  for (const end of [(db: Database) => db.deleteCollection('items'), (db: Database) => db.close()]) {
+    const db = await open();
+    const items = db.collection<Item>('items');
+    const observed = items.observeById('a');
+    const live = items.find().live();
+    const subscriptions = [observed.subscribe(() => undefined), live.subscribe(() => undefined), items.changes().subscribe(() => undefined)];
+    await until(observed, (document) => document === null);
+    await live.ready();
+    await end(db);
+    for (const subscription of subscriptions) {
+      subscription.unsubscribe();
+      subscription.unsubscribe();
+    }
+    live.close();
+    await db.close();
+  }
+});
+
 test('a live query may be closed by the listener it calls', async () => {
   const db = await open();
   const items = db.collection<Item>('items');
@@ -170,20 +192,102 @@ test('a live query may be closed by the listener it calls', async () => {
   await db.close();
 });
 
-test('steps that reset the list keep what did not change', () => {
+/** A step of a live query, as the WebAssembly tells it. */
+const step = (sequence: number, ...changes: unknown[]): Uint8Array => encode({ sequence, changes });
+const row = (id: string, rev: string, n: number): unknown[] => [id, rev, 0, { n }];
+
+test('a query that begins anew keeps the documents that did not change', () => {
   const rows = new LiveRows<Item>();
-  const step = (sequence: number, reset: boolean, changes: unknown[]): Uint8Array => encode({ sequence, reset, changes });
-  const row = (id: string, rev: string, n: number): unknown[] => [id, rev, 0, { n }];
-  const first = rows.apply(step(1, true, [['i', 0, null, row('a', '1', 1)], ['i', 1, null, row('b', '1', 2)]]), undefined);
-  const same = rows.apply(step(2, true, [['i', 0, null, row('a', '1', 1)], ['i', 1, null, row('b', '1', 2)]]), first);
+  const first = rows.apply(step(1, ['i', 0, null, row('a', '1', 1)], ['i', 1, null, row('b', '1', 2)]), undefined);
+  assert.ok(first.isReset);
+  rows.reset();
+  const same = rows.apply(step(2, ['i', 0, null, row('a', '1', 1)], ['i', 1, null, row('b', '1', 2)]), first);
   assert.equal(same, first);
-  const next = rows.apply(step(3, true, [['i', 0, null, row('b', '2', 3)], ['i', 1, null, row('a', '1', 1)]]), same);
+  rows.reset();
+  const next = rows.apply(step(3, ['i', 0, null, row('b', '2', 3)], ['i', 1, null, row('a', '1', 1)]), same);
   assert.equal(shown(next), 'b3 a1');
   assert.equal(next.data[1], first.data[0]);
   assert.ok(next.isReset);
-  const moved = rows.apply(step(4, false, [['m', 0, 1, row('b', '3', 4)]]), next);
+  const moved = rows.apply(step(4, ['m', 0, 1, row('b', '3', 4)]), next);
   assert.equal(shown(moved), 'a1 b4');
-  assert.throws(() => rows.apply(step(5, false, [['?', 0, null, null]]), moved), /no edit/);
+  assert.ok(!moved.isReset);
+  assert.throws(() => rows.apply(step(5, ['?', 0, null, null]), moved), /no edit/);
+});
+
+/** A database, and a live query on it of which some steps arrive as nothing that could be read. */
+async function unreadable(t: TestContext, isBroken: (step: number) => boolean): Promise<{ db: Database; live: LiveQuery<Stored<Item>> }> {
+  const { RawCollection } = (await loadModule()) as unknown as { RawCollection: { prototype: RawCollection } };
+  const whole = RawCollection.prototype.live;
+  let steps = 0;
+  t.mock.method(RawCollection.prototype, 'live', function (this: RawCollection, ...[query, pause, told, error]: Parameters<typeof whole>) {
+    const broken = (bytes: Uint8Array): void => told(isBroken((steps += 1)) ? new Uint8Array([0xc1]) : bytes);
+    return whole.call(this, query, pause, broken, error);
+  });
+  const db = await open();
+  return { db, live: db.collection<Item>('items').find().sort('n').live() };
+}
+
+test('after a step that cannot be read a live query begins anew, and is right again', async (t) => {
+  const { db, live } = await unreadable(t, (step) => step === 2);
+  const items = db.collection<Item>('items');
+  const errors: string[] = [];
+  live.subscribe(() => undefined, (error) => errors.push(error.code));
+  await live.ready();
+  await items.insert({ _id: 'a', n: 2 });
+  const again = await until(live, (state) => state.data.length === 1);
+  assert.deepEqual(errors, ['validation']);
+  assert.equal(live.error, null);
+  assert.ok(again.isReset);
+  await items.insert({ _id: 'b', n: 1 });
+  const next = await until(live, (state) => state.data.length === 2);
+  assert.equal(shown(next), 'b1 a2');
+  assert.ok(!next.isReset);
+  assert.equal((await db.stats()).liveQueries, 1);
+  live.close();
+  assert.equal((await db.stats()).liveQueries, 0);
+  await db.close();
+});
+
+test('a result that cannot be read is tried again with each change, and at a refresh', async (t) => {
+  let isBroken = true;
+  let steps = 0;
+  const { db, live } = await unreadable(t, (step) => ((steps = step), isBroken));
+  const items = db.collection<Item>('items');
+  await assert.rejects(live.ready(), (error) => isPocketError(error, 'validation'));
+  // Not over and over without a change.
+  assert.equal(steps, 1);
+  const failures = new Promise<void>((resolve) => {
+    let told = 0;
+    live.subscribe(() => undefined, () => {
+      if ((told += 1) === 2) resolve();
+    });
+  });
+  await items.insert({ _id: 'a', n: 1 });
+  await failures;
+  assert.equal(live.getSnapshot(), undefined);
+  assert.equal(live.error?.code, 'validation');
+  isBroken = false;
+  live.refresh();
+  assert.equal(shown(await until(live, () => true)), 'a1');
+  assert.equal(live.error, null);
+  await db.close();
+  assert.ok(live.isClosed);
+});
+
+test('a live query may be closed by the listener that it tells of what cannot be read', async (t) => {
+  const { db, live } = await unreadable(t, (step) => step === 2);
+  await live.ready();
+  const closed = new Promise<void>((resolve) => {
+    live.subscribe(() => undefined, () => {
+      live.close();
+      resolve();
+    });
+  });
+  await db.collection<Item>('items').insert({ _id: 'a', n: 1 });
+  await closed;
+  assert.ok(live.isClosed);
+  assert.equal((await db.stats()).liveQueries, 0);
+  await db.close();
 });
 
 test('a listener that throws at the value there is does so for nobody but itself', async (t) => {

@@ -138,4 +138,49 @@ export function queries(todos: Collection<Todo>): void {
     // @ts-expect-error it was left out
     todo?.steps.length;
   });
+
+  // Of what a path leads into, only a part is there.
+  const city = todos.find().include('address.city', 'steps.name');
+  void city.first().then((todo) => {
+    const id: string | undefined = todo?._id;
+    const name: string | undefined = todo?.address?.city ?? todo?.steps?.[0]?.name;
+    const due: Date | null | undefined = todo?.due;
+    void [id, name, due];
+    todo?.address?.geo?.lat?.toFixed();
+    todo?.due?.getTime();
+    // @ts-expect-error nothing of it was asked for
+    todo?.address?.geo.lat;
+    // @ts-expect-error its field may be missing, though there is an address
+    todo?.address?.city.trim();
+    // @ts-expect-error so may a field of an element
+    todo?.steps?.[0]?.name.trim();
+    // @ts-expect-error it is no whole to-do
+    const whole: Todo | null | undefined = todo;
+    void whole;
+    // @ts-expect-error nor a whole address
+    const address: Todo['address'] | undefined = todo?.address;
+    void address;
+  });
+  void todos.find().exclude('address.geo.lat').all().then(([todo]) => {
+    todo?.address?.city?.trim();
+    // @ts-expect-error it was left out
+    todo?.address?.geo?.lat.toFixed();
+  });
+  // What was left out before stays left out.
+  void todos.find().exclude('address.geo').exclude('steps').exclude('tags').all().then(([todo]) => {
+    todo?.title?.trim();
+    // @ts-expect-error left out by the first
+    todo?.address?.geo.lat.toFixed();
+    // @ts-expect-error left out by the second
+    todo?.steps;
+    // @ts-expect-error left out by the third
+    todo?.tags;
+  });
+  // A field at the top comes as a whole.
+  void todos.find().include('address').first().then((todo) => todo?.address.geo.lat.toFixed());
+}
+
+export function untyped(any: Collection): void {
+  void any.find().include('a.b').first().then((document) => document?.['a'].b.c);
+  void any.find().exclude('a.b').first().then((document) => document?.['a'].b.c);
 }

@@ -9,7 +9,7 @@ import { openStorage, refuseUnknown } from '@pocket/core/internal';
 
 /** How IndexedDB is used. */
 export interface IndexedDBStorageOptions {
-  /** Stands before the names of databases, so that two applications on one site do not meet. None unless set. */
+  /** Stands before the names of databases, so that two applications on one site do not meet; `pocket:` unless set. */
   readonly prefix?: string;
   /**
    * `strict` (unless set): a write is done when the browser has told the disk to keep it, and survives a loss of power.
@@ -23,6 +23,9 @@ export interface IndexedDBStorageOptions {
   readonly persist?: boolean;
 }
 
+/** Every name is made of it, also that under which tabs find each other: the WebAssembly is always told which it is. */
+const PREFIX = 'pocket:';
+
 /**
  * Keeps databases in the browser's IndexedDB. Tabs, windows and workers of one site share a database of one name.
  *
@@ -31,12 +34,13 @@ export interface IndexedDBStorageOptions {
  */
 export function createIndexedDBStorage(options: IndexedDBStorageOptions = {}): Storage {
   refuseUnknown('`createIndexedDBStorage`', options, ['prefix', 'durability', 'persist']);
-  const { prefix, durability, persist = true } = options;
+  const { prefix = PREFIX, durability, persist = true } = options;
   const json = JSON.stringify({ prefix, durability });
   return {
     kind: 'indexeddb',
     persist,
-    sharedAs: (database) => `${prefix ?? ''}${database}`,
+    // The name of the store in IndexedDB: who has the same store hears of it, and nobody else does.
+    sharedAs: (database) => `${prefix}${database}`,
     [openStorage]: (module) => module.RawStorage.indexedDb(json),
   };
 }
