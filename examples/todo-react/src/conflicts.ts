@@ -2,7 +2,7 @@
 
 import type { JournalEntry, JournalVersion } from '@pocket/core';
 
-import { dueLabel } from './todos.ts';
+import { dueLabel, shown } from './todos.ts';
 import type { Todo } from './todos.ts';
 
 type Field = 'title' | 'done' | 'due';
@@ -31,7 +31,8 @@ function clashes(base: Todo | null, local: Todo, remote: Todo): Field[] {
   return FIELDS.filter((field) => local[field] !== remote[field] && base?.[field] !== local[field] && base?.[field] !== remote[field]);
 }
 
-function value(todo: Todo, field: Field): string {
+function value(stored: Todo, field: Field): string {
+  const todo = shown(stored);
   if (field === 'title') return `“${todo.title}”`;
   if (field === 'done') return todo.done ? 'done' : 'not done';
   return todo.due === null ? 'no due date' : `due ${dueLabel(todo.due, new Date()).text}`;
@@ -101,7 +102,7 @@ export function tell(entry: Entry, winner: Won): Told {
   // By the name under which it stands in the list, where it does.
   const known = (winner === 'there' ? (theirsNow ?? mineNow) : (mineNow ?? theirsNow)) ?? document?.base?.document ?? null;
   const more = entry.documents.length > 1 ? ` and ${entry.documents.length - 1} more` : '';
-  const title = `${known === null ? 'A deleted to-do' : `“${known.title}”`}${more}`;
+  const title = `${known === null ? 'A deleted to-do' : `“${shown(known).title}”`}${more}`;
   if (entry.kind !== 'conflict') {
     const reason = entry.reason ?? entry.code ?? 'it gave no reason';
     return { title, outcome: `The server did not accept your change: ${reason}.`, lost: null, undo: 'Try again' };

@@ -16,6 +16,29 @@ export interface Todo {
 /** One that is stored. */
 export type StoredTodo = Todo & { readonly _id: string };
 
+/** Whether it is a day of the calendar, written as {@link Todo.due} has it. */
+function isDay(due: unknown): due is string {
+  if (typeof due !== 'string' || !/^\d{4}-\d{2}-\d{2}$/.test(due)) return false;
+  const date = new Date(`${due}T00:00:00Z`);
+  return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(due);
+}
+
+/**
+ * A document as this application shows it. Others write into the same collection: a command line, an older version. What is
+ * missing or of another kind must not keep the rest of the list from being seen; one that fits is given back as it is.
+ */
+export function shown<T extends Todo>(todo: T): T {
+  const { title, done, due, position } = todo as Partial<Record<keyof Todo, unknown>>;
+  if (typeof title === 'string' && typeof done === 'boolean' && (due === null || isDay(due)) && Number.isFinite(position)) return todo;
+  return {
+    ...todo,
+    title: typeof title === 'string' ? title : title === undefined ? '(no title)' : JSON.stringify(title),
+    done: done === true,
+    due: isDay(due) ? due : null,
+    position: typeof position === 'number' && Number.isFinite(position) ? position : 0,
+  };
+}
+
 export type Show = 'all' | 'open' | 'done';
 
 export const VIEWS: readonly { show: Show; path: string; label: string }[] = [

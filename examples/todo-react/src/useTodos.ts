@@ -1,8 +1,8 @@
 import { isPocketError } from '@pocket/core';
 import { useCollection, useDatabase, useLiveQuery } from '@pocket/react';
-import { useCallback, useState } from 'react';
+import { useCallback, useMemo, useState } from 'react';
 
-import { STEP, between, moved } from './todos';
+import { STEP, between, moved, shown as showable } from './todos';
 import type { StoredTodo, Todo } from './todos';
 
 /** Why a change was not stored. */
@@ -15,7 +15,8 @@ export interface Failure {
 export function useTodos() {
   const database = useDatabase();
   const todos = useCollection<Todo>('todos');
-  const { data: list, isLoading, error } = useLiveQuery<Todo>('todos', (query) => query.sort('position'));
+  const { data: stored, isLoading, error } = useLiveQuery<Todo>('todos', (query) => query.sort('position'));
+  const list = useMemo(() => stored.map((todo) => showable(todo)), [stored]);
   const [failure, setFailure] = useState<Failure | null>(null);
 
   const attempt = useCallback(async (action: () => Promise<unknown>): Promise<boolean> => {

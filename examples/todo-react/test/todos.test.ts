@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { between, dayOf, dueLabel, moved, viewOf } from '../src/todos.ts';
+import { between, dayOf, dueLabel, moved, shown, viewOf } from '../src/todos.ts';
+import type { Todo } from '../src/todos.ts';
 
 test('there is a place between any two until the numbers run out, and then it says so', () => {
   assert.equal(between(undefined, undefined), 0);
@@ -40,4 +41,14 @@ test('a due day is told as seen from today, also over a change of the clock', ()
 test('an address names a view, and an unknown one shows everything', () => {
   assert.equal(viewOf('/done'), 'done');
   assert.equal(viewOf('/elsewhere'), 'all');
+});
+
+test('a document that another program wrote is shown as far as it can be, and one that fits stays what it is', () => {
+  const good: Todo = { _id: 'a', title: 'Buy milk', done: true, due: '2026-11-28', position: 3, createdAt: new Date(0) };
+  assert.equal(shown(good), good);
+  const odd = (fields: object): Todo => shown(fields as Todo);
+  assert.deepEqual(odd({ _id: '1', title: 'Task' }), { _id: '1', title: 'Task', done: false, due: null, position: 0 });
+  assert.equal(odd({}).title, '(no title)');
+  assert.equal(odd({ title: { a: 1 } }).title, '{"a":1}');
+  for (const due of ['garbage', 5, '2026-99-99', '2026-02-30', {}, undefined]) assert.equal(odd({ title: 'x', due }).due, null);
 });
