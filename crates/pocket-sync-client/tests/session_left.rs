@@ -9,10 +9,10 @@ use pocket_core::replica::Scope;
 use pocket_core::{CollectionConfig, Database, Target, Value};
 use pocket_sync_client::{Event, Pass, SessionConfig, Status, StoreRequestKind, codes};
 use pocket_sync_protocol::codes::close;
-use pocket_sync_protocol::{Hello, Welcome};
+use pocket_sync_protocol::{Hello, Pull, Welcome};
 
 /// A session that has read `a` at place 1, and another handle of its store.
-async fn with_other() -> (Bench, Hello, Database) {
+async fn with_other() -> (Bench, Hello, Pull, Database) {
     let mut bench = Bench::new().await;
     let hello = bench.greet().await;
     bench.say(welcome_at(1, 0)).await;
@@ -24,14 +24,14 @@ async fn with_other() -> (Bench, Hello, Database) {
         .open(bench.disk.open())
         .await
         .expect("memory opens");
-    (bench, hello, other)
+    (bench, hello, pull, other)
 }
 
 fn replica(database: &Database) -> Replica {
     Replica::new(database, Target::DEFAULT)
 }
 
-async fn count(database: &Database) -> usize {
+async fn count(database: &Database) -> u64 {
     let todos = database.collection::<Value>("todos");
     let todos = todos.expect("it is configured");
     todos.count().await.expect("memory gives it")
@@ -47,15 +47,15 @@ fn of_bob() -> Welcome {
 #[tokio::test]
 async fn after_a_wipe_elsewhere_a_live_page_is_not_stored_and_all_is_synced_anew_as_another_client()
 {
-    let (mut bench, before, other) = with_other().await;
+    let (mut bench, before, pull, other) = with_other().await;
     let old = bench.connection();
+    bench.command(1, Pass::Both).await;
     let wiped = replica(&other).wipe().await.expect("memory takes it");
 
     // The server goes on to serve the session that it knows. The store would begin to read from the start again, on
     // this very connection, and be bound to nobody.
-    bench.command(1, Pass::Both).await;
     bench.sent.clear();
-    let live = page_of(1, 1, 2);
+    let live = page(&pull, 1, 2, 2, &[record("b", 2)]);
     bench.say_on(old, live).await;
     assert_eq!(bench.closes, [close::NORMAL]);
     assert_eq!(bench.error_code(), "other-client");
@@ -80,14 +80,12 @@ async fn after_a_wipe_elsewhere_a_live_page_is_not_stored_and_all_is_synced_anew
     let state = replica(&other).state().await.expect("memory gives it");
     let binding = state.binding.expect("it is bound again");
     assert_eq!(binding.user, "ann");
-    let id = *bench.pings().last().expect("the command asks for the head");
-    bench.say(pong(id, 2)).await;
     assert_eq!(bench.finished, [(1, Ok(()))], "a command survives it");
 }
 
 #[tokio::test]
 async fn after_a_wipe_and_an_attachment_elsewhere_the_session_of_another_user_is_refused() {
-    let (mut bench, _, other) = with_other().await;
+    let (mut bench, _, _, other) = with_other().await;
     replica(&other).wipe().await.expect("memory takes it");
     // Another tab's engine syncs the store for Bob by now.
     let mut elsewhere = Bench::on(bench.disk.clone(), SessionConfig::new(Scope::All)).await;
@@ -109,14 +107,14 @@ async fn after_a_wipe_and_an_attachment_elsewhere_the_session_of_another_user_is
         (Status::Error, codes::OTHER_USER)
     );
     assert_eq!(bench.timer, None, "it does not go on by itself");
-    let now = elsewhere.state().await;
+    let now = bench.state().await;
     assert_eq!((now.binding, now.token), (bound.binding, bound.token));
     assert_eq!(now.pending, 1);
 }
 
 #[tokio::test]
 async fn outcomes_that_arrive_after_a_detach_elsewhere_settle_nothing_and_blame_nobody() {
-    let (mut bench, _, other) = with_other().await;
+    let (mut bench, _, _, other) = with_other().await;
     bench.insert("b").await;
     let push = bench.the_push();
     let left = replica(&other).detach().await.expect("memory takes it");
@@ -152,7 +150,7 @@ async fn a_welcome_for_the_client_of_before_is_not_stored() {
 
 #[tokio::test]
 async fn a_wipe_elsewhere_while_there_is_no_connection_is_noticed_before_the_next_hello() {
-    let (mut bench, before, other) = with_other().await;
+    let (mut bench, before, _, other) = with_other().await;
     bench.close(None).await;
     replica(&other).wipe().await.expect("memory takes it");
     bench.event(Event::OutboxGrew).await;
@@ -162,16 +160,4 @@ async fn a_wipe_elsewhere_while_there_is_no_connection_is_noticed_before_the_nex
     assert_eq!(hello.client, other.client_id());
     assert_ne!(hello.client, before.client);
     assert!(hello.session.is_none());
-}
-
-/// A page of the pull that `with_other` saw, with `b` behind `start`.
-fn page_of(id: u32, start: u64, end: u64) -> pocket_sync_protocol::Page {
-    let pull = pocket_sync_protocol::Pull {
-        id,
-        after: seq(0),
-        batch: 100,
-        window: 2,
-        collections: Vec::new(),
-    };
-    page(&pull, start, end, end, &[record("b", end)])
 }

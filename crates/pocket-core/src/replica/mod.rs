@@ -191,7 +191,8 @@ impl Replica {
     /// The next server this database meets gets all of it: pending changes as they were, on no version of the old
     /// server (an edit arrives as the whole document, a deletion as a deletion), and every other document of a synced
     /// collection as a create. What was on its way may have taken effect on the old server, and is sent to the next one
-    /// all the same. Revisions keep their time under another client id. The journal stays. No session may run.
+    /// all the same. Revisions keep their time under another client id. The journal stays. No session of this handle may
+    /// run; what those of other handles bring is refused, see [`acting_as`](Self::acting_as).
     ///
     /// One commit; it costs memory in proportion to the documents that sync.
     ///
@@ -205,7 +206,8 @@ impl Replica {
     /// Leaves the server and removes what came from it: the documents of all synced collections, also those that were
     /// made here and those never sent, the outbox and the journal. Local-only collections and all settings stay.
     ///
-    /// The next server this database meets is read from the start. No session may run.
+    /// The next server this database meets is read from the start. No session of this handle may run; what those of other
+    /// handles bring is refused, see [`acting_as`](Self::acting_as).
     ///
     /// # Errors
     /// `corrupt`, and what the store says.

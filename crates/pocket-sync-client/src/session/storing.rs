@@ -433,7 +433,9 @@ impl Session {
             return;
         }
         self.hang_up(close::NORMAL, error.code().to_owned());
-        self.come_back_at_once(SyncError::retryable(error.code().to_owned(), error));
+        let told = SyncError::retryable(error.code().to_owned(), error);
+        self.bear_closure(&told);
+        self.come_back_at_once(told);
     }
 
     fn store_failed(
