@@ -83,7 +83,7 @@ impl Client {
                     Effect::Close { .. } => self.connection = None,
                     Effect::Send(frame) => self.sent(&frame),
                     Effect::Store { client, request } => {
-                        events.insert(0, self.store(client, request))
+                        events.insert(0, self.store(client, request));
                     }
                     _ => {}
                 }
