@@ -50,6 +50,8 @@ pub const OTHER_LINEAGE: &str = "other-lineage";
 pub const OTHER_NAMESPACE: &str = "other-namespace";
 /// The database belongs to another user.
 pub const OTHER_USER: &str = "other-user";
+/// The database is another client than the session said, since it left its server or took another id.
+pub const OTHER_CLIENT: &str = "other-client";
 /// Another sync engine runs on this open database.
 pub const ALREADY_SYNCING: &str = "already-syncing";
 /// The local change ended each connection it was sent on, so it was taken back.

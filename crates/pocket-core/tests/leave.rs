@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use pocket_core::replica::{
-    Attachment, Conflict, Decision, IncomingPage, PageKind, Replica, Resolver,
+    Attachment, Claim, Conflict, Decision, IncomingPage, PageKind, Replica, Resolver, Scope,
 };
 use pocket_core::{
     Binding, Body, ChangeKind, ClientId, Collection, CollectionConfig, CollectionName,
@@ -87,18 +87,7 @@ impl Device {
     }
 
     async fn attach(&self, lineage: u8) -> Result<(), pocket_core::Error> {
-        let attachment = Attachment {
-            binding: Binding {
-                lineage: Lineage::from_bytes([lineage; 16]),
-                namespace: "default".into(),
-                user: "ann".into(),
-            },
-            token: SessionToken::from_bytes([lineage; 16]),
-            server_time: Timestamp::from_millis(1_000),
-            rights: None,
-            log: pocket_core::replica::ServerLog::default(),
-        };
-        self.replica.attach(&attachment).await.map(drop)
+        self.replica.attach(&attachment(lineage)).await.map(drop)
     }
 
     async fn pin(&self) -> Vec<Mutation> {
@@ -107,6 +96,20 @@ impl Device {
             bytes: 1 << 20,
         };
         self.replica.pin(limit).await.unwrap().mutations
+    }
+}
+
+fn attachment(lineage: u8) -> Attachment {
+    Attachment {
+        binding: Binding {
+            lineage: Lineage::from_bytes([lineage; 16]),
+            namespace: "default".into(),
+            user: "ann".into(),
+        },
+        token: SessionToken::from_bytes([lineage; 16]),
+        server_time: Timestamp::from_millis(1_000),
+        rights: None,
+        log: pocket_core::replica::ServerLog::default(),
     }
 }
 
@@ -271,4 +274,127 @@ async fn a_wiped_database_has_nothing_of_the_server_and_keeps_what_is_local() {
     device.attach(2).await.unwrap();
     device.insert("new").await;
     assert_eq!(device.pin().await[0].number, MutationNumber::new(1));
+}
+
+/// What a session brings: each in its own way would store something that was agreed with the server of before.
+async fn bring_all(replica: &Replica) -> Vec<Result<(), pocket_core::Error>> {
+    let resolver = || Arc::new(RemoteWins);
+    let limit = PushLimit {
+        changes: 100,
+        bytes: 1 << 20,
+    };
+    let first = MutationNumber::new(1);
+    let applied = Outcome::Applied { first: Seq::new(1) };
+    let claim = Claim {
+        epoch: Epoch::from_bytes([1; 16]),
+        at: Seq::new(9),
+        digests: std::collections::BTreeMap::new(),
+    };
+    vec![
+        replica.load(&Scope::All).await.map(drop),
+        replica.attach(&attachment(1)).await.map(drop),
+        replica.pin(limit).await.map(drop),
+        replica.resend(first, limit).await.map(drop),
+        replica.blame(first, first).await.map(drop),
+        replica
+            .settle(first, vec![applied], resolver())
+            .await
+            .map(drop),
+        replica.resolve(Vec::new(), 10, resolver()).await.map(drop),
+        replica.renew().await.map(drop),
+        replica.begin_resync().await.map(drop),
+        replica.sweep(resolver()).await.map(drop),
+        replica.verify(claim).await.map(drop),
+        replica.waiting().await.map(drop),
+        replica.passed().await,
+        replica.apply(first_page(), resolver()).await.map(drop),
+    ]
+}
+
+fn first_page() -> IncomingPage {
+    IncomingPage {
+        kind: PageKind::Feed,
+        epoch: Epoch::from_bytes([1; 16]),
+        start: Seq::ZERO,
+        end: Seq::new(1),
+        head: Seq::new(1),
+        records: vec![record("a", 1, true)],
+        removals: Vec::new(),
+    }
+}
+
+fn assert_all_refused(answers: &[Result<(), pocket_core::Error>]) {
+    for (at, answer) in answers.iter().enumerate() {
+        let code = answer.as_ref().map_err(pocket_core::Error::code);
+        assert_eq!(code, Err("other-client"), "request {at}");
+    }
+}
+
+#[tokio::test]
+async fn after_a_wipe_by_another_handle_nothing_that_a_session_brings_is_stored() {
+    let device = Device::settled_in().await;
+    let session = device.replica.acting_as(device.db.client_id());
+    session.state().await.unwrap();
+    let other = Device::on(device.storage.clone()).await;
+    other.replica.wipe().await.unwrap();
+    // This would be numbered for a server that nobody has greeted since.
+    other.insert("new").await;
+
+    assert_all_refused(&bring_all(&session).await);
+    let state = device.replica.load(&Scope::All).await.unwrap();
+    assert_eq!((&state.binding, state.token), (&None, None));
+    assert_eq!(state.client, other.db.client_id());
+    assert_eq!(
+        (state.checkpoint.epoch, state.checkpoint.seq),
+        (None, Seq::ZERO)
+    );
+    assert_eq!(
+        (state.last_number, state.pending),
+        (MutationNumber::ZERO, 1)
+    );
+    assert_eq!(other.docs.count().await.unwrap(), 1, "only what is new");
+
+    // As the client of now, all goes on.
+    let session = device.replica.acting_as(state.client);
+    session.attach(&attachment(2)).await.unwrap();
+    session
+        .apply(first_page(), Arc::new(RemoteWins))
+        .await
+        .unwrap();
+    assert_eq!(device.pin().await.len(), 1);
+}
+
+#[tokio::test]
+async fn after_a_wipe_and_another_attachment_the_session_of_before_is_refused_all_the_same() {
+    let device = Device::settled_in().await;
+    let session = device.replica.acting_as(device.db.client_id());
+    let other = Device::on(device.storage.clone()).await;
+    other.replica.wipe().await.unwrap();
+    other.attach(2).await.unwrap();
+    let before = other.replica.state().await.unwrap();
+    assert_all_refused(&bring_all(&session).await);
+    assert_eq!(other.replica.state().await.unwrap(), before);
+    assert_eq!(other.docs.count().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn after_a_detach_by_another_handle_the_session_of_before_is_refused() {
+    let device = Device::settled_in().await;
+    let session = device.replica.acting_as(device.db.client_id());
+    let other = Device::on(device.storage.clone()).await;
+    let before = other.replica.detach().await.unwrap();
+    assert_all_refused(&bring_all(&session).await);
+    assert_eq!(other.replica.state().await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_write_of_the_application_is_not_a_sessions_and_goes_on_after_a_wipe_elsewhere() {
+    let device = Device::settled_in().await;
+    let session = device.replica.acting_as(device.db.client_id());
+    let other = Device::on(device.storage.clone()).await;
+    other.replica.wipe().await.unwrap();
+    session.waiting().await.unwrap_err();
+    device.insert("after").await;
+    assert_eq!(device.db.client_id(), other.db.client_id());
+    assert_eq!(other.docs.count().await.unwrap(), 1);
 }

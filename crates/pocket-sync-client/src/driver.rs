@@ -12,6 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use pocket_core::ClientId;
 use pocket_core::replica::{Answer, Conflict, Engagement, Replica, Resolver, Ruling, Scope};
 use pocket_core::storage::BoxFuture;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -227,11 +228,11 @@ impl Driver {
                     socket.send(frame);
                 }
             }
-            Effect::Store(request) => {
+            Effect::Store { client, request } => {
                 if let StoreRequest::Attach(attachment) = &request {
                     self.sweeper.greeted(attachment.server_time);
                 }
-                self.store = Some(self.perform(request));
+                self.store = Some(self.perform(client, request));
             }
             Effect::Ask { batch, conflicts } => self.ask(batch, conflicts),
             Effect::Renew(reason) => self.renew(reason),
@@ -296,7 +297,11 @@ impl Driver {
         self.asking = Some(Asking { batch, task });
     }
 
-    fn perform(&self, request: StoreRequest) -> BoxFuture<'static, StoreAnswer> {
+    fn perform(
+        &self,
+        client: Option<ClientId>,
+        request: StoreRequest,
+    ) -> BoxFuture<'static, StoreAnswer> {
         let (replica, scope, resolver) = (
             self.replica.clone(),
             self.scope.clone(),
@@ -304,7 +309,7 @@ impl Driver {
         );
         let watched = self.watched.clone();
         Box::pin(async move {
-            let answer = perform(&replica, &scope, &resolver, request).await;
+            let answer = perform(&replica, &scope, &resolver, client, request).await;
             tell(&watched, &answer);
             answer
         })

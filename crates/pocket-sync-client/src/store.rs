@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pocket_core::ClientId;
 use pocket_core::replica::{Replica, Resolver, Scope};
 
 use crate::config::QUESTIONS_AT_ONCE;
@@ -9,14 +10,17 @@ use crate::session::{StoreAnswer, StoreRequest};
 
 /// Does what `request` says and answers it.
 ///
-/// Each request is one atomic commit of the replica, so a crash at any point leaves all of it or nothing.
+/// Each request is one atomic commit of the replica, so a crash at any point leaves all of it or nothing. Where `client`
+/// is told, the store refuses with `other-client` when it has become another one.
 pub async fn perform(
     replica: &Replica,
     scope: &Scope,
     resolver: &Arc<dyn Resolver>,
+    client: Option<ClientId>,
     request: StoreRequest,
 ) -> StoreAnswer {
     let kind = request.kind();
+    let replica = &client.map_or_else(|| replica.clone(), |client| replica.acting_as(client));
     let answer = match request {
         StoreRequest::Load => replica.load(scope).await.map(StoreAnswer::Loaded),
         StoreRequest::Attach(attachment) => {

@@ -82,7 +82,9 @@ impl Client {
                     Effect::Open { connection } => self.connection = Some(connection),
                     Effect::Close { .. } => self.connection = None,
                     Effect::Send(frame) => self.sent(&frame),
-                    Effect::Store(request) => events.insert(0, self.store(request)),
+                    Effect::Store { client, request } => {
+                        events.insert(0, self.store(client, request));
+                    }
                     _ => {}
                 }
             }
@@ -90,8 +92,8 @@ impl Client {
         panic!("a session that never comes to rest");
     }
 
-    fn store(&self, request: StoreRequest) -> Event {
-        let asked = perform(&self.replica, &self.scope, &self.resolver, request);
+    fn store(&self, client: Option<ClientId>, request: StoreRequest) -> Event {
+        let asked = perform(&self.replica, &self.scope, &self.resolver, client, request);
         let answer = now(asked);
         if let StoreAnswer::Failed { error, .. } = &answer {
             assert_ne!(error.code(), "corrupt", "{error}");

@@ -7,6 +7,7 @@ mod census;
 mod conflict;
 mod detach;
 mod engagement;
+mod guard;
 mod poison;
 mod questions;
 mod rebase;
@@ -28,7 +29,7 @@ use crate::keys::{self, Target};
 use crate::numbering::{self, Pinned, PushLimit};
 use crate::stored::{self, TargetRow};
 use crate::tx::Tx;
-use crate::{CollectionName, Database, DocumentId, MutationNumber, Outcome, Result};
+use crate::{ClientId, CollectionName, Database, DocumentId, MutationNumber, Outcome, Result};
 
 pub use apply::{Applied, IncomingPage, PageKind};
 pub use conflict::{Answer, Conflict, Decision, Resolver, Ruling, Version};
@@ -46,6 +47,7 @@ pub use verify::{Claim, Verdict, Verified};
 pub struct Replica {
     database: Database,
     target: Target,
+    client: Option<ClientId>,
 }
 
 impl Replica {
@@ -54,6 +56,18 @@ impl Replica {
         Self {
             database: database.clone(),
             target,
+            client: None,
+        }
+    }
+
+    /// The same, on behalf of a session that said it is `client`: each method fails with `other-client`, and changes
+    /// nothing, once the store is another one. [`wipe`](Self::wipe), [`detach`](Self::detach) and
+    /// [`renew`](Self::renew) make it another one, through whichever handle of the store.
+    #[must_use]
+    pub fn acting_as(&self, client: ClientId) -> Self {
+        Self {
+            client: Some(client),
+            ..self.clone()
         }
     }
 
@@ -73,7 +87,7 @@ impl Replica {
     /// `corrupt`, and what the store says.
     pub async fn state(&self) -> Result<ReplicaState> {
         let target = self.target;
-        self.database.submit(state::StateJob { target }).await
+        self.submit(state::StateJob { target }).await
     }
 
     /// The stored state; notes which collections of `scope` have to be read from the start.
@@ -81,12 +95,11 @@ impl Replica {
     /// # Errors
     /// `corrupt`, and what the store says.
     pub async fn load(&self, scope: &Scope) -> Result<ReplicaState> {
-        self.database
-            .submit_durably(state::LoadJob {
-                target: self.target,
-                scope: scope.clone(),
-            })
-            .await
+        self.submit_durably(state::LoadJob {
+            target: self.target,
+            scope: scope.clone(),
+        })
+        .await
     }
 
     /// Stores what a handshake brought: the binding, the session token for next time, the server's clock.
@@ -95,12 +108,11 @@ impl Replica {
     /// `other-lineage`, `other-namespace` or `other-user` when the database is bound to something else (then nothing
     /// is stored), and what the store says.
     pub async fn attach(&self, attachment: &Attachment) -> Result<ReplicaState> {
-        self.database
-            .submit_durably(state::AttachJob {
-                target: self.target,
-                attachment: attachment.clone(),
-            })
-            .await
+        self.submit_durably(state::AttachJob {
+            target: self.target,
+            attachment: attachment.clone(),
+        })
+        .await
     }
 
     /// Gives the next unsent mutations their numbers and returns them. From now on they never change.
@@ -115,9 +127,9 @@ impl Replica {
             limit,
         };
         if crate::mutants::active("pocket-mutant:number-given-without-durability") {
-            return self.database.submit(job).await;
+            return self.submit(job).await;
         }
-        self.database.submit_durably(job).await
+        self.submit_durably(job).await
     }
 
     /// Unsent mutations that stay here because of the scope of the last [`load`](Self::load). Reads the whole outbox.
@@ -126,7 +138,7 @@ impl Replica {
     /// What the store says.
     pub async fn left_out(&self) -> Result<u64> {
         let target = self.target;
-        self.database.submit(census::LeftOutJob { target }).await
+        self.submit(census::LeftOutJob { target }).await
     }
 
     /// How many mutations of the outbox touch each collection. Reads the whole outbox.
@@ -135,7 +147,7 @@ impl Replica {
     /// What the store says.
     pub async fn pending_by_collection(&self) -> Result<BTreeMap<CollectionName, u64>> {
         let target = self.target;
-        self.database.submit(census::PendingJob { target }).await
+        self.submit(census::PendingJob { target }).await
     }
 
     /// Keeps the moment as the end of a complete pass; see [`ReplicaState::last_sync_at`].
@@ -144,7 +156,7 @@ impl Replica {
     /// What the store says.
     pub async fn passed(&self) -> Result<()> {
         let target = self.target;
-        self.database.submit(census::PassedJob { target }).await
+        self.submit(census::PassedJob { target }).await
     }
 
     /// The numbered mutations from `from` on whose outcome is unknown, as they were first sent.
@@ -152,13 +164,12 @@ impl Replica {
     /// # Errors
     /// What the store says.
     pub async fn resend(&self, from: MutationNumber, limit: PushLimit) -> Result<Resent> {
-        self.database
-            .submit_durably(ResendJob {
-                target: self.target,
-                from,
-                limit,
-            })
-            .await
+        self.submit_durably(ResendJob {
+            target: self.target,
+            from,
+            limit,
+        })
+        .await
     }
 
     /// A connection ended while the mutations from `first` to `last` were on their way, in a manner that one of them
@@ -167,13 +178,12 @@ impl Replica {
     /// # Errors
     /// What the store says.
     pub async fn blame(&self, first: MutationNumber, last: MutationNumber) -> Result<Blamed> {
-        self.database
-            .submit_durably(poison::BlameJob {
-                target: self.target,
-                first,
-                last,
-            })
-            .await
+        self.submit_durably(poison::BlameJob {
+            target: self.target,
+            first,
+            last,
+        })
+        .await
     }
 
     /// Leaves the server and keeps everything: binding, session token, checkpoint and numbers are forgotten.
@@ -181,7 +191,8 @@ impl Replica {
     /// The next server this database meets gets all of it: pending changes as they were, on no version of the old
     /// server (an edit arrives as the whole document, a deletion as a deletion), and every other document of a synced
     /// collection as a create. What was on its way may have taken effect on the old server, and is sent to the next one
-    /// all the same. Revisions keep their time under another client id. The journal stays. No session may run.
+    /// all the same. Revisions keep their time under another client id. The journal stays. No session of this handle may
+    /// run; what those of other handles bring is refused, see [`acting_as`](Self::acting_as).
     ///
     /// One commit; it costs memory in proportion to the documents that sync.
     ///
@@ -189,23 +200,20 @@ impl Replica {
     /// `corrupt`, and what the store says.
     pub async fn detach(&self) -> Result<ReplicaState> {
         let target = self.target;
-        self.database
-            .submit_durably(detach::DetachJob { target })
-            .await
+        self.submit_durably(detach::DetachJob { target }).await
     }
 
     /// Leaves the server and removes what came from it: the documents of all synced collections, also those that were
     /// made here and those never sent, the outbox and the journal. Local-only collections and all settings stay.
     ///
-    /// The next server this database meets is read from the start. No session may run.
+    /// The next server this database meets is read from the start. No session of this handle may run; what those of other
+    /// handles bring is refused, see [`acting_as`](Self::acting_as).
     ///
     /// # Errors
     /// `corrupt`, and what the store says.
     pub async fn wipe(&self) -> Result<Wiped> {
         let target = self.target;
-        self.database
-            .submit_durably(detach::WipeJob { target })
-            .await
+        self.submit_durably(detach::WipeJob { target }).await
     }
 
     /// The documents whose records conflicts wait for, each once. For a client that does not read the feed.
@@ -214,7 +222,7 @@ impl Replica {
     /// `corrupt`, and what the store says.
     pub async fn waiting(&self) -> Result<Vec<(CollectionName, DocumentId)>> {
         let target = self.target;
-        self.database.submit(state::WaitingJob { target }).await
+        self.submit(state::WaitingJob { target }).await
     }
 
     /// Begins a resync: everything is read again from the start, and then what the server no longer shows is removed.
@@ -226,9 +234,7 @@ impl Replica {
     /// `corrupt`, and what the store says.
     pub async fn begin_resync(&self) -> Result<ReplicaState> {
         let target = self.target;
-        self.database
-            .submit_durably(resync::BeginJob { target })
-            .await
+        self.submit_durably(resync::BeginJob { target }).await
     }
 
     /// Removes some of what a resync did not see, once it has read everything; the last part ends the resync.
@@ -238,12 +244,11 @@ impl Replica {
     /// # Errors
     /// `corrupt`, and what the store says.
     pub async fn sweep(&self, resolver: Arc<dyn Resolver>) -> Result<Applied> {
-        self.database
-            .submit_durably(resync::SweepJob {
-                target: self.target,
-                resolver,
-            })
-            .await
+        self.submit_durably(resync::SweepJob {
+            target: self.target,
+            resolver,
+        })
+        .await
     }
 
     /// Takes another client id, because the server found that this store is a copy or was restored.
@@ -255,9 +260,7 @@ impl Replica {
     /// `corrupt`, and what the store says.
     pub async fn renew(&self) -> Result<ReplicaState> {
         let target = self.target;
-        self.database
-            .submit_durably(renew::RenewJob { target })
-            .await
+        self.submit_durably(renew::RenewJob { target }).await
     }
 
     /// Stores the outcomes of the mutations from `first` on. Those of numbers that are not pending are ignored.
@@ -277,9 +280,9 @@ impl Replica {
             resolver,
         };
         if crate::mutants::active("pocket-mutant:relaxed-store-confirms") {
-            return self.database.submit(job).await;
+            return self.submit(job).await;
         }
-        self.database.submit_durably(job).await
+        self.submit_durably(job).await
     }
 
     /// Settles the conflicts that `answers` are about, as far as nothing moved since they were asked, and tells at most
@@ -293,14 +296,13 @@ impl Replica {
         limit: usize,
         resolver: Arc<dyn Resolver>,
     ) -> Result<Resolved> {
-        self.database
-            .submit_durably(questions::ResolveJob {
-                target: self.target,
-                answers,
-                limit,
-                resolver,
-            })
-            .await
+        self.submit_durably(questions::ResolveJob {
+            target: self.target,
+            answers,
+            limit,
+            resolver,
+        })
+        .await
     }
 
     /// Compares what is here with what the server says it should be; where they differ, a resync begins.
@@ -312,12 +314,11 @@ impl Replica {
     /// # Errors
     /// `corrupt`, and what the store says.
     pub async fn verify(&self, claim: Claim) -> Result<Verified> {
-        self.database
-            .submit_durably(verify::VerifyJob {
-                target: self.target,
-                claim,
-            })
-            .await
+        self.submit_durably(verify::VerifyJob {
+            target: self.target,
+            claim,
+        })
+        .await
     }
 
     /// Applies a page, the checkpoint that follows it and what it settles, in one commit.
@@ -326,13 +327,12 @@ impl Replica {
     /// `stale-page` when it does not start where the store stands (nothing is changed), `validation` when a record is
     /// no valid document, and what the store says.
     pub async fn apply(&self, page: IncomingPage, resolver: Arc<dyn Resolver>) -> Result<Applied> {
-        self.database
-            .submit_durably(apply::ApplyJob {
-                target: self.target,
-                page,
-                resolver,
-            })
-            .await
+        self.submit_durably(apply::ApplyJob {
+            target: self.target,
+            page,
+            resolver,
+        })
+        .await
     }
 }
 

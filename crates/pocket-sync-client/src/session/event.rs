@@ -7,7 +7,9 @@ use pocket_core::replica::{
     Answer, Applied, Attachment, Blamed, Claim, Conflict, IncomingPage, ReplicaState, Resent,
     Resolved, Scope, Settled, Verified,
 };
-use pocket_core::{CollectionName, DocumentId, MutationNumber, Outcome, Pinned, PushLimit};
+use pocket_core::{
+    ClientId, CollectionName, DocumentId, MutationNumber, Outcome, Pinned, PushLimit,
+};
 use pocket_sync_protocol::{Direction, WireLimits};
 
 use crate::{AuthReason, Moment, Snapshot, SyncError};
@@ -183,7 +185,12 @@ pub enum Effect {
     /// Send this on the connection opened last.
     Send(Bytes),
     /// Ask the store. There is never more than one request without an answer.
-    Store(StoreRequest),
+    Store {
+        /// Who the store is to be for it, as far as that was read: it refuses once it is somebody else.
+        client: Option<ClientId>,
+        /// What.
+        request: StoreRequest,
+    },
     /// Ask the application about these conflicts, all at the same time, and wait for none longer than its deadline.
     /// Everything else goes on meanwhile. After a stop nobody waits for the answers.
     Ask {

@@ -172,7 +172,8 @@ impl Session {
             connection: self.link.connection(),
             round,
         });
-        self.effects.push(Effect::Store(request));
+        let client = self.store.replica.as_ref().map(|replica| replica.client);
+        self.effects.push(Effect::Store { client, request });
     }
 
     fn next_request(&mut self) -> Option<StoreRequest> {
@@ -420,12 +421,32 @@ impl Session {
         }
     }
 
+    /// Another handle of the store has left the server, or has taken another client id: what is agreed on this
+    /// connection holds no more, so a new one begins as the client of now.
+    fn became_other(&mut self, error: &pocket_core::Error) {
+        self.store.forget();
+        self.store.blamed = None;
+        self.first_sync_complete = false;
+        if matches!(self.link, Link::Down) {
+            // Nobody said hello; when to do so is decided already.
+            self.store.want_load();
+            return;
+        }
+        self.hang_up(close::NORMAL, error.code().to_owned());
+        let told = SyncError::retryable(error.code().to_owned(), error);
+        self.bear_closure(&told);
+        self.come_back_at_once(told);
+    }
+
     fn store_failed(
         &mut self,
         request: StoreRequestKind,
         error: &pocket_core::Error,
         current: bool,
     ) {
+        if error.code() == pocket_core::codes::OTHER_CLIENT {
+            return self.became_other(error);
+        }
         if request == StoreRequestKind::Apply && error.code() == pocket_core::codes::STALE_PAGE {
             // Not this page: the stored position says which one.
             self.store.want_load();

@@ -68,6 +68,8 @@ pub(crate) struct Bench {
     /// Store requests are answered at once unless this is set.
     pub(crate) slow_store: bool,
     pub(crate) asked: Option<StoreRequest>,
+    /// Who the store is to be for it.
+    pub(crate) asked_as: Option<ClientId>,
     pub(crate) stored: Vec<StoreRequestKind>,
     /// Batches of conflicts that the application was asked about.
     pub(crate) questions: Vec<(u64, Vec<Conflict>)>,
@@ -104,6 +106,7 @@ impl Bench {
             timer: None,
             slow_store: false,
             asked: None,
+            asked_as: None,
             stored: Vec::new(),
             questions: Vec::new(),
             renewals: Vec::new(),
@@ -123,7 +126,8 @@ impl Bench {
     /// Carries out the store request under way and returns its answer without telling the session.
     pub(crate) async fn perform(&mut self) -> StoreAnswer {
         let request = self.asked.take().expect("a store request is under way");
-        perform(&self.replica, &self.scope, &self.resolver, request).await
+        let client = self.asked_as.take();
+        perform(&self.replica, &self.scope, &self.resolver, client, request).await
     }
 
     fn feed(&mut self, event: Event) {
@@ -139,10 +143,11 @@ impl Bench {
                         .expect("the session speaks properly");
                     self.sent.push_back(message);
                 }
-                Effect::Store(request) => {
+                Effect::Store { client, request } => {
                     assert!(self.asked.is_none(), "one store request at a time");
                     self.stored.push(request.kind());
                     self.asked = Some(request);
+                    self.asked_as = client;
                 }
                 Effect::Ask { batch, conflicts } => self.questions.push((batch, conflicts)),
                 Effect::Renew(reason) => self.renewals.push(reason),

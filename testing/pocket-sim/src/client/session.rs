@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use pocket_core::ClientId;
 use pocket_core::replica::{Answer, Conflict, Decision, Ruling};
 use pocket_sync_client::{Effect, Event, Moment, Status, StoreRequest, SyncError, store};
 
@@ -142,7 +143,7 @@ impl World {
                     self.post(link.connection, Way::Up, Parcel::Frame(frame));
                 }
             }
-            Effect::Store(request) => self.store(index, request),
+            Effect::Store { client, request } => self.store(index, client, request),
             // Its tokens are changed by hand: no client here has a source of them.
             Effect::Renew(_) => {}
             Effect::Ask { batch, conflicts } => self.ask_application(index, batch, conflicts),
@@ -215,7 +216,7 @@ impl World {
         self.tell_client(index, delay, ClientNews::Event(Box::new(event)));
     }
 
-    fn store(&mut self, index: usize, request: StoreRequest) {
+    fn store(&mut self, index: usize, who: Option<ClientId>, request: StoreRequest) {
         if let StoreRequest::Apply(page) = &request {
             let client = &mut self.clients[index];
             let namespace = client.shape.namespace;
@@ -248,7 +249,7 @@ impl World {
             (up.replica.clone(), up.scope.clone(), up.resolver.clone());
         self.clients[index].spawn(async move {
             Done::Stored(Box::new(
-                store::perform(&replica, &scope, &resolver, request).await,
+                store::perform(&replica, &scope, &resolver, who, request).await,
             ))
         });
     }
