@@ -11,6 +11,7 @@ import type { RawDatabase } from './raw.js';
 import { loadModule } from './raw.js';
 import type { Storage } from './storage.js';
 import { openStorage } from './storage.js';
+import type { TabsConnection } from './tabs.js';
 import { connectTabs, pageEnvironment } from './tabs.js';
 import { Transaction } from './transaction.js';
 import type { AnyDocument, Change, CollectionConfig, Stored } from './types.js';
@@ -129,8 +130,8 @@ export interface DatabaseInternals {
   readonly raw: RawDatabase;
   /** The name under which other tabs see the same data; `undefined` when nobody else sees it. */
   readonly sharedAs: string | undefined;
-  /** Something that must end before the database closes. */
-  closing(close: () => Promise<void>): void;
+  /** Something that must end before the database closes; what is given back forgets it. */
+  closing(close: () => Promise<void>): () => void;
 }
 
 const opened = new WeakMap<Database, DatabaseInternals>();
@@ -148,8 +149,8 @@ export class Database {
   readonly #collections = new Map<string, { readonly core: CollectionCore; readonly collection: Collection<object> }>();
   readonly #events = new Set<() => void>();
   readonly #changes: Events<Change<AnyDocument>>;
-  readonly #closing: (() => Promise<void>)[] = [];
-  readonly #disconnect: () => void;
+  readonly #closing = new Set<() => Promise<void>>();
+  readonly #tabs: TabsConnection | undefined;
   #closed: Promise<void> | undefined;
   /** What conflicts and refusals left. */
   readonly journal: Journal;
@@ -170,7 +171,7 @@ export class Database {
         return () => this.#events.delete(close);
       },
     );
-    opened.set(this, { raw, sharedAs, closing: (close) => this.#closing.push(close) });
+    opened.set(this, { raw, sharedAs, closing: (close) => (this.#closing.add(close), () => this.#closing.delete(close)) });
     const tabs = {
       committed: (listener: (message: Uint8Array) => void) => {
         const handle = raw.committed(listener);
@@ -179,7 +180,7 @@ export class Database {
       committedElsewhere: (message: Uint8Array) => raw.committedElsewhere(message),
       catchUp: () => raw.catchUp(),
     };
-    this.#disconnect = sharedAs === undefined ? () => undefined : connectTabs(`pocket:${sharedAs}`, tabs, pageEnvironment);
+    this.#tabs = sharedAs === undefined ? undefined : connectTabs(`pocket:${sharedAs}`, tabs, pageEnvironment);
   }
 
   /**
@@ -308,12 +309,20 @@ export class Database {
 
   async #close(): Promise<void> {
     // What does not end as it should does not keep the database from closing.
-    for (const close of this.#closing) await close().catch(report);
-    this.#disconnect();
+    for (const close of [...this.#closing]) await close().catch(report);
+    this.#closing.clear();
+    this.#tabs?.stopHearing();
     for (const close of [...this.#events]) close();
     for (const { core } of this.#collections.values()) core.close();
     this.#collections.clear();
-    await settled(() => this.#raw.close());
+    try {
+      await settled(() => this.#raw.close());
+      // Writes that were under way are committed now, but their listener is called in a task of its own.
+      if (this.#tabs !== undefined) await new Promise((resolve) => setTimeout(resolve));
+    } finally {
+      this.#tabs?.close();
+      this.#raw.free();
+    }
   }
 
   #open(): RawDatabase {

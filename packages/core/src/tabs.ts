@@ -27,43 +27,79 @@ export interface TabsDatabase {
   catchUp(): Promise<void>;
 }
 
+/** A database's connection to those of other tabs. */
+export interface TabsConnection {
+  /** Takes no message any more, but goes on telling what is committed here. */
+  stopHearing(): void;
+  /** Ends both. */
+  close(): void;
+}
+
+/** How many messages may wait to be taken; above that, reading again is less work. */
+export const BACKLOG = 1_000;
+
 /**
- * Connects a database with those of other tabs. What is given back disconnects it.
+ * Connects a database with those of other tabs.
  *
- * Messages are taken in the order they came. One that cannot be taken is made up for by reading again.
+ * Messages are taken in the order they came. What cannot be taken, was too much, or was committed between opening and
+ * connecting is made up for by reading again.
  */
-export function connectTabs(name: string, database: TabsDatabase, environment: TabsEnvironment): () => void {
+export function connectTabs(name: string, database: TabsDatabase, environment: TabsEnvironment): TabsConnection {
   const channel = environment.channel(name);
-  if (channel === undefined) return () => undefined;
-  let closed = false;
-  let taken: Promise<void> = Promise.resolve();
-  const then = (work: () => Promise<void>): void => {
-    taken = taken.then(async () => {
+  if (channel === undefined) return { stopHearing: () => undefined, close: () => undefined };
+  let isDeaf = false;
+  let isTaking = false;
+  let waiting: Uint8Array[] = [];
+  let mustReadAgain = false;
+  const next = async (): Promise<void> => {
+    if (mustReadAgain) {
+      mustReadAgain = false;
+      return database.catchUp();
+    }
+    const message = waiting.shift();
+    if (message !== undefined) await database.committedElsewhere(message).catch(() => (isDeaf ? undefined : database.catchUp()));
+  };
+  const take = async (): Promise<void> => {
+    if (isTaking) return;
+    isTaking = true;
+    while (!isDeaf && (mustReadAgain || waiting.length > 0)) {
       try {
-        if (!closed) await work();
+        await next();
       } catch (error) {
-        if (!closed) report(error);
+        if (!isDeaf) report(error);
       }
-    });
+    }
+    isTaking = false;
+  };
+  const readAgain = (): void => {
+    // It finds what all these messages tell.
+    waiting = [];
+    mustReadAgain = true;
+    void take();
   };
   channel.onmessage = ({ data }) => {
     if (!(data instanceof Uint8Array)) return;
-    then(async () => {
-      try {
-        await database.committedElsewhere(data);
-      } catch {
-        if (!closed) await database.catchUp();
-      }
-    });
+    if (waiting.length >= BACKLOG) return readAgain();
+    waiting.push(data);
+    void take();
   };
   const silence = database.committed((message) => channel.postMessage(message));
-  const forget = environment.onResume(() => then(() => database.catchUp()));
-  return () => {
-    closed = true;
+  const forget = environment.onResume(readAgain);
+  readAgain();
+  const stopHearing = (): void => {
+    if (isDeaf) return;
+    isDeaf = true;
+    waiting = [];
     forget();
-    silence();
     channel.onmessage = null;
-    channel.close();
+  };
+  return {
+    stopHearing,
+    close: () => {
+      stopHearing();
+      silence();
+      channel.close();
+    },
   };
 }
 
@@ -95,7 +131,14 @@ export function relayed(channel: ChannelLike, ports: () => { readonly port1: Mes
   port1.onmessage = () => {
     const told = waiting;
     waiting = [];
-    for (const data of told) relay.onmessage?.({ data });
+    for (const data of told) {
+      // One that cannot be taken must not take the others with it.
+      try {
+        relay.onmessage?.({ data });
+      } catch (error) {
+        report(error);
+      }
+    }
   };
   return relay;
 }

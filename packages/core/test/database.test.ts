@@ -3,6 +3,7 @@ import { test } from 'node:test';
 
 import type { Change, ChangeEvent, DatabaseOptions, Insertable, PocketError } from '@pocket/core';
 import { Database, isLagged, isPocketError } from '@pocket/core';
+import { internals } from '@pocket/core/internal';
 import { createIndexedDBStorage } from '@pocket/storage-indexeddb';
 import { openStorage } from '@pocket/core/internal';
 import type { RawModule, RawStorage } from '@pocket/core/internal';
@@ -300,6 +301,38 @@ test('a closed database fails with its code, ends what listens, and closes once'
   assert.throws(() => todos.find().live(), withCode('closed'));
   assert.throws(() => todos.changes().subscribe(() => undefined), withCode('closed'));
   live.close();
+});
+
+/** Memory that has a name for other tabs, as storage in a browser has. */
+const shared = (name: string): DatabaseOptions['storage'] => ({ ...createMemoryStorage(), sharedAs: () => name });
+
+test('what is written in the moment a database closes is told to the other tabs', async () => {
+  for (let round = 0; round < 10; round += 1) {
+    const channel = new BroadcastChannel('pocket:closing');
+    const told = new Promise<unknown>((resolve) => (channel.onmessage = (event) => resolve((event as MessageEvent).data)));
+    const db = await Database.create({ name: 'closing', storage: shared('closing'), collections: [{ name: 'notes' }] });
+    const written = db.collection('notes').insert({ n: round });
+    await Promise.all([db.close(), written]);
+    assert.ok((await told) instanceof Uint8Array);
+    channel.close();
+  }
+});
+
+test('what must end before a database closes is ended, unless it is forgotten', async () => {
+  const db = await Database.create({ name: 'ends', storage: createMemoryStorage() });
+  const { closing, raw } = internals(db);
+  const ended: string[] = [];
+  const ends = (name: string) => (): Promise<void> => {
+    ended.push(name);
+    return Promise.resolve();
+  };
+  closing(ends('kept'));
+  closing(ends('forgotten'))();
+  assert.equal(raw.name, 'ends');
+  await db.close();
+  assert.deepEqual(ended, ['kept']);
+  // Nothing of it is left in the memory of the WebAssembly.
+  assert.throws(() => raw.name);
 });
 
 test('the journal of a database without sync is empty, and says what it does not have', async () => {

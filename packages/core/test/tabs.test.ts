@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 
 import type { ChannelLike, TabsDatabase, TabsEnvironment } from '../dist/tabs.js';
-import { WAITING, connectTabs, relayed } from '../dist/tabs.js';
+import { BACKLOG, WAITING, connectTabs, relayed } from '../dist/tabs.js';
 
 /** A site whose tabs hear each other at once. */
 class Site {
@@ -30,6 +30,7 @@ class Site {
 
 class FakeDatabase implements TabsDatabase {
   readonly heard: string[] = [];
+  reads = 0;
   commit: (message: Uint8Array) => void = () => assert.fail('nobody listens');
   take: (message: Uint8Array) => Promise<void> = () => Promise.resolve();
 
@@ -46,10 +47,48 @@ class FakeDatabase implements TabsDatabase {
   }
 
   catchUp(): Promise<void> {
-    this.heard.push('read again');
+    this.reads += 1;
+    // The first one is that after connecting.
+    if (this.reads > 1) this.heard.push('read again');
     return Promise.resolve();
   }
 }
+
+test('what was committed between opening and connecting is read', async () => {
+  const site = new Site();
+  const database = new FakeDatabase();
+  connectTabs('x', database, site.environment);
+  await turn();
+  assert.equal(database.reads, 1);
+});
+
+test('a tab that falls too far behind reads again once instead, and hears what comes later', async () => {
+  const site = new Site();
+  const [one, two] = [new FakeDatabase(), new FakeDatabase()];
+  for (const database of [one, two]) connectTabs('x', database, site.environment);
+  await turn();
+  let release = (): void => undefined;
+  two.take = (message) => (message[0] === 1 ? new Promise((resolve) => (release = resolve)) : Promise.resolve());
+  one.commit(new Uint8Array([1]));
+  for (let count = 0; count <= BACKLOG; count += 1) one.commit(new Uint8Array([2]));
+  one.commit(new Uint8Array([3]));
+  release();
+  await turn();
+  assert.deepEqual(two.heard, ['1', 'read again', '3']);
+});
+
+test('a database that has stopped hearing goes on telling', async () => {
+  const site = new Site();
+  const [one, two] = [new FakeDatabase(), new FakeDatabase()];
+  const connection = connectTabs('x', one, site.environment);
+  connectTabs('x', two, site.environment);
+  await turn();
+  connection.stopHearing();
+  two.commit(new Uint8Array([1]));
+  one.commit(new Uint8Array([2]));
+  await turn();
+  assert.deepEqual([one.heard, two.heard], [[], ['2']]);
+});
 
 test('what a tab commits is heard by the others, in order, and not by itself', async () => {
   const site = new Site();
@@ -91,6 +130,7 @@ test('a page that was frozen reads again', async () => {
   const site = new Site();
   const database = new FakeDatabase();
   connectTabs('x', database, site.environment);
+  await turn();
   for (const resumed of site.resumed) resumed();
   await turn();
   assert.deepEqual(database.heard, ['read again']);
@@ -102,7 +142,7 @@ test('a disconnected database neither hears nor tells, and leaves nothing behind
   connectTabs('x', one, site.environment);
   const disconnect = connectTabs('x', two, site.environment);
   one.commit(new Uint8Array([1]));
-  disconnect();
+  disconnect.close();
   two.commit(new Uint8Array([2]));
   await turn();
   assert.deepEqual([one.heard, two.heard], [[], []]);
@@ -113,7 +153,7 @@ test('a disconnected database neither hears nor tells, and leaves nothing behind
 test('without a channel a tab is alone', () => {
   const database = new FakeDatabase();
   const disconnect = connectTabs('x', database, { channel: () => undefined, onResume: () => assert.fail('asked') });
-  disconnect();
+  disconnect.close();
 });
 
 /** A channel and a port of a page that can be frozen. */
@@ -152,4 +192,19 @@ test('a page that stands still for long keeps the newest messages', () => {
   thaw();
   assert.equal(heard.length, WAITING);
   assert.deepEqual([heard[0], heard.at(-1)], [5, WAITING + 4]);
+});
+
+test('a message that cannot be taken after standing still does not take the others with it', (t) => {
+  const reported: unknown[] = [];
+  t.mock.method(console, 'error', (error: unknown) => reported.push(error));
+  const { channel, relay, thaw } = frozenPage();
+  const heard: unknown[] = [];
+  relay.onmessage = ({ data }) => {
+    if (data === 2) throw new Error('damaged');
+    heard.push(data);
+  };
+  for (const data of [1, 2, 3]) channel.onmessage?.({ data });
+  thaw();
+  assert.deepEqual(heard, [1, 3]);
+  assert.deepEqual(reported.map(String), ['Error: damaged']);
 });

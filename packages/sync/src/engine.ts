@@ -31,6 +31,8 @@ export class SyncEngine {
   readonly #conflicts = new Listeners<JournalEntry>();
   /** Whether it connects by itself. */
   readonly #autoRetry: boolean;
+  /** The database need not end this engine any more. */
+  readonly #forget: () => void;
   #destroyed: Promise<void> | undefined;
 
   /** @internal */
@@ -56,7 +58,7 @@ export class SyncEngine {
         this.#stats.set({ ...this.#stats.getSnapshot(), lastError: error });
       },
     });
-    closing(() => this.destroy());
+    this.#forget = closing(() => this.destroy());
   }
 
   /** The leader's part. */
@@ -69,13 +71,14 @@ export class SyncEngine {
           throw namedAsHere(error);
         });
         handles = [
+          // The others first: what this tab cannot take, they may.
           this.#raw.watch((snapshot) => {
-            this.#show(snapshot);
             this.#team.publish(snapshot);
+            reporting(() => this.#show(snapshot));
           }),
           this.#raw.conflicts((entry) => {
-            this.#told(CONFLICT, entry);
             this.#team.tell(CONFLICT, entry);
+            reporting(() => this.#told(CONFLICT, entry));
           }),
         ];
         // Rather than wait for the next attempt, which may be half a minute away. If it fails, the status says so.
@@ -124,10 +127,14 @@ export class SyncEngine {
   }
 
   async #destroy(): Promise<void> {
-    await this.#team.stop();
-    this.#goOffline();
-    await settled(() => this.#raw.destroy());
-    this.#raw.free();
+    try {
+      await this.#team.close();
+      this.#goOffline();
+      await settled(() => this.#raw.destroy());
+    } finally {
+      this.#raw.free();
+      this.#forget();
+    }
   }
 
   /**
@@ -163,7 +170,7 @@ export class SyncEngine {
     const next: unknown = token ?? undefined;
     if (next !== undefined && typeof next !== 'string') throw new PocketError('config', `a token is text, or null for none, not a ${typeof next}`);
     await settled(() => this.#raw.setAuthToken(next));
-    this.#team.tell(TOKEN, token);
+    this.#team.keep(TOKEN, token);
   }
 
   /** Where sync stands. */
@@ -187,9 +194,9 @@ export class SyncEngine {
   }
 
   /** How many mutations wait to be sent or settled, whether the engine runs or not. */
-  pendingChanges(): Promise<number> {
+  async pendingChanges(): Promise<number> {
     this.#alive();
-    return settled(() => this.#raw.pendingChanges());
+    return await settled(() => this.#raw.pendingChanges());
   }
 
   /** How far the server's feed is read and stored. */
@@ -253,6 +260,15 @@ export class SyncEngine {
 
   #goOffline(): void {
     this.#status.set('offline');
+  }
+}
+
+/** Calls, and reports a fault rather than throw it at the engine. */
+function reporting(run: () => void): void {
+  try {
+    run();
+  } catch (error) {
+    report(error);
   }
 }
 

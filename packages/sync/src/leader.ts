@@ -3,19 +3,12 @@
 
 import { PocketError, isPocketError } from '@pocket/core';
 import type { ChannelLike } from '@pocket/core/internal';
-import { toPocketError } from '@pocket/core/internal';
+import { report, toPocketError } from '@pocket/core/internal';
 
-/** How often a follower asks whether the leader is there, in milliseconds. */
-export const PING_MS = 250;
-
-/** How long a leader may leave that unanswered before it is suspected, in milliseconds. */
-export const SILENCE_MS = 500;
-
-/**
- * How long a suspected leader has, in milliseconds; with it a takeover takes less than a second. In that time a follower that
- * was itself frozen hears the answers that wait for it.
- */
-export const GRACE_MS = 100;
+import { Alone } from './alone.js';
+import type { Content, Kept, Message } from './messages.js';
+import { VERSION } from './messages.js';
+import { GRACE_MS, PING_MS, SILENCE_MS } from './times.js';
 
 /** As much of `navigator.locks` as is needed. */
 export interface LocksLike {
@@ -24,12 +17,14 @@ export interface LocksLike {
 
 /** What a team of tabs needs of the page. */
 export interface TeamEnvironment {
-  /** The locks of this site; without them each tab is alone. */
+  /** The locks of this site; without them each tab leads. */
   readonly locks: LocksLike | undefined;
-  /** A channel to the other tabs; without one each tab is alone. */
+  /** A channel to the other tabs; without one each tab leads. */
   channel(name: string): ChannelLike | undefined;
   /** Now, in milliseconds. */
   now(): number;
+  /** The time of day, which all tabs share, in milliseconds. */
+  date(): number;
   /** Runs something later; what is given back cancels that. */
   after(ms: number, run: () => void): () => void;
   /** A name that no other tab has. */
@@ -62,13 +57,6 @@ export interface TeamListener {
   failed(error: PocketError): void;
 }
 
-type Message =
-  | { readonly kind: 'hello' | 'ping' | 'pong' | 'leading' | 'halt'; readonly from: string }
-  | { readonly kind: 'snapshot'; readonly from: string; readonly snapshot: string }
-  | { readonly kind: 'told'; readonly from: string; readonly topic: string; readonly payload: unknown }
-  | { readonly kind: 'call'; readonly from: string; readonly id: number; readonly method: string }
-  | { readonly kind: 'result'; readonly from: string; readonly to: string; readonly id: number; readonly error?: { readonly code: string; readonly message: string } };
-
 /** A wish to lead: a request for the lock. */
 interface Attempt {
   readonly withdraw: AbortController;
@@ -88,8 +76,9 @@ const stopped = (): PocketError => new PocketError('stopped', 'the sync engine d
  * One tab's part in its team.
  *
  * Whoever has the lock leads. The lock passes to the next tab when its holder closes, stops or crashes. A holder that is
- * there but does not answer (frozen by the browser) is robbed of it. Two leaders for a moment are harmless: the server ends
- * the older session, and what was sent twice takes effect once.
+ * there but does not answer (frozen by the browser) is robbed of it, and stops its engine when it goes on and hears of that:
+ * until then there may be two. The server ends the older session of a client with `replaced`, and what was sent twice takes
+ * effect once. What must not run beside an engine at all is done by {@link Team.alone}.
  */
 export class Team {
   readonly #name: string;
@@ -97,12 +86,18 @@ export class Team {
   readonly #worker: Worker;
   readonly #listener: TeamListener;
   readonly #id: string;
-  #channel: ChannelLike | undefined;
+  readonly #channel: ChannelLike | undefined;
+  readonly #exclusion: Alone;
+  /** Until when something runs alone here. */
+  #alone: Promise<void> | undefined;
+  readonly #kept = new Map<string, Kept>();
   #attempt: Attempt | undefined;
   /** Set while this tab takes part. */
   #started: Promise<void> | undefined;
   #settleStart: { resolve(): void; reject(error: PocketError): void } | undefined;
   #isLeader = false;
+  /** Whether the engine is stopping here. */
+  #isStopping = false;
   /** Until when the engine is starting here. */
   #starting: Promise<void> = Promise.resolve();
   /** Until when the engine is stopping here. */
@@ -120,10 +115,27 @@ export class Team {
   /** For the tabs that share this name; without a name, this tab is alone. */
   constructor(name: string | undefined, environment: TeamEnvironment, worker: Worker, listener: TeamListener) {
     this.#name = name ?? '';
-    this.#environment = name === undefined ? { ...environment, locks: undefined } : environment;
+    this.#environment = environment;
     this.#worker = worker;
     this.#listener = listener;
     this.#id = environment.id();
+    this.#channel = name === undefined ? undefined : environment.channel(name);
+    if (this.#channel !== undefined) this.#channel.onmessage = ({ data }) => this.#received(data);
+    this.#exclusion = new Alone(this.#name, {
+      locks: this.#locks,
+      hasChannel: this.#channel !== undefined,
+      now: () => environment.now(),
+      after: (ms, run) => environment.after(ms, run),
+      halt: () => {
+        this.#post({ kind: 'halt' });
+        this.#post({ kind: 'ping' });
+      },
+    });
+  }
+
+  /** Without a channel a leader could not be heard, so that each tab leads. */
+  get #locks(): LocksLike | undefined {
+    return this.#channel === undefined ? undefined : this.#environment.locks;
   }
 
   /** Whether this tab leads. */
@@ -134,16 +146,22 @@ export class Team {
   /** Takes part. Resolves when this tab leads and its engine has started, or when it has heard of the one who leads. */
   start(): Promise<void> {
     this.#started ??= new Promise<void>((resolve, reject) => {
-      this.#settleStart = { resolve, reject };
-      const { locks } = this.#environment;
-      this.#channel = locks === undefined ? undefined : this.#environment.channel(this.#name);
-      if (locks === undefined || this.#channel === undefined) {
-        this.#attempt = { withdraw: new AbortController(), release: () => undefined };
-        return this.#lead(this.#attempt);
-      }
-      this.#channel.onmessage = ({ data }) => this.#heard(data as Message);
-      this.#follow();
-      this.#campaign(locks, false);
+      const settle = { resolve, reject };
+      this.#settleStart = settle;
+      const begin = (): void => {
+        if (this.#settleStart !== settle) return;
+        // What runs alone runs beside no engine of this tab, either.
+        if (this.#alone !== undefined) return void this.#alone.then(begin);
+        this.#post({ kind: 'hello' });
+        const locks = this.#locks;
+        if (locks === undefined) {
+          this.#attempt = { withdraw: new AbortController(), release: () => undefined };
+          return this.#lead(this.#attempt);
+        }
+        this.#follow();
+        this.#campaign(locks, false);
+      };
+      begin();
     });
     return this.#started;
   }
@@ -160,14 +178,19 @@ export class Team {
     for (const pending of this.#pending.values()) pending.reject(stopped());
     this.#pending.clear();
     attempt?.withdraw.abort();
-    if (this.#channel !== undefined) {
-      this.#channel.onmessage = null;
-      this.#channel.close();
-      this.#channel = undefined;
-    }
     if (this.#isLeader) this.#resign();
     await this.#stopping;
     attempt?.release?.();
+  }
+
+  /** Leaves for good: nothing is heard or told any more. */
+  async close(): Promise<void> {
+    await this.stop();
+    // Others must not take for frozen what still runs alone here.
+    while (this.#alone !== undefined) await this.#alone;
+    if (this.#channel === undefined) return;
+    this.#channel.onmessage = null;
+    this.#channel.close();
   }
 
   /** Has the leader do something, whoever that is: asks the next one again if it goes. Rejects with `stopped`. */
@@ -182,36 +205,45 @@ export class Team {
 
   /** Tells the others the leader's state. */
   publish(snapshot: string): void {
-    if (this.#isLeader) this.#post({ kind: 'snapshot', from: this.#id, snapshot });
+    if (this.#isLeader) this.#post({ kind: 'snapshot', snapshot });
   }
 
   /** Tells the others something. */
   tell(topic: string, payload: unknown): void {
-    this.#post({ kind: 'told', from: this.#id, topic, payload });
+    this.#post({ kind: 'told', topic, payload });
   }
 
-  /** Stops the engines of all tabs, and does something that none of them may run beside. They stay stopped. */
-  async alone<R>(run: () => Promise<R>): Promise<R> {
-    await this.stop();
-    const { locks } = this.#environment;
-    const channel = locks === undefined ? undefined : this.#environment.channel(this.#name);
-    if (locks === undefined || channel === undefined) return run();
-    channel.postMessage({ kind: 'halt', from: this.#id } satisfies Message);
-    try {
-      return await new Promise<R>((resolve, reject) => {
-        locks
-          .request(this.#name, { steal: true }, async () => {
-            await run().then(resolve, reject);
-          })
-          .catch(reject);
-      });
-    } finally {
-      channel.close();
-    }
+  /** Tells the others something that those hear, too, that come later; what this replaces they do not. */
+  keep(topic: string, payload: unknown): void {
+    const since = Math.max(this.#environment.date(), (this.#kept.get(topic)?.since ?? 0) + 1);
+    const kept = { since, by: this.#id, payload };
+    this.#kept.set(topic, kept);
+    this.#post({ kind: 'kept', topic, kept });
   }
 
-  #post(message: Message): void {
-    this.#channel?.postMessage(message);
+  /**
+   * Stops the engines of all tabs, waits until they have stopped, and does something that none of them may run beside. They
+   * stay stopped; one that is started meanwhile waits. Without locks such a one is stopped, too.
+   *
+   * A tab that is frozen stops when it goes on. Rejects with what `run` rejects with, as an error of Pocket.
+   */
+  alone<R>(run: () => Promise<R>): Promise<R> {
+    const before = this.#alone;
+    const answer = (async () => {
+      await before;
+      await this.stop();
+      return this.#exclusion.run(run);
+    })();
+    const ends = (): void => {
+      if (this.#alone === ended) this.#alone = undefined;
+    };
+    const ended: Promise<void> = answer.then(ends, ends);
+    this.#alone = ended;
+    return answer;
+  }
+
+  #post(content: Content): void {
+    this.#channel?.postMessage({ ...content, from: this.#id, version: VERSION } satisfies Message);
   }
 
   #campaign(locks: LocksLike, steal: boolean): void {
@@ -240,7 +272,7 @@ export class Team {
     this.#cancelPing?.();
     this.#isLeader = true;
     this.#leader = this.#id;
-    this.#post({ kind: 'leading', from: this.#id });
+    this.#post({ kind: 'leading' });
     this.#listener.leading(true);
     this.#starting = this.#stopping.then(() => (this.#attempt === attempt ? this.#worker.start() : undefined));
     this.#starting.then(
@@ -265,13 +297,21 @@ export class Team {
   #resign(): void {
     this.#isLeader = false;
     this.#listener.leading(false);
+    this.#isStopping = true;
     const starting = this.#starting.catch(() => undefined);
-    this.#stopping = starting.then(() => this.#worker.stop()).catch(() => undefined);
+    const stopping = starting
+      .then(() => this.#worker.stop())
+      .catch(() => undefined)
+      .then(() => {
+        if (this.#stopping === stopping) this.#isStopping = false;
+      });
+    this.#stopping = stopping;
   }
 
   #lost(locks: LocksLike): void {
     this.#resign();
     this.#leader = undefined;
+    this.#post({ kind: 'hello' });
     this.#follow();
     this.#campaign(locks, false);
     for (const id of [...this.#pending.keys()]) this.#deliver(id);
@@ -284,18 +324,17 @@ export class Team {
 
   #follow(): void {
     this.#silentSince = undefined;
-    this.#post({ kind: 'hello', from: this.#id });
     this.#ping();
   }
 
   #ping(): void {
     const { now, after } = this.#environment;
-    this.#post({ kind: 'ping', from: this.#id });
+    this.#post({ kind: 'ping' });
     this.#silentSince ??= now();
     const isSilent = now() - this.#silentSince >= SILENCE_MS;
     this.#cancelPing?.();
     this.#cancelPing = after(isSilent ? GRACE_MS : PING_MS, () => {
-      const { locks } = this.#environment;
+      const locks = this.#locks;
       if (!isSilent || this.#silentSince === undefined || locks === undefined) return this.#ping();
       // Whatever comes of it, the next one to be suspected has its own time.
       this.#silentSince = undefined;
@@ -306,7 +345,7 @@ export class Team {
 
   /** Whether a message comes from whom this tab takes for the leader, who thereby shows to be there. */
   #isFromLeader(from: string): boolean {
-    if (this.#isLeader) return false;
+    if (this.#isLeader || this.#started === undefined) return false;
     this.#leader ??= from;
     if (this.#leader !== from) return false;
     this.#silentSince = undefined;
@@ -314,39 +353,81 @@ export class Team {
     return true;
   }
 
+  #received(data: unknown): void {
+    // A fault in one message is none of those that come after it.
+    try {
+      if (typeof data === 'object' && data !== null && 'kind' in data && 'from' in data) this.#heard(data as Message);
+    } catch (error) {
+      report(error);
+    }
+  }
+
   #heard(message: Message): void {
     switch (message.kind) {
       case 'hello':
-        if (this.#isLeader) this.publish(this.#worker.snapshot());
-        return;
+        return this.#greet();
       case 'ping':
-        if (this.#isLeader) this.#post({ kind: 'pong', from: this.#id });
+        if (this.#isLeader) this.#post({ kind: 'pong' });
+        else if (this.#isStopping || this.#exclusion.isRunning) this.#post({ kind: 'busy' });
         return;
       case 'pong':
+        this.#exclusion.answered();
         // An answer that was lost while this page stood still is asked for again; one that is on its way came before this.
         if (this.#isFromLeader(message.from)) for (const id of [...this.#pending.keys()]) this.#deliver(id);
         return;
+      case 'busy':
+        // Its engine still stops, or it does something alone: it gives the lock back by itself.
+        this.#exclusion.answered();
+        this.#silentSince = undefined;
+        return;
       case 'leading':
-        if (this.#isLeader) return;
+        if (this.#isLeader || this.#started === undefined) return;
         this.#leader = message.from;
         this.#isFromLeader(message.from);
         for (const id of [...this.#pending.keys()]) this.#deliver(id);
         return;
+      case 'halt':
+        void this.stop();
+        return this.#listener.halted();
+      default:
+        if (message.version === VERSION) this.#understood(message);
+    }
+  }
+
+  #understood(message: Message): void {
+    switch (message.kind) {
       case 'snapshot':
         if (this.#isFromLeader(message.from)) this.#listener.snapshot(message.snapshot);
         return;
       case 'told':
-        return this.#listener.told(message.topic, message.payload);
+        if (this.#started !== undefined) this.#listener.told(message.topic, message.payload);
+        return;
+      case 'kept':
+        return this.#learn(message.topic, message.kept);
       case 'call':
         if (this.#isLeader) this.#answer(message.from, message.id, message.method);
         return;
       case 'result':
         if (message.to === this.#id) this.#settle(message.id, message.error);
         return;
-      case 'halt':
-        void this.stop();
-        return this.#listener.halted();
     }
+  }
+
+  /** Tells a tab that begins what there is to know. */
+  #greet(): void {
+    if (this.#exclusion.mustHalt) this.#post({ kind: 'halt' });
+    for (const [topic, kept] of this.#kept) {
+      // Whoever said it may be the only one to know.
+      if (this.#isLeader || kept.by === this.#id) this.#post({ kind: 'kept', topic, kept });
+    }
+    if (this.#isLeader) this.publish(this.#worker.snapshot());
+  }
+
+  #learn(topic: string, kept: Kept): void {
+    const known = this.#kept.get(topic);
+    if (known !== undefined && (known.since > kept.since || (known.since === kept.since && known.by >= kept.by))) return;
+    this.#kept.set(topic, kept);
+    this.#listener.told(topic, kept.payload);
   }
 
   /** Does what another tab asked for. */
@@ -354,7 +435,7 @@ export class Team {
     const key = `${from}/${id}`;
     if (this.#running.has(key)) return;
     this.#running.add(key);
-    const result = { kind: 'result', from: this.#id, to: from, id } as const;
+    const result = { kind: 'result', to: from, id } as const;
     this.#work(method)
       .then(
         () => this.#post(result),
@@ -370,7 +451,7 @@ export class Team {
   #deliver(id: number): void {
     const pending = this.#pending.get(id);
     if (pending === undefined) return;
-    if (!this.#isLeader) return this.#post({ kind: 'call', from: this.#id, id, method: pending.method });
+    if (!this.#isLeader) return this.#post({ kind: 'call', id, method: pending.method });
     const key = `${this.#id}/${id}`;
     if (this.#running.has(key)) return;
     this.#running.add(key);

@@ -2,7 +2,7 @@ import { pageEnvironment } from '@pocket/core/internal';
 
 import type { LocksLike, TeamEnvironment } from './leader.js';
 
-/** The page this runs in. Nothing is looked up before an engine starts. */
+/** The page this runs in. Nothing is looked up before an engine is made. */
 export const pageTeam: TeamEnvironment = {
   get locks() {
     const { navigator } = globalThis as { navigator?: { locks?: LocksLike } };
@@ -11,6 +11,7 @@ export const pageTeam: TeamEnvironment = {
   channel: (name) => pageEnvironment.channel(name),
   // Not `Date.now`, which may be set back.
   now: () => performance.now(),
+  date: () => Date.now(),
   after(ms, run) {
     const timer = setTimeout(run, ms);
     return () => clearTimeout(timer);

@@ -5,10 +5,15 @@ import { test } from 'node:test';
 
 import type { Observable, PocketError } from '@pocket/core';
 import { Database, isPocketError } from '@pocket/core';
+import type { ChannelLike } from '@pocket/core/internal';
+import { internals } from '@pocket/core/internal';
 import { createMemoryStorage } from '@pocket/storage-memory';
-import type { SyncEngine, SyncOptions, SyncStatus } from '@pocket/sync';
+import type { SyncOptions, SyncStatus } from '@pocket/sync';
 import { createSyncEngine } from '@pocket/sync';
 
+import { SyncEngine } from '../dist/engine.js';
+import type { TeamEnvironment } from '../dist/leader.js';
+import { pageTeam } from '../dist/page.js';
 import { Server, skip, useWebSocket } from './server.js';
 
 interface Todo {
@@ -64,7 +69,11 @@ test('without a server an engine starts, is offline, and its calls reject with a
   await assert.rejects(sync.pull(), withCode('stopped'));
   await sync.destroy();
   await assert.rejects(sync.start(), withCode('destroyed'));
-  await assert.rejects(sync.forceSync(), withCode('destroyed'));
+  for (const call of [() => sync.forceSync(), () => sync.pendingChanges()]) {
+    // Not thrown, but rejected with.
+    const answer = call();
+    await assert.rejects(answer, withCode('destroyed'));
+  }
   await db.close();
 });
 
@@ -98,6 +107,72 @@ test('a token that is no text is refused, and none is null', async () => {
   const sync = createSyncEngine(db, { serverUrl: await nowhere() });
   for (const token of [5, {}, ['t']]) await assert.rejects(sync.setAuthToken(token as never), withCode('config'));
   await sync.setAuthToken(null);
+  await db.close();
+});
+
+/** As the constructor is inside the package: in a page of the test's own. */
+const Engine = SyncEngine as unknown as new (database: Database, options: SyncOptions, environment: TeamEnvironment) => SyncEngine;
+
+/** The other end of an engine's channel, as another tab has it. */
+function otherTab(): { environment: TeamEnvironment; posted: { readonly kind: string }[]; post: (message: object) => void } {
+  const posted: { readonly kind: string }[] = [];
+  const channel: ChannelLike = { onmessage: null, postMessage: (message) => posted.push(message as { kind: string }), close: () => undefined };
+  const environment = { ...pageTeam, locks: undefined, id: () => 'this', channel: () => channel };
+  return { environment, posted, post: (message) => channel.onmessage?.({ data: { from: 'other', version: 1, ...message } }) };
+}
+
+/** A database that has a name for other tabs, as one in a browser has. */
+const shared = (): Promise<Database> =>
+  Database.create({ name: 'app', storage: { ...createMemoryStorage(), sharedAs: () => 'app' }, collections: [{ name: 'todos', sync: true }] });
+
+test('a token reaches the other tabs from an engine that does not run, and those that begin later', async () => {
+  const db = await shared();
+  const { environment, posted, post } = otherTab();
+  const sync = new Engine(db, { serverUrl: await nowhere() }, environment);
+  await sync.setAuthToken('sesame');
+  const tokens = (): unknown[] => posted.filter(({ kind }) => kind === 'kept').map((message) => (message as never as { kept: { payload: unknown } }).kept.payload);
+  assert.deepEqual(tokens(), ['sesame']);
+  await sync.start();
+  await sync.stop();
+  post({ kind: 'hello' });
+  assert.deepEqual(tokens(), ['sesame', 'sesame']);
+  await db.close();
+});
+
+test('what an engine cannot take of another tab is reported, and takes nothing else with it', async (t) => {
+  const reported: unknown[] = [];
+  t.mock.method(console, 'error', (error: unknown) => reported.push(error));
+  const db = await shared();
+  const { environment, post } = otherTab();
+  const sync = new Engine(db, { serverUrl: await nowhere() }, { ...environment, locks: { request: () => new Promise(() => undefined) } });
+  const start = sync.start();
+  post({ kind: 'leading' });
+  await start;
+  post({ kind: 'snapshot', snapshot: 'no json' });
+  post({ kind: 'told', topic: 'conflict', payload: new Uint8Array([0xc1]) });
+  assert.equal(reported.length, 2);
+  post({ kind: 'snapshot', snapshot: JSON.stringify({ status: 'idle', stats: { lastError: null }, progress: {} }) });
+  assert.equal(sync.getStatus().getSnapshot(), 'idle');
+  await db.close();
+});
+
+test('a database does not keep an engine that was destroyed', async () => {
+  const db = await open();
+  const inside = internals(db) as { closing: ReturnType<typeof internals>['closing'] };
+  const { closing } = inside;
+  let kept = 0;
+  inside.closing = (close) => {
+    const forget = closing(close);
+    kept += 1;
+    return () => {
+      kept -= 1;
+      forget();
+    };
+  };
+  const sync = createSyncEngine(db, { serverUrl: await nowhere() });
+  assert.equal(kept, 1);
+  await sync.destroy();
+  assert.equal(kept, 0);
   await db.close();
 });
 

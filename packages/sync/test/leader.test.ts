@@ -388,11 +388,116 @@ test('where locks are refused a tab leads by itself', async () => {
   assert.deepEqual(world.running, ['a']);
 });
 
-test('what all tabs are told, all others hear', async () => {
+test('what all tabs are told, all others hear that have started', async () => {
   const { world, tabs } = await started('a', 'b', 'c');
-  tabs[1]?.team.tell('token', 'sesame');
+  const made = world.tab('made');
+  tabs[1]?.team.tell('conflict', 'it');
   await world.settle();
-  assert.deepEqual(tabs.map((tab) => last(tab.heard)), ['token: sesame', 'state of a', 'token: sesame']);
+  assert.deepEqual(tabs.map((tab) => last(tab.heard)), ['conflict: it', 'state of a', 'conflict: it']);
+  assert.deepEqual(made.heard, []);
+});
+
+test('what all tabs are to know reaches those that do not run, and goes out from them', async () => {
+  const { world, tabs } = await started('a', 'b');
+  const [a, b] = tabs as [Tab, Tab];
+  const made = world.tab('made');
+  made.team.keep('token', 'one');
+  await world.settle();
+  assert.deepEqual([last(a.heard), last(b.heard)], ['token: one', 'token: one']);
+  await b.team.stop();
+  a.team.keep('token', 'two');
+  await world.settle();
+  assert.deepEqual([last(made.heard), last(b.heard)], ['token: two', 'token: two']);
+});
+
+test('a tab that begins is told what there is to know, and nobody hears it twice', async () => {
+  const { world, tabs } = await started('a', 'b');
+  const [a, b] = tabs as [Tab, Tab];
+  b.team.keep('token', 'old');
+  b.team.keep('token', 'new');
+  await world.settle();
+  const heard = a.heard.length;
+  const late = world.tab('late');
+  await late.team.start();
+  await world.settle();
+  assert.deepEqual(late.heard.filter((what) => what.startsWith('token')), ['token: new']);
+  assert.equal(a.heard.length, heard);
+  // Also from a leader that only heard of it.
+  b.close();
+  const later = world.tab('later');
+  await later.team.start();
+  await world.settle();
+  assert.deepEqual(later.heard.filter((what) => what.startsWith('token')), ['token: new']);
+});
+
+test('without locks a tab that begins is told what there is to know, too', async () => {
+  const world = new World();
+  const [a, b] = [world.tab('a', { locks: 'none' }), world.tab('b', { locks: 'none' })];
+  a.team.keep('token', 'one');
+  await b.team.start();
+  await world.settle();
+  assert.equal(last(b.heard), 'token: one');
+});
+
+test('of what two tabs say the later counts everywhere, whatever comes first', async () => {
+  const { world, tabs } = await started('a', 'b', 'c');
+  const [a, b, c] = tabs as [Tab, Tab, Tab];
+  // What it tells is on its way for long.
+  c.freeze();
+  b.freeze();
+  a.team.keep('token', 'early');
+  await world.pass(100);
+  a.freeze();
+  c.thaw();
+  c.team.keep('token', 'late');
+  await world.settle();
+  for (const tab of [a, b]) tab.thaw();
+  await world.settle();
+  const d = world.tab('d');
+  await d.team.start();
+  await world.settle();
+  for (const tab of [a, b, d]) assert.equal(last(tab.heard.filter((what) => what.startsWith('token'))), 'token: late', tab.name);
+});
+
+test('a message that cannot be taken is reported, and the next one is heard', async (t) => {
+  const reported: unknown[] = [];
+  t.mock.method(console, 'error', (error: unknown) => reported.push(error));
+  const { world, tabs } = await started('a', 'b');
+  const [a, b] = tabs as [Tab, Tab];
+  b.fault = (what) => what === 'conflict: 1';
+  for (const number of [1, 2]) a.team.tell('conflict', number);
+  await world.settle();
+  assert.equal(last(b.heard), 'conflict: 2');
+  assert.deepEqual(reported.map(String), ['Error: cannot take conflict: 1']);
+});
+
+test('tabs of another version agree on who leads, and do not read what they may not understand', async () => {
+  const { world, tabs } = await started('a', 'b');
+  const [a, b] = tabs as [Tab, Tab];
+  const other = world.channel(a);
+  const heard = b.heard.length;
+  for (const version of [undefined, 2]) {
+    other.postMessage({ kind: 'snapshot', from: 'a', version, snapshot: 'of another shape' });
+    other.postMessage({ kind: 'told', from: 'a', version, topic: 'conflict', payload: 1 });
+    other.postMessage({ kind: 'kept', from: 'a', version });
+  }
+  for (const noMessage of [null, 'text', {}, { kind: 'new', from: 'a', version: 2 }]) other.postMessage(noMessage);
+  await world.settle();
+  assert.equal(b.heard.length, heard);
+  // Another version says that it leads, and its answers count.
+  other.postMessage({ kind: 'leading', from: 'x', version: 2 });
+  const call = watched(b.team.call('push'));
+  world.lost = (message) => message.kind === 'pong';
+  for (let ms = 0; ms < 5_000; ms += 100) {
+    await world.pass(100);
+    world.lost = () => false;
+    other.postMessage({ kind: 'pong', from: 'x', version: 2 });
+    world.lost = (message) => message.kind === 'pong';
+  }
+  await world.settle();
+  assert.equal(b.team.isLeader, false);
+  assert.equal(call.outcome, 'waits');
+  other.close();
 });
 
 test('what must run alone stops the engines of all tabs', async () => {
@@ -409,17 +514,167 @@ test('what must run alone stops the engines of all tabs', async () => {
   await world.pass(5_000);
   assert.deepEqual(world.running, []);
   assert.equal(world.holder, undefined);
-  assert.equal(world.channels.size, 0);
+  assert.equal(world.timers.length, 0);
   await b.team.start();
   assert.deepEqual(world.running, ['b']);
-  await assert.rejects(b.team.alone(() => Promise.reject(new Error('it failed'))), /it failed/);
+  const fails = b.team.alone(() => Promise.reject(new Error('it failed')));
+  await assert.rejects(fails, (error) => isPocketError(error, 'internal') && error.message === 'it failed');
   await world.settle();
   assert.equal(world.holder, undefined);
 });
 
-test('a team that stopped leaves no timer, channel or request behind', async () => {
+test('what must run alone waits until the engine of the leader has stopped, however long that takes', async () => {
+  const { world, tabs } = await started('a', 'b', 'c');
+  const [a, b] = tabs as [Tab, Tab, Tab];
+  let stop = (): void => undefined;
+  a.stopping = new Promise((resolve) => (stop = resolve));
+  const seen: string[][] = [];
+  const alone = watched(
+    b.team.alone(() => {
+      seen.push(world.running);
+      return Promise.resolve();
+    }),
+  );
+  await world.pass(60_000);
+  assert.deepEqual([world.running, seen, alone.outcome], [['a'], [], 'waits']);
+  stop();
+  await world.settle();
+  assert.deepEqual([seen, alone.outcome], [[[]], 'done']);
+});
+
+test('a leader that is slow to stop is not robbed meanwhile', async () => {
   const { world, tabs } = await started('a', 'b');
-  for (const tab of tabs) await tab.team.stop();
+  const [a] = tabs as [Tab, Tab];
+  let stop = (): void => undefined;
+  a.stopping = new Promise((resolve) => (stop = resolve));
+  void a.team.stop();
+  await world.pass(60_000);
+  assert.deepEqual(world.running, ['a']);
+  stop();
+  await world.settle();
+  assert.deepEqual(world.running, ['b']);
+});
+
+test('what must run alone robs a leader that is frozen, which stays stopped when it goes on', async () => {
+  const { world, tabs } = await started('a', 'b');
+  const [a, b] = tabs as [Tab, Tab];
+  a.freeze();
+  const alone = watched(b.team.alone(() => Promise.resolve()));
+  await world.pass(500);
+  assert.equal(alone.outcome, 'waits');
+  await world.pass(499);
+  assert.equal(alone.outcome, 'done');
+  a.thaw();
+  await world.pass(5_000);
+  assert.deepEqual(world.running, []);
+  assert.deepEqual([world.holder, world.queue.length], [undefined, 0]);
+});
+
+test('what runs alone is not robbed of that, and a tab that starts meanwhile waits', async () => {
+  const { world, tabs } = await started('a', 'b');
+  const [a, b] = tabs as [Tab, Tab];
+  let end = (): void => undefined;
+  const alone = watched(b.team.alone(() => new Promise<void>((resolve) => (end = resolve))));
+  await world.settle();
+  // In another tab, in one that was stopped, and in the same one.
+  const starts = [world.tab('c'), a, b].map((tab) => watched(tab.team.start()));
+  await world.pass(60_000);
+  assert.deepEqual([world.running, alone.outcome, starts.map(({ outcome }) => outcome)], [[], 'waits', ['waits', 'waits', 'waits']]);
+  end();
+  await world.settle();
+  assert.deepEqual([world.running, alone.outcome], [['c'], 'done']);
+  assert.deepEqual(starts.map(({ outcome }) => outcome), ['done', 'done', 'done']);
+});
+
+test('a tab that starts while another waits to run alone is stopped', async () => {
+  const { world, tabs } = await started('a', 'b');
+  const [a, b] = tabs as [Tab, Tab];
+  let stop = (): void => undefined;
+  a.stopping = new Promise((resolve) => (stop = resolve));
+  const alone = watched(b.team.alone(() => Promise.resolve()));
+  await world.settle();
+  const c = world.tab('c');
+  const start = watched(c.team.start());
+  await world.pass(1_000);
+  assert.deepEqual([start.outcome, last(c.heard)], ['stopped', 'halted']);
+  stop();
+  await world.settle();
+  assert.deepEqual([world.running, alone.outcome], [[], 'done']);
+});
+
+test('of two tabs that must run alone one waits for the other', async () => {
+  const { world, tabs } = await started('a', 'b');
+  const ends: (() => void)[] = [];
+  const both = tabs.map((tab) => watched(tab.team.alone(() => new Promise<void>((resolve) => ends.push(resolve)))));
+  // Of one tab, too.
+  const third = watched(tabs[0]?.team.alone(() => new Promise<void>((resolve) => ends.push(resolve))) ?? assert.fail());
+  for (const count of [1, 2, 3]) {
+    await world.pass(10_000);
+    assert.equal(ends.length, count);
+    last(ends)();
+  }
+  await world.settle();
+  assert.deepEqual([...both, third].map(({ outcome }) => outcome), ['done', 'done', 'done']);
+});
+
+test('who is robbed while it runs alone goes on, and the robber stops', async () => {
+  const { world, tabs } = await started('a', 'b');
+  const [a, b] = tabs as [Tab, Tab];
+  let end = (): void => undefined;
+  const alone = watched(a.team.alone(() => new Promise<void>((resolve) => (end = resolve))));
+  await world.settle();
+  void b.team.start().catch(() => undefined);
+  a.freeze();
+  await world.pass(999);
+  assert.deepEqual(world.running, ['b']);
+  a.thaw();
+  await world.settle();
+  assert.deepEqual([world.running, alone.outcome], [[], 'waits']);
+  end();
+  await world.settle();
+  assert.equal(alone.outcome, 'done');
+});
+
+for (const [where, locks] of [
+  ['without locks', 'none'],
+  ['where locks are refused', { request: () => Promise.reject(Object.assign(new Error('in a frame'), { name: 'SecurityError' })) }],
+] as const) {
+  test(`${where} what must run alone stops the engines of all tabs, and those that start meanwhile`, async () => {
+    const world = new World();
+    const [a, b] = [world.tab('a', { locks }), world.tab('b', { locks })];
+    for (const tab of [a, b]) await tab.team.start();
+    await world.settle();
+    assert.deepEqual(world.running, ['a', 'b']);
+    let stop = (): void => undefined;
+    a.stopping = new Promise((resolve) => (stop = resolve));
+    let end = (): void => undefined;
+    const seen: string[][] = [];
+    const alone = watched(
+      b.team.alone(() => {
+        seen.push(world.running);
+        return new Promise<void>((resolve) => (end = resolve));
+      }),
+    );
+    await world.pass(60_000);
+    assert.deepEqual([world.running, seen], [['a'], []]);
+    stop();
+    await world.settle();
+    await world.pass(2_000);
+    assert.deepEqual([world.running, seen], [[], [[]]]);
+    void a.team.start().catch(() => undefined);
+    await world.settle();
+    assert.deepEqual([world.running, last(a.heard)], [[], 'halted']);
+    end();
+    await world.settle();
+    assert.equal(alone.outcome, 'done');
+    await a.team.start();
+    assert.deepEqual(world.running, ['a']);
+  });
+}
+
+test('a team that was closed leaves no timer, channel or request behind', async () => {
+  const { world, tabs } = await started('a', 'b');
+  for (const tab of tabs) await tab.team.close();
   await world.settle();
   assert.deepEqual([world.timers.length, world.channels.size, world.queue.length, world.holder], [0, 0, 0, undefined]);
 });

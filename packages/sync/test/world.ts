@@ -3,6 +3,8 @@
 
 import { setImmediate as turn } from 'node:timers/promises';
 
+import type { ChannelLike } from '@pocket/core/internal';
+
 import type { LocksLike, TeamEnvironment, TeamListener, Worker } from '../dist/leader.js';
 import { Team } from '../dist/leader.js';
 
@@ -29,7 +31,7 @@ export class World {
   queue: Request[] = [];
   readonly tabs: Tab[] = [];
   /** Which messages get lost. */
-  lost: (message: { readonly kind: string }) => boolean = () => false;
+  lost: (message: { readonly kind?: string }) => boolean = () => false;
 
   tab(name: string, options: { readonly locks?: LocksLike | 'none' } = {}): Tab {
     const tab = new Tab(this, name, options.locks);
@@ -40,6 +42,11 @@ export class World {
   /** The names of the tabs whose engine runs. */
   get running(): string[] {
     return this.tabs.filter((tab) => tab.isRunning && !tab.isClosed).map((tab) => tab.name);
+  }
+
+  /** Another channel of a tab, as that of a script of another version. */
+  channel(tab: Tab): ChannelLike {
+    return new Channel(tab);
   }
 
   /** Lets everything happen that needs no time. */
@@ -100,8 +107,8 @@ class Channel {
   }
 
   postMessage(message: unknown): void {
-    const data = structuredClone(message) as { readonly kind: string };
-    if (this.#tab.world.lost(data)) return;
+    const data = structuredClone(message) as { readonly kind?: string } | null;
+    if (data?.kind !== undefined && this.#tab.world.lost(data)) return;
     for (const other of this.#tab.world.channels) {
       if (other === this) continue;
       // Later, as in a browser, and not at all if it was closed meanwhile.
@@ -140,6 +147,8 @@ export class Tab {
   readonly heard: string[] = [];
   readonly asked: Asked[] = [];
   state = 'none';
+  /** What its listener throws at. */
+  fault: (what: string) => boolean = () => false;
 
   constructor(world: World, name: string, locks: LocksLike | 'none' | undefined) {
     this.world = world;
@@ -148,6 +157,7 @@ export class Tab {
       locks: locks === 'none' ? undefined : (locks ?? this.#locks()),
       channel: () => new Channel(this),
       now: () => world.now,
+      date: () => world.now,
       after: (ms, run) => {
         const timer = { at: world.now + ms, tab: this, run };
         world.timers.push(timer);
@@ -178,7 +188,11 @@ export class Tab {
     const listener: TeamListener = {
       leading: (isLeader) => this.heard.push(isLeader ? 'leads' : 'follows'),
       snapshot: (snapshot) => this.heard.push(snapshot),
-      told: (topic, payload) => this.heard.push(`${topic}: ${String(payload)}`),
+      told: (topic, payload) => {
+        const what = `${topic}: ${String(payload)}`;
+        if (this.fault(what)) throw new Error(`cannot take ${what}`);
+        this.heard.push(what);
+      },
       halted: () => this.heard.push('halted'),
       failed: (error) => this.heard.push(`failed: ${error.code}`),
     };
