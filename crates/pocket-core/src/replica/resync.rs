@@ -9,32 +9,27 @@
 //! A restored server has another history from some place on. What was read behind that place and is missing or older
 //! on the server is sent to it as new edits.
 
-use std::sync::Arc;
+mod sweep;
 
 use pocket_storage::ScanLimit;
 
-use super::apply::{self, Applied};
-use super::conflict::Resolver;
-use super::resolve::{self, Resolution};
+pub(super) use self::sweep::{SweepJob, bury};
+use super::apply;
 use super::state::{ReplicaState, ServerLog, snapshot};
 use super::{load_target, store_target};
 use crate::commit::Job;
-use crate::configure;
-use crate::keys::{self, CollectionId, Target};
+use crate::keys::{self, Target};
 use crate::mutants::active;
 use crate::outbox::{self, PendingChange, Slot};
 use crate::stored::{
-    self, CheckpointRow, CollectionRow, Later, Presence, Progress, Resyncing, ServerVersion,
-    Shadow, StoredDocument, TargetRow,
+    self, CheckpointRow, Later, Presence, Progress, Resyncing, ServerVersion, StoredDocument,
+    TargetRow,
 };
 use crate::tx::Tx;
 use crate::{
-    Body, ChangeKind, DocumentId, Epoch, Hlc, MutationNumber, Place, Record, RecordState, Result,
-    Revision, Seq, random_bytes,
+    Body, ChangeKind, Epoch, Hlc, MutationNumber, Place, Record, RecordState, Result, Revision,
+    Seq, random_bytes,
 };
-
-/// Documents looked at in one commit of a sweep.
-const SWEPT: usize = 500;
 
 /// How a checkpoint relates to a server's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -456,262 +451,4 @@ pub(super) fn moved_on(checkpoint: &mut CheckpointRow, was_first: bool, end: Seq
     {
         running.sweep = Some(serde_bytes::ByteBuf::new());
     }
-}
-
-pub(super) struct SweepJob {
-    pub(super) target: Target,
-    pub(super) resolver: Arc<dyn Resolver>,
-}
-
-#[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
-#[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
-impl Job for SweepJob {
-    type Output = Applied;
-
-    fn runs_alone(&self) -> bool {
-        true
-    }
-
-    fn is_by_sync(&self) -> bool {
-        true
-    }
-
-    fn add_violations(output: &mut Self::Output, entries: &[u64]) {
-        output.violations.extend(entries);
-        output.state.open_conflicts += entries.len() as u64;
-    }
-
-    async fn run(&mut self, tx: &mut Tx) -> Result<Applied> {
-        let mut row = load_target(tx, self.target).await?;
-        let resync = row.checkpoint.later.resync;
-        let Some(running) = row.checkpoint.later.running.clone() else {
-            return self.done(tx, &row, 0, Vec::new()).await;
-        };
-        let Some(cursor) = &running.sweep else {
-            return self.done(tx, &row, 0, Vec::new()).await;
-        };
-        let swept = collections(tx, &row.checkpoint);
-        let mut range = keys::all_documents();
-        if !cursor.is_empty() {
-            range = range.after(cursor.to_vec());
-        }
-        let entries = tx.scan(range, ScanLimit::entries(SWEPT)).await?;
-        let is_last = entries.len() < SWEPT;
-        let (mut changes, mut met) = (0, Vec::new());
-        for (key, payload) in &entries {
-            let collection = keys::document_collection(key)
-                .ok_or_else(|| stored::damaged("a document's key is too short"))?;
-            let stored = StoredDocument::decode(payload)?;
-            let lost = lost_version(&running, stored.head.resync, &stored).is_some();
-            // Deletions behind the fixed head are always told.
-            let behind = |version: ServerVersion| version.seq > row.checkpoint.later.blind;
-            let seen = stored.head.resync == resync || stored.head.server.is_none_or(behind);
-            let seen = seen && !lost;
-            if seen || !swept.contains(&collection) {
-                continue;
-            }
-            let id = keys::document_id(key)
-                .ok_or_else(|| stored::damaged("a document's key is too short"))?;
-            let slot = Slot::of(collection, DocumentId::new(id)?, Some(stored));
-            met.extend(self.unseen(tx, &row, &running, slot).await?);
-            changes += 1;
-        }
-        if let Some(running) = &mut row.checkpoint.later.running {
-            running.sweep = entries
-                .last()
-                .map(|(key, _)| serde_bytes::ByteBuf::from(key.clone()));
-        }
-        if is_last {
-            if let Some(shared) = running.fork {
-                note_parting(tx, &swept, (shared, running.since));
-            }
-            row.checkpoint.later.running = None;
-            met.extend(self.waiting(tx, row.checkpoint.seq).await?);
-        }
-        let read_to = Seq::new(u64::MAX);
-        let left_out = super::state::left_out(tx, &row);
-        let mut resolution = Resolution {
-            left_out,
-            tx,
-            target: self.target,
-            resolver: self.resolver.clone(),
-            read_to,
-            journaled: Vec::new(),
-            answers: Vec::new(),
-            questions: Vec::new(),
-        };
-        for place in met {
-            resolution.try_resolve(place).await?;
-        }
-        let journaled = std::mem::take(&mut resolution.journaled);
-        store_target(tx, self.target, &row);
-        tx.outbox_grew();
-        self.done(tx, &row, changes, journaled).await
-    }
-}
-
-impl SweepJob {
-    async fn done(
-        &self,
-        tx: &mut Tx,
-        row: &TargetRow,
-        changes: usize,
-        journaled: Vec<u64>,
-    ) -> Result<Applied> {
-        Ok(Applied {
-            state: snapshot(tx, self.target, row).await?,
-            changes,
-            journaled,
-            violations: Vec::new(),
-        })
-    }
-
-    /// The server no longer shows a document that it once had. Returns the mutations that this stands in the way of.
-    async fn unseen(
-        &self,
-        tx: &mut Tx,
-        row: &TargetRow,
-        running: &Resyncing,
-        mut slot: Slot,
-    ) -> Result<Option<Place>> {
-        let Some(document) = &slot.after else {
-            return Ok(None);
-        };
-        let shadow = keys::shadow(self.target, slot.collection, &slot.id);
-        let first = slot.pending().first().copied();
-        // A deletion that was read stays one for what had not seen it, though the server has lost it.
-        let lost = lost_version(running, document.head.resync, document)
-            .filter(|lost| first.is_none() || lost.presence == Presence::Live);
-        if let Some(lost) = lost {
-            // It came after the place where the histories part: the server has lost it.
-            let live = document.is_live();
-            match (first, kept_change(tx, &slot, lost).filter(|_| live)) {
-                (Some(first), _) => {
-                    keep_as_edit(tx, self.target, &slot, first).await?;
-                    stand_on(tx, self.target, &slot, first, None, None).await?;
-                    tx.delete(shadow);
-                    forget_server(&mut slot);
-                }
-                (None, Some(change)) => {
-                    forget_server(&mut slot);
-                    let rev = change.rev;
-                    outbox::enqueue_return(tx, self.target, &mut slot, change);
-                    if let Some(document) = &mut slot.after {
-                        document.head.rev = rev;
-                    }
-                }
-                (None, None) => {
-                    slot.after = None;
-                    resolve::store_slot(tx, &slot)?;
-                    return Ok(None);
-                }
-            }
-            slot.store(tx);
-            return Ok(None);
-        }
-        if first.is_none() {
-            slot.after = None;
-            resolve::store_slot(tx, &slot)?;
-            return Ok(None);
-        }
-        let checkpoint = &row.checkpoint;
-        bury(
-            tx,
-            self.target,
-            &mut slot,
-            (checkpoint.seq, unshown(checkpoint)),
-        );
-        if let Some(document) = &mut slot.after {
-            document.head.resync = row.checkpoint.later.resync;
-        }
-        slot.store(tx);
-        Ok(first)
-    }
-
-    /// Everything was read: what waits for a place, maybe of a lost history, waits no longer.
-    async fn waiting(&self, tx: &mut Tx, read_to: Seq) -> Result<Vec<Place>> {
-        let limit = ScanLimit::entries(usize::MAX);
-        let mut places = Vec::new();
-        for (key, _) in tx.scan(keys::all_waiting(self.target), limit).await? {
-            let place = keys::trailing_number(&key)
-                .ok_or_else(|| stored::damaged("a waiting key is too short"))?;
-            let place = Place::new(place);
-            places.push(place);
-            let mut entry = outbox::load(tx, self.target, place).await?;
-            if matches!(entry.progress, Progress::Conflicted(until) if until > read_to) {
-                entry.progress = Progress::Conflicted(read_to);
-                outbox::store_head(tx, self.target, &entry);
-                tx.put(key, &[&stored::encode(&read_to)]);
-            }
-        }
-        Ok(places)
-    }
-}
-
-/// The server no longer shows the document; for what is pending here that is a deletion, later than any of it. Where it
-/// may only be hidden, whatever the server shows of it some time takes the place of this.
-pub(super) fn bury(tx: &mut Tx, target: Target, slot: &mut Slot, (seq, presence): (Seq, Presence)) {
-    let version = ServerVersion {
-        rev: tx.next_revision(),
-        seq,
-        presence,
-    };
-    if let Some(document) = &mut slot.after {
-        document.head.server = Some(version);
-        let shadow = keys::shadow(target, slot.collection, &slot.id);
-        tx.put(shadow, &[&Shadow { body: None }.encode()]);
-    }
-}
-
-/// What a document is that was read over and not shown: where there are rules, it may as well have been hidden.
-fn unshown(checkpoint: &CheckpointRow) -> Presence {
-    match checkpoint.rights {
-        Some(_) => Presence::Hidden,
-        None => Presence::Deleted,
-    }
-}
-
-impl Resolution<'_> {
-    /// The reading passed the document and was not shown it.
-    pub(super) fn bury(&mut self, slot: &mut Slot, checkpoint: &CheckpointRow) {
-        let unshown = (checkpoint.seq, unshown(checkpoint));
-        bury(self.tx, self.target, slot, unshown);
-    }
-}
-
-fn forget_server(slot: &mut Slot) {
-    if let Some(document) = &mut slot.after {
-        document.head.server = None;
-    }
-}
-
-/// Collections that are not read for now learn of what the server has lost when they are read again.
-fn note_parting(tx: &mut Tx, read: &[CollectionId], parted: (Seq, u64)) {
-    let away = |row: &CollectionRow| row.later.away.is_some() && !read.contains(&row.id());
-    let rows = tx.registry().iter_even_dropped();
-    let rows = rows.filter(|(_, row)| away(row));
-    let rows: Vec<_> = rows
-        .map(|(name, row)| (name.clone(), row.clone()))
-        .collect();
-    for (name, mut row) in rows {
-        row.later.parted = stored::earlier_parting(row.later.parted, Some(parted));
-        configure::put_collection(tx, &name, row);
-    }
-}
-
-/// The collections of which everything was read.
-fn collections(tx: &Tx, checkpoint: &CheckpointRow) -> Vec<CollectionId> {
-    let read = |name: &crate::CollectionName| {
-        let joins = checkpoint
-            .joining
-            .iter()
-            .any(|(joining, _)| joining == name);
-        let scope = checkpoint.scope.as_ref();
-        !joins && scope.is_none_or(|names| names.contains(name))
-    };
-    tx.registry()
-        .iter_even_dropped()
-        .filter(|(name, row)| row.sync && read(name))
-        .map(|(_, row)| row.id())
-        .collect()
 }
