@@ -70,7 +70,13 @@ impl Database {
 /// Runs as a write does, so that no commit of this handle is under way meanwhile; it writes nothing.
 struct HearJob {
     /// None: whatever it is, read again.
-    message: Option<Message>,
+    message: Option<Heard>,
+}
+
+/// A message that was read, with the changes that it tells of.
+struct Heard {
+    message: Message,
+    commits: Vec<CommitEvents>,
 }
 
 #[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
@@ -84,7 +90,7 @@ impl Job for HearJob {
 
     async fn run(&mut self, tx: &mut Tx) -> Result<()> {
         let core = tx.core().clone();
-        let Some(message) = self.message.take() else {
+        let Some(Heard { message, commits }) = self.message.take() else {
             return core.catch_up().await;
         };
         let told = core.notifier.told();
@@ -95,7 +101,8 @@ impl Job for HearJob {
             // Another client has another store, or has just become another one.
             Some(details) if message.base == told && details.client == core.client() => {
                 let span = (message.base, message.end);
-                core.hear(span, &details, message.outbox_grew).await
+                core.hear(span, &details, commits, message.outbox_grew)
+                    .await
             }
             _ => core.catch_up().await,
         }
@@ -174,7 +181,7 @@ pub(crate) fn doubt(base: CommitSequence, end: CommitSequence) -> Bytes {
 
 impl Message {
     /// None when another version of this library wrote it.
-    fn read(bytes: &[u8]) -> Result<Option<Self>> {
+    fn read(bytes: &[u8]) -> Result<Option<Heard>> {
         let mut cursor = std::io::Cursor::new(bytes);
         let fields = rmp::decode::read_array_len(&mut cursor).map_err(foreign)?;
         let version: u64 = rmp::decode::read_int(&mut cursor).map_err(foreign)?;
@@ -188,10 +195,11 @@ impl Message {
         if message.base >= message.end {
             return Err(foreign("it goes backwards"));
         }
-        if let Some(details) = &message.details {
-            details.check((message.base, message.end))?;
-        }
-        Ok(Some(message))
+        let commits = match &message.details {
+            Some(details) => details.commits((message.base, message.end))?,
+            None => Vec::new(),
+        };
+        Ok(Some(Heard { message, commits }))
     }
 }
 
@@ -226,25 +234,15 @@ impl Details {
         })
     }
 
-    /// Whether it can be what was committed between the two.
-    fn check(&self, (base, end): (CommitSequence, CommitSequence)) -> Result<()> {
+    /// The changes, commit by commit; an error when they cannot be what was committed between the two.
+    fn commits(&self, (base, end): (CommitSequence, CommitSequence)) -> Result<Vec<CommitEvents>> {
         let mut last = base;
-        for Commit(sequence, _, changes) in &self.commits {
+        let commits = self.commits.iter();
+        let commits = commits.map(|Commit(sequence, timestamp, changes)| {
             if *sequence <= last || *sequence > end {
                 return Err(foreign("its commits are in no order"));
             }
             last = *sequence;
-            for change in changes {
-                change.event()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The changes, commit by commit.
-    pub(crate) fn commits(&self) -> Result<Vec<CommitEvents>> {
-        let commits = self.commits.iter();
-        let commits = commits.map(|Commit(sequence, timestamp, changes)| {
             let events = changes.iter().map(Change::event);
             Ok(CommitEvents::new(
                 *sequence,

@@ -31,6 +31,8 @@ pub use endpoint::Endpoint;
 pub use engine::SyncEngine;
 pub use error::SyncError;
 pub use moment::Moment;
+#[cfg(target_arch = "wasm32")]
+pub use platform::{Sleep, sleep};
 pub use session::{
     Effect, Event, Pass, Session, SessionConfig, StoreAnswer, StoreRequest, StoreRequestKind,
 };

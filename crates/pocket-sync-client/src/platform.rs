@@ -8,6 +8,8 @@ mod browser;
 mod native;
 
 #[cfg(target_arch = "wasm32")]
-pub(crate) use browser::{Instant, Sleep, Task, seed, sleep, sleep_until, spawn, timeout};
+pub(crate) use browser::{Instant, Task, seed, sleep_until, spawn, timeout};
+#[cfg(target_arch = "wasm32")]
+pub use browser::{Sleep, sleep};
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use native::{Instant, Sleep, Task, seed, sleep, sleep_until, spawn, timeout};

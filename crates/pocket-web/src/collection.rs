@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use js_sys::{Array, Promise};
 use pocket_core::{Collection, DocumentId, Error, Query, QuerySpec, Result, Value, codes};
+use pocket_sync_client::sleep;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -241,7 +242,7 @@ impl RawCollection {
         let listeners = listeners(step, error)?;
         let mut live = self.query(query).told()?.live();
         if let Some(pause) = pause(debounce_ms)? {
-            live = live.debounce(move || handle::sleep(pause));
+            live = live.debounce(move || sleep(pause));
         }
         Ok(handle::live(live, listeners))
     }
@@ -261,7 +262,7 @@ impl RawCollection {
         let listeners = listeners(value, error)?;
         let mut live = self.query(query).told()?.count().live();
         if let Some(pause) = pause(debounce_ms)? {
-            live = live.debounce(move || handle::sleep(pause));
+            live = live.debounce(move || sleep(pause));
         }
         Ok(handle::live(live, listeners))
     }

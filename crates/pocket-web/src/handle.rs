@@ -4,15 +4,14 @@ use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::{Stream, StreamExt};
-use js_sys::{Function, Promise, Reflect};
+use js_sys::Function;
 use pocket_core::{Error, LiveCount, LiveQuery, Value, codes};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::{JsFuture, spawn_local};
+use wasm_bindgen_futures::spawn_local;
 
 use crate::error::{self, thrown};
 use crate::{encode, promise};
@@ -177,26 +176,6 @@ pub(crate) fn live(live: impl Live, listeners: Listeners) -> RawLive {
         handle: listen(steps),
         nudge,
     }
-}
-
-/// A timer of the browser.
-pub(crate) async fn sleep(time: Duration) {
-    // More than a signed integer of 32 bits would not be waited for at all.
-    let millis = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
-    let timer = Promise::new(&mut |resolve, _| {
-        let global = js_sys::global();
-        let set = Reflect::get(&global, &"setTimeout".into());
-        match set.and_then(JsCast::dyn_into::<Function>) {
-            Ok(set) => {
-                let _ = set.call2(&global, &resolve, &millis.into());
-            }
-            // Without timers nothing is waited for.
-            Err(_) => {
-                let _ = resolve.call0(&JsValue::UNDEFINED);
-            }
-        }
-    });
-    let _ = JsFuture::from(timer).await;
 }
 
 /// What JavaScript gave as a function.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{CommitCore, lock};
 use crate::elsewhere::{self, Details};
+use crate::events::CommitEvents;
 use crate::registry::Registry;
 use crate::stored::{self, State};
 use crate::{ClientId, CollectionName, CommitSequence, Result, envelope, keys};
@@ -59,9 +60,9 @@ impl CommitCore {
         &self,
         (base, end): (CommitSequence, CommitSequence),
         details: &Details,
+        commits: Vec<CommitEvents>,
         outbox_grew: bool,
     ) -> Result<()> {
-        let commits = details.commits()?;
         let held = self.state().map(|state| state.sequence);
         let switched = if held.is_some_and(|held| held >= end) {
             // A reader was ahead of the message.

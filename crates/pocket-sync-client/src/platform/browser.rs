@@ -69,15 +69,15 @@ impl<T> Future for Task<T> {
     }
 }
 
-/// Waits for a time to come.
+/// Waits for a time to come, by a `setTimeout` that is cleared when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Sleep {
+pub struct Sleep {
     at: Instant,
     timer: Option<Timer>,
 }
 
-/// Waits for a while.
-pub(crate) fn sleep(duration: Duration) -> Sleep {
+/// Waits for a while, however long it is: in a page, a worker or Node, where tokio has no timers.
+pub fn sleep(duration: Duration) -> Sleep {
     sleep_until(Instant::now() + duration)
 }
 
