@@ -1,8 +1,10 @@
 // A site with tabs that can be frozen and closed, on a clock that the test moves. Whatever reaches a tab (a message, a timer,
 // a lock) waits while it is frozen, as in a browser.
 
+import assert from 'node:assert/strict';
 import { setImmediate as turn } from 'node:timers/promises';
 
+import { isPocketError } from '@pocket/core';
 import type { ChannelLike } from '@pocket/core/internal';
 
 import type { LocksLike, TeamEnvironment, TeamListener, Worker } from '../dist/leader.js';
@@ -246,3 +248,32 @@ export class Tab {
     world.grant();
   }
 }
+
+/** Tabs that have started; the first of them leads. */
+export async function started(...names: string[]): Promise<{ world: World; tabs: Tab[] }> {
+  const world = new World();
+  const tabs = names.map((name) => world.tab(name));
+  for (const tab of tabs) {
+    void tab.team.start();
+    await world.settle();
+  }
+  assert.deepEqual(world.running, names.slice(0, 1));
+  return { world, tabs };
+}
+
+/** How a promise ended, as far as it has. */
+export function watched(promise: Promise<unknown>): { outcome: string } {
+  const seen = { outcome: 'waits' };
+  promise.then(
+    () => (seen.outcome = 'done'),
+    (error: unknown) => (seen.outcome = isPocketError(error) ? error.code : `no error of Pocket: ${String(error)}`),
+  );
+  return seen;
+}
+
+/** The newest of what was heard. */
+export const last = <V>(values: readonly V[]): V => {
+  const value = values.at(-1);
+  assert.ok(value !== undefined);
+  return value;
+};
