@@ -149,7 +149,8 @@ async fn run(step: &Step, out: &Output) -> Result {
         .args(step.arguments)
         .current_dir(&step.directory)
         .stdin(Stdio::null())
-        // A signal ends this program, and what it began with it.
+        // Ends npm or cargo with this program. A step that they began themselves hears of a Ctrl-C in a terminal, and after any
+        // other signal runs to its end.
         .kill_on_drop(true);
     let output = progress::of_time(out.is_json(), command.output()).await;
     let output = output.map_err(|error| missing(format_args!("cannot run {step}: {error}")))?;
