@@ -6,11 +6,18 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
 use common::{Place, Running};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+const CERTIFICATE: &str = include_str!("fixtures/tls/cert1.pem");
+const KEY: &str = include_str!("fixtures/tls/key1.pem");
 
 /// A server ends within two seconds of a signal; the rest is for a machine that is busy.
 const SOON: Duration = Duration::from_secs(10);
@@ -33,14 +40,41 @@ fn collector() -> (String, Receiver<Span>) {
     let (sender, spans) = mpsc::channel();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            take(&stream.unwrap(), &sender);
+            take(stream.unwrap(), &sender);
         }
     });
     (url, spans)
 }
 
+/// The same by TLS, with [`CERTIFICATE`]. Who does not trust it sends nothing.
+fn collector_by_tls() -> (String, Receiver<Span>) {
+    let certificate = CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (sender, spans) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = StreamOwned::new(session, stream.unwrap());
+            if stream.conn.complete_io(&mut stream.sock).is_ok() {
+                take(stream, &sender);
+            }
+        }
+    });
+    (format!("https://localhost:{port}"), spans)
+}
+
 /// Reads one request and answers it.
-fn take(mut stream: &TcpStream, sender: &Sender<Span>) {
+fn take(stream: impl Read + Write, sender: &Sender<Span>) {
     let mut reader = BufReader::new(stream);
     let mut head = Vec::new();
     loop {
@@ -64,7 +98,9 @@ fn take(mut stream: &TcpStream, sender: &Sender<Span>) {
     }
     let answer =
         "HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n";
+    let mut stream = reader.into_inner();
     stream.write_all(answer.as_bytes()).unwrap();
+    stream.flush().unwrap();
 }
 
 /// The spans of an `ExportTraceServiceRequest`, by the field numbers of OTLP's `trace.proto`.
@@ -164,6 +200,11 @@ fn varints(message: &[u8], number: u64) -> Vec<u64> {
 }
 
 fn serve(place: &Place, endpoint: &str) -> (Running, String) {
+    serve_and_trust(place, endpoint, None)
+}
+
+/// Trusts the certificates of this file alone, where one is given.
+fn serve_and_trust(place: &Place, endpoint: &str, trusted: Option<&str>) -> (Running, String) {
     let words = ["serve", "--listen", "127.0.0.1:0", "--token", "t=ann"];
     let mut command = place.command(
         "server",
@@ -173,6 +214,9 @@ fn serve(place: &Place, endpoint: &str) -> (Running, String) {
         if name.to_string_lossy().starts_with("OTEL_") {
             command.env_remove(name);
         }
+    }
+    if let Some(trusted) = trusted {
+        command.env("SSL_CERT_FILE", trusted);
     }
     let mut server = Running::start(command);
     let line = server.line();
@@ -268,5 +312,26 @@ fn what_is_no_address_of_a_collector_is_refused_by_name() {
         let outcome = place.run_on("server", &words).failed(1, "config");
         assert!(outcome.err.contains("--otlp-endpoint"), "{outcome:?}");
         assert!(!outcome.err.contains("sesame"), "{outcome:?}");
+    }
+}
+
+#[test]
+fn spans_go_by_tls_to_a_collector_whose_certificate_is_trusted_and_to_no_other() {
+    let place = Place::new();
+    let own = place.file("trusted.pem", CERTIFICATE);
+    let other = place.file("other.pem", include_str!("fixtures/tls/cert2.pem"));
+    for (trusted, is_told) in [(&own, true), (&other, false)] {
+        let (endpoint, received) = collector_by_tls();
+        let (mut server, url) = serve_and_trust(&place, &endpoint, Some(trusted));
+        place.ok(&["insert", "things", "{}"]);
+        sync(&place, &url);
+        server.signal("TERM");
+        assert_eq!(server.status_within(SOON), 0);
+        let names: Vec<String> = received.try_iter().map(|span| span.name).collect();
+        assert_eq!(
+            names.iter().any(|name| name == "session"),
+            is_told,
+            "{names:?}"
+        );
     }
 }
