@@ -21,7 +21,6 @@ mod shared;
 mod snapshot;
 mod writer;
 
-use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use bytes::Bytes;
@@ -33,8 +32,9 @@ use crate::{
 pub use adapter::BlockingStorage;
 pub use lock::{LockFile, sync_directory};
 
-/// The net effect of a group of batches: what each key holds afterwards, or `None` for nothing.
-pub type WriteSet = BTreeMap<Vec<u8>, Option<Bytes>>;
+/// The net effect of a group of batches: what each key holds afterwards, or `None` for nothing. Sorted by key, each key
+/// once.
+pub type WriteSet = Vec<(Vec<u8>, Option<Bytes>)>;
 
 /// A synchronous engine that one writer and several readers use at the same time.
 pub trait BlockingStore: Send + Sync + Sized + 'static {

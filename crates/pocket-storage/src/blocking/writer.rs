@@ -99,7 +99,7 @@ fn commit<O: BlockingOpener>(shared: &Shared<O>, queue: &Queue<Job>, group: Vec<
 
 /// Writes a group; says for each batch whether its checks held.
 fn write_group<S: BlockingStore>(store: &S, group: Vec<(Batch, Durability)>) -> Result<Vec<bool>> {
-    let base = values_under_check(store, &group)?;
+    let mut checked = values_under_check(store, &group)?;
     let mut writes = WriteSet::new();
     let mut strongest = None;
     let mut outcomes = Vec::with_capacity(group.len());
@@ -109,31 +109,48 @@ fn write_group<S: BlockingStore>(store: &S, group: Vec<(Batch, Durability)>) -> 
                 Check::Equals { key, value } => (key, Some(value)),
                 Check::Absent { key } => (key, None),
             };
-            let found = writes.get(key).or_else(|| base.get(key));
-            found.and_then(Option::as_ref) == expected
+            checked.get(key).and_then(Option::as_ref) == expected
         });
         outcomes.push(applied);
         if !applied {
             continue;
         }
         strongest = strongest.max(Some(durability));
-        let entries = batch.writes.into_iter().map(|write| match write {
-            Write::Put { key, value } => (key, Some(value)),
-            Write::Delete { key } => (key, None),
-        });
-        if writes.is_empty() {
-            // Built in one go, which is much cheaper than entry by entry; of equal keys the last one stands there, too.
-            writes = entries.collect();
-        } else {
-            writes.extend(entries);
+        writes.reserve(batch.writes.len());
+        for write in batch.writes {
+            let (key, value) = match write {
+                Write::Put { key, value } => (key, Some(value)),
+                Write::Delete { key } => (key, None),
+            };
+            // The batches behind this one in the group are checked on what it leaves.
+            if let Some(held) = checked.get_mut(&key) {
+                held.clone_from(&value);
+            }
+            writes.push((key, value));
         }
     }
     match strongest {
         Some(Durability::Relaxed) if writes.is_empty() => {}
-        Some(durability) => store.write(writes, durability).map_err(unknown)?,
+        Some(durability) => store
+            .write(net_effect(writes), durability)
+            .map_err(unknown)?,
         None => {}
     }
     Ok(outcomes)
+}
+
+/// Writes in the order they were made, sorted by key; of those to one key the last stands.
+fn net_effect(mut writes: WriteSet) -> WriteSet {
+    // Batches mostly come sorted, which a stable sort finds out at once; and it keeps the order of equal keys.
+    writes.sort_by(|(one, _), (other, _)| one.cmp(other));
+    writes.dedup_by(|later, kept| {
+        let same = later.0 == kept.0;
+        if same {
+            std::mem::swap(later, kept);
+        }
+        same
+    });
+    writes
 }
 
 /// What the keys under check hold before the group; only this thread changes it.

@@ -160,6 +160,7 @@ impl BlockingStore for Engine {
     }
 
     fn write(&self, writes: WriteSet, durability: Durability) -> Result<()> {
+        assert!(writes.is_sorted_by(|(one, _), (next, _)| one < next));
         let mut state = self.0.state();
         state.waiting = true;
         self.0.changed.notify_all();

@@ -2,6 +2,7 @@
 
 mod engine;
 
+use bytes::Bytes;
 use engine::{Opener, Trouble, World};
 use pocket_storage::blocking::{BlockingOptions, BlockingStorage};
 use pocket_storage::{
@@ -127,6 +128,33 @@ async fn checks_see_the_batches_before_them_in_the_group_and_no_failed_one() {
     let keys: Vec<Vec<u8>> = world.state().map.keys().cloned().collect();
     assert_eq!(keys, [b"b".to_vec(), b"d".to_vec(), b"first".to_vec()]);
     assert_eq!(world.state().writes.len(), 2);
+}
+
+#[tokio::test]
+async fn of_all_writes_to_one_key_in_a_group_the_last_stands() {
+    let world = World::default();
+    let store = world.open();
+    let first = busy(&world, &store).await;
+    let mut batches = vec![Batch::new(), Batch::new()];
+    batches[0].put("b", "1").put("c", "1").put("a", "1");
+    batches[0].put("b", "2").delete("c").put("d", "1");
+    batches[1].put("d", "2").put("c", "3").delete("a");
+    let mut waiting = Vec::new();
+    for batch in batches {
+        let mut commit = store.commit(batch, Durability::PowerLoss);
+        submit(&mut commit).await;
+        waiting.push(commit);
+    }
+    world.release();
+    first.await.expect("the first");
+    for commit in waiting {
+        commit.await.expect("nothing was checked");
+    }
+    let state = world.state();
+    assert_eq!(state.writes.last(), Some(&(4, Durability::PowerLoss)));
+    let held = ["a", "b", "c", "d"].map(|key| state.map.get(key.as_bytes()).cloned());
+    let expected = [None, Some("2"), Some("3"), Some("2")];
+    assert_eq!(held, expected.map(|value| value.map(Bytes::from)));
 }
 
 #[tokio::test]
