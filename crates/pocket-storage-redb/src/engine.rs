@@ -11,6 +11,7 @@ use pocket_storage::{
 };
 use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
+use crate::apply::apply;
 use crate::error::{from_commit, from_database, from_storage, from_table, from_transaction};
 
 /// Every entry of the store, under its own key.
@@ -52,20 +53,18 @@ impl Engine {
         transaction.open_table(ENTRIES).map_err(from_table)
     }
 
-    fn commit(&self, writes: &WriteSet, durability: redb::Durability) -> Result<()> {
+    fn commit(
+        &self,
+        writes: &[(Vec<u8>, Option<Bytes>)],
+        durability: redb::Durability,
+    ) -> Result<()> {
         let mut transaction = self.database.begin_write().map_err(from_transaction)?;
         transaction
             .set_durability(durability)
             .map_err(|error| StorageError::Backend(error.to_string()))?;
         {
             let mut entries = transaction.open_table(ENTRIES).map_err(from_table)?;
-            for (key, value) in writes {
-                match value {
-                    Some(value) => entries.insert(key.as_slice(), value.as_ref()),
-                    None => entries.remove(key.as_slice()),
-                }
-                .map_err(from_storage)?;
-            }
+            apply(&mut entries, writes)?;
         }
         transaction.commit().map_err(from_commit)
     }
@@ -155,7 +154,7 @@ impl BlockingStore for Engine {
 
     fn close(self) -> Result<()> {
         if self.relaxed.load(Ordering::Relaxed) > 0 {
-            self.commit(&WriteSet::new(), redb::Durability::Immediate)?;
+            self.commit(&[], redb::Durability::Immediate)?;
         }
         self.database
             .close()
