@@ -43,7 +43,8 @@ pub(crate) struct Plan {
     pub(crate) inserts: usize,
     /// Documents of a push or a pull.
     pub(crate) documents: usize,
-    /// Single edits of a run.
+    /// Single edits of a run. With those before them fewer than a server takes at once from one connection
+    /// (`RateLimits`): it would make one of a hundred wait for ten milliseconds, which is no figure of an edit.
     pub(crate) edits: usize,
     /// Durable inserts of a run, one at a time.
     pub(crate) singles: usize,
@@ -86,7 +87,7 @@ impl Plan {
             runs: options.runs.unwrap_or(runs).max(1),
             inserts: 20_000 / part,
             documents: 10_000 / part,
-            edits: 500 / part,
+            edits: 400 / part,
             singles: 800 / part,
             first_sync: options.first_sync.unwrap_or(1_000_000 / (part * part)),
             tombstones: 100_000 / part,
