@@ -13,6 +13,7 @@ use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
 use crate::apply::apply;
 use crate::error::{from_commit, from_database, from_storage, from_table, from_transaction};
+use crate::lookup;
 
 /// Every entry of the store, under its own key.
 const ENTRIES: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("pocket");
@@ -81,13 +82,7 @@ impl BlockingStore for Engine {
     }
 
     fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>> {
-        let entries = self.entries()?;
-        keys.iter()
-            .map(|key| {
-                let found = entries.get(*key).map_err(from_storage)?;
-                Ok(found.map(|value| Bytes::copy_from_slice(value.value())))
-            })
-            .collect()
+        lookup::get_many(&self.entries()?, keys)
     }
 
     fn scan(&self, range: &KeyRange, limit: ScanLimit, direction: Direction) -> Result<Vec<Entry>> {

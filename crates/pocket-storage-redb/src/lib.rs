@@ -5,6 +5,7 @@ mod builder;
 mod disk;
 mod engine;
 mod error;
+mod lookup;
 mod opener;
 mod storage;
 

@@ -32,7 +32,7 @@ pub struct BlockingStorage<O: BlockingOpener> {
 
 pub(super) enum Read {
     Get(Vec<u8>, Reply<Option<Bytes>>),
-    GetMany(Vec<Vec<u8>>, Reply<Vec<Option<Bytes>>>),
+    GetMany(Keys, Reply<Vec<Option<Bytes>>>),
     Scan(KeyRange, ScanLimit, Direction, Reply<Vec<Entry>>),
     Sift(
         KeyRange,
@@ -44,6 +44,35 @@ pub(super) enum Read {
     Snapshot(Reply<Option<u64>>),
     ScanSnapshot(u64, KeyRange, ScanLimit, Direction, Reply<Vec<Entry>>),
     GetSnapshot(u64, Vec<Vec<u8>>, Reply<Vec<Option<Bytes>>>),
+}
+
+/// Keys on their way to another thread, in one piece of memory.
+pub(super) struct Keys {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Keys {
+    fn new(keys: &[Vec<u8>]) -> Self {
+        let mut bytes = Vec::with_capacity(keys.iter().map(Vec::len).sum());
+        let ends = keys.iter().map(|key| {
+            bytes.extend_from_slice(key);
+            bytes.len()
+        });
+        Self {
+            ends: ends.collect(),
+            bytes,
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut start = 0;
+        self.ends.iter().map(move |end| {
+            let key = &self.bytes[start..*end];
+            start = *end;
+            key
+        })
+    }
 }
 
 /// Hands a job to the reader threads, and waits for the answer.
@@ -119,7 +148,8 @@ impl<O: BlockingOpener> Storage for BlockingStorage<O> {
     }
 
     async fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>> {
-        self.read(|reply| Read::GetMany(keys.to_vec(), reply)).await
+        let keys = Keys::new(keys);
+        self.read(|reply| Read::GetMany(keys, reply)).await
     }
 
     async fn scan(
@@ -222,7 +252,7 @@ fn serve_reads<O: BlockingOpener>(shared: &Shared<O>, queue: &Queue<Read>) {
                     let _ = reply.send(shared.read_twice(|store| store.get(&key)));
                 }
                 Read::GetMany(keys, reply) => {
-                    let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+                    let keys: Vec<&[u8]> = keys.iter().collect();
                     let _ = reply.send(shared.read_twice(|store| store.get_many(&keys)));
                 }
                 Read::Scan(range, limit, direction, reply) => {
