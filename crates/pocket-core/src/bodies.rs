@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use crate::stored::{self, StoredDocument};
 use crate::write::{Operation, Read, Write, WriteJob};
 use crate::{
-    Body, Collection, Database, Document, DocumentId, Result, Subscription, Transaction, envelope,
-    field, keys,
+    Body, Collection, Database, Document, DocumentId, Error, Result, Subscription, Transaction,
+    codes, envelope, field, keys,
 };
 
 /// A document to be written: its body, and its id unless one is to be made.
@@ -56,10 +56,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         documents: Vec<Unstored>,
         operation: fn(Body) -> Operation,
     ) -> Result<Vec<Document>> {
-        let writes = documents
-            .into_iter()
-            .map(|document| self.write_body(document, operation));
-        let writes = writes.collect::<Result<_>>()?;
+        let writes = self.body_writes(documents, operation)?;
         self.database().submit(WriteJob::Each(writes)).await
     }
 
@@ -129,17 +126,45 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         )))
     }
 
-    fn write_body(
+    pub(crate) fn write_body(
         &self,
-        (id, body): Unstored,
+        document: Unstored,
         operation: impl FnOnce(Body) -> Operation,
     ) -> Result<Write> {
+        let (id, body) = document;
         let id = match id {
             Some(id) => id,
-            None => self.database().core().next_id()?,
+            None => made(self.database().core().next_ids(1)?.pop())?,
         };
         Ok(self.write_of(id, operation(body)))
     }
+
+    /// A write of each document, with an id made for those that have none.
+    pub(crate) fn body_writes(
+        &self,
+        documents: Vec<Unstored>,
+        operation: fn(Body) -> Operation,
+    ) -> Result<Vec<Write>> {
+        let without_id = documents.iter().filter(|(id, _)| id.is_none()).count();
+        let mut ids = match without_id {
+            0 => Vec::new(),
+            count => self.database().core().next_ids(count)?,
+        }
+        .into_iter();
+        let writes = documents.into_iter().map(|(id, body)| {
+            let id = match id {
+                Some(id) => id,
+                None => made(ids.next())?,
+            };
+            Ok(self.write_of(id, operation(body)))
+        });
+        writes.collect()
+    }
+}
+
+/// As many ids were made as were asked for.
+fn made(id: Option<DocumentId>) -> Result<DocumentId> {
+    id.ok_or_else(|| Error::new(codes::INTERNAL, "an id that was asked for was not made"))
 }
 
 impl Transaction {

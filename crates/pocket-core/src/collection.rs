@@ -79,10 +79,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     where
         T: 'a,
     {
-        let writes: Vec<_> = documents
-            .into_iter()
-            .map(|document| self.write(document, Operation::Insert))
-            .collect::<Result<_>>()?;
+        let writes = self.writes(documents, Operation::Insert)?;
         let ids = writes.iter().map(|write| write.id.clone()).collect();
         self.database.submit(WriteJob::Each(writes)).await?;
         Ok(ids)
@@ -110,10 +107,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     where
         T: 'a,
     {
-        let writes: Vec<_> = documents
-            .into_iter()
-            .map(|document| self.write(document, Operation::Upsert))
-            .collect::<Result<_>>()?;
+        let writes = self.writes(documents, Operation::Upsert)?;
         let ids = writes.iter().map(|write| write.id.clone()).collect();
         self.database.submit(WriteJob::Each(writes)).await?;
         Ok(ids)
@@ -270,13 +264,23 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         document: &T,
         operation: impl FnOnce(Body) -> Operation,
     ) -> Result<Write> {
-        let core = self.database.core();
-        let (id, body) = Body::from_serialize(document, &core.limits.document)?;
-        let id = match id {
-            Some(id) => id,
-            None => core.next_id()?,
-        };
-        Ok(self.write_of(id, operation(body)))
+        let limits = &self.database.core().limits.document;
+        self.write_body(Body::from_serialize(document, limits)?, operation)
+    }
+
+    fn writes<'a>(
+        &self,
+        documents: impl IntoIterator<Item = &'a T>,
+        operation: fn(Body) -> Operation,
+    ) -> Result<Vec<Write>>
+    where
+        T: 'a,
+    {
+        let limits = &self.database.core().limits.document;
+        let bodies = documents
+            .into_iter()
+            .map(|document| Body::from_serialize(document, limits));
+        self.body_writes(bodies.collect::<Result<_>>()?, operation)
     }
 
     pub(crate) fn update_write<P: Serialize + ?Sized>(&self, id: &str, patch: &P) -> Result<Write> {
@@ -351,7 +355,8 @@ async fn read_document(
 }
 
 impl CommitCore {
-    pub(crate) fn next_id(&self) -> Result<DocumentId> {
-        DocumentId::new(&ids::uuid_v7(&*self.env, &self.last_uuid))
+    /// New ids, in rising order.
+    pub(crate) fn next_ids(&self, count: usize) -> Result<Vec<DocumentId>> {
+        ids::uuids_v7(&*self.env, &self.last_uuid, count)
     }
 }

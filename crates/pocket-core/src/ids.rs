@@ -257,22 +257,37 @@ number_newtype!(
 #[derive(Debug, Default)]
 pub(crate) struct LastUuid(std::sync::Mutex<u128>);
 
-/// A UUID of version 7 (RFC 9562) whose time is that of `env`; greater than the last one.
-pub(crate) fn uuid_v7(env: &dyn crate::Env, last: &LastUuid) -> String {
+/// Random bytes of one id.
+const RANDOM: usize = 10;
+
+/// New ids: UUIDs of version 7 (RFC 9562) whose time is that of `env`, each greater than the last one.
+pub(crate) fn uuids_v7(
+    env: &dyn crate::Env,
+    last: &LastUuid,
+    count: usize,
+) -> Result<Vec<DocumentId>> {
     let millis = u64::try_from(env.now().millis()).unwrap_or(0);
-    let random = crate::env::random_bytes::<10>(env);
-    let fresh = uuid::Builder::from_unix_timestamp_millis(millis, &random)
-        .into_uuid()
-        .as_u128();
+    // One call for all: it may be one of the operating system.
+    let mut random = vec![0; RANDOM * count];
+    env.random(&mut random);
     let mut last = last
         .0
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
-    // Counting up in the last 62 bits keeps version and variant; RFC 9562 calls this a fixed random counter.
-    *last = if fresh > *last {
-        fresh
-    } else {
-        last.saturating_add(1)
-    };
-    uuid::Uuid::from_u128(*last).to_string()
+    let (random, _) = random.as_chunks::<RANDOM>();
+    let ids = random.iter().map(|random| {
+        let fresh = uuid::Builder::from_unix_timestamp_millis(millis, random)
+            .into_uuid()
+            .as_u128();
+        // Counting up in the last 62 bits keeps version and variant; RFC 9562 calls this a fixed random counter.
+        *last = if fresh > *last {
+            fresh
+        } else {
+            last.saturating_add(1)
+        };
+        let mut text = uuid::Uuid::encode_buffer();
+        let id = uuid::Uuid::from_u128(*last).hyphenated();
+        DocumentId::new(id.encode_lower(&mut text))
+    });
+    ids.collect()
 }

@@ -6,6 +6,7 @@
 #[cfg(test)]
 extern crate self as pocket_core;
 
+mod ahead;
 mod bodies;
 mod change;
 pub mod codes;

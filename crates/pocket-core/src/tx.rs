@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pocket_storage::{Batch, Direction, Entry, KeyRange, ScanLimit};
 
+use crate::ahead::Ahead;
 use crate::commit::CommitCore;
 use crate::configure;
 use crate::events::{ChangeEvent, CommitEvents};
@@ -54,7 +55,7 @@ pub(crate) struct Tx {
     /// What its documents change in indexes.
     own_maintenance: Maintenance,
     /// Sealed values read ahead.
-    ahead: BTreeMap<Vec<u8>, Option<Bytes>>,
+    ahead: Ahead,
 }
 
 impl Tx {
@@ -74,7 +75,7 @@ impl Tx {
             own_outbox_grew: false,
             own_moved: BTreeMap::new(),
             own_maintenance: Maintenance::default(),
-            ahead: BTreeMap::new(),
+            ahead: Ahead::default(),
             kept: Kept {
                 values: BTreeMap::new(),
                 state,
@@ -196,20 +197,20 @@ impl Tx {
 
     /// Reads a value; a damaged one is an error.
     pub(crate) async fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>> {
-        for layer in [&self.own, &self.kept.values, &self.ahead] {
-            if let Some(value) = layer.get(key) {
-                return value
-                    .as_ref()
-                    .map(|value| envelope::open(key, value))
-                    .transpose();
-            }
+        let written = self.own.get(key).or_else(|| self.kept.values.get(key));
+        if let Some(value) = written.or_else(|| self.ahead.get(key)) {
+            let value = value.as_ref();
+            return value.map(|value| envelope::open(key, value)).transpose();
         }
         let value = self.core.storage.get(key).await?;
         value.map(|value| envelope::open(key, &value)).transpose()
     }
 
     /// Reads values into memory, in one call to the store, for the gets that follow.
-    pub(crate) async fn read_ahead(&mut self, keys: Vec<Vec<u8>>) -> Result<()> {
+    pub(crate) async fn read_ahead(&mut self, mut keys: Vec<Vec<u8>>) -> Result<()> {
+        // Neighbours are cheaper to find one behind the other.
+        keys.sort_unstable();
+        keys.dedup();
         let values = self.core.storage.get_many(&keys).await?;
         self.ahead.extend(keys.into_iter().zip(values));
         Ok(())

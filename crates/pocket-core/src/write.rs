@@ -97,12 +97,20 @@ async fn each(tx: &mut Tx, writes: &[Write]) -> Result<Vec<Document>> {
         tx.read_ahead(keys).await?;
     }
     let mut documents = Vec::with_capacity(writes.len());
+    let mut known: Option<(&CollectionName, CollectionRow)> = None;
     for write in writes {
-        let row = tx.registry().existing(&write.collection)?;
+        let row = match &known {
+            // Most are many of one collection, whose settings no write changes.
+            Some((name, row)) if **name == write.collection => row,
+            _ => {
+                let row = tx.registry().existing(&write.collection)?;
+                &known.insert((&write.collection, row)).1
+            }
+        };
         let slot = Slot::load(tx, row.id(), &write.id).await?;
-        let edit = checked(tx, &row, slot, write)?;
+        let edit = checked(tx, row, slot, write)?;
         documents.push(version(&edit));
-        finish(tx, &write.collection, &row, edit).await?;
+        finish(tx, &write.collection, row, edit).await?;
     }
     forget_erased(tx, writes).await?;
     Ok(documents)
@@ -353,15 +361,13 @@ pub(crate) async fn finish(
 
 fn store(tx: &mut Tx, name: &CollectionName, slot: &Slot) {
     slot.store(tx);
-    let document = |stored: &Option<StoredDocument>| {
-        stored
-            .clone()
-            .map(|stored| Document::of_stored(slot.id.clone(), stored))
+    let document = |stored: &StoredDocument| {
+        Document::new(slot.id.clone(), stored.head.rev, stored.body.clone())
     };
     let event = ChangeEvent::between(
         name.clone(),
-        document(&slot.before),
-        document(&slot.after),
+        slot.before.as_ref().map(document),
+        slot.after.as_ref().map(document),
         false,
     );
     if let Some(event) = event {
