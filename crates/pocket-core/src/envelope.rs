@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::scratch::{self, Sink};
 use crate::value::read_row;
 use crate::{Error, Result, codes};
 
@@ -30,6 +31,14 @@ pub fn seal(key: &[u8], parts: &[&[u8]]) -> Bytes {
     let sum = checksum(key, FORMAT, PLAIN, &sealed[HEADER..]);
     sealed[2..HEADER].copy_from_slice(&sum.to_le_bytes());
     sealed.into()
+}
+
+/// As [`seal`], of a row and what stands behind it.
+pub fn seal_row<T: Serialize>(key: &[u8], row: &T, behind: &[u8]) -> Bytes {
+    scratch::with(|bytes| {
+        encode_into(bytes, row);
+        seal(key, &[bytes, behind])
+    })
 }
 
 /// Unwraps what [`seal`] made for the same key, without copying.
@@ -101,7 +110,14 @@ impl<'de> Deserialize<'de> for Later {
 
 /// A row as a payload: a MessagePack array.
 pub fn encode<T: Serialize>(row: &T) -> Vec<u8> {
-    rmp_serde::to_vec(row).expect("rows of numbers, text and bytes always encode")
+    let mut bytes = Vec::with_capacity(128);
+    encode_into(&mut bytes, row);
+    bytes
+}
+
+fn encode_into<T: Serialize>(bytes: &mut Vec<u8>, row: &T) {
+    rmp_serde::encode::write(&mut Sink(bytes), row)
+        .expect("rows of numbers, text and bytes always encode");
 }
 
 /// The row that a payload holds, nothing behind it.

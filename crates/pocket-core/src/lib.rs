@@ -42,6 +42,7 @@ mod registry;
 pub mod replica;
 mod revision;
 mod schema;
+mod scratch;
 mod stored;
 mod subscription;
 mod transaction;

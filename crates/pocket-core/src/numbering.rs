@@ -82,10 +82,7 @@ pub(crate) async fn pin(
             *last_number = last_number.next();
             entry.progress = Progress::Pinned(*last_number);
             outbox::store_head(tx, target, &entry);
-            tx.put(
-                keys::number(target, *last_number),
-                &[&stored::encode(&place)],
-            );
+            tx.put_row(keys::number(target, *last_number), &place);
             pinned.mutations.push(entry.to_mutation(tx, *last_number)?);
             if crate::mutants::active("pocket-mutant:outbox-dropped-when-sent") {
                 outbox::drop_sent(tx, target, &entry).await?;

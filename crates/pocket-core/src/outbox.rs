@@ -560,7 +560,7 @@ pub(crate) fn store_head(tx: &mut Tx, target: Target, entry: &Entry) {
             met: entry.met,
         },
     };
-    tx.put(keys::outbox(target, entry.place), &[&stored::encode(&row)]);
+    tx.put_row(keys::outbox(target, entry.place), &row);
 }
 
 fn put_or_delete(tx: &mut Tx, key: Vec<u8>, body: Option<&Body>, stored: usize) {

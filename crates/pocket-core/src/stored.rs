@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use crate::envelope::{Later, damaged, decode, decode_prefix, encode};
+pub(crate) use crate::envelope::{Later, damaged, decode, decode_prefix, encode, seal_row};
 use crate::expire::TtlRow;
 use crate::keys::CollectionId;
 use crate::value::Encoded;
@@ -231,11 +231,10 @@ impl StoredDocument {
         self.is_live().then_some(self.head.rev)
     }
 
-    /// Head and body, to be sealed one behind the other.
-    pub(crate) fn with_parts<T>(&self, seal: impl FnOnce(&[&[u8]]) -> T) -> T {
-        let head = encode(&self.head);
+    /// Head and body, one behind the other.
+    pub(crate) fn seal(&self, key: &[u8]) -> Bytes {
         let body = self.body.as_ref().map_or(&[][..], Body::as_bytes);
-        seal(&[&head, body])
+        seal_row(key, &self.head, body)
     }
 
     pub(crate) fn decode(payload: &Bytes) -> Result<Self> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pocket_storage::{Batch, Direction, Entry, KeyRange, ScanLimit};
+use serde::Serialize;
 
 use crate::ahead::Ahead;
 use crate::commit::CommitCore;
@@ -344,6 +345,13 @@ impl Tx {
         self.own.insert(key, Some(sealed));
     }
 
+    /// Writes a row. Documents go through [`store_document`](Self::store_document).
+    pub(crate) fn put_row<T: Serialize>(&mut self, key: Vec<u8>, row: &T) {
+        debug_assert!(!keys::is_document(&key), "its indexes would not hear of it");
+        let sealed = stored::seal_row(&key, row, &[]);
+        self.own.insert(key, Some(sealed));
+    }
+
     /// Removes a value. Documents go through [`store_document`](Self::store_document).
     pub(crate) fn delete(&mut self, key: Vec<u8>) {
         debug_assert!(!keys::is_document(&key), "its indexes would not hear of it");
@@ -361,7 +369,7 @@ impl Tx {
         let version = after.and_then(|document| Some((document.head.rev, document.body.as_ref()?)));
         self.document_moved(collection, id, before, version);
         let key = keys::document(collection, id);
-        let sealed = after.map(|document| document.with_parts(|parts| envelope::seal(&key, parts)));
+        let sealed = after.map(|document| document.seal(&key));
         self.own.insert(key, sealed);
     }
 

@@ -13,6 +13,7 @@ use super::encoded::Encoded;
 use super::limits::DocumentLimits;
 use super::token::{Reader, Token};
 use super::{Map, Value};
+use crate::scratch::{self, Sink};
 use crate::{DocumentId, Error, Result, codes};
 
 /// What a document holds besides its id: a checked MessagePack map, cheap to clone.
@@ -102,13 +103,15 @@ impl Body {
         document: &T,
         limits: &DocumentLimits,
     ) -> Result<(Option<DocumentId>, Self)> {
-        let bytes = rmp_serde::to_vec_named(document).map_err(|error| {
-            Error::validation(format!(
-                "a {} cannot be written: {error}",
-                any::type_name::<T>()
-            ))
-        })?;
-        Self::split(&bytes, limits)
+        scratch::with(|bytes| {
+            rmp_serde::encode::write_named(&mut Sink(bytes), document).map_err(|error| {
+                Error::validation(format!(
+                    "a {} cannot be written: {error}",
+                    any::type_name::<T>()
+                ))
+            })?;
+            Self::split(bytes, limits)
+        })
     }
 
     /// Writes a map without `_id`.

@@ -17,6 +17,9 @@ pub(crate) const SYSTEM_FIELDS: [&str; 3] = ["_rev", "_updatedAt", "_deleted"];
 /// Up to this many keys are compared one by one as they come; more are sorted at the end of their map.
 const COMPARED: usize = 16;
 
+/// Levels for which there is room at first.
+const LEVELS: usize = 4;
+
 /// Checks that `bytes` are the body of a document: a MessagePack map by the rules of `docs/values.md`.
 ///
 /// One pass without recursion; memory grows with what is there, never with what a length claims.
@@ -106,8 +109,8 @@ impl<'a> Walker<'a> {
             max_depth,
             max_nodes,
             nodes: 0,
-            levels: Vec::new(),
-            keys: Vec::new(),
+            levels: Vec::with_capacity(LEVELS),
+            keys: Vec::with_capacity(COMPARED),
             field: None,
         }
     }
@@ -163,7 +166,8 @@ impl<'a> Walker<'a> {
                     at,
                 ));
             }
-            Token::String(text) if str::from_utf8(text).is_err() => {
+            // Most texts are ASCII, which is seen at a glance.
+            Token::String(text) if !text.is_ascii() && str::from_utf8(text).is_err() => {
                 return Err(self.fault("a text is not UTF-8", at));
             }
             Token::Ext(EXT_TYPE, payload) => {
@@ -242,7 +246,8 @@ impl<'a> Walker<'a> {
                 return Err(self.fault(format_args!("the key {:?} {fault}", shown(key)), at));
             }
             let is_forbidden_id = key == ID_FIELD && self.rules == Rules::Body;
-            if is_top && (is_forbidden_id || SYSTEM_FIELDS.contains(&key)) {
+            let is_system = || key.starts_with('_') && SYSTEM_FIELDS.contains(&key);
+            if is_top && (is_forbidden_id || is_system()) {
                 return Err(self.fault(
                     format_args!("`{key}` is set by the system; leave it out"),
                     at,

@@ -303,7 +303,7 @@ async fn after_a_program_that_knows_no_indexes_wrote_all_are_built_anew() {
     };
     let mut batch = Batch::new();
     let key = keys::document(number, old.keys().next().unwrap());
-    let sealed = written.with_parts(|parts| envelope::seal(&key, parts));
+    let sealed = written.seal(&key);
     batch.put(key, sealed);
     batch.put(
         keys::STATE,
