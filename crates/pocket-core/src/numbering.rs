@@ -237,12 +237,13 @@ async fn read_bodies_ahead(
 fn unsent(rows: &[(Vec<u8>, Bytes)]) -> Result<Vec<(Place, MutationRow)>> {
     let mut unsent = Vec::new();
     for (key, payload) in rows {
-        let row: MutationRow = stored::decode(payload)?;
+        // Before them lie those on their way, which each pin passes over.
+        if !MutationRow::is_unsent(payload)? {
+            continue;
+        }
         let place = keys::trailing_number(key)
             .ok_or_else(|| stored::damaged("a key of the outbox is too short"))?;
-        if row.progress == Progress::Unsent {
-            unsent.push((Place::new(place), row));
-        }
+        unsent.push((Place::new(place), stored::decode(payload)?));
     }
     Ok(unsent)
 }

@@ -365,6 +365,17 @@ pub(crate) struct MutationRow {
     pub(crate) later: MutationLater,
 }
 
+impl MutationRow {
+    /// How many values it has.
+    const FIELDS: u32 = 5;
+
+    /// Whether a mutation was never sent. Nothing else of it is read.
+    pub(crate) fn is_unsent(payload: &[u8]) -> Result<bool> {
+        let (progress, _) = Encoded::of_row(payload, Self::FIELDS, 0)?;
+        progress.equals(Encoded::text("u"))
+    }
+}
+
 /// What a database is bound to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Binding {
@@ -538,4 +549,28 @@ pub(crate) struct JournalRow {
     /// 0 open, 1 restored, 2 dismissed.
     pub(crate) state: u8,
     pub(crate) later: Later,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_a_mutation_was_never_sent_is_seen_without_reading_it() {
+        for (progress, unsent) in [
+            (Progress::Unsent, true),
+            (Progress::Pinned(MutationNumber::new(7)), false),
+            (Progress::Conflicted(Seq::new(70_000)), false),
+        ] {
+            let row = MutationRow {
+                progress,
+                content: 1,
+                ended: 2,
+                changes: Vec::new(),
+                later: MutationLater::default(),
+            };
+            assert_eq!(MutationRow::is_unsent(&encode(&row)).ok(), Some(unsent));
+        }
+        assert!(MutationRow::is_unsent(b"no row").is_err());
+    }
 }

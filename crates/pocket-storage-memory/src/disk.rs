@@ -141,19 +141,20 @@ impl Entries {
     }
 
     /// Evaluates all checks, then applies all writes.
-    pub(crate) fn apply(&mut self, batch: &Batch, durability: Durability) -> Result<()> {
+    pub(crate) fn apply(&mut self, batch: Batch, durability: Durability) -> Result<()> {
         if !batch.checks().iter().all(|check| self.holds(check)) {
             return Err(StorageError::Conflict);
         }
+        let may_go_back = self.keeps_history && durability < Durability::PowerLoss;
         let mut before = Vec::new();
-        for write in batch.writes() {
-            let (key, previous) = match write {
-                Write::Put { key, value } => (key, self.map.insert(key.clone(), owned(value))),
-                Write::Delete { key } => (key, self.map.remove(key)),
+        for write in batch.into_writes() {
+            let (Write::Put { key, .. } | Write::Delete { key }) = &write;
+            let kept = may_go_back.then(|| key.clone());
+            let previous = match write {
+                Write::Put { key, value } => self.map.insert(key, owned(&value)),
+                Write::Delete { key } => self.map.remove(&key),
             };
-            if self.keeps_history && durability < Durability::PowerLoss {
-                before.push((key.clone(), previous));
-            }
+            before.extend(kept.map(|key| (key, previous)));
         }
         if durability >= Durability::PowerLoss {
             self.undo.clear();

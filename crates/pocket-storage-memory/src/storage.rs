@@ -128,7 +128,7 @@ impl Storage for MemoryStorage {
         let mut entries = self.disk.write();
         self.check_open(entries.generation)?;
         batch.check_sizes()?;
-        entries.apply(&batch, durability)
+        entries.apply(batch, durability)
     }
 
     async fn snapshot(&self) -> Result<Option<Box<dyn Snapshot>>> {

@@ -96,6 +96,11 @@ impl Batch {
         &self.writes
     }
 
+    /// The writes, in the order they are applied, for a store that keeps them.
+    pub fn into_writes(self) -> Vec<Write> {
+        self.writes
+    }
+
     /// Whether the batch has neither checks nor writes.
     pub fn is_empty(&self) -> bool {
         self.checks.is_empty() && self.writes.is_empty()
