@@ -120,7 +120,13 @@ fn applied_changes_get_contiguous_places_and_one_feed_entry_each() {
     let placed: Vec<_> = writes
         .records
         .iter()
-        .map(|(record, replaced, _)| (record.id.as_str(), record.seq.get(), replaced.map(Seq::get)))
+        .map(|(record, replaced, _)| {
+            (
+                record.id.as_str(),
+                record.seq.get(),
+                replaced.map(|replaced| replaced.seq.get()),
+            )
+        })
         .collect();
     assert_eq!(
         placed,
