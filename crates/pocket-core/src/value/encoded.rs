@@ -368,3 +368,41 @@ impl<'a> Iterator for Entries<'a> {
         Some(entry)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_array_contains_what_equals_one_of_its_elements_and_nothing_inside_of_them() {
+        let elements = serde_json::json!([
+            "a",
+            "x".repeat(31),
+            "y".repeat(32),
+            "z".repeat(300),
+            "u".repeat(70_000),
+            7,
+            -70_000,
+            1.5,
+            true,
+            null,
+            ["inside"],
+            {"key": "value"},
+            "",
+            "last",
+        ]);
+        let bytes = rmp_serde::to_vec(&elements).unwrap();
+        let array = || Encoded::of(&bytes).unwrap().array().unwrap();
+        for element in elements.as_array().unwrap() {
+            let sought = rmp_serde::to_vec(element).unwrap();
+            let sought = Encoded::of(&sought).unwrap();
+            assert!(array().contain(sought).unwrap(), "{element}");
+        }
+        for other in ["b", "inside", "key", "value", "las", "lastly"] {
+            assert!(!array().contain(Encoded::text(other)).unwrap(), "{other}");
+        }
+        let cut = &bytes[..bytes.len() - 2];
+        let damaged = Encoded::of(cut).unwrap().array().unwrap();
+        assert!(damaged.contain(Encoded::text("last")).is_err());
+    }
+}
