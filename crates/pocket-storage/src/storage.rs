@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Batch, MaybeSend, MaybeSync, Result, Sieve, Sifted};
+use crate::{Batch, MaybeSend, MaybeSync, Result, Sieve, Sifted, Visitor};
 
 /// The longest key a store must accept, in bytes.
 pub const MAX_KEY_BYTES: usize = 1024;
@@ -246,6 +246,17 @@ pub trait Storage: Debug + MaybeSend + MaybeSync + 'static {
     /// As [`get`](Self::get).
     async fn snapshot(&self) -> Result<Option<Box<dyn Snapshot>>> {
         Ok(None)
+    }
+
+    /// Has `visitor` read one state of the store where it lies: several reads of which one follows from another cost no more
+    /// than one call. The state holds every commit that was acknowledged before the call. False where the backend cannot do
+    /// that; then nobody was called.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get). The visitor may have been called.
+    async fn visit(&self, visitor: Box<dyn Visitor>) -> Result<bool> {
+        drop(visitor);
+        Ok(false)
     }
 
     /// Ends the store: finishes what is under way and releases files and locks. Every later call answers

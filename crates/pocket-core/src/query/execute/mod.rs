@@ -8,6 +8,8 @@ mod ordered;
 mod read;
 mod sieve;
 mod source;
+#[cfg(not(target_arch = "wasm32"))]
+mod visited;
 
 use attempt::{Outcome, Task};
 pub(super) use one_state::of as collection_of;
@@ -158,7 +160,7 @@ impl Prepared {
     where
         T: Serialize + DeserializeOwned,
     {
-        let task = if analyze { Task::Rows } else { Task::Plan };
+        let task = if analyze { Task::Analysis } else { Task::Plan };
         let outcome = self.run(collection, task).await?;
         let outcome = outcome.ok_or_else(|| not_found(collection.name()))?;
         let figures = analyze.then_some((outcome.figures, outcome.count));
