@@ -3,6 +3,7 @@
 //! Filters, keys and cursors look at the encoded bodies; what is given out is projected last.
 
 mod attempt;
+mod meetings;
 mod one_state;
 mod ordered;
 mod read;
@@ -12,6 +13,7 @@ mod source;
 mod visited;
 
 use attempt::{Outcome, Task};
+pub(crate) use meetings::Meetings;
 pub(super) use one_state::of as collection_of;
 pub(super) use read::{Figures, Reader};
 use serde::Serialize;

@@ -53,7 +53,7 @@ pub(super) async fn run(
                 None => {}
             }
         }
-        let mut reader = Reader::live(core.storage.clone(), sight);
+        let mut reader = Reader::live(core.storage.clone(), sight).meeting(&core.meetings);
         let outcome = attempt(query, task, collection, &indexes, &proof, &mut reader).await?;
         if outcome.is_some() {
             return Ok(outcome);

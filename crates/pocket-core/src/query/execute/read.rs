@@ -11,6 +11,7 @@ use pocket_storage::{
     Direction, Entry, KeyRange, ScanLimit, Sieve, Sifted, Snapshot, Storage, View,
 };
 
+use super::Meetings;
 use crate::config::{MAX_VISITED_BYTES, QueryTuning};
 use crate::expire::Sight;
 use crate::index::Index;
@@ -32,6 +33,7 @@ pub(crate) struct Reader {
     figures: Figures,
     /// Whether what is looked at twice counts once.
     counts_exactly: bool,
+    pub(super) meetings: Meetings,
 }
 
 #[derive(Debug)]
@@ -119,6 +121,15 @@ impl Reader {
             sight,
             figures: Figures::default(),
             counts_exactly: false,
+            meetings: Meetings::default(),
+        }
+    }
+
+    /// The same, whose scans begin where others have ended.
+    pub(super) fn meeting(self, meetings: &Meetings) -> Self {
+        Self {
+            meetings: meetings.clone(),
+            ..self
         }
     }
 
@@ -232,6 +243,22 @@ impl Reader {
             Direction::Forward => (forward, backward),
             Direction::Backward => (backward, forward),
         })
+    }
+
+    /// A page from the upper end of a range and one from the lower end of another, read at once.
+    pub(super) async fn sifted_apart(
+        &mut self,
+        (lower, upper): (KeyRange, KeyRange),
+        most: usize,
+        sieve: Arc<dyn Sieve>,
+    ) -> Result<(Page, Page)> {
+        self.called().await;
+        self.called().await;
+        let (limit, store) = (ScanLimit::entries(most), &self.store);
+        let lower = store.sift(lower, limit, Direction::Backward, sieve.clone());
+        let upper = store.sift(upper, limit, Direction::Forward, sieve);
+        let (lower, upper) = try_join(lower, upper).await?;
+        Ok((self.sifted(lower)?, self.sifted(upper)?))
     }
 
     fn sifted(&mut self, sifted: Sifted) -> Result<Page> {

@@ -4,6 +4,7 @@ mod between;
 mod bounded;
 mod chosen;
 mod hard;
+mod meetings;
 mod model;
 mod store;
 mod visited;
