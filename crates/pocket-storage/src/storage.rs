@@ -164,6 +164,12 @@ impl ScanLimit {
         self.bytes = bytes;
         self
     }
+
+    /// Whether a scan that gave these entries may have ended because of this limit. Otherwise there are no more in its range.
+    pub fn is_reached_by(self, entries: &[Entry]) -> bool {
+        let sizes = entries.iter().map(|(key, value)| key.len() + value.len());
+        entries.len() >= self.entries || sizes.sum::<usize>() >= self.bytes
+    }
 }
 
 /// A key and its value.
@@ -314,6 +320,20 @@ mod tests {
         assert!(range.contains(&[1, 0xff]) && range.contains(&[1, 0xff, 0xff, 9]));
         assert!(!range.contains(&[2]) && !range.contains(&[1, 0xfe, 0xff]));
         assert!(KeyRange::prefix(vec![0xff]).contains(&[0xff, 0xff]));
+    }
+
+    #[test]
+    fn a_limit_is_reached_by_so_many_entries_or_bytes() {
+        let entry = (vec![1], Bytes::from_static(b"four"));
+        let entries = vec![entry; 3];
+        for (limit, reached) in [
+            (ScanLimit::entries(3), true),
+            (ScanLimit::entries(4), false),
+            (ScanLimit::entries(4).bytes(15), true),
+            (ScanLimit::entries(4).bytes(16), false),
+        ] {
+            assert_eq!(limit.is_reached_by(&entries), reached, "{limit:?}");
+        }
     }
 
     #[test]
