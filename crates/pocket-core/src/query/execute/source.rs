@@ -39,6 +39,7 @@ pub(in crate::query) struct Source {
     around: (Vec<Document>, Vec<Document>),
     /// Where the ends of the range came nearest, if it was read from its ends alone.
     met: Option<Vec<u8>>,
+    /// Whether it is read from within.
     is_parted: bool,
 }
 
@@ -217,7 +218,8 @@ impl Source {
         }
     }
 
-    /// The parts of a range that is to be read from within, if it is not begun.
+    /// The parts of a range that is to be read from within, if it is not begun. In a browser no scan drives pages out of a
+    /// cache.
     fn parted(
         &self,
         range: &KeyRange,
@@ -230,7 +232,8 @@ impl Source {
             Ends::BothInOrder => direction == Direction::Forward,
         };
         let parts = || reader.meetings.part(self.collection, range);
-        (in_any_order && !self.begun && self.sieve.is_some())
+        let is_worth_it = in_any_order && !cfg!(target_arch = "wasm32");
+        (is_worth_it && !self.begun && self.sieve.is_some())
             .then(parts)
             .flatten()
     }
