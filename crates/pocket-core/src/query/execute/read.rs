@@ -150,7 +150,7 @@ impl Reader {
     /// Says how many documents will be read, so that those which are too many for where it reads are not begun.
     pub(super) async fn foresee(&self, documents: usize) {
         if matches!(self.store, Store::Here(_)) && documents > self.tuning.visited_entries {
-            pending().await
+            pending::<()>().await;
         }
     }
 
@@ -380,7 +380,7 @@ impl Reader {
             } = self.figures;
             let most = self.tuning.visited_entries as u64;
             if index_entries.max(documents) > most || bytes > MAX_VISITED_BYTES {
-                pending().await
+                pending::<()>().await;
             }
             return;
         }
