@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pocket_core::storage::{
     Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Sieve, Sifted,
-    Snapshot, Storage,
+    Snapshot, Storage, Visitor,
 };
 use tokio::sync::{RwLock, RwLockWriteGuard};
 
@@ -74,6 +74,10 @@ impl Storage for Gate {
 
     async fn snapshot(&self) -> Result<Option<Box<dyn Snapshot>>> {
         self.storage.snapshot().await
+    }
+
+    async fn visit(&self, visitor: Box<dyn Visitor>) -> Result<bool> {
+        self.storage.visit(visitor).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -26,6 +26,7 @@ use crate::events::Notifier;
 use crate::ids::LastUuid;
 use crate::index;
 use crate::migrate::SchemaVersion;
+use crate::query::Meetings;
 use crate::registry::Registry;
 use crate::stored;
 use crate::tx::Tx;
@@ -123,6 +124,7 @@ pub(crate) struct CommitCore {
     pub(crate) notifier: Notifier,
     pub(crate) last_uuid: LastUuid,
     pub(crate) schemas: crate::schema::Schemas,
+    pub(crate) meetings: Meetings,
     memory: Mutex<Option<Memory>>,
     /// The server's time less this device's, in milliseconds, as last committed or read.
     offset: AtomicI64,
@@ -175,6 +177,7 @@ impl CommitCore {
             notifier: Notifier::default(),
             last_uuid: LastUuid::default(),
             schemas: crate::schema::Schemas::default(),
+            meetings: Meetings::default(),
             memory: Mutex::new(None),
             offset: AtomicI64::new(0),
             client: Mutex::new(client),

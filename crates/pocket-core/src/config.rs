@@ -92,6 +92,9 @@ pub(crate) struct QueryTuning {
     pub(crate) sifted_page: usize,
     /// Documents read at once at first, where few may be enough.
     pub(crate) first_page: usize,
+    /// Documents, and as many entries of indexes, that a query reads on a thread of the store on which others wait; one that
+    /// reads more takes turns with them.
+    pub(crate) visited_entries: usize,
 }
 
 impl QueryTuning {
@@ -104,8 +107,12 @@ impl QueryTuning {
         document_page: 512,
         sifted_page: 4_096,
         first_page: 32,
+        visited_entries: 1_024,
     };
 }
+
+/// Bytes that a query reads on a thread of the store before it takes turns with others.
+pub(crate) const MAX_VISITED_BYTES: u64 = 4 * 1024 * 1024;
 
 /// How many documents are reckoned to be read in the order of an index for one that passes, where the index does not
 /// cover the filter.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pocket_storage::{Direction, ScanLimit, Storage};
+use futures_util::future::try_join;
+use pocket_storage::{Direction, Entry, KeyRange, ScanLimit, Storage};
 
 use crate::expire::Expiry;
 use crate::index::Index;
@@ -30,33 +31,17 @@ struct Tables {
 
 impl Registry {
     pub(crate) async fn read(storage: &dyn Storage) -> Result<Self> {
+        let collections = all_of(storage, keys::collections());
+        let indexes = all_of(storage, keys::indexes());
+        let (collections, indexes) = try_join(collections, indexes).await?;
         let mut registry = Self::default();
-        let mut range = keys::collections();
-        loop {
-            let entries = storage
-                .scan(range.clone(), ScanLimit::entries(1_000), Direction::Forward)
-                .await?;
-            let Some((last, _)) = entries.last() else {
-                break;
-            };
-            range = range.after(last.clone());
-            for (key, value) in &entries {
-                registry.insert_entry(key, value)?;
-            }
+        for (key, value) in &collections {
+            registry.insert_entry(key, value)?;
         }
-        let mut range = keys::indexes();
-        loop {
-            let entries = storage
-                .scan(range.clone(), ScanLimit::entries(1_000), Direction::Forward)
-                .await?;
-            let Some((last, _)) = entries.last() else {
-                return Ok(registry);
-            };
-            range = range.after(last.clone());
-            for (key, value) in &entries {
-                registry.insert_index(Index::of_entry(key, value)?);
-            }
+        for (key, value) in &indexes {
+            registry.insert_index(Index::of_entry(key, value)?);
         }
+        Ok(registry)
     }
 
     /// Adds a collection as it is stored.
@@ -237,6 +222,23 @@ impl Tables {
             self.live.remove(&collection);
         } else {
             self.live.insert(collection, live);
+        }
+    }
+}
+
+/// All entries of a range that has few.
+async fn all_of(storage: &dyn Storage, mut range: KeyRange) -> Result<Vec<Entry>> {
+    let limit = ScanLimit::entries(1_000);
+    let mut all = Vec::new();
+    loop {
+        let entries = storage
+            .scan(range.clone(), limit, Direction::Forward)
+            .await?;
+        let more = limit.is_reached_by(&entries);
+        all.extend(entries);
+        match all.last() {
+            Some((last, _)) if more => range = range.after(last.clone()),
+            _ => return Ok(all),
         }
     }
 }

@@ -246,9 +246,11 @@ impl StoredDocument {
 
 /// The body of a stored document; none of a tombstone. Nothing else of it is read.
 pub(crate) fn live_body(payload: &[u8]) -> Result<Option<&[u8]>> {
+    const LIVE: &[u8] = &[Presence::Live as u8];
     let (presence, body) = Encoded::of_row(payload, DocumentHead::FIELDS, 1)?;
-    let live = Encoded::of(&[Presence::Live as u8])?;
-    Ok(presence.equals(live)?.then_some(body))
+    // That is how it is written; a number may have other forms.
+    let is_live = presence.bytes() == LIVE || presence.equals(Encoded::of(LIVE)?)?;
+    Ok(is_live.then_some(body))
 }
 
 /// `s…`: a head, then the body: the server's version of a document whose local version differs.

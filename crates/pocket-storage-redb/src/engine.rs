@@ -4,10 +4,10 @@ use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use pocket_storage::blocking::{BlockingSnapshot, BlockingStore, WriteSet};
+use pocket_storage::blocking::{BlockingStore, WriteSet};
 use pocket_storage::{
     Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Sieve, Sifted,
-    StorageError,
+    StorageError, View,
 };
 use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
@@ -49,7 +49,7 @@ impl Engine {
     }
 
     /// The entries as of the last commit. It keeps its state while others write.
-    fn entries(&self) -> Result<ReadOnlyTable<&'static [u8], &'static [u8]>> {
+    fn entries(&self) -> Result<Entries> {
         let transaction = self.database.begin_read().map_err(from_transaction)?;
         transaction.open_table(ENTRIES).map_err(from_table)
     }
@@ -89,7 +89,6 @@ impl BlockingStore for Engine {
         scan(&self.entries()?, range, limit, direction)
     }
 
-    /// Looks at the entries in redb's own pages, and copies those that are kept.
     fn sift(
         &self,
         range: &KeyRange,
@@ -97,35 +96,10 @@ impl BlockingStore for Engine {
         direction: Direction,
         sieve: &dyn Sieve,
     ) -> Result<Sifted> {
-        let mut sifted = Sifted::default();
-        let mut last = None;
-        let bounds = (as_slice(&range.start), as_slice(&range.end));
-        let mut found = self
-            .entries()?
-            .range::<&[u8]>(bounds)
-            .map_err(from_storage)?;
-        while !sifted.is_full(limit) {
-            let next = match direction {
-                Direction::Forward => found.next(),
-                Direction::Backward => found.next_back(),
-            };
-            let Some(next) = next else { break };
-            let (key, value) = next.map_err(from_storage)?;
-            {
-                let (key, value) = (key.value(), value.value());
-                sifted.looked(key.len() + value.len());
-                if sieve.keeps(key, value) {
-                    let entry = (key.to_vec(), Bytes::copy_from_slice(value));
-                    sifted.entries.push(entry);
-                }
-            }
-            last = Some(key);
-        }
-        sifted.last = last.map(|key| key.value().to_vec());
-        Ok(sifted)
+        sift(&self.entries()?, range, limit, direction, sieve)
     }
 
-    fn snapshot(&self) -> Result<Option<Box<dyn BlockingSnapshot>>> {
+    fn snapshot(&self) -> Result<Option<Box<dyn View>>> {
         Ok(Some(Box::new(Snapshot(self.entries()?))))
     }
 
@@ -157,17 +131,33 @@ impl BlockingStore for Engine {
     }
 }
 
-/// The entries in one read transaction. redb keeps the pages they lie in until it is dropped, and the file from being closed.
-struct Snapshot(ReadOnlyTable<&'static [u8], &'static [u8]>);
+type Entries = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
-impl BlockingSnapshot for Snapshot {
+/// The entries in one read transaction. redb keeps the pages they lie in until it is dropped, and the file from being closed.
+struct Snapshot(Entries);
+
+impl View for Snapshot {
     fn scan(&self, range: &KeyRange, limit: ScanLimit, direction: Direction) -> Result<Vec<Entry>> {
         scan(&self.0, range, limit, direction)
+    }
+
+    fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>> {
+        lookup::get_many(&self.0, keys)
+    }
+
+    fn sift(
+        &self,
+        range: &KeyRange,
+        limit: ScanLimit,
+        direction: Direction,
+        sieve: &dyn Sieve,
+    ) -> Result<Sifted> {
+        sift(&self.0, range, limit, direction, sieve)
     }
 }
 
 fn scan(
-    entries: &ReadOnlyTable<&'static [u8], &'static [u8]>,
+    entries: &Entries,
     range: &KeyRange,
     limit: ScanLimit,
     direction: Direction,
@@ -188,6 +178,39 @@ fn scan(
         taken.push((key, value));
     }
     Ok(taken)
+}
+
+/// Looks at entries in redb's own pages, and copies those that are kept.
+fn sift(
+    entries: &Entries,
+    range: &KeyRange,
+    limit: ScanLimit,
+    direction: Direction,
+    sieve: &dyn Sieve,
+) -> Result<Sifted> {
+    let mut sifted = Sifted::default();
+    let mut last = None;
+    let bounds = (as_slice(&range.start), as_slice(&range.end));
+    let mut found = entries.range::<&[u8]>(bounds).map_err(from_storage)?;
+    while !sifted.is_full(limit) {
+        let next = match direction {
+            Direction::Forward => found.next(),
+            Direction::Backward => found.next_back(),
+        };
+        let Some(next) = next else { break };
+        let (key, value) = next.map_err(from_storage)?;
+        {
+            let (key, value) = (key.value(), value.value());
+            sifted.looked(key.len() + value.len());
+            if sieve.keeps(key, value) {
+                let entry = (key.to_vec(), Bytes::copy_from_slice(value));
+                sifted.entries.push(entry);
+            }
+        }
+        last = Some(key);
+    }
+    sifted.last = last.map(|key| key.value().to_vec());
+    Ok(sifted)
 }
 
 fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {

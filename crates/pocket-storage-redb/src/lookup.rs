@@ -19,10 +19,13 @@ const FEW: usize = 4;
 const MOST_APART: usize = 64;
 
 /// The values of `keys`, in their order.
-pub(crate) fn get_many(entries: &Entries, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>> {
+pub(crate) fn get_many<K: AsRef<[u8]>>(
+    entries: &Entries,
+    keys: &[K],
+) -> Result<Vec<Option<Bytes>>> {
     let mut values = Vec::with_capacity(keys.len());
     let mut rest = keys;
-    let mut apart = if keys.len() > FEW && keys.is_sorted() {
+    let mut apart = if keys.len() > FEW && keys.is_sorted_by_key(K::as_ref) {
         1
     } else {
         keys.len()
@@ -39,7 +42,7 @@ pub(crate) fn get_many(entries: &Entries, keys: &[&[u8]]) -> Result<Vec<Option<B
         }
         let (single, behind) = rest.split_at(apart.min(rest.len()));
         for key in single {
-            let found = entries.get(*key).map_err(from_storage)?;
+            let found = entries.get(key.as_ref()).map_err(from_storage)?;
             values.push(found.map(|value| Bytes::copy_from_slice(value.value())));
         }
         rest = behind;
@@ -49,18 +52,22 @@ pub(crate) fn get_many(entries: &Entries, keys: &[&[u8]]) -> Result<Vec<Option<B
 
 /// Finds the first of `keys`, which are sorted, and those behind it as long as each is the next entry or between entries.
 /// Says how many it were.
-fn go_along(entries: &Entries, keys: &[&[u8]], values: &mut Vec<Option<Bytes>>) -> Result<usize> {
+fn go_along<K: AsRef<[u8]>>(
+    entries: &Entries,
+    keys: &[K],
+    values: &mut Vec<Option<Bytes>>,
+) -> Result<usize> {
     let Some(first) = keys.first() else {
         return Ok(0);
     };
     let mut cursor = entries
-        .lower_bound(Bound::Included(*first))
+        .lower_bound(Bound::Included(first.as_ref()))
         .map_err(from_storage)?;
     let mut next = cursor.next().map_err(from_storage)?;
     for (along, key) in keys.iter().enumerate() {
         let mut is_behind = false;
         loop {
-            let order = next.as_ref().map(|(found, _)| found.value().cmp(key));
+            let order = next.as_ref().map(|(found, _)| found.value().cmp(key.as_ref()));
             match order {
                 None | Some(Ordering::Greater) => values.push(None),
                 Some(Ordering::Equal) => {
@@ -132,7 +139,6 @@ mod tests {
             vec![],
         ] {
             let keys: Vec<_> = numbers.iter().map(|number| key(*number)).collect();
-            let keys: Vec<&[u8]> = keys.iter().map(<[u8; 4]>::as_slice).collect();
             let found = get_many(&entries, &keys).expect("no failure");
             let expected: Vec<_> = numbers.iter().map(|number| one_by_one(*number)).collect();
             assert_eq!(found, expected, "{numbers:?}");

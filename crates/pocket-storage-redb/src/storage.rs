@@ -8,7 +8,7 @@ use bytes::Bytes;
 use pocket_storage::blocking::{BlockingOptions, BlockingStorage};
 use pocket_storage::{
     Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Sieve, Sifted,
-    Snapshot, Storage,
+    Snapshot, Storage, Visitor,
 };
 
 use crate::RedbBuilder;
@@ -82,6 +82,10 @@ impl Storage for RedbStorage {
 
     async fn snapshot(&self) -> Result<Option<Box<dyn Snapshot>>> {
         self.inner.snapshot().await
+    }
+
+    async fn visit(&self, visitor: Box<dyn Visitor>) -> Result<bool> {
+        self.inner.visit(visitor).await
     }
 
     async fn close(&self) -> Result<()> {

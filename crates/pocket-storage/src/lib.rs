@@ -11,6 +11,7 @@ pub mod faulty;
 mod maybe_send;
 mod sift;
 mod storage;
+mod visit;
 
 pub use batch::{Batch, Check, Write};
 pub use error::{Result, StorageError};
@@ -20,3 +21,4 @@ pub use storage::{
     Capabilities, Direction, Durability, Entry, KeyRange, MAX_KEY_BYTES, MAX_VALUE_BYTES,
     ScanLimit, Snapshot, Storage,
 };
+pub use visit::{View, Visitor};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Batch, MaybeSend, MaybeSync, Result, Sieve, Sifted};
+use crate::{Batch, MaybeSend, MaybeSync, Result, Sieve, Sifted, Visitor};
 
 /// The longest key a store must accept, in bytes.
 pub const MAX_KEY_BYTES: usize = 1024;
@@ -164,6 +164,12 @@ impl ScanLimit {
         self.bytes = bytes;
         self
     }
+
+    /// Whether a scan that gave these entries may have ended because of this limit. Otherwise there are no more in its range.
+    pub fn is_reached_by(self, entries: &[Entry]) -> bool {
+        let sizes = entries.iter().map(|(key, value)| key.len() + value.len());
+        entries.len() >= self.entries || sizes.sum::<usize>() >= self.bytes
+    }
 }
 
 /// A key and its value.
@@ -248,6 +254,17 @@ pub trait Storage: Debug + MaybeSend + MaybeSync + 'static {
         Ok(None)
     }
 
+    /// Has `visitor` read one state of the store where it lies: several reads of which one follows from another cost no more
+    /// than one call. The state holds every commit that was acknowledged before the call. False where the backend cannot do
+    /// that; then nobody was called.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get). The visitor may have been called.
+    async fn visit(&self, visitor: Box<dyn Visitor>) -> Result<bool> {
+        drop(visitor);
+        Ok(false)
+    }
+
     /// Ends the store: finishes what is under way and releases files and locks. Every later call answers
     /// [`Closed`](crate::StorageError::Closed). Closing twice is allowed. Dropping a store without closing it
     /// releases them, too, at the latest when the last handle is gone.
@@ -303,6 +320,20 @@ mod tests {
         assert!(range.contains(&[1, 0xff]) && range.contains(&[1, 0xff, 0xff, 9]));
         assert!(!range.contains(&[2]) && !range.contains(&[1, 0xfe, 0xff]));
         assert!(KeyRange::prefix(vec![0xff]).contains(&[0xff, 0xff]));
+    }
+
+    #[test]
+    fn a_limit_is_reached_by_so_many_entries_or_bytes() {
+        let entry = (vec![1], Bytes::from_static(b"four"));
+        let entries = vec![entry; 3];
+        for (limit, reached) in [
+            (ScanLimit::entries(3), true),
+            (ScanLimit::entries(4), false),
+            (ScanLimit::entries(4).bytes(15), true),
+            (ScanLimit::entries(4).bytes(16), false),
+        ] {
+            assert_eq!(limit.is_reached_by(&entries), reached, "{limit:?}");
+        }
     }
 
     #[test]

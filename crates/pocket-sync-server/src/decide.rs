@@ -22,7 +22,7 @@ use self::overlay::Client;
 
 pub use self::attach::{AttachRefusal, attach};
 pub(crate) use self::overlay::size;
-pub use self::overlay::{Current, DocumentKey, Overlay, WriteSet};
+pub use self::overlay::{Current, DocumentKey, Overlay, Replaced, WriteSet};
 use crate::rules::{Admitted, Authority, Standing};
 pub use crate::stored::{ClientRecord, Usage};
 

@@ -17,6 +17,7 @@ const HISTORY: u8 = b'h';
 const CLIENT: u8 = b'c';
 const DOCUMENT: u8 = b'd';
 const FEED: u8 = b'f';
+const DELETION: u8 = b't';
 const DIGEST: u8 = b'g';
 const END: u8 = 0;
 
@@ -108,23 +109,32 @@ impl Keys {
         rest.get(end + 1..)
     }
 
-    /// `f` sequence: which document changed there last.
+    /// `f` sequence: which document changed there last, and is live.
     pub(crate) fn feed(&self, seq: Seq) -> Vec<u8> {
         self.key(FEED, &[&seq.get().to_be_bytes()])
     }
 
-    /// The feed behind `after`, up to and with `until`.
-    pub(crate) fn feed_range(&self, after: Seq, until: Seq) -> KeyRange {
-        let mut range = KeyRange::all().after(self.feed(after));
-        range.end = std::ops::Bound::Included(self.feed(until));
-        range
+    /// `t` sequence: which document was deleted there.
+    pub(crate) fn deletion(&self, seq: Seq) -> Vec<u8> {
+        self.key(DELETION, &[&seq.get().to_be_bytes()])
     }
 
-    /// The sequence of a key of the feed.
+    /// The live part of the feed behind `after`, up to and with `until`.
+    pub(crate) fn feed_range(&self, after: Seq, until: Seq) -> KeyRange {
+        between(self.feed(after), self.feed(until))
+    }
+
+    /// The deletions of the feed behind `after`, up to and with `until`.
+    pub(crate) fn deletions(&self, after: Seq, until: Seq) -> KeyRange {
+        between(self.deletion(after), self.deletion(until))
+    }
+
+    /// The sequence of a key of the feed, of either part.
     pub(crate) fn feed_seq(&self, key: &[u8]) -> Option<Seq> {
-        let rest = key
-            .strip_prefix(self.prefix.as_slice())?
-            .strip_prefix(&[FEED])?;
+        let rest = key.strip_prefix(self.prefix.as_slice())?;
+        let (&(FEED | DELETION), rest) = rest.split_first()? else {
+            return None;
+        };
         Some(Seq::new(u64::from_be_bytes(rest.try_into().ok()?)))
     }
 
@@ -181,6 +191,13 @@ impl Keys {
     }
 }
 
+/// The keys behind `after`, up to and with `until`.
+fn between(after: Vec<u8>, until: Vec<u8>) -> KeyRange {
+    let mut range = KeyRange::all().after(after);
+    range.end = std::ops::Bound::Included(until);
+    range
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,6 +222,15 @@ mod tests {
             keys.feed_seq(&keys.feed(Seq::new(300))),
             Some(Seq::new(300))
         );
+        assert_eq!(
+            keys.feed_seq(&keys.deletion(Seq::new(300))),
+            Some(Seq::new(300))
+        );
+        assert!(!range.contains(&keys.deletion(Seq::new(300))));
+        let deletions = keys.deletions(Seq::new(255), Seq::new(70_000));
+        assert!(deletions.contains(&keys.deletion(Seq::new(256))));
+        assert!(!deletions.contains(&keys.deletion(Seq::new(255))));
+        assert!(!deletions.contains(&keys.feed(Seq::new(300))));
         assert_eq!(keys.feed_seq(&keys.log()), None);
     }
 

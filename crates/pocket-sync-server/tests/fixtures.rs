@@ -1,8 +1,8 @@
 //! Values of a server's store as released versions wrote them. They must stay readable for ever.
 //!
 //! `fixtures/store-1.txt` has a line for each key and value, in hexadecimal. It is never written anew: a change of
-//! format adds another file and keeps this one. With `POCKET_WRITE_FIXTURE=path` the test writes what the present
-//! program would store.
+//! format adds another file and keeps this one. In the second, deletions have keys of their own. With
+//! `POCKET_WRITE_FIXTURE=path` the test writes what the present program would store.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
@@ -22,7 +22,10 @@ use pocket_sync_server::Engine;
 use pocket_sync_server::decide::PushRequest;
 use pocket_sync_server::engine::ReadRequest;
 
-const FIXTURE: &str = include_str!("fixtures/store-1.txt");
+const FIXTURES: [&str; 2] = [
+    include_str!("fixtures/store-1.txt"),
+    include_str!("fixtures/store-2.txt"),
+];
 
 fn now<T>(future: impl Future<Output = T>) -> T {
     future
@@ -146,13 +149,17 @@ fn unhex(hex: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_store_written_by_the_first_version_opens_and_goes_on() {
+fn a_store_written_by_each_version_opens_and_goes_on() {
     if let Ok(path) = std::env::var("POCKET_WRITE_FIXTURE") {
         write_present(&path);
     }
+    FIXTURES.into_iter().for_each(opens_and_goes_on);
+}
+
+fn opens_and_goes_on(fixture: &str) {
     let store = MemoryStorage::new();
     let mut batch = Batch::new();
-    for line in FIXTURE.lines() {
+    for line in fixture.lines() {
         let (key, value) = line.split_once(' ').unwrap();
         batch.put(unhex(key), unhex(value));
     }

@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use cursor::Cursor;
-pub(crate) use execute::Prepared;
+pub(crate) use execute::{Meetings, Prepared};
 pub(crate) use filter::{Constant, Node, Test};
 pub use filter::{Element, ElementFilter, Field, Filter, element, field};
 use path::Place;

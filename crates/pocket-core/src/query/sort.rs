@@ -225,6 +225,37 @@ impl Ranking<'_> {
             (right.keys.iter(), &right.document.id),
         ))
     }
+
+    /// Rows in order. Their keys are read once, not at each comparison.
+    fn sort(self, rows: &mut [Row]) {
+        let width = self.sort.fields.len();
+        let mut keys = Vec::with_capacity(rows.len() * width);
+        for row in rows.iter() {
+            let nulls = std::iter::repeat(Encoded::NULL);
+            keys.extend(row.keys.iter().chain(nulls).take(width));
+        }
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.sort_unstable_by(|left, right| {
+            let of = |place: &usize| {
+                let keys = &keys[place * width..][..width];
+                (keys.iter().copied(), &rows[*place].document.id)
+            };
+            self.turn(self.sort.compare(of(left), of(right)))
+        });
+        drop(keys);
+        // Each cycle of places is turned by one.
+        for first in 0..rows.len() {
+            let mut place = first;
+            loop {
+                let from = std::mem::replace(&mut order[place], place);
+                if from == first {
+                    break;
+                }
+                rows.swap(place, from);
+                place = from;
+            }
+        }
+    }
 }
 
 impl<'a> Top<'a> {
@@ -281,9 +312,7 @@ impl<'a> Top<'a> {
     /// What was wanted, in order.
     pub(crate) fn into_sorted(mut self) -> Vec<Row> {
         if self.wanted == usize::MAX {
-            let ranking = self.ranking;
-            self.rows
-                .sort_unstable_by(|left, right| ranking.compare(left, right));
+            self.ranking.sort(&mut self.rows);
             return self.rows;
         }
         let sorted = self.heap.into_sorted_vec();

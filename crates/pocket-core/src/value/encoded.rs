@@ -45,6 +45,7 @@ impl<'a> Encoded<'a> {
     };
 
     /// The one value that these bytes are.
+    #[inline]
     pub(crate) fn of(bytes: &'a [u8]) -> Result<Self> {
         let mut reader = Reader::new(bytes);
         let token = reader.next().map_err(|error| corrupt(&error))?;
@@ -56,6 +57,7 @@ impl<'a> Encoded<'a> {
     }
 
     /// The one map that these bytes are.
+    #[inline]
     pub(crate) fn map_of(bytes: &'a [u8]) -> Result<Self> {
         let whole = Self::of(bytes)?;
         match whole.token {
@@ -89,6 +91,7 @@ impl<'a> Encoded<'a> {
         }
     }
 
+    #[inline]
     fn read(reader: &mut Reader<'a>) -> Result<Self> {
         let mut step = || {
             let start = reader.position();
@@ -105,6 +108,7 @@ impl<'a> Encoded<'a> {
     }
 
     /// Its bytes as they lie in the body.
+    #[inline]
     pub(crate) fn bytes(self) -> &'a [u8] {
         self.bytes
     }
@@ -134,6 +138,7 @@ impl<'a> Encoded<'a> {
     }
 
     /// Its elements, if it is an array.
+    #[inline]
     pub(crate) fn array(self) -> Option<Elements<'a>> {
         match self.token {
             Token::Array(left) => Some(Elements {
@@ -145,6 +150,7 @@ impl<'a> Encoded<'a> {
     }
 
     /// Its entries, if it is a map.
+    #[inline]
     pub(crate) fn map(self) -> Option<Entries<'a>> {
         match self.token {
             Token::Map(left) => Some(Entries {
@@ -166,6 +172,7 @@ impl<'a> Encoded<'a> {
     }
 
     /// Whether both are of one type, integers and floats being one.
+    #[inline]
     pub(crate) fn is_like(self, other: Encoded<'_>) -> bool {
         self.rank() == other.rank()
     }
@@ -192,6 +199,7 @@ impl<'a> Encoded<'a> {
     }
 
     /// Whether both are equal in the order.
+    #[inline]
     pub(crate) fn equals(self, other: Encoded<'_>) -> Result<bool> {
         // Told apart by a glance at their heads, as nearly all are.
         let may_be = match (self.token, other.token) {
@@ -204,6 +212,7 @@ impl<'a> Encoded<'a> {
         Ok(may_be && self.compare(other)?.is_eq())
     }
 
+    #[inline]
     fn rank(self) -> u8 {
         match self.token {
             Token::Null => 0,
@@ -264,6 +273,27 @@ impl<'a> Elements<'a> {
         }
     }
 
+    /// Whether one of them equals this. Where that is a text, nothing more of the others is read than their first bytes.
+    #[inline]
+    pub(crate) fn contain(mut self, sought: Encoded<'_>) -> Result<bool> {
+        let Token::String(text) = sought.token else {
+            for element in self {
+                if element?.equals(sought)? {
+                    return Ok(true);
+                }
+            }
+            return Ok(false);
+        };
+        while self.left > 0 {
+            self.left -= 1;
+            let is_text = self.reader.is_text(text);
+            if is_text.map_err(|error| corrupt(&error))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// How many are left.
     pub(crate) fn count_left(&self) -> u32 {
         self.left
@@ -292,6 +322,7 @@ pub(crate) struct Entries<'a> {
 
 impl<'a> Entries<'a> {
     /// The value of this key; the others are passed over.
+    #[inline]
     pub(crate) fn get(mut self, name: &[u8]) -> Result<Option<Encoded<'a>>> {
         let mut find = || {
             while self.left > 0 {
@@ -335,5 +366,43 @@ impl<'a> Iterator for Entries<'a> {
             self.left = 0;
         }
         Some(entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_array_contains_what_equals_one_of_its_elements_and_nothing_inside_of_them() {
+        let elements = serde_json::json!([
+            "a",
+            "x".repeat(31),
+            "y".repeat(32),
+            "z".repeat(300),
+            "u".repeat(70_000),
+            7,
+            -70_000,
+            1.5,
+            true,
+            null,
+            ["inside"],
+            {"key": "value"},
+            "",
+            "last",
+        ]);
+        let bytes = rmp_serde::to_vec(&elements).unwrap();
+        let array = || Encoded::of(&bytes).unwrap().array().unwrap();
+        for element in elements.as_array().unwrap() {
+            let sought = rmp_serde::to_vec(element).unwrap();
+            let sought = Encoded::of(&sought).unwrap();
+            assert!(array().contain(sought).unwrap(), "{element}");
+        }
+        for other in ["b", "inside", "key", "value", "las", "lastly"] {
+            assert!(!array().contain(Encoded::text(other)).unwrap(), "{other}");
+        }
+        let cut = &bytes[..bytes.len() - 2];
+        let damaged = Encoded::of(cut).unwrap().array().unwrap();
+        assert!(damaged.contain(Encoded::text("last")).is_err());
     }
 }

@@ -22,6 +22,7 @@ pub(super) enum Token<'a> {
 
 impl Token<'_> {
     /// How many values stand behind this head, keys too.
+    #[inline]
     pub(super) fn inside(self) -> u64 {
         match self {
             Token::Array(len) => len.into(),
@@ -39,11 +40,13 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    #[inline]
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
     /// How many bytes have been read.
+    #[inline]
     pub(super) fn position(&self) -> usize {
         self.at
     }
@@ -54,11 +57,13 @@ impl<'a> Reader<'a> {
     }
 
     /// The bytes from `start` to where it is.
+    #[inline]
     pub(super) fn since(&self, start: usize) -> &'a [u8] {
         &self.bytes[start..self.at]
     }
 
     /// The next piece. What it claims to hold of text or bytes is there.
+    #[inline]
     pub(super) fn next(&mut self) -> Result<Token<'a>> {
         let [marker] = self.array()?;
         Ok(match marker {
@@ -101,6 +106,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes over a text, which must be next, and tells whether it is this one.
+    #[inline]
     pub(super) fn is_next_text(&mut self, text: &[u8]) -> Result<bool> {
         // A short one, as keys are.
         if let Some(marker @ 0xa0..=0xbf) = self.bytes.get(self.at) {
@@ -114,12 +120,24 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Passes over one value with all it holds, and tells whether it is this text.
+    #[inline]
+    pub(super) fn is_text(&mut self, text: &[u8]) -> Result<bool> {
+        if let Some(0xa0..=0xbf) = self.bytes.get(self.at) {
+            return self.is_next_text(text);
+        }
+        let token = self.next()?;
+        self.skip_many(token.inside())?;
+        Ok(token == Token::String(text))
+    }
+
     /// Passes over one value with all it holds.
     pub(super) fn skip(&mut self) -> Result<()> {
         self.skip_many(1)
     }
 
     /// Passes over so many values, keys too, with all they hold.
+    #[inline]
     pub(super) fn skip_many(&mut self, mut pending: u64) -> Result<()> {
         while pending > 0 {
             pending -= 1;
@@ -155,6 +173,7 @@ impl<'a> Reader<'a> {
         })
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         let bytes = self.take(N)?;
         Ok(bytes.try_into().expect("as many were taken"))

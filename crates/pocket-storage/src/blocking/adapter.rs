@@ -15,7 +15,7 @@ use super::writer::{self, Commit, Job, Reply};
 use super::{BlockingOpener, BlockingOptions, BlockingStore};
 use crate::{
     Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Sieve, Sifted,
-    Snapshot, Storage, StorageError,
+    Snapshot, Storage, StorageError, Visitor,
 };
 
 /// A [`Storage`] on a [`BlockingStore`].
@@ -41,6 +41,7 @@ pub(super) enum Read {
         Arc<dyn Sieve>,
         Reply<Sifted>,
     ),
+    Visit(Box<dyn Visitor>, Reply<bool>),
     Snapshot(Reply<Option<u64>>),
     ScanSnapshot(u64, KeyRange, ScanLimit, Direction, Reply<Vec<Entry>>),
     GetSnapshot(u64, Vec<Vec<u8>>, Reply<Vec<Option<Bytes>>>),
@@ -205,6 +206,10 @@ impl<O: BlockingOpener> Storage for BlockingStorage<O> {
         }))
     }
 
+    async fn visit(&self, visitor: Box<dyn Visitor>) -> Result<bool> {
+        self.read(|reply| Read::Visit(visitor, reply)).await
+    }
+
     async fn close(&self) -> Result<()> {
         let (reply, answer) = oneshot::channel();
         if self.writes.push(Job::Close(reply)).is_err() {
@@ -273,6 +278,9 @@ fn serve_reads<O: BlockingOpener>(shared: &Shared<O>, queue: &Queue<Read>) {
                         store.sift(&range, limit, direction, &*sieve)
                     }));
                 }
+                Read::Visit(visitor, reply) => {
+                    let _ = reply.send(shared.visit(visitor));
+                }
                 Read::Snapshot(reply) => {
                     if let Err(Ok(Some(unwanted))) = reply.send(shared.begin_snapshot()) {
                         shared.end_snapshot(unwanted);
@@ -288,7 +296,7 @@ fn serve_reads<O: BlockingOpener>(shared: &Shared<O>, queue: &Queue<Read>) {
                     let _ = reply.send(found);
                 }
                 Read::GetSnapshot(number, keys, reply) => {
-                    let _ = reply.send(shared.get_snapshot(number, keys));
+                    let _ = reply.send(shared.get_snapshot(number, &keys));
                 }
             }
         }

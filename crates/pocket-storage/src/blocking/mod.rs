@@ -8,7 +8,7 @@
 //!   [`BlockingOptions`]. The checks of each batch are evaluated on the state that includes the batches before
 //!   it in the group; a batch whose check fails is left out and answered `Conflict`, the others stand. The
 //!   group gets the strongest durability that one of its batches asks for.
-//! - `get` runs where it is called; `get_many`, `scan`, `sift` and those of snapshots run on a few reader threads.
+//! - `get` runs where it is called; `get_many`, `scan`, `sift`, `visit` and those of snapshots run on a few reader threads.
 //! - When the engine fails, the batches under way are answered with its error, and those that already wait are
 //!   refused: they may build on what failed. The next call closes and reopens the engine before it does
 //!   anything else. To the data a failure is a crash: relaxed commits may be gone.
@@ -26,7 +26,7 @@ use std::num::NonZeroUsize;
 use bytes::Bytes;
 
 use crate::{
-    Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Sieve, Sifted,
+    Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Sieve, Sifted, View,
 };
 
 pub use adapter::BlockingStorage;
@@ -81,7 +81,7 @@ pub trait BlockingStore: Send + Sync + Sized + 'static {
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    fn snapshot(&self) -> Result<Option<Box<dyn BlockingSnapshot>>> {
+    fn snapshot(&self) -> Result<Option<Box<dyn View>>> {
         Ok(None)
     }
 
@@ -97,15 +97,6 @@ pub trait BlockingStore: Send + Sync + Sized + 'static {
     /// # Errors
     /// `Backend` if the last writes could not be made durable.
     fn close(self) -> Result<()>;
-}
-
-/// One state of an engine.
-pub trait BlockingSnapshot: Send + Sync {
-    /// The entries of `range` in this state, as [`BlockingStore::scan`] has it.
-    ///
-    /// # Errors
-    /// As [`BlockingStore::get`].
-    fn scan(&self, range: &KeyRange, limit: ScanLimit, direction: Direction) -> Result<Vec<Entry>>;
 }
 
 /// Opens an engine, the first time and after each failure.
@@ -128,7 +119,7 @@ pub trait BlockingOpener: Send + Sync + 'static {
 pub struct BlockingOptions {
     /// What its threads are called; they end in `-write` and `-read`. Default `pocket`.
     pub name: String,
-    /// Threads for `get_many`, `scan` and `sift`. Default 2.
+    /// Threads for `get_many`, `scan`, `sift` and `visit`. Default 2.
     pub readers: NonZeroUsize,
     /// Batches in one group at the most. Default 1,024.
     pub group_batches: NonZeroUsize,

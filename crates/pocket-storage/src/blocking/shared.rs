@@ -8,8 +8,8 @@ use std::sync::{
 
 use bytes::Bytes;
 
-use super::{BlockingOpener, BlockingSnapshot, BlockingStore};
-use crate::{Direction, Entry, KeyRange, Result, ScanLimit, StorageError};
+use super::{BlockingOpener, BlockingStore};
+use crate::{Direction, Entry, KeyRange, Result, ScanLimit, StorageError, View, Visitor};
 
 pub(super) struct Shared<O: BlockingOpener> {
     slot: RwLock<Slot<O>>,
@@ -28,7 +28,7 @@ struct Slot<O: BlockingOpener> {
 #[derive(Default)]
 struct Snapshots {
     last: u64,
-    held: BTreeMap<u64, Arc<dyn BlockingSnapshot>>,
+    held: BTreeMap<u64, Arc<dyn View>>,
 }
 
 impl<O: BlockingOpener> Slot<O> {
@@ -133,18 +133,27 @@ impl<O: BlockingOpener> Shared<O> {
     }
 
     /// Reads single keys of a snapshot.
-    pub(super) fn get_snapshot(
-        &self,
-        number: u64,
-        keys: Vec<Vec<u8>>,
-    ) -> Result<Vec<Option<Bytes>>> {
-        let one = |key| {
-            let limit = ScanLimit::entries(1);
-            let found =
-                self.scan_snapshot(number, &KeyRange::key(key), limit, Direction::Forward)?;
-            Ok(found.into_iter().next().map(|(_, value)| value))
+    pub(super) fn get_snapshot(&self, number: u64, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>> {
+        let slot = self.read();
+        let snapshot = slot.snapshots().held.get(&number).cloned();
+        let snapshot = snapshot.ok_or(StorageError::Closed)?;
+        contain(|| snapshot.get_many(keys))
+    }
+
+    /// Has a state of the engine read at once, if it shows any. The engine is used meanwhile, so nobody closes it.
+    pub(super) fn visit(&self, visitor: Box<dyn Visitor>) -> Result<bool> {
+        self.ready()?;
+        let slot = self.read();
+        let Engine::Open(store) = &slot.engine else {
+            return Err(StorageError::Closed);
         };
-        keys.into_iter().map(one).collect()
+        let Some(view) = contain(|| store.snapshot())? else {
+            return Ok(false);
+        };
+        contain(|| {
+            visitor.visit(view);
+            Ok(true)
+        })
     }
 
     pub(super) fn end_snapshot(&self, number: u64) {

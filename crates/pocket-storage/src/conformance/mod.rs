@@ -34,6 +34,7 @@ mod reads;
 mod scans;
 mod snapshots;
 mod support;
+mod visits;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -83,6 +84,7 @@ fn all_cases() -> impl Iterator<Item = &'static Case> {
         reads::CASES,
         scans::CASES,
         snapshots::CASES,
+        visits::CASES,
         commits::CASES,
         life::CASES,
         random::CASES,

@@ -6,10 +6,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use pocket_storage::blocking::{
-    BlockingOpener, BlockingOptions, BlockingSnapshot, BlockingStorage, BlockingStore, WriteSet,
+    BlockingOpener, BlockingOptions, BlockingStorage, BlockingStore, WriteSet,
 };
 use pocket_storage::{
-    Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, StorageError,
+    Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, StorageError, View,
 };
 
 /// What the engine did and shall do. It outlives the engine, as a disk does.
@@ -102,7 +102,7 @@ impl Drop for Opener {
 /// What the map held. It counts as long as it lives.
 struct Copied(World, BTreeMap<Vec<u8>, Bytes>);
 
-impl BlockingSnapshot for Copied {
+impl View for Copied {
     fn scan(&self, _: &KeyRange, limit: ScanLimit, _: Direction) -> Result<Vec<Entry>> {
         let found = self.1.iter().take(limit.entries);
         Ok(found
@@ -152,7 +152,7 @@ impl BlockingStore for Engine {
             .collect())
     }
 
-    fn snapshot(&self) -> Result<Option<Box<dyn BlockingSnapshot>>> {
+    fn snapshot(&self) -> Result<Option<Box<dyn View>>> {
         let mut state = self.0.state();
         state.snapshots += 1;
         let map = state.map.clone();

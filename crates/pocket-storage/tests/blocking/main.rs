@@ -7,7 +7,7 @@ use engine::{Opener, Trouble, World};
 use pocket_storage::blocking::{BlockingOptions, BlockingStorage};
 use pocket_storage::{
     Batch, BoxFuture, Direction, Durability, KeyRange, Result, ScanLimit, Snapshot, Storage,
-    StorageError,
+    StorageError, View,
 };
 
 fn put(key: &str, value: &str) -> Batch {
@@ -410,4 +410,35 @@ async fn a_snapshot_goes_before_its_engine_does() {
         );
         drop(kept);
     }
+}
+
+#[tokio::test]
+async fn a_visit_that_panics_is_told_and_a_failed_engine_is_opened_anew_for_the_next() {
+    let world = World::default();
+    let store = world.open();
+    let commit = async |value| store.commit(put("key", value), Durability::PowerLoss).await;
+    commit("1").await.expect("a commit");
+    let broken = store
+        .visit(Box::new(|_: Box<dyn View>| panic!("a visitor trips")))
+        .await;
+    assert!(
+        matches!(&broken, Err(StorageError::Corrupt(what)) if what.contains("trips")),
+        "{broken:?}"
+    );
+    let failure = StorageError::Backend("broken".to_owned());
+    world.state().next_writes.push(Trouble::Fail(failure));
+    commit("2").await.expect_err("it is broken");
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let read = move |view: Box<dyn View>| {
+        let found = view.scan(&KeyRange::all(), ScanLimit::entries(10), Direction::Forward);
+        tell.send(found).expect("somebody waits");
+    };
+    assert!(matches!(store.visit(Box::new(read)).await, Ok(true)));
+    let found = told.await.expect("it was called").expect("a scan");
+    assert_eq!(found[0].1, "1");
+    assert_eq!(world.state().opened, 2);
+    assert_eq!(world.state().snapshots, 0, "none is left of a visit");
+    store.close().await.expect("closes");
+    let closed = store.visit(Box::new(|_: Box<dyn View>| ())).await;
+    assert!(matches!(closed, Err(StorageError::Closed)), "{closed:?}");
 }

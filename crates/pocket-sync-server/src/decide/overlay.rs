@@ -62,10 +62,19 @@ impl DocumentKey {
     }
 }
 
+/// A version whose entry leaves the feed when another is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replaced {
+    /// Its place.
+    pub seq: Seq,
+    /// Whether it was neither deleted nor erased.
+    pub live: bool,
+}
+
 #[derive(Debug, Default)]
 struct Slot {
-    /// The place of the stored version, whose feed entry goes when another is written.
-    stored: Option<Seq>,
+    /// The stored version.
+    stored: Option<Replaced>,
     /// What the stored version counts in a digest.
     counted: Option<(Readership, Digest)>,
     current: Option<Current>,
@@ -102,8 +111,8 @@ pub struct WriteSet {
     pub clock: Hlc,
     /// What the namespace holds afterwards, if it was told what it held before.
     pub usage: Option<Usage>,
-    /// The records, by rising place, each with the place of the version it replaces.
-    pub records: Vec<(Record, Option<Seq>, Marks)>,
+    /// The records, by rising place, each with the version it replaces.
+    pub records: Vec<(Record, Option<Replaced>, Marks)>,
     /// By how much the digests move.
     pub(crate) moved: Moved,
     /// The clients that changed.
@@ -178,7 +187,10 @@ impl Overlay {
     ) {
         let counted = || (marks.readership(), Digest::of(id, current.rev));
         self.slots[slot] = Slot {
-            stored: Some(current.seq),
+            stored: Some(Replaced {
+                seq: current.seq,
+                live: current.live,
+            }),
             counted: current.live.then(counted),
             current: Some(current),
             ..Slot::default()

@@ -117,14 +117,19 @@ fn applied_changes_get_contiguous_places_and_one_feed_entry_each() {
     assert_eq!(answer.written, [11..=14]);
     let writes = overlay.into_writes();
     assert_eq!(writes.head, Seq::new(14));
-    let placed: Vec<_> = writes
-        .records
-        .iter()
-        .map(|(record, replaced, _)| (record.id.as_str(), record.seq.get(), replaced.map(Seq::get)))
+    let placed: Vec<_> = (writes.records.iter())
+        .map(|(record, replaced, _)| {
+            let replaced = replaced.map(|old| (old.seq.get(), old.live));
+            (record.id.as_str(), record.seq.get(), replaced)
+        })
         .collect();
     assert_eq!(
         placed,
-        [("b", 12, None), ("a", 13, None), ("live", 14, Some(4))]
+        [
+            ("b", 12, None),
+            ("a", 13, None),
+            ("live", 14, Some((4, true)))
+        ]
     );
     assert_eq!(writes.clock, Hlc::from_time(NOW));
 }

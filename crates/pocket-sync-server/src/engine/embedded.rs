@@ -9,6 +9,7 @@ mod compact;
 mod digests;
 mod log;
 mod open;
+mod places;
 mod read;
 mod uncounted;
 
@@ -241,10 +242,17 @@ impl EmbeddedEngine {
             let value = stored::seal_record(&at, record, marks);
             batch.put(at, value);
             if let Some(replaced) = replaced {
-                batch.delete(log.keys.feed(*replaced));
+                // A deletion of an older version stands there, too.
+                batch.delete(log.keys.feed(replaced.seq));
+                if !replaced.live {
+                    batch.delete(log.keys.deletion(replaced.seq));
+                }
             }
-            let at = log.keys.feed(record.seq);
             let deleted = record.state.body().is_none().then_some(now);
+            let at = match deleted {
+                Some(_) => log.keys.deletion(record.seq),
+                None => log.keys.feed(record.seq),
+            };
             let value = stored::seal_feed(&at, &key, deleted);
             batch.put(at, value);
             let current = Current::of(record);

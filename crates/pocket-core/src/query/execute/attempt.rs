@@ -20,6 +20,8 @@ const CHECKED_BATCHES: usize = 8;
 pub(super) enum Task {
     /// Its documents.
     Rows,
+    /// Its documents, and figures of how they were found.
+    Analysis,
     /// How many there are.
     Count,
     /// Its plan alone.
@@ -64,12 +66,18 @@ pub(super) async fn attempt(
     reader: &mut Reader,
 ) -> Result<Option<Outcome>> {
     let purpose = match task {
-        Task::Rows | Task::Plan => Purpose::Rows,
+        Task::Rows | Task::Analysis | Task::Plan => Purpose::Rows,
         Task::Count => Purpose::Count,
     };
+    if task == Task::Analysis {
+        reader.count_exactly();
+    }
     let plan = Plan::of(query, purpose, collection, indexes, reader).await?;
     let mut found = Collected::new(query, task, &plan);
-    if task == Task::Rows || reader.hides() || !found.is_known(&plan) {
+    if reader.hides() || !found.is_known(&plan) {
+        if let Access::Found(known) = &plan.access {
+            reader.foresee(known.ids.len()).await;
+        }
         let mut source = Source::new(&plan, query, collection, &reader.tuning);
         let mut batches = 0;
         while found.wants_more()
@@ -120,11 +128,11 @@ impl<'a> Collected<'a> {
         match task {
             Task::Plan => Self::Nothing,
             Task::Count => Self::Count { count: 0, most },
-            Task::Rows if plan.is_in_order => Self::InOrder {
+            Task::Rows | Task::Analysis if plan.is_in_order => Self::InOrder {
                 rows: Vec::new(),
                 most,
             },
-            Task::Rows => Self::Top(Top::new(
+            Task::Rows | Task::Analysis => Self::Top(Top::new(
                 Ranking {
                     sort: &query.sort,
                     backwards: query.is_backwards(),

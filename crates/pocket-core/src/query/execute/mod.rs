@@ -3,13 +3,17 @@
 //! Filters, keys and cursors look at the encoded bodies; what is given out is projected last.
 
 mod attempt;
+mod meetings;
 mod one_state;
 mod ordered;
 mod read;
 mod sieve;
 mod source;
+#[cfg(not(target_arch = "wasm32"))]
+mod visited;
 
 use attempt::{Outcome, Task};
+pub(crate) use meetings::Meetings;
 pub(super) use one_state::of as collection_of;
 pub(super) use read::{Figures, Reader};
 use serde::Serialize;
@@ -158,7 +162,7 @@ impl Prepared {
     where
         T: Serialize + DeserializeOwned,
     {
-        let task = if analyze { Task::Rows } else { Task::Plan };
+        let task = if analyze { Task::Analysis } else { Task::Plan };
         let outcome = self.run(collection, task).await?;
         let outcome = outcome.ok_or_else(|| not_found(collection.name()))?;
         let figures = analyze.then_some((outcome.figures, outcome.count));

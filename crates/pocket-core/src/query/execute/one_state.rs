@@ -4,12 +4,16 @@
 //! that is so: nothing is locked, and reading costs one more look. When a commit came in between, a query that is soon
 //! done is run again; then it is run on a snapshot, or, where the backend has none, as a job of its own while which no
 //! other commits.
+//!
+//! Where a store can be visited, a query that an index helps is first tried there, in one call that shows one state.
 
 use std::sync::Arc;
 
 use pocket_storage::StorageError;
 
 use super::attempt::{Outcome, Proof, Task, attempt};
+#[cfg(not(target_arch = "wasm32"))]
+use super::visited::attempt_there;
 use super::{Prepared, Reader};
 use crate::commit::Job;
 use crate::config::MAX_COMMIT_ATTEMPTS;
@@ -38,8 +42,18 @@ pub(super) async fn run(
         let Some((collection, indexes)) = of(&registry, name) else {
             return Ok(None);
         };
-        let mut reader = Reader::live(core.storage.clone(), core.sight_in(&registry, collection));
+        let sight = core.sight_in(&registry, collection);
         let proof = Proof::State(state);
+        #[cfg(not(target_arch = "wasm32"))]
+        if !indexes.is_empty() {
+            let (seen, storage) = ((&proof, &sight), &*core.storage);
+            match attempt_there(query, task, collection, &indexes, seen, storage).await {
+                Some(None) => continue,
+                Some(outcome) => return Ok(outcome),
+                None => {}
+            }
+        }
+        let mut reader = Reader::live(core.storage.clone(), sight).meeting(&core.meetings);
         let outcome = attempt(query, task, collection, &indexes, &proof, &mut reader).await?;
         if outcome.is_some() {
             return Ok(outcome);

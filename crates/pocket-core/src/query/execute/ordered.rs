@@ -20,6 +20,12 @@ use crate::query::plan::{Ordered, behind, both};
 use crate::query::sort::SortKeys;
 use crate::{Document, DocumentId, Result};
 
+/// Documents that are held before it is asked which of them a query with a limit needs. Half of them go at the least.
+#[cfg(not(test))]
+const MOST_HELD: usize = 256;
+#[cfg(test)]
+const MOST_HELD: usize = 4;
+
 /// What is left of the entries.
 #[derive(Debug)]
 pub(super) struct Entries {
@@ -120,6 +126,13 @@ impl Entries {
                 .get_or_insert_with(|| (entry.row().to_vec(), Vec::new()));
             if query.select(&document)?.is_some() {
                 held.push(document);
+            }
+            // Of those that have it in common no more than the first are needed.
+            if let Some(reach) = query.reach()
+                && held.len() / 2 > reach.max(MOST_HELD)
+            {
+                *held = sorted(std::mem::take(held), query)?;
+                held.truncate(reach);
             }
         }
         Ok(Some(documents))

@@ -1,14 +1,18 @@
 //! Reading for queries, counted.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
 use futures_util::future::try_join;
-use pocket_storage::{Direction, Entry, KeyRange, ScanLimit, Sieve, Sifted, Snapshot, Storage};
+use pocket_storage::{
+    Direction, Entry, KeyRange, ScanLimit, Sieve, Sifted, Snapshot, Storage, View,
+};
 
-use crate::config::QueryTuning;
+use super::Meetings;
+use crate::config::{MAX_VISITED_BYTES, QueryTuning};
 use crate::expire::Sight;
 use crate::index::Index;
 use crate::keys::CollectionId;
@@ -27,12 +31,21 @@ pub(crate) struct Reader {
     store: Store,
     sight: Sight,
     figures: Figures,
+    /// Whether what is looked at twice counts once.
+    counts_exactly: bool,
+    pub(super) meetings: Meetings,
 }
 
 #[derive(Debug)]
 enum Store {
     Live(Arc<dyn Storage>),
     Snapshot(Box<dyn Snapshot>),
+    /// On the thread that reads the store, on which nothing waits and nothing takes long.
+    #[cfg_attr(
+        target_arch = "wasm32",
+        allow(dead_code, reason = "nothing waits there")
+    )]
+    Here(Box<dyn View>),
 }
 
 impl Store {
@@ -48,7 +61,17 @@ impl Store {
             Self::Snapshot(snapshot) => {
                 Sifted::of(snapshot.scan(range, limit, direction).await?, &*sieve)
             }
+            Self::Here(_) => pending().await,
         })
+    }
+}
+
+/// Keeps nothing: only what there is counts.
+struct Nothing;
+
+impl Sieve for Nothing {
+    fn keeps(&self, _: &[u8], _: &[u8]) -> bool {
+        false
     }
 }
 
@@ -80,6 +103,13 @@ impl Reader {
         Self::of(Store::Snapshot(snapshot), sight)
     }
 
+    /// As [`snapshot`](Self::snapshot), on the thread that reads the store. All is answered at once; what would take long
+    /// there is never answered.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn here(view: Box<dyn View>, sight: Sight) -> Self {
+        Self::of(Store::Here(view), sight)
+    }
+
     fn of(store: Store, sight: Sight) -> Self {
         #[cfg(not(test))]
         let tuning = QueryTuning::DEFAULT;
@@ -90,7 +120,22 @@ impl Reader {
             store,
             sight,
             figures: Figures::default(),
+            counts_exactly: false,
+            meetings: Meetings::default(),
         }
+    }
+
+    /// The same, whose scans begin where others have ended.
+    pub(super) fn meeting(self, meetings: &Meetings) -> Self {
+        Self {
+            meetings: meetings.clone(),
+            ..self
+        }
+    }
+
+    /// Its figures are told: what two reads have in common counts once, for which it may be read once more.
+    pub(super) fn count_exactly(&mut self) {
+        self.counts_exactly = true;
     }
 
     /// Whether documents may be stored that cannot be seen, so that entries of an index alone tell nothing.
@@ -100,6 +145,13 @@ impl Reader {
 
     pub(crate) fn figures(&self) -> Figures {
         self.figures
+    }
+
+    /// Says how many documents will be read, so that those which are too many for where it reads are not begun.
+    pub(super) async fn foresee(&self, documents: usize) {
+        if matches!(self.store, Store::Here(_)) && documents > self.tuning.visited_entries {
+            pending::<()>().await;
+        }
     }
 
     /// Keys of an index.
@@ -129,6 +181,9 @@ impl Reader {
         most: usize,
         direction: Direction,
     ) -> Result<Page> {
+        if matches!(self.store, Store::Here(_)) {
+            return pending().await;
+        }
         let entries = self
             .scan(range, ScanLimit::entries(most), direction)
             .await?;
@@ -167,14 +222,43 @@ impl Reader {
         let forward = store.sift(range.clone(), limit, Direction::Forward, sieve.clone());
         let backward = store.sift(range, limit, Direction::Backward, sieve);
         let (forward, mut backward) = try_join(forward, backward).await?;
-        if let Some(last) = &forward.last {
-            backward.entries.retain(|(key, _)| key > last);
+        if let (Some(low), Some(high)) = (&backward.last, &forward.last)
+            && low <= high
+        {
+            backward.entries.retain(|(key, _)| key > high);
+            if self.counts_exactly {
+                let range = KeyRange {
+                    start: Bound::Included(low.clone()),
+                    end: Bound::Included(high.clone()),
+                };
+                let limit = ScanLimit::entries(usize::MAX).bytes(usize::MAX);
+                let (direction, none) = (Direction::Forward, Arc::new(Nothing));
+                let twice = self.store.sift(range, limit, direction, none).await?;
+                backward.looked_at -= twice.looked_at.min(backward.looked_at);
+                backward.bytes -= twice.bytes.min(backward.bytes);
+            }
         }
         let (forward, backward) = (self.sifted(forward)?, self.sifted(backward)?);
         Ok(match direction {
             Direction::Forward => (forward, backward),
             Direction::Backward => (backward, forward),
         })
+    }
+
+    /// A page from the upper end of a range and one from the lower end of another, read at once.
+    pub(super) async fn sifted_apart(
+        &mut self,
+        (lower, upper): (KeyRange, KeyRange),
+        most: usize,
+        sieve: Arc<dyn Sieve>,
+    ) -> Result<(Page, Page)> {
+        self.called().await;
+        self.called().await;
+        let (limit, store) = (ScanLimit::entries(most), &self.store);
+        let lower = store.sift(lower, limit, Direction::Backward, sieve.clone());
+        let upper = store.sift(upper, limit, Direction::Forward, sieve);
+        let (lower, upper) = try_join(lower, upper).await?;
+        Ok((self.sifted(lower)?, self.sifted(upper)?))
     }
 
     fn sifted(&mut self, sifted: Sifted) -> Result<Page> {
@@ -257,6 +341,7 @@ impl Reader {
         Ok(match &self.store {
             Store::Live(storage) => storage.get_many(keys).await?,
             Store::Snapshot(snapshot) => snapshot.get_many(keys).await?,
+            Store::Here(view) => view.get_many(keys)?,
         })
     }
 
@@ -270,6 +355,8 @@ impl Reader {
         let entries = match &self.store {
             Store::Live(storage) => storage.scan(range, limit, direction).await?,
             Store::Snapshot(snapshot) => snapshot.scan(range, limit, direction).await?,
+            Store::Here(_) if limit.entries == 0 => Vec::new(),
+            Store::Here(view) => view.scan(&range, limit, direction)?,
         };
         let bytes = entries.iter().map(|(key, value)| key.len() + value.len());
         self.figures.bytes += bytes.sum::<usize>() as u64;
@@ -284,6 +371,19 @@ impl Reader {
     /// Counts a call. A store in memory answers at once, and others on this thread want to run, too.
     async fn called(&mut self) {
         self.figures.calls += 1;
+        if matches!(self.store, Store::Here(_)) {
+            let Figures {
+                index_entries,
+                documents,
+                bytes,
+                ..
+            } = self.figures;
+            let most = self.tuning.visited_entries as u64;
+            if index_entries.max(documents) > most || bytes > MAX_VISITED_BYTES {
+                pending::<()>().await;
+            }
+            return;
+        }
         if self.figures.calls.is_multiple_of(TURN) {
             let mut passed = false;
             let turn = poll_fn(|context| {

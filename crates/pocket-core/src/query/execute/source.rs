@@ -35,6 +35,12 @@ pub(in crate::query) struct Source {
     begun: bool,
     /// Documents of the far end of a range, to be given out behind all others, the last one first.
     far: Vec<Document>,
+    /// Of a range that is read from within: what lies below, falling, and above, rising, if they are given out in order.
+    around: (Vec<Document>, Vec<Document>),
+    /// Where the ends of the range came nearest, if it was read from its ends alone.
+    met: Option<Vec<u8>>,
+    /// Whether it is read from within.
+    is_parted: bool,
 }
 
 /// Whether a range is read from both of its ends at once, so that a second thread of the store helps.
@@ -52,6 +58,8 @@ enum Ends {
 enum Left {
     Ids(std::vec::IntoIter<DocumentId>),
     Range(KeyRange, Direction),
+    /// Two that touch, read away from there.
+    Apart(KeyRange, KeyRange),
     Entries(Box<Entries>),
     Nothing,
 }
@@ -109,6 +117,9 @@ impl Source {
             ends,
             begun: false,
             far: Vec::new(),
+            around: <(Vec<_>, Vec<_>)>::default(),
+            met: None,
+            is_parted: false,
         };
         if query.leaves_out() {
             source.sift(query, None);
@@ -122,7 +133,7 @@ impl Source {
     }
 
     fn sift(&mut self, query: &Prepared, last: Option<Row>) {
-        if !matches!(self.left, Left::Range(..)) {
+        if !matches!(self.left, Left::Range(..) | Left::Apart(..)) {
             return;
         }
         let shared = self.shared.get_or_insert_with(|| Arc::new(query.clone()));
@@ -174,7 +185,18 @@ impl Source {
             Left::Range(range, direction) => {
                 let (range, direction) = (range.clone(), *direction);
                 self.left = Left::Nothing;
+                if let Some([lower, upper]) = self.parted(&range, direction, reader) {
+                    return self
+                        .apart((lower, upper), page, query, reader)
+                        .await
+                        .map(Some);
+                }
                 let found = self.range(range, direction, page, reader).await?;
+                if found.is_none()
+                    && let Some(key) = self.met.take()
+                {
+                    reader.meetings.note(self.collection, key);
+                }
                 if found.is_none() && !self.far.is_empty() {
                     let mut far = std::mem::take(&mut self.far);
                     far.reverse();
@@ -182,12 +204,81 @@ impl Source {
                 }
                 Ok(found)
             }
+            Left::Apart(lower, upper) => {
+                let (lower, upper) = (lower.clone(), upper.clone());
+                self.apart((lower, upper), page, query, reader)
+                    .await
+                    .map(Some)
+            }
             Left::Entries(entries) => {
                 entries
                     .documents((page, lookups), query, self.collection, reader)
                     .await
             }
         }
+    }
+
+    /// The parts of a range that is to be read from within, if it is not begun. In a browser no scan drives pages out of a
+    /// cache.
+    fn parted(
+        &self,
+        range: &KeyRange,
+        direction: Direction,
+        reader: &Reader,
+    ) -> Option<[KeyRange; 2]> {
+        let in_any_order = match self.ends {
+            Ends::One => false,
+            Ends::Both => true,
+            Ends::BothInOrder => direction == Direction::Forward,
+        };
+        let parts = || reader.meetings.part(self.collection, range);
+        let is_worth_it = in_any_order && !cfg!(target_arch = "wasm32");
+        (is_worth_it && !self.begun && self.sieve.is_some())
+            .then(parts)
+            .flatten()
+    }
+
+    /// The next documents of two ranges that are read away from each other. Where one is at its end, the other is read on
+    /// from both of its own.
+    async fn apart(
+        &mut self,
+        (lower, upper): (KeyRange, KeyRange),
+        page: usize,
+        query: &Prepared,
+        reader: &mut Reader,
+    ) -> Result<Vec<Document>> {
+        self.begun = true;
+        self.left = Left::Nothing;
+        self.is_parted = true;
+        let all = || Arc::new(Wanted::new(Arc::new(query.clone()), None));
+        let sieve = self.sieve.clone().unwrap_or_else(all);
+        let ranges = (lower.clone(), upper.clone());
+        let (low, high) = reader.sifted_apart(ranges, page, sieve).await?;
+        self.around.0.extend(low.documents);
+        self.around.1.extend(high.documents);
+        let is_held = match (low.last, high.last) {
+            (Some(low), Some(high)) => {
+                self.left = Left::Apart(lower.before(low), upper.after(high));
+                self.ends == Ends::BothInOrder
+            }
+            (Some(low), None) => {
+                self.left = Left::Range(lower.before(low), Direction::Forward);
+                let (below, above) = std::mem::take(&mut self.around);
+                // The rest comes before all of them.
+                self.far.extend(above.into_iter().rev().chain(below));
+                true
+            }
+            (None, Some(high)) => {
+                self.left = Left::Range(upper.after(high), Direction::Forward);
+                false
+            }
+            (None, None) => false,
+        };
+        if is_held {
+            return Ok(Vec::new());
+        }
+        let (below, above) = std::mem::take(&mut self.around);
+        Ok(below.into_iter().rev().chain(above).collect())
     }
 
     /// The next documents of a range, which are none if there are no more in it.
@@ -226,13 +317,14 @@ impl Source {
         // Where most are wanted, looking at them twice costs more than it saves.
         let kept = near.documents.len() + far.as_ref().map_or(0, |far| far.documents.len());
         let looked_at = reader.figures().documents - before;
-        if !sieve.is_narrowed() && kept as u64 * 2 > looked_at {
-            self.sieve = None;
-        }
         let mut documents = near.documents;
         let Some(last) = near.last else {
             return Ok(None);
         };
+        self.met = (far.is_some() && !self.is_parted).then(|| last.clone());
+        if !sieve.is_narrowed() && kept as u64 * 2 > looked_at {
+            (self.sieve, self.met) = (None, None);
+        }
         let mut left = beyond(range, direction, last);
         if let Some(far) = far {
             if let Some(last) = far.last {

@@ -156,7 +156,21 @@ impl Candidates<'_> {
 
     fn one_equals(self, constant: &Constant) -> Result<bool> {
         let constant = constant.encoded()?;
-        self.one(|value| value.equals(constant))
+        for value in self.values {
+            if value.equals(constant)? {
+                return Ok(true);
+            }
+        }
+        Ok(self.opened && self.one_element_equals(constant)?)
+    }
+
+    fn one_element_equals(self, constant: Encoded<'_>) -> Result<bool> {
+        for elements in self.values.iter().filter_map(|value| value.array()) {
+            if elements.contain(constant)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn one_is(self, constant: &Constant, accept: impl Fn(Ordering) -> bool) -> Result<bool> {
@@ -177,6 +191,6 @@ impl Candidates<'_> {
             }
         }
         let constant = constant.encoded()?;
-        self.one_element(|element| element.equals(constant))
+        self.one_element_equals(constant)
     }
 }

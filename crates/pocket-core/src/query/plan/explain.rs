@@ -117,14 +117,13 @@ pub enum PlanOrder {
 pub struct QueryFigures {
     /// Entries of indexes that were read.
     pub index_entries: u64,
-    /// Documents that were looked at; where the collection was scanned, tombstones, too, and perhaps some twice: a scan from
-    /// both ends meets within a page.
+    /// Documents that were looked at; where the collection was scanned, tombstones, too.
     pub documents_read: u64,
     /// Documents that were given out.
     pub documents_returned: u64,
     /// Bytes of entries and documents as the store holds them, with the keys of what was scanned.
     pub bytes_read: u64,
-    /// Calls to the store.
+    /// Reads of the store, of which several may be one call to its thread.
     pub store_calls: u64,
 }
 

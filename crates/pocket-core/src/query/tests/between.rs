@@ -20,6 +20,7 @@ const SMALL: QueryTuning = QueryTuning {
     document_page: 3,
     sifted_page: 5,
     first_page: 2,
+    visited_entries: 6,
 };
 
 fn document(id: &str, n: i64) -> Value {
@@ -127,8 +128,7 @@ async fn filled(storage: &Watched) -> Collection<Value> {
 fn a_query_shows_one_state_whichever_of_its_reads_a_commit_comes_before() {
     run(async {
         TUNING.set(SMALL);
-        for has_snapshots in [true, false] {
-            let storage = Watched::new(has_snapshots);
+        for storage in Watched::each() {
             let things = filled(&storage).await;
             let mut round = 0;
             for query in queries(&things) {
@@ -190,8 +190,7 @@ async fn steady(query: &Query<Value>, things: &Collection<Value>) -> BTreeSet<St
 fn under_steady_commits_of_another_handle_a_query_ends() {
     run(async {
         TUNING.set(SMALL);
-        for has_snapshots in [true, false] {
-            let storage = Watched::new(has_snapshots);
+        for storage in Watched::each() {
             let things = filled(&storage).await;
             let (_, other) = open(&storage).await;
             for query in queries(&things) {
@@ -200,7 +199,7 @@ fn under_steady_commits_of_another_handle_a_query_ends() {
                 check(&query, &format!("{:?}", query.spec())).await;
                 storage.between([]);
             }
-            assert_eq!(storage.snapshots() > 0, has_snapshots);
+            assert_eq!(storage.snapshots() > 0, storage.has_snapshots());
         }
         TUNING.set(QueryTuning::DEFAULT);
     });
@@ -210,8 +209,7 @@ fn under_steady_commits_of_another_handle_a_query_ends() {
 fn writers_and_queries_of_one_handle_go_on_side_by_side() {
     run(async {
         TUNING.set(SMALL);
-        for has_snapshots in [true, false] {
-            let storage = Watched::new(has_snapshots);
+        for storage in Watched::each() {
             let things = filled(&storage).await;
             let writing = async {
                 for round in 0..200 {
@@ -236,13 +234,13 @@ proptest! {
 
     #[test]
     fn whatever_another_handle_commits_between_reads_a_query_shows_one_state(
-        has_snapshots in any::<bool>(),
+        kind in 0_usize..3,
         which in 0_usize..10,
         works in proptest::collection::vec(proptest::option::weighted(0.3, 1_i64..50), 1..30),
     ) {
         run(async {
             TUNING.set(SMALL);
-            let storage = Watched::new(has_snapshots);
+            let storage = Watched::each()[kind].clone();
             let things = filled(&storage).await;
             // Its commits wait for nobody, and nobody tells this one of them.
             let (_, other) = open(&storage).await;
@@ -257,14 +255,14 @@ proptest! {
 
     #[test]
     fn an_index_that_is_dropped_or_meets_its_first_array_between_reads_leads_nobody_astray(
-        has_snapshots in any::<bool>(),
+        kind in 0_usize..3,
         quiet in 0_usize..20,
         drops in any::<bool>(),
         which in 0_usize..10,
     ) {
         run(async {
             TUNING.set(SMALL);
-            let storage = Watched::new(has_snapshots);
+            let storage = Watched::each()[kind].clone();
             let things = filled(&storage).await;
             let (_, other) = open(&storage).await;
             let query = queries(&things)[which].clone();

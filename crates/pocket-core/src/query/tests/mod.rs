@@ -4,13 +4,19 @@ mod between;
 mod bounded;
 mod chosen;
 mod hard;
+mod meetings;
 mod model;
 mod store;
+mod visited;
 
 use std::cell::Cell;
 use std::future::Future;
+use std::sync::Arc;
 
+use pocket_storage::Storage;
 use pocket_storage_memory::MemoryStorage;
+
+use self::store::Watched;
 
 use crate::config::QueryTuning;
 use crate::index::tests::strategy as values;
@@ -55,9 +61,15 @@ async fn collection(indexes: &[IndexConfig], documents: &[Value]) -> Collection<
         .iter()
         .cloned()
         .fold(config, CollectionConfig::index);
+    // Some that queries visit, and some that they read from afar.
+    let storage: Arc<dyn Storage> = if documents.len().is_multiple_of(2) {
+        Arc::new(MemoryStorage::new())
+    } else {
+        Arc::new(Watched::visited())
+    };
     let db = Database::builder("test")
         .collection(config)
-        .open(MemoryStorage::new())
+        .open_shared(storage)
         .await
         .unwrap();
     let things = db.collection::<Value>("things").unwrap();

@@ -218,6 +218,7 @@ fn tuning() -> impl Strategy<Value = QueryTuning> {
                         document_page,
                         sifted_page: document_page + 1,
                         first_page: 1,
+                        visited_entries: 4,
                     }
                 }
             ),

@@ -1,13 +1,13 @@
 //! A store that counts what is read of it, and lets others commit in between.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use pocket_storage::{
     Batch, BoxFuture, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit,
-    Snapshot, Storage,
+    Snapshot, Storage, View, Visitor,
 };
 use pocket_storage_memory::MemoryStorage;
 
@@ -30,8 +30,9 @@ struct Beside {
     counted: Counted,
     /// What is done before the next reads: nothing, or something.
     between: VecDeque<Option<Work>>,
-    /// Snapshots that were taken.
+    /// Snapshots that were taken, and visits.
     snapshots: u64,
+    visits: u64,
 }
 
 /// The store. Its clones are one.
@@ -40,6 +41,7 @@ pub(super) struct Watched {
     inner: Arc<MemoryStorage>,
     beside: Arc<Mutex<Beside>>,
     has_snapshots: bool,
+    is_visited: bool,
 }
 
 impl std::fmt::Debug for Watched {
@@ -54,7 +56,29 @@ impl Watched {
             inner: Arc::new(MemoryStorage::new()),
             beside: Arc::default(),
             has_snapshots,
+            is_visited: false,
         }
+    }
+
+    /// One that can be visited.
+    pub(super) fn visited() -> Self {
+        Self {
+            is_visited: true,
+            ..Self::new(true)
+        }
+    }
+
+    /// One of each kind.
+    pub(super) fn each() -> [Self; 3] {
+        [Self::new(true), Self::new(false), Self::visited()]
+    }
+
+    pub(super) fn has_snapshots(&self) -> bool {
+        self.has_snapshots
+    }
+
+    pub(super) fn visits(&self) -> u64 {
+        self.beside.lock().unwrap().visits
     }
 
     /// What was read since the last time.
@@ -160,6 +184,20 @@ impl Storage for Watched {
         Ok(Some(Box::new(Held { inner, watched })))
     }
 
+    async fn visit(&self, visitor: Box<dyn Visitor>) -> Result<bool> {
+        if !self.is_visited {
+            return Ok(false);
+        }
+        self.turn().await;
+        self.beside.lock().unwrap().visits += 1;
+        let limit = ScanLimit::entries(usize::MAX).bytes(usize::MAX);
+        let all = self.inner.scan(KeyRange::all(), limit, Direction::Forward);
+        let entries = all.await?.into_iter().collect();
+        let watched = self.clone();
+        visitor.visit(Box::new(Seen { entries, watched }));
+        Ok(true)
+    }
+
     async fn close(&self) -> Result<()> {
         self.inner.close().await
     }
@@ -188,5 +226,24 @@ impl Snapshot for Held {
     async fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>> {
         self.watched.turn().await;
         self.inner.get_many(keys).await
+    }
+}
+
+/// What is there during a visit.
+struct Seen {
+    entries: BTreeMap<Vec<u8>, Bytes>,
+    watched: Watched,
+}
+
+impl View for Seen {
+    fn scan(&self, range: &KeyRange, limit: ScanLimit, direction: Direction) -> Result<Vec<Entry>> {
+        let found = self.entries.range((range.start.clone(), range.end.clone()));
+        let found = found.map(|(key, value)| (key.clone(), value.clone()));
+        let found: Vec<_> = match direction {
+            Direction::Forward => found.take(limit.entries).collect(),
+            Direction::Backward => found.rev().take(limit.entries).collect(),
+        };
+        self.watched.count(found.iter().map(|(key, _)| key));
+        Ok(found)
     }
 }

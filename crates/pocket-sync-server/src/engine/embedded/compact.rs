@@ -13,12 +13,13 @@ use pocket_core::{ClientId, Hlc, Seq, Timestamp};
 use pocket_storage::{Batch, Direction, Durability, ScanLimit, StorageError};
 
 use super::log::Log;
+use super::places::Placed;
 use super::{ATTEMPTS, CLOSED, EmbeddedEngine, busy, lock, read_error, write_error};
 use crate::Namespace;
 use crate::decide::DocumentKey;
 use crate::engine::{Compacted, EngineResult, Retention};
 use crate::keys::Keys;
-use crate::stored::{self, ClientRecord, FeedRow, LogRow};
+use crate::stored::{self, ClientRecord, LogRow};
 
 /// Deletions, or clients, forgotten by one commit.
 const BATCH: usize = 256;
@@ -38,7 +39,8 @@ pub(super) struct Looked {
 struct Deletion {
     seq: Seq,
     key: DocumentKey,
-    /// The entry of the feed.
+    /// The entry of the feed: its key and its value.
+    at: Vec<u8>,
     entry: Bytes,
 }
 
@@ -159,20 +161,16 @@ impl EmbeddedEngine {
         if found.looked.feed >= row.head || !retention.forgets_deletions() {
             return Ok(());
         }
-        let range = keys.feed_range(found.looked.feed, row.head);
-        let limit = ScanLimit::entries(SCANNED).bytes(usize::MAX);
-        let entries = self
-            .inner
-            .storage
-            .scan(range, limit, Direction::Forward)
-            .await
-            .map_err(read_error)?;
-        found.more = entries.len() == SCANNED;
-        for (at, entry) in entries {
-            let seq = keys
-                .feed_seq(&at)
-                .ok_or_else(|| stored::damaged("a key of the feed"))?;
-            let feed: FeedRow = stored::open(&at, &entry)?;
+        let range = (found.looked.feed, row.head);
+        let (entries, reached) = self.places(keys, range, None, SCANNED).await?;
+        found.more = reached < row.head;
+        for Placed {
+            seq,
+            row: feed,
+            at,
+            value: entry,
+        } in entries
+        {
             let key = DocumentKey {
                 collection: feed.collection,
                 id: feed.id,
@@ -191,10 +189,16 @@ impl EmbeddedEngine {
                     found.more = true;
                     return Ok(());
                 }
-                found.deletions.push(Deletion { seq, key, entry });
+                found.deletions.push(Deletion {
+                    seq,
+                    key,
+                    at,
+                    entry,
+                });
             }
             found.looked.feed = seq;
         }
+        found.looked.feed = reached;
         Ok(())
     }
 
@@ -275,10 +279,10 @@ impl EmbeddedEngine {
         let (stored, row) = log.with_open(|open| (open.stored.clone(), open.row.clone()))?;
         let mut batch = Batch::new();
         let log_key = log.keys.log();
-        let deletions = self.still_deleted(log, &found.deletions).await?;
+        let deletions = self.still_deleted(&found.deletions).await?;
         for deletion in &deletions {
             let key = &deletion.key;
-            batch.delete(log.keys.feed(deletion.seq));
+            batch.delete(deletion.at.clone());
             batch.delete(log.keys.document(&key.collection, &key.id));
         }
         let clients = self.still_gone(log, &found.clients, retention, now).await?;
@@ -328,15 +332,8 @@ impl EmbeddedEngine {
     }
 
     /// Those that nobody wrote anew since they were found.
-    async fn still_deleted<'a>(
-        &self,
-        log: &Log,
-        found: &'a [Deletion],
-    ) -> EngineResult<Vec<&'a Deletion>> {
-        let keys: Vec<_> = found
-            .iter()
-            .map(|deletion| log.keys.feed(deletion.seq))
-            .collect();
+    async fn still_deleted<'a>(&self, found: &'a [Deletion]) -> EngineResult<Vec<&'a Deletion>> {
+        let keys: Vec<_> = found.iter().map(|deletion| deletion.at.clone()).collect();
         let entries = self.inner.storage.get_many(&keys).await;
         let entries = entries.map_err(read_error)?;
         let pairs = found.iter().zip(entries);

@@ -5,17 +5,17 @@
 //! if that commit were lost.
 
 use pocket_core::Seq;
-use pocket_storage::{Direction, ScanLimit};
 use pocket_sync_protocol::EncodedRecord;
 
 use super::digests::digests_for;
 use super::log::{Log, Sight};
+use super::places::Placed;
 use super::{ATTEMPTS, EmbeddedEngine, busy, read_error};
 use crate::decide::DocumentKey;
 use crate::engine::{EngineError, EngineResult, FeedPage, Fetched, ReadRequest, Removed};
 use crate::feed::{self, Stretch};
 use crate::rules::{Authority, Marks, View};
-use crate::stored::{self, FeedRow};
+use crate::stored;
 
 /// Entries of the feed looked at by one read, when most of them are left out.
 const SCANNED: usize = 8_192;
@@ -267,22 +267,11 @@ impl EmbeddedEngine {
         let mut scanned = 0;
         while end < last && scanned < SCANNED {
             let step = SCAN_STEP.min(request.records.max(1));
-            let range = log.keys.feed_range(end, last);
-            let limit = ScanLimit::entries(step).bytes(usize::MAX);
-            let found = self
-                .inner
-                .storage
-                .scan(range, limit, Direction::Forward)
-                .await
-                .map_err(read_error)?;
-            let reached = found.len() < step;
+            let (found, reached) = self
+                .places(&log.keys, (end, last), request.live_until, step)
+                .await?;
             scanned += found.len();
-            for (at, value) in found {
-                let seq = log
-                    .keys
-                    .feed_seq(&at)
-                    .ok_or_else(|| stored::damaged("a key of the feed"))?;
-                let row: FeedRow = stored::open(&at, &value)?;
+            for Placed { seq, row, .. } in found {
                 let left_out = row.later.deleted.is_some() && request.leaves_out_deletion_at(seq);
                 if !left_out && request.wants(&row.collection) {
                     if wanted.len() >= request.records {
@@ -298,9 +287,7 @@ impl EmbeddedEngine {
                 }
                 end = seq;
             }
-            if reached {
-                end = last;
-            }
+            end = reached;
         }
         Ok((wanted, end))
     }
