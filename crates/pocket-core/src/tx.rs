@@ -53,8 +53,10 @@ pub(crate) struct Tx {
     own_moved: BTreeMap<CollectionId, Digest>,
     /// What its documents change in indexes.
     own_maintenance: Maintenance,
-    /// Sealed values read ahead.
+    /// Sealed values read ahead by the running job.
     ahead: BTreeMap<Vec<u8>, Option<Bytes>>,
+    /// Sealed values read ahead for jobs that run one behind the other.
+    ahead_for_all: BTreeMap<Vec<u8>, Option<Bytes>>,
 }
 
 impl Tx {
@@ -75,6 +77,7 @@ impl Tx {
             own_moved: BTreeMap::new(),
             own_maintenance: Maintenance::default(),
             ahead: BTreeMap::new(),
+            ahead_for_all: BTreeMap::new(),
             kept: Kept {
                 values: BTreeMap::new(),
                 state,
@@ -196,7 +199,13 @@ impl Tx {
 
     /// Reads a value; a damaged one is an error.
     pub(crate) async fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>> {
-        for layer in [&self.own, &self.kept.values, &self.ahead] {
+        // What was read ahead is as good as read now: if the store moves on meanwhile, the commit finds that out.
+        for layer in [
+            &self.own,
+            &self.kept.values,
+            &self.ahead,
+            &self.ahead_for_all,
+        ] {
             if let Some(value) = layer.get(key) {
                 return value
                     .as_ref()
@@ -213,6 +222,18 @@ impl Tx {
         let values = self.core.storage.get_many(&keys).await?;
         self.ahead.extend(keys.into_iter().zip(values));
         Ok(())
+    }
+
+    /// As [`read_ahead`](Self::read_ahead) for jobs that run one behind the other, instead of what was read for those
+    /// before them. If it fails, each of them meets the error when it reads.
+    pub(crate) async fn read_ahead_for_all(&mut self, keys: Vec<Vec<u8>>) {
+        self.ahead_for_all.clear();
+        if keys.len() < 2 {
+            return;
+        }
+        if let Ok(values) = self.core.storage.get_many(&keys).await {
+            self.ahead_for_all.extend(keys.into_iter().zip(values));
+        }
     }
 
     /// As [`read_ahead`](Self::read_ahead) for the entries of a range.
