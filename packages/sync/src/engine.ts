@@ -147,7 +147,8 @@ export class SyncEngine {
    * changes do not fail it; they are in the journal.
    *
    * Rejects with what keeps it from connecting, at once (`connect`, `timeout`, `unauthorized`, …), with `connect` after
-   * `maxRetryAttempts` lost connections, `stopped`, `direction`.
+   * `maxRetryAttempts` lost connections, at once with `server-full` while the server's disk is full (what waits is sent by
+   * itself once there is room), `stopped`, `direction`.
    */
   async forceSync(): Promise<void> {
     this.#alive();
