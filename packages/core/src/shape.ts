@@ -1,6 +1,6 @@
 // What options must look like, in the words of this API: the WebAssembly would tell it in those of its JSON reader.
 
-import { kindOf } from './check.js';
+import { kindOf, optionObject } from './check.js';
 import { PocketError } from './error.js';
 
 /** The largest whole number of 32 bits. */
@@ -46,6 +46,7 @@ function found(value: unknown): string {
  * @throws PocketError `config`, which names them.
  */
 export function checkShape<T extends object>(what: string, options: T, shapes: Shapes<T>, within = ''): void {
+  optionObject(options, `what ${what} takes`);
   const known = Object.keys(shapes);
   const unknown = Object.keys(options).filter((name) => !known.includes(name));
   if (unknown.length > 0) {

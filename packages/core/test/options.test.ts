@@ -49,6 +49,7 @@ test('a wrong value is named with its place, what it may be and what it is', asy
 test('options of a storage and of the journal are looked at as well', async () => {
   assert.throws(() => createIndexedDBStorage({ durability: 'fast' as 'strict' }), told('durability', /one of 'strict', 'relaxed', not 'fast'/));
   assert.throws(() => createIndexedDBStorage({ prefix: 5 as unknown as string }), told('prefix', /is text, not 5/));
+  assert.throws(() => createIndexedDBStorage(null as unknown as object), /takes is an object, not `null`/);
   const db = await open({ collections: [{ name: 'items', ttl: { afterMs: 2 ** 40 }, indexes: [{ fields: [{ field: 'n', order: 'desc' }, 'm'] }] }] });
   await assert.rejects(db.journal.list({ state: 'closed' as 'open' }), told('state', /not 'closed'/));
   await assert.rejects(db.journal.list({ limit: -1 }), told('limit', /not -1/));
