@@ -74,12 +74,19 @@ pub(crate) fn install(workspace: &Workspace, folder: &str) -> Outcome {
     // npm makes no such folder where there is nothing to install.
     let noted = std::fs::create_dir_all(place.join(MODULES))
         .and_then(|()| std::fs::write(place.join(MODULES).join(INSTALLED), told));
-    noted.map_err(|error| in_folder(&format_args!("cannot note what is installed: {error}"), folder))
+    noted.map_err(|error| {
+        in_folder(
+            &format_args!("cannot note what is installed: {error}"),
+            folder,
+        )
+    })
 }
 
 /// As [`install`] for several folders.
 pub(crate) fn install_all(workspace: &Workspace, folders: &[String]) -> Outcome {
-    folders.iter().try_for_each(|folder| install(workspace, folder))
+    folders
+        .iter()
+        .try_for_each(|folder| install(workspace, folder))
 }
 
 /// Runs a script of a folder's `package.json`.

@@ -348,9 +348,7 @@ fn what_cannot_be_served_is_refused_before_anything_is_built() {
     // A damaged one of an earlier demo is named by the option that names it here.
     std::fs::create_dir_all(place.path("kept/server")).unwrap();
     place.file("kept/server/pocket.json", "{");
-    let words = [
-        "--web", "--port", "0", "--assets", ".", "--keep", "kept",
-    ];
+    let words = ["--web", "--port", "0", "--assets", ".", "--keep", "kept"];
     let said = run(&words).failed(1, "corrupt");
     let names = said.err.contains("with --keep") && !said.err.contains("--db");
     assert!(names, "{}", said.err);

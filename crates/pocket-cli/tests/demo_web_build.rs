@@ -74,8 +74,7 @@ impl Workshop {
         demo.signal("INT");
         assert_eq!(demo.status_within(SOON), 0);
         let calls = std::fs::read_to_string(calls).unwrap_or_default();
-        let is_step =
-            |line: &&str| line.contains(" run") || line.contains(" xtask");
+        let is_step = |line: &&str| line.contains(" run") || line.contains(" xtask");
         calls.lines().filter(is_step).map(str::to_owned).collect()
     }
 

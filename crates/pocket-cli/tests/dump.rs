@@ -195,7 +195,11 @@ fn damage(place: &Place, text: &str) {
         let limit = ScanLimit::entries(1_000);
         let entries = store.scan(KeyRange::all(), limit, Direction::Forward).await;
         // The document comes before its copies in the outbox.
-        let holds = |value: &[u8]| value.windows(text.len()).any(|part| part == text.as_bytes());
+        let holds = |value: &[u8]| {
+            value
+                .windows(text.len())
+                .any(|part| part == text.as_bytes())
+        };
         let mut entries = entries.unwrap().into_iter();
         let (key, value) = entries.find(|(_, value)| holds(value)).unwrap();
         let mut value = value.to_vec();
@@ -224,17 +228,32 @@ fn damaged_documents_are_passed_over_when_that_is_asked_for_and_the_status_says_
 
     let outcome = place.run(&["export", "notes", "--skip-damaged"]);
     let outcome = outcome.failed(1, "corrupt");
-    assert!(outcome.err.contains("1 damaged document"), "{}", outcome.err);
+    assert!(
+        outcome.err.contains("1 damaged document"),
+        "{}",
+        outcome.err
+    );
     assert_eq!(
         outcome.out,
         "{\"_id\":\"a\",\"text\":\"the text of a\"}\n{\"_id\":\"c\",\"text\":\"the text of c\"}\n"
     );
     let outcome = place.run(&["dump", name, "--skip-damaged"]);
     let outcome = outcome.failed(1, "corrupt");
-    assert!(outcome.out.contains("2 documents of 1 collection"), "{}", outcome.out);
-    assert_eq!(place.ok_on("other", &["load", name]), "2 documents loaded, 0 skipped\n");
-    place.run(&["dump", "-", "--skip-damaged"]).failed(1, "corrupt");
-    place.run(&["export", "notes", "--skip-damaged", "--meta"]).failed(2, "usage");
+    assert!(
+        outcome.out.contains("2 documents of 1 collection"),
+        "{}",
+        outcome.out
+    );
+    assert_eq!(
+        place.ok_on("other", &["load", name]),
+        "2 documents loaded, 0 skipped\n"
+    );
+    place
+        .run(&["dump", "-", "--skip-damaged"])
+        .failed(1, "corrupt");
+    place
+        .run(&["export", "notes", "--skip-damaged", "--meta"])
+        .failed(2, "usage");
 }
 
 #[test]

@@ -82,7 +82,12 @@ impl Job for WriteJob {
         if writes.len() >= READ_AHEAD {
             return Vec::new();
         }
-        let key = |write: &Write| Some(keys::document(registry.get(&write.collection)?.id(), &write.id));
+        let key = |write: &Write| {
+            Some(keys::document(
+                registry.get(&write.collection)?.id(),
+                &write.id,
+            ))
+        };
         writes.iter().filter_map(key).collect()
     }
 

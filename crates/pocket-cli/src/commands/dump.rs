@@ -33,7 +33,9 @@ pub(super) async fn run(global: &Global, args: DumpArgs, out: &mut Output) -> Re
     let directory = open::client_directory(global)?;
     let mut whole = Ok(());
     if let Some(peer) = Peer::of(directory.path())? {
-        let mut words = ["pocket", "--db", ".", "dump", "-"].map(Into::into).to_vec();
+        let mut words = ["pocket", "--db", ".", "dump", "-"]
+            .map(Into::into)
+            .to_vec();
         words.extend(args.skip_damaged.then(|| "--skip-damaged".into()));
         let nothing = Box::new(|| Box::new(io::empty()) as Box<dyn Read + Send>);
         whole = peer.command(words, nothing, file).await;
@@ -87,7 +89,11 @@ pub(super) fn passed_over(damaged: u64) -> Result {
 
 async fn still(database: &Opened, skips_damaged: bool) -> Result<Dump> {
     let dump = database.dump_still().await?;
-    Ok(if skips_damaged { dump.skip_damaged() } else { dump })
+    Ok(if skips_damaged {
+        dump.skip_damaged()
+    } else {
+        dump
+    })
 }
 
 /// The way to a file: through gzip when its name says so, as `load` reads it. A stream whose end could not be written is

@@ -18,7 +18,9 @@ pub(super) async fn run(global: &Global, args: ExportArgs, out: &mut Output) -> 
         let mut dump = database.dump().await?.skip_damaged().only(&args.collection);
         while let Some(line) = dump.next_line().await? {
             // As the line of a dump has it, so would this command print it.
-            let document = line.strip_prefix(DOCUMENT).and_then(|rest| rest.strip_suffix('}'));
+            let document = line
+                .strip_prefix(DOCUMENT)
+                .and_then(|rest| rest.strip_suffix('}'));
             if let Some(document) = document {
                 out.line(document)?;
             }

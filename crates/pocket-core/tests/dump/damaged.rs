@@ -13,8 +13,15 @@ use super::{empty, load, value};
 async fn damage(store: &Arc<dyn Storage>, text: &str) {
     let limit = ScanLimit::entries(10_000);
     let entries = store.scan(KeyRange::all(), limit, Direction::Forward).await;
-    let holds = |bytes: &[u8]| bytes.windows(text.len()).any(|part| part == text.as_bytes());
-    let mut found = entries.unwrap().into_iter().filter(|(_, value)| holds(value));
+    let holds = |bytes: &[u8]| {
+        bytes
+            .windows(text.len())
+            .any(|part| part == text.as_bytes())
+    };
+    let mut found = entries
+        .unwrap()
+        .into_iter()
+        .filter(|(_, value)| holds(value));
     let (key, sealed) = found.next().unwrap();
     assert!(found.next().is_none(), "{text} is in two values");
     let mut bytes = sealed.to_vec();
@@ -41,7 +48,10 @@ async fn damaged_documents_end_a_dump_or_are_passed_over_and_counted() {
         .open_shared(store.clone())
         .await
         .unwrap();
-    for (collection, ids) in [("notes", ["a", "b", "c", "d"]), ("others", ["e", "f", "g", "h"])] {
+    for (collection, ids) in [
+        ("notes", ["a", "b", "c", "d"]),
+        ("others", ["e", "f", "g", "h"]),
+    ] {
         let documents = db.collection(collection).unwrap();
         for id in ids {
             let json = format!(r#"{{"_id":"{id}","text":"the text of {id}"}}"#);

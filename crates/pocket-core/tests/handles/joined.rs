@@ -22,7 +22,11 @@ async fn scripted() -> (Script, [Handle; 2]) {
 }
 
 /// Inserts documents at once: the first is committed alone, and meanwhile the others come.
-async fn insert(script: &Script, handle: &Handle, documents: &[Value]) -> Vec<Option<&'static str>> {
+async fn insert(
+    script: &Script,
+    handle: &Handle,
+    documents: &[Value],
+) -> Vec<Option<&'static str>> {
     let gate = script.hold_commits();
     let writes = join_all(documents.iter().map(|one| handle.docs.insert(one)));
     let open = async { gate.add_permits(64) };

@@ -7,7 +7,8 @@ use super::*;
 
 fn results(bench: &Bench) -> Vec<(u64, Result<(), &str>)> {
     let finished = bench.finished.iter();
-    let finished = finished.map(|(id, result)| (*id, result.as_ref().copied().map_err(SyncError::code)));
+    let finished =
+        finished.map(|(id, result)| (*id, result.as_ref().copied().map_err(SyncError::code)));
     finished.collect()
 }
 

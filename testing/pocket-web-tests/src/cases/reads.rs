@@ -89,14 +89,20 @@ pub(super) async fn readers_that_never_rest_see_what_others_commit_and_let_them(
     put(&writer, "counter", "0").await;
     let mut tasks = Vec::new();
     for offset in 0..3_u32 {
-        let (reader, committed, is_over) =
-            (Rc::clone(&reader), Rc::clone(&committed), Rc::clone(&is_over));
+        let (reader, committed, is_over) = (
+            Rc::clone(&reader),
+            Rc::clone(&committed),
+            Rc::clone(&is_over),
+        );
         tasks.push(future_to_promise(async move {
             let mut reads = 0_u32;
             while !is_over.get() {
                 let known = committed.get();
                 let found = number_at(&reader, "counter").await;
-                assert!(found >= known, "{found} was read after {known} was committed");
+                assert!(
+                    found >= known,
+                    "{found} was read after {known} was committed"
+                );
                 number_at(&reader, &key((offset * 131 + reads) % 400)).await;
                 reads += 1;
             }
