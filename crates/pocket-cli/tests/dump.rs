@@ -248,6 +248,20 @@ fn damaged_documents_are_passed_over_when_that_is_asked_for_and_the_status_says_
         place.ok_on("other", &["load", name]),
         "2 documents loaded, 0 skipped\n"
     );
+    // The same where another process holds the database.
+    let mut holder = place.start("db", &["shell"]);
+    holder.say("help\n");
+    holder.line();
+    let held = place.path("held.jsonl");
+    let words = ["dump", held.to_str().unwrap(), "--skip-damaged"];
+    let outcome = place.run(&words);
+    assert_eq!(outcome.status, 1, "{outcome:?}");
+    assert!(outcome.err.contains("1 damaged document"), "{outcome:?}");
+    let dumped = |path: &std::path::Path| std::fs::read_to_string(path).unwrap();
+    assert_eq!(dumped(&held), dumped(&place.path("saved.jsonl")));
+    place.run(&["dump", "-"]).failed(1, "corrupt");
+    holder.say("exit\n");
+    holder.status();
     place
         .run(&["dump", "-", "--skip-damaged"])
         .failed(1, "corrupt");

@@ -31,18 +31,18 @@ pub(super) async fn run(global: &Global, args: DumpArgs, out: &mut Output) -> Re
     let target = NewFile::new(args.file.clone())?;
     let file = written(&args.file, target.reopen()?);
     let directory = open::client_directory(global)?;
-    let mut whole = Ok(());
-    if let Some(peer) = Peer::of(directory.path())? {
+    let whole = if let Some(peer) = Peer::of(directory.path())? {
         let mut words = ["pocket", "--db", ".", "dump", "-"]
             .map(Into::into)
             .to_vec();
         words.extend(args.skip_damaged.then(|| "--skip-damaged".into()));
         let nothing = Box::new(|| Box::new(io::empty()) as Box<dyn Read + Send>);
-        whole = peer.command(words, nothing, file).await;
-        // What was passed over is told behind the dump, which is looked at below.
-        let is_told = |failure: &Failure| args.skip_damaged && failure.code() == codes::CORRUPT;
-        if whole.as_ref().is_err_and(|failure| !is_told(failure)) {
-            return whole;
+        let whole = peer.command(words, nothing, file).await;
+        match whole {
+            // The holder has told why. If it was for what was passed over, the dump is whole, which is looked at below.
+            Err(failure) if args.skip_damaged && failure.is_told() => Err(failure),
+            Err(failure) => return Err(failure),
+            Ok(()) => Ok(()),
         }
     } else {
         let database = open::existing(global).await?;
@@ -53,8 +53,8 @@ pub(super) async fn run(global: &Global, args: DumpArgs, out: &mut Output) -> Re
         let writing = to_file(dump, file, &read, failed);
         let damaged = progress::of_documents("dumping", read.clone(), global, writing).await?;
         database.close().await?;
-        whole = passed_over(damaged);
-    }
+        passed_over(damaged)
+    };
     let totals = check(target.reopen()?)?;
     let name = target.name();
     target.keep()?;
