@@ -65,6 +65,8 @@ enum Command {
     Wasm,
     /// Builds the WebAssembly module of the npm packages with its glue, and weighs it.
     Web,
+    /// Installs what the npm lockfiles of folders name, unless that is there already.
+    Npm { folders: Vec<String> },
     /// Runs what is for browsers in a real one: installs what that needs, builds, tests.
     TestWeb(web::Options),
     /// Whether no product binary contains a planted bug.
@@ -102,6 +104,7 @@ fn run(command: Command) -> Outcome {
         Command::Sizes => sizes::run(&workspace),
         Command::Wasm => wasm::run(&workspace).map(drop),
         Command::Web => web_module::run(&workspace),
+        Command::Npm { folders } => npm::install_all(&workspace, &folders),
         Command::TestWeb(options) => web::command(&workspace, &options),
         Command::MutantFree => mutant_free::run(&workspace),
         Command::Sim(options) => sim::run(&workspace, &options),

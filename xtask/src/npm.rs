@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::SystemTime;
 
 use crate::process;
 use crate::report::{Outcome, Problems};
@@ -10,6 +9,14 @@ use crate::workspace::Workspace;
 
 /// The oldest Node that the packages promise.
 const NODE: u32 = 20;
+
+const LOCKFILE: &str = "package-lock.json";
+
+/// Where npm installs.
+const MODULES: &str = "node_modules";
+
+/// In there, the lockfile whose packages they are.
+const INSTALLED: &str = ".installed-from";
 
 /// What Debian calls them.
 const PACKAGES: [&str; 2] = ["nodejs", "npm"];
@@ -55,12 +62,31 @@ fn major(version: &str) -> Option<u32> {
 
 /// Installs what the lockfile of a folder names, unless that is there already.
 pub(crate) fn install(workspace: &Workspace, folder: &str) -> Outcome {
-    if is_installed(&workspace.root.join(folder)) {
+    let place = workspace.root.join(folder);
+    let told = std::fs::read(place.join(LOCKFILE))
+        .map_err(|error| in_folder(&format_args!("cannot read {LOCKFILE}: {error}"), folder))?;
+    if is_installed(&place, &told) {
         return Ok(());
     }
     let arguments = ["ci", "--prefer-offline", "--no-audit", "--no-fund"];
     process::run(&mut npm(workspace, folder, &arguments))
-        .map_err(|problems| in_folder(&problems, folder))
+        .map_err(|problems| in_folder(&problems, folder))?;
+    // npm makes no such folder where there is nothing to install.
+    let noted = std::fs::create_dir_all(place.join(MODULES))
+        .and_then(|()| std::fs::write(place.join(MODULES).join(INSTALLED), told));
+    noted.map_err(|error| {
+        in_folder(
+            &format_args!("cannot note what is installed: {error}"),
+            folder,
+        )
+    })
+}
+
+/// As [`install`] for several folders.
+pub(crate) fn install_all(workspace: &Workspace, folders: &[String]) -> Outcome {
+    folders
+        .iter()
+        .try_for_each(|folder| install(workspace, folder))
 }
 
 /// Runs a script of a folder's `package.json`.
@@ -84,13 +110,13 @@ fn in_folder(problems: &impl std::fmt::Display, folder: &str) -> Problems {
     format!("{problems}, in {folder}").into()
 }
 
-/// Whether what npm wrote when it had installed everything is newer than what it was told to install.
-fn is_installed(folder: &Path) -> bool {
-    let written = |name: &str| -> Option<SystemTime> {
-        std::fs::metadata(folder.join(name)).ok()?.modified().ok()
-    };
-    let told = written("package-lock.json").max(written("package.json"));
-    written("node_modules/.package-lock.json") > told
+/// Whether what is installed in a folder is what this lockfile names. By what is in it, not by its time: another commit may
+/// bring an older one back, and a checkout makes all of them new.
+fn is_installed(folder: &Path, told: &[u8]) -> bool {
+    // npm writes its own note last, so without it nothing is whole.
+    let modules = folder.join(MODULES);
+    let is_whole = modules.join(".package-lock.json").is_file();
+    is_whole && std::fs::read(modules.join(INSTALLED)).is_ok_and(|noted| noted == told)
 }
 
 #[cfg(test)]
@@ -105,21 +131,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_installed_is_installed_again_when_the_lockfile_changes() {
+    fn what_is_installed_is_installed_again_when_the_lockfile_is_another_one() {
         let folder = std::env::temp_dir().join(format!("pocket-npm-{}", std::process::id()));
-        std::fs::create_dir_all(folder.join("node_modules")).unwrap();
-        let write = |name: &str, seconds: u64| {
-            let file = std::fs::File::create(folder.join(name)).unwrap();
-            let then = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
-            file.set_modified(then).unwrap();
-        };
-        write("package.json", 1);
-        write("package-lock.json", 2);
-        assert!(!is_installed(&folder));
-        write("node_modules/.package-lock.json", 3);
-        assert!(is_installed(&folder));
-        write("package-lock.json", 4);
-        assert!(!is_installed(&folder));
+        let modules = folder.join(MODULES);
+        std::fs::create_dir_all(&modules).unwrap();
+        assert!(!is_installed(&folder, b"{1}"));
+        std::fs::write(modules.join(INSTALLED), "{1}").unwrap();
+        assert!(!is_installed(&folder, b"{1}"), "npm did not end");
+        std::fs::write(modules.join(".package-lock.json"), "").unwrap();
+        assert!(is_installed(&folder, b"{1}"));
+        assert!(!is_installed(&folder, b"{2}"));
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -67,6 +67,12 @@ impl Failure {
         }
     }
 
+    /// The same where another option means what `option` does.
+    pub(crate) fn with_option(mut self, option: &str, here: &str) -> Self {
+        self.message = self.message.replace(option, here);
+        self
+    }
+
     /// The stable code.
     pub(crate) fn code(&self) -> &str {
         &self.code

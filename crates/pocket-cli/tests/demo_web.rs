@@ -50,11 +50,15 @@ impl Site {
 
     /// Sends the lines of a request and reads its whole answer.
     fn ask(&self, lines: &str) -> Answer {
+        Answer(String::from_utf8(self.bytes(lines)).unwrap())
+    }
+
+    fn bytes(&self, lines: &str) -> Vec<u8> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         write!(stream, "{lines}connection: close\r\n\r\n").unwrap();
-        let mut text = Vec::new();
-        stream.read_to_end(&mut text).unwrap();
-        Answer(String::from_utf8(text).unwrap())
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        bytes
     }
 
     /// What the status of a WebSocket handshake is.
@@ -101,6 +105,11 @@ impl Answer {
         lines
             .find_map(|line| line.strip_prefix(&*start))
             .unwrap_or_else(|| panic!("no {name} in {}", self.0))
+    }
+
+    fn has(&self, header: &str) -> bool {
+        let mut lines = self.0.lines().take_while(|line| !line.is_empty());
+        lines.any(|line| line.starts_with(header))
     }
 
     fn body(&self) -> &str {
@@ -187,6 +196,49 @@ fn nothing_outside_of_the_folder_and_nothing_hidden_is_given_out() {
             assert!(!answer.body().contains(inner), "{path}");
         }
     }
+}
+
+#[test]
+fn links_lead_nowhere_outside_of_the_folder() {
+    use std::os::unix::fs::symlink;
+    let site = Site::serve(&[]);
+    let at = |name: &str| site.place.path(name);
+    symlink(at("secret.txt"), at("site/link.txt")).unwrap();
+    symlink(at(""), at("site/assets/out")).unwrap();
+    symlink("app-1a.js", at("site/assets/other.js")).unwrap();
+    for path in [
+        "/link.txt",
+        "/link%2etxt",
+        "/assets/out/secret.txt",
+        "/assets/out/nothing.txt",
+    ] {
+        let answer = site.get(path);
+        assert_eq!(answer.status(), 404, "{path}: {}", answer.0);
+        assert!(!answer.body().contains("secret"), "{path}");
+    }
+    assert_eq!(site.get("/assets/other.js").body(), "// code");
+}
+
+#[test]
+fn files_are_compressed_for_who_takes_that() {
+    let site = Site::serve(&[]);
+    site.place
+        .file("site/assets/big.wasm", "\0asm".repeat(10_000));
+    let plain = site.get("/assets/big.wasm");
+    assert_eq!(plain.header("content-length"), "40000");
+    assert!(plain.header("vary").contains("accept-encoding"));
+    let compressed =
+        site.bytes("GET /assets/big.wasm HTTP/1.1\r\nhost: x\r\naccept-encoding: gzip\r\n");
+    let end = compressed.windows(4).position(|four| four == b"\r\n\r\n");
+    let head = Answer(String::from_utf8(compressed[..end.unwrap() + 4].to_vec()).unwrap());
+    assert_eq!(head.status(), 200);
+    assert_eq!(head.header("content-encoding"), "gzip");
+    assert_eq!(head.header("content-type"), "application/wasm");
+    assert!(head.header("cache-control").contains("immutable"));
+    assert!(compressed.len() < 4_000, "{}", compressed.len());
+    // What the sync endpoint answers is not.
+    let health = site.ask("GET /health HTTP/1.1\r\nhost: x\r\naccept-encoding: gzip\r\n");
+    assert!(!health.has("content-encoding"), "{}", health.0);
 }
 
 #[test]
@@ -288,7 +340,18 @@ fn what_cannot_be_served_is_refused_before_anything_is_built() {
     let port = taken.local_addr().unwrap().port().to_string();
     let refused = run(&["--web", "--port", &port]).failed(1, "io");
     assert!(refused.err.contains("--port"), "{}", refused.err);
-    run(&["--web", "--port", "0", "--assets", "nowhere"]).failed(2, "usage");
+    let said = run(&["--web", "--port", "0", "--assets", "nowhere"]).failed(2, "usage");
+    assert!(said.err.contains("no index.html"), "{}", said.err);
+    place.file("index.html", "<title>page</title>");
+    let said = run(&["--web", "--port", "0", "--assets", "index.html"]).failed(2, "usage");
+    assert!(said.err.contains("is a file"), "{}", said.err);
+    // A damaged one of an earlier demo is named by the option that names it here.
+    std::fs::create_dir_all(place.path("kept/server")).unwrap();
+    place.file("kept/server/pocket.json", "{");
+    let words = ["--web", "--port", "0", "--assets", ".", "--keep", "kept"];
+    let said = run(&words).failed(1, "corrupt");
+    let names = said.err.contains("with --keep") && !said.err.contains("--db");
+    assert!(names, "{}", said.err);
     run(&["--port", "7711"]).failed(2, "usage");
     std::fs::create_dir(place.path("mine")).unwrap();
     place.file("mine/precious", "data");

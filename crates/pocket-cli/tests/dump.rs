@@ -172,6 +172,105 @@ fn documents_over_the_usual_limits_are_loaded_and_dumped_to_a_file() {
 }
 
 #[test]
+fn what_is_over_by_its_time_to_live_is_deleted_when_that_is_asked_for() {
+    let place = Place::new();
+    let lines = [
+        r#"{"document":{"_id":"over","seen":{"at":{"$date":"2001-01-01T00:00:00.000Z"}}}}"#,
+        r#"{"document":{"_id":"there","seen":{"at":{"$date":"2901-01-01T00:00:00.000Z"}}}}"#,
+    ];
+    let file = place.file("expiring", dumped(&lines, 2));
+    place.ok(&["load", &file]);
+    assert_eq!(place.ok(&["count", "docs"]), "1\n");
+    assert_eq!(place.ok(&["expire"]), "1 document deleted\n");
+    assert_eq!(place.ok(&["expire", "--json"]), "{\"expired\":0}\n");
+    assert_eq!(place.ok(&["count", "docs"]), "1\n");
+}
+
+/// Flips a bit in the value that holds this text.
+fn damage(place: &Place, text: &str) {
+    use pocket_core::storage::{Batch, Direction, Durability, KeyRange, ScanLimit, Storage};
+    let store = pocket_storage_redb::RedbStorage::open(place.path("db/store.redb")).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let limit = ScanLimit::entries(1_000);
+        let entries = store.scan(KeyRange::all(), limit, Direction::Forward).await;
+        // The document comes before its copies in the outbox.
+        let holds = |value: &[u8]| {
+            value
+                .windows(text.len())
+                .any(|part| part == text.as_bytes())
+        };
+        let mut entries = entries.unwrap().into_iter();
+        let (key, value) = entries.find(|(_, value)| holds(value)).unwrap();
+        let mut value = value.to_vec();
+        *value.last_mut().unwrap() ^= 1;
+        let mut batch = Batch::new();
+        batch.put(key, value);
+        store.commit(batch, Durability::PowerLoss).await.unwrap();
+        store.close().await.unwrap();
+    });
+}
+
+#[test]
+fn damaged_documents_are_passed_over_when_that_is_asked_for_and_the_status_says_so() {
+    let place = Place::new();
+    for id in ["a", "b", "c"] {
+        let document = format!(r#"{{"_id":"{id}","text":"the text of {id}"}}"#);
+        place.ok(&["insert", "notes", &document, "--local-only"]);
+    }
+    damage(&place, "the text of b");
+    place.run(&["dump", "-"]).failed(1, "corrupt");
+    place.run(&["export", "notes"]).failed(1, "corrupt");
+    let name = place.path("saved.jsonl");
+    let name = name.to_str().unwrap();
+    place.run(&["dump", name]).failed(1, "corrupt");
+    assert!(!exists(&place.path("saved.jsonl")));
+
+    let outcome = place.run(&["export", "notes", "--skip-damaged"]);
+    let outcome = outcome.failed(1, "corrupt");
+    assert!(
+        outcome.err.contains("1 damaged document"),
+        "{}",
+        outcome.err
+    );
+    assert_eq!(
+        outcome.out,
+        "{\"_id\":\"a\",\"text\":\"the text of a\"}\n{\"_id\":\"c\",\"text\":\"the text of c\"}\n"
+    );
+    let outcome = place.run(&["dump", name, "--skip-damaged"]);
+    let outcome = outcome.failed(1, "corrupt");
+    assert!(
+        outcome.out.contains("2 documents of 1 collection"),
+        "{}",
+        outcome.out
+    );
+    assert_eq!(
+        place.ok_on("other", &["load", name]),
+        "2 documents loaded, 0 skipped\n"
+    );
+    // The same where another process holds the database.
+    let mut holder = place.start("db", &["shell"]);
+    holder.say("help\n");
+    holder.line();
+    let held = place.path("held.jsonl");
+    let words = ["dump", held.to_str().unwrap(), "--skip-damaged"];
+    let outcome = place.run(&words);
+    assert_eq!(outcome.status, 1, "{outcome:?}");
+    assert!(outcome.err.contains("1 damaged document"), "{outcome:?}");
+    let dumped = |path: &std::path::Path| std::fs::read_to_string(path).unwrap();
+    assert_eq!(dumped(&held), dumped(&place.path("saved.jsonl")));
+    place.run(&["dump", "-"]).failed(1, "corrupt");
+    holder.say("exit\n");
+    holder.status();
+    place
+        .run(&["dump", "-", "--skip-damaged"])
+        .failed(1, "corrupt");
+    place
+        .run(&["export", "notes", "--skip-damaged", "--meta"])
+        .failed(2, "usage");
+}
+
+#[test]
 fn documents_that_break_a_unique_index_of_a_dump_are_loaded_and_told() {
     let place = Place::new();
     let lines = [
@@ -194,6 +293,16 @@ fn documents_that_break_a_unique_index_of_a_dump_are_loaded_and_told() {
     assert!(collections.contains(both), "{collections}");
     let journal = place.ok(&["conflicts"]);
     assert!(journal.contains("unique"), "{journal}");
+
+    // An index that was there before refuses them, and the way out is named.
+    place.ok_on("other", &["insert", "docs", r#"{"_id":"z","n":9}"#]);
+    place.ok_on("other", &["index", "create", "docs", "n", "--unique"]);
+    let failed = place.run_on("other", &["load", &file]);
+    let failed = failed.failed(1, "index-unique-violation");
+    assert!(failed.err.contains("`pocket index drop`"), "{}", failed.err);
+    place.ok_on("other", &["index", "drop", "docs", "n_1"]);
+    let told = place.ok_on("other", &["load", &file, "--existing", "replace", "--json"]);
+    assert!(told.contains(index), "{told}");
 }
 
 #[test]

@@ -265,6 +265,13 @@ fn ids_are_compared_as_text_and_wrong_words_are_refused() {
     let outcome = place.run(&["find", "cities", "--filter", filter]);
     let outcome = outcome.failed(2, "bad-query");
     assert!(outcome.err.contains("`_id` is text"), "{outcome:?}");
+    for option in ["--limit", "--skip"] {
+        let outcome = place.run(&["find", "cities", option, "-1"]);
+        let outcome = outcome.failed(2, "usage");
+        // It was taken for an option, with the tip to put it behind a `--`.
+        assert!(outcome.err.contains("invalid value '-1'"), "{outcome:?}");
+        assert!(!outcome.err.contains("-- -1"), "{outcome:?}");
+    }
     let austria = ["--where", "countrycode=AT", "--sort"];
     let by_both = names(
         &place,

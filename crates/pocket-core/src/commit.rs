@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 
 use self::gather::Gathering;
 use self::memory::Memory;
-use crate::config::{MAX_COMMIT_ATTEMPTS, MAX_JOINED_BYTES, MAX_JOINED_WRITES};
+use crate::config::{JOBS_READ_AHEAD, MAX_COMMIT_ATTEMPTS, MAX_JOINED_BYTES, MAX_JOINED_WRITES};
 use crate::elsewhere;
 use crate::events::Notifier;
 use crate::ids::LastUuid;
@@ -48,6 +48,11 @@ pub(crate) trait Job: MaybeSend + 'static {
         0
     }
 
+    /// Keys that it reads first, where they are few and known before it runs.
+    fn reads(&self, _registry: &Registry) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+
     /// Whether it stores what a server sent, or what follows from that.
     fn is_by_sync(&self) -> bool {
         false
@@ -70,6 +75,7 @@ pub(crate) trait Job: MaybeSend + 'static {
 trait Queued: MaybeSend {
     fn runs_alone(&self) -> bool;
     fn weight(&self) -> usize;
+    fn reads(&self, registry: &Registry) -> Vec<Vec<u8>>;
     fn durability(&self) -> Durability;
     async fn run(&mut self, tx: &mut Tx) -> Result<()>;
     fn finish(self: Box<Self>, outcome: Result<()>);
@@ -91,6 +97,10 @@ impl<J: Job> Queued for Entered<J> {
 
     fn weight(&self) -> usize {
         self.job.weight()
+    }
+
+    fn reads(&self, registry: &Registry) -> Vec<Vec<u8>> {
+        self.job.reads(registry)
     }
 
     fn durability(&self) -> Durability {
@@ -217,8 +227,15 @@ impl CommitCore {
             let base = memory.state.sequence;
             let mut tx = Tx::new(self.clone(), memory.state, memory.registry, memory.client);
             let mut outcomes = Vec::with_capacity(jobs.len());
+            let mut read = 0;
             loop {
-                for job in &mut jobs[outcomes.len()..] {
+                for at in outcomes.len()..jobs.len() {
+                    if at >= read {
+                        read = jobs.len().min(at + JOBS_READ_AHEAD);
+                        let keys = reads(&jobs[at..read], tx.registry());
+                        tx.read_ahead_for_all(keys).await;
+                    }
+                    let job = &mut jobs[at];
                     // A panic in one job, such as that of an application's own rule, must not end all writing.
                     let ran = AssertUnwindSafe(job.run(&mut tx)).catch_unwind().await;
                     let outcome = ran.unwrap_or_else(|_| Err(panicked()));
@@ -283,6 +300,11 @@ impl CommitCore {
         }
         jobs_failed(jobs.len(), &Error::from(StorageError::Conflict))
     }
+}
+
+/// The keys that jobs will read first.
+fn reads(jobs: &[Box<dyn Queued>], registry: &Registry) -> Vec<Vec<u8>> {
+    jobs.iter().flat_map(|job| job.reads(registry)).collect()
 }
 
 fn panicked() -> Error {

@@ -131,6 +131,10 @@ pub(crate) const PATIENT_TURNS: usize = if cfg!(target_arch = "wasm32") { 0 } el
 /// Local writes that are joined into one commit at the most.
 pub(crate) const MAX_JOINED_WRITES: usize = 512;
 
+/// Of writes that are joined, so many have the documents that they begin with read in one call, which are in memory
+/// together then.
+pub(crate) const JOBS_READ_AHEAD: usize = 128;
+
 /// Bytes of local writes that are joined into one commit at the most; a single write may be larger.
 pub(crate) const MAX_JOINED_BYTES: usize = 8 * 1024 * 1024;
 

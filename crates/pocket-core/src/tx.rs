@@ -55,8 +55,10 @@ pub(crate) struct Tx {
     own_moved: BTreeMap<CollectionId, Digest>,
     /// What its documents change in indexes.
     own_maintenance: Maintenance,
-    /// Sealed values read ahead.
+    /// Sealed values read ahead by the running job.
     ahead: Ahead,
+    /// Sealed values read ahead for jobs that run one behind the other.
+    ahead_for_all: Ahead,
 }
 
 impl Tx {
@@ -77,6 +79,7 @@ impl Tx {
             own_moved: BTreeMap::new(),
             own_maintenance: Maintenance::default(),
             ahead: Ahead::default(),
+            ahead_for_all: Ahead::default(),
             kept: Kept {
                 values: BTreeMap::new(),
                 state,
@@ -199,7 +202,11 @@ impl Tx {
     /// Reads a value; a damaged one is an error.
     pub(crate) async fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>> {
         let written = self.own.get(key).or_else(|| self.kept.values.get(key));
-        if let Some(value) = written.or_else(|| self.ahead.get(key)) {
+        // What was read ahead is as good as read now: if the store moves on meanwhile, the commit finds that out.
+        let known = written
+            .or_else(|| self.ahead.get(key))
+            .or_else(|| self.ahead_for_all.get(key));
+        if let Some(value) = known {
             let value = value.as_ref();
             return value.map(|value| envelope::open(key, value)).transpose();
         }
@@ -215,6 +222,20 @@ impl Tx {
         let values = self.core.storage.get_many(&keys).await?;
         self.ahead.extend(keys.into_iter().zip(values));
         Ok(())
+    }
+
+    /// As [`read_ahead`](Self::read_ahead) for jobs that run one behind the other, instead of what was read for those
+    /// before them. If it fails, each of them meets the error when it reads.
+    pub(crate) async fn read_ahead_for_all(&mut self, mut keys: Vec<Vec<u8>>) {
+        self.ahead_for_all.clear();
+        if keys.len() < 2 {
+            return;
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        if let Ok(values) = self.core.storage.get_many(&keys).await {
+            self.ahead_for_all.extend(keys.into_iter().zip(values));
+        }
     }
 
     /// As [`read_ahead`](Self::read_ahead) for the entries of a range.

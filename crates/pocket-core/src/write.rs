@@ -8,6 +8,7 @@ use crate::erase::{self, Erased, Forget};
 use crate::index;
 use crate::keys::{self, CollectionId, Target};
 use crate::outbox::{self, Edit, Slot};
+use crate::registry::Registry;
 use crate::stored::{CollectionRow, DocumentHead, Later, Presence, StoredDocument};
 use crate::tx::Tx;
 use crate::{
@@ -74,6 +75,20 @@ impl Job for WriteJob {
     fn weight(&self) -> usize {
         let (Self::Each(writes) | Self::Transaction { writes, .. }) = self;
         writes.iter().map(Write::bytes).sum()
+    }
+
+    fn reads(&self, registry: &Registry) -> Vec<Vec<u8>> {
+        let (Self::Each(writes) | Self::Transaction { writes, .. }) = self;
+        if writes.len() >= READ_AHEAD {
+            return Vec::new();
+        }
+        let key = |write: &Write| {
+            Some(keys::document(
+                registry.get(&write.collection)?.id(),
+                &write.id,
+            ))
+        };
+        writes.iter().filter_map(key).collect()
     }
 
     async fn run(&mut self, tx: &mut Tx) -> Result<Vec<Document>> {

@@ -1,4 +1,4 @@
-//! Reads: each within one transaction, which sees one state.
+//! Reads: each within one transaction, which sees one state. Those of single keys may share it.
 
 use bytes::Bytes;
 use pocket_storage::{Direction, Entry, KeyRange, Result, ScanLimit};
@@ -7,6 +7,7 @@ use crate::directory::Directory;
 use crate::guess::{FIRST_PAGES, Guess};
 use crate::idb::{Mode, Transaction};
 use crate::page::{Page, PageEntry};
+use crate::reading::Reading;
 use crate::shared::Shared;
 
 /// The values of `keys`.
@@ -14,20 +15,15 @@ pub(crate) async fn get_many(shared: &Shared, keys: &[Vec<u8>]) -> Result<Vec<Op
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let database = shared.database().await?;
-    let transaction = database.begin(Mode::Read)?;
-    let wanted = |directory: &Directory| {
-        let mut pages: Vec<usize> = keys.iter().map(|key| directory.page_of(key)).collect();
-        pages.sort_unstable();
-        pages.dedup();
-        pages
-    };
-    let (directory, pages) = shared.load(&transaction, wanted).await?;
+    let mut reading = Reading::begin(shared).await?;
+    let directory = reading.load(shared, keys).await?;
     let value_of = |key: &Vec<u8>| {
-        let page = &pages[&directory.page_of(key)];
+        let page = reading.page(directory.page_of(key))?;
         page.get(key).map(|value| kept(value, page))
     };
-    Ok(keys.iter().map(value_of).collect())
+    let values = keys.iter().map(value_of).collect();
+    reading.keep(shared);
+    Ok(values)
 }
 
 /// The entries of `range`.

@@ -13,6 +13,7 @@ use crate::closed::ClosedBy;
 use crate::directory::Directory;
 use crate::idb::{Database, End, Missing, Transaction};
 use crate::page::Page;
+use crate::reading::Reading;
 use crate::writer::Waiting;
 
 /// The connection, what is known of the pages, and the commits that wait.
@@ -21,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) name: String,
     connection: RefCell<Connection>,
     directory: RefCell<Rc<Directory>>,
+    /// What was read last, which may be over.
+    pub(crate) reading: RefCell<Option<Reading>>,
     /// Commits in the order of their first polls.
     pub(crate) queue: RefCell<VecDeque<Waiting>>,
     /// Whether a task takes from the queue.
@@ -43,6 +46,7 @@ impl Shared {
             name,
             connection: RefCell::new(Connection::Open(Rc::new(database))),
             directory: RefCell::new(Rc::new(Directory::unknown())),
+            reading: RefCell::default(),
             queue: RefCell::default(),
             is_writing: Cell::new(false),
             is_closing: Cell::new(false),
@@ -111,6 +115,7 @@ impl Shared {
     }
 
     fn end(&self, by: ClosedBy) -> StorageError {
+        self.reading.replace(None);
         self.connection.replace(Connection::Closed(by));
         StorageError::Closed
     }
@@ -156,17 +161,23 @@ impl Shared {
 
     /// Forgets which pages there are.
     pub(crate) fn forget(&self) {
+        self.reading.replace(None);
         self.directory.replace(Rc::new(Directory::unknown()));
     }
 
-    /// Reads the pages that `wanted` names, and the directory anew if another tab has changed it.
+    /// Reads the pages that `wanted` names, and the directory anew if another tab has changed it. `known` is one that this
+    /// transaction has found to be right.
     pub(crate) async fn load(
         &self,
         transaction: &Transaction,
+        known: Option<Rc<Directory>>,
         wanted: impl Fn(&Directory) -> Vec<usize>,
     ) -> Result<(Rc<Directory>, BTreeMap<usize, Page>)> {
-        let mut directory = self.directory();
-        let layout = transaction.layout()?;
+        let layout = match known {
+            Some(_) => None,
+            None => Some(transaction.layout()?),
+        };
+        let mut directory = known.unwrap_or_else(|| self.directory());
         let mut is_first = true;
         loop {
             let pages = wanted(&directory);
@@ -175,15 +186,17 @@ impl Shared {
                 .map(|index| transaction.page(directory.lower(*index)));
             let requests = requests.collect::<Result<Vec<_>>>()?;
             // The number is asked for once, and known from then on.
-            let last = requests.last().or(is_first.then_some(&layout));
+            let last = requests.last().or(layout.as_ref().filter(|_| is_first));
             if let Some(last) = last {
                 transaction.round(last).await?;
             }
             is_first = false;
-            let found = transaction.layout_in(&layout)?;
-            if found != directory.layout() {
-                directory = self.read_directory(transaction, found).await?;
-                continue;
+            if let Some(layout) = &layout {
+                let found = transaction.layout_in(layout)?;
+                if found != directory.layout() {
+                    directory = self.read_directory(transaction, found).await?;
+                    continue;
+                }
             }
             let decoded = pages.into_iter().zip(&requests).map(|(index, request)| {
                 let record = transaction.record_in(request)?;

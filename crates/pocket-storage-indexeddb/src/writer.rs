@@ -126,7 +126,7 @@ async fn write_in(
     mode: Mode,
 ) -> Result<Vec<bool>> {
     let wanted = |directory: &_| Edit::pages_of(directory, batches.iter().copied());
-    let (directory, pages) = shared.load(&transaction, wanted).await?;
+    let (directory, pages) = shared.load(&transaction, None, wanted).await?;
     let mut edit = Edit::new(pages);
     let applied: Vec<bool> = batches
         .iter()

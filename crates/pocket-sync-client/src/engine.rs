@@ -150,7 +150,8 @@ impl SyncEngine {
     /// the journal.
     ///
     /// # Errors
-    /// What keeps it from connecting, at once; `connect` after `max_retry_attempts` lost connections; `stopped`.
+    /// What keeps it from connecting, at once; `connect` after `max_retry_attempts` lost connections; `server-full`, at once,
+    /// when the server's disk is; `stopped`.
     pub async fn force_sync(&self) -> Result<(), SyncError> {
         self.command(Pass::Both).await
     }

@@ -3,6 +3,8 @@
 mod common;
 #[path = "session_push/one_way.rs"]
 mod one_way;
+#[path = "session_push/turned_back.rs"]
+mod turned_back;
 
 use std::num::NonZeroUsize;
 

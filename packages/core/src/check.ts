@@ -3,7 +3,8 @@
 import { encode, isBytes, isDate, isPlainObject } from './encode.js';
 import { PocketError } from './error.js';
 
-function kindOf(value: unknown): string {
+/** What kind of thing it is, for messages. */
+export function kindOf(value: unknown): string {
   if (value === null || value === undefined) return `\`${value}\``;
   return Array.isArray(value) ? 'an array' : typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }

@@ -9,11 +9,14 @@ import { PocketError, calling, settled, toPocketError } from './error.js';
 import type { Events, Observable } from './observable.js';
 import { Shared } from './observable.js';
 import { Query, documents } from './query.js';
+import type { Shapes } from './shape.js';
+import { checkShape } from './shape.js';
 import type {
   AnyDocument,
   Change,
   Filter,
   IndexConfig,
+  IndexField,
   IndexInfo,
   Insertable,
   Patch,
@@ -21,9 +24,21 @@ import type {
   StoredDocument,
 } from './types.js';
 
+const INDEX: Shapes<IndexConfig> = { name: 'text', fields: 'any', unique: 'flag', sparse: 'flag', filter: 'any' };
+const INDEX_FIELD: Shapes<IndexField> = { field: 'text', order: ['asc', 'desc'] };
+
 /** Indexes as JSON: dates and bytes of a filter as `docs/values.md` writes them. */
 export function indexJson(config: IndexConfig): Record<string, unknown> {
   optionObject(config, 'an index');
+  const what = `the index${typeof config.name === 'string' ? ` \`${config.name}\`` : ''}`;
+  checkShape(what, config, INDEX);
+  if (!Array.isArray(config.fields)) throw new PocketError('config', `\`fields\` of ${what} is an array of dotted paths`, { path: 'fields' });
+  for (const field of config.fields as readonly unknown[]) {
+    if (typeof field === 'string') continue;
+    optionObject(field, `a field of ${what}`);
+    checkShape(what, field as IndexField, INDEX_FIELD, 'fields.');
+    if ((field as Partial<IndexField>).field === undefined) throw new PocketError('config', `a field of ${what} has no \`field\``, { path: 'fields.field' });
+  }
   const { filter, ...rest } = config;
   if (filter === undefined) return rest;
   // Refuses what JSON would silently leave out or turn into null.

@@ -4,17 +4,19 @@ import { Collection, indexJson } from './collection.js';
 import { CollectionCore } from './collection-core.js';
 import { decode } from './decode.js';
 import { encode } from './encode.js';
-import { PocketError, calling, isPocketError, refuseUnknown, report, settled } from './error.js';
+import { PocketError, calling, isPocketError, report, settled } from './error.js';
 import { Journal } from './journal.js';
 import type { Events } from './observable.js';
 import type { RawDatabase } from './raw.js';
 import { loadModule } from './raw.js';
+import type { Shapes } from './shape.js';
+import { checkShape } from './shape.js';
 import type { Storage } from './storage.js';
 import { openStorage } from './storage.js';
 import type { TabsConnection } from './tabs.js';
 import { connectTabs, pageEnvironment } from './tabs.js';
 import { Transaction } from './transaction.js';
-import type { AnyDocument, Change, CollectionConfig, Stored } from './types.js';
+import type { AnyDocument, Change, CollectionConfig, Stored, TtlConfig } from './types.js';
 
 /** How large documents and messages may be. */
 export interface Limits {
@@ -64,20 +66,36 @@ export interface DatabaseOptions {
    * the program. Storage that cannot tell them apart does what it can.
    */
   readonly durability?: 'strict' | 'relaxed';
+  /**
+   * Where the engine, `pocket_web_bg.wasm`, is loaded from; as a text, relative to the page. Beside the package's own script
+   * unless set, which bundlers see by themselves. It counts for the first database of a page, which loads it for all.
+   */
+  readonly wasmUrl?: string | URL;
 }
 
-const OPTIONS = [
-  'name',
-  'storage',
-  'collections',
-  'schemaVersion',
-  'migrations',
-  'limits',
-  'acceptUnknownCollections',
-  'durability',
-] as const satisfies readonly (keyof DatabaseOptions)[];
+const OPTIONS: Shapes<DatabaseOptions> = {
+  name: 'text',
+  storage: 'any',
+  collections: 'any',
+  schemaVersion: 'count',
+  migrations: 'any',
+  limits: 'any',
+  acceptUnknownCollections: 'flag',
+  durability: ['strict', 'relaxed'],
+  wasmUrl: 'any',
+};
 
-const COLLECTION_OPTIONS = ['name', 'sync', 'conflictStrategy', 'indexes', 'ttl'] as const satisfies readonly (keyof CollectionConfig)[];
+const LIMITS: Shapes<Limits> = { documentBytes: 'count', documentDepth: 'count', documentNodes: 'count', messageBytes: 'count' };
+
+const COLLECTION_OPTIONS: Shapes<CollectionConfig> = {
+  name: 'text',
+  sync: 'flag',
+  conflictStrategy: ['last-write-wins', 'server-wins', 'client-wins', 'merge', 'custom'],
+  indexes: 'any',
+  ttl: 'any',
+};
+
+const TTL: Shapes<TtlConfig> = { field: 'text', afterMs: 'whole' };
 
 /** What a database has and does at the moment. */
 export interface DatabaseStats {
@@ -104,10 +122,16 @@ const TRANSACTION_ATTEMPTS = 16;
 
 function collectionJson(config: CollectionConfig): Record<string, unknown> {
   optionObject(config, 'a collection');
-  refuseUnknown(`the collection \`${config.name}\``, config, COLLECTION_OPTIONS);
-  const { indexes, ...rest } = config;
+  const what = `the collection \`${config.name}\``;
+  checkShape(what, config, COLLECTION_OPTIONS);
+  const { indexes, ttl, ...rest } = config;
+  if (ttl !== undefined) {
+    optionObject(ttl, `\`ttl\` of ${what}`);
+    checkShape(what, ttl, TTL, 'ttl.');
+    if ((ttl.afterMs as unknown) === undefined) throw new PocketError('config', `\`ttl.afterMs\` of ${what} is missing`, { path: 'ttl.afterMs' });
+  }
   if (indexes !== undefined) optionArray(indexes, '`indexes`');
-  return indexes === undefined ? rest : { ...rest, indexes: indexes.map(indexJson) };
+  return { ...rest, ttl, indexes: indexes?.map(indexJson) };
 }
 
 function rawMigration(config: MigrationConfig): object {
@@ -186,23 +210,30 @@ export class Database {
   /**
    * Opens a database, or makes it.
    *
-   * Rejects with `config` (an unknown or contradictory option, by name), `bad-collection-name`, `storage` (with why the
+   * Rejects with `config` (an unknown, wrong or contradictory option, by name), `bad-collection-name`, `storage` (with why the
    * browser does not let it), `storage-full`, `newer-format` (made by a later version), `migration`, `corrupt`.
    */
   static async create(options: DatabaseOptions): Promise<Database> {
     optionObject(options, 'what `Database.create` takes');
-    refuseUnknown('`Database.create`', options, OPTIONS);
+    checkShape('`Database.create`', options, OPTIONS);
     if (text(options.name, '`name`', 'config') === '') throw new PocketError('config', '`name` is empty', { path: 'name' });
-    const { storage, migrations, collections, ...rest } = options;
+    const { storage, migrations, collections, wasmUrl, ...rest } = options;
     if (typeof (storage as Storage | undefined)?.[openStorage] !== 'function') {
       throw new PocketError('config', '`storage` is missing; make one by createIndexedDBStorage() or createMemoryStorage()', { path: 'storage' });
     }
     if (collections !== undefined) optionArray(collections, '`collections`');
     if (migrations !== undefined) optionArray(migrations, '`migrations`');
+    if (rest.limits !== undefined) {
+      optionObject(rest.limits, '`limits`');
+      checkShape('`Database.create`', rest.limits, LIMITS, 'limits.');
+    }
+    if (wasmUrl !== undefined && typeof wasmUrl !== 'string' && !(wasmUrl instanceof URL)) {
+      throw new PocketError('config', '`wasmUrl` is text or a URL', { path: 'wasmUrl' });
+    }
     const json = optionJson({ ...rest, collections: (collections ?? []).map(collectionJson) });
     const steps = migrations?.map(rawMigration);
     const raw = await settled(async () => {
-      const module = await loadModule();
+      const module = await loadModule(wasmUrl);
       return module.RawDatabase.open(json, storage[openStorage](module), steps);
     });
     if (storage.persist) void raw.requestPersistence().catch(() => undefined);

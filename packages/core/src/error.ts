@@ -75,15 +75,3 @@ export function report(error: unknown): void {
   if (typeof scope.reportError === 'function') scope.reportError(error);
   else console.error(error);
 }
-
-/**
- * Refuses options that do not exist, so that a misspelt one does not silently do nothing.
- *
- * @throws PocketError `config`, which names them.
- */
-export function refuseUnknown(what: string, options: object, known: readonly string[]): void {
-  const unknown = Object.keys(options).filter((name) => !known.includes(name));
-  if (unknown.length === 0) return;
-  const names = unknown.map((name) => `\`${name}\``).join(', ');
-  throw new PocketError('config', `${what} has no option ${names}; there are ${known.join(', ')}`, { path: unknown[0] ?? '' });
-}

@@ -3,8 +3,8 @@
 import init, * as module from './wasm/pocket_web.js';
 import type { RawModule } from './face.js';
 
-/** Loads and starts it. */
-export async function initialise(): Promise<RawModule> {
-  await init();
+/** Loads and starts it, from another place if one is given. */
+export async function initialise(url?: string): Promise<RawModule> {
+  await (url === undefined ? init() : init({ module_or_path: url }));
   return module as unknown as RawModule;
 }

@@ -2,6 +2,8 @@ import { decode, decodeRows } from './decode.js';
 import { settled } from './error.js';
 import { documents } from './query.js';
 import type { RawDatabase } from './raw.js';
+import type { Shapes } from './shape.js';
+import { checkShape } from './shape.js';
 import type { AnyDocument, Stored } from './types.js';
 
 /** Why an entry was made. `unique-violation`: sync brought the same values in a unique index as another document has. */
@@ -93,6 +95,14 @@ export interface JournalListOptions {
   readonly state?: JournalState;
 }
 
+const LIST_OPTIONS: Shapes<JournalListOptions> = {
+  after: 'whole',
+  limit: 'count',
+  kind: ['conflict', 'refusal', 'unique-violation'],
+  collection: 'text',
+  state: ['open', 'restored', 'dismissed'],
+};
+
 type Raw = Record<string, unknown>;
 
 function version(id: string, raw: unknown): JournalVersion | null {
@@ -149,6 +159,7 @@ export class Journal {
 
   /** Entries, the oldest first. */
   async list<T = AnyDocument>(options: JournalListOptions = {}): Promise<JournalEntry<T>[]> {
+    checkShape('`journal.list`', options, LIST_OPTIONS);
     const bytes = await settled(() => this.#raw().journalList(JSON.stringify({ limit: 100, ...options })));
     return (decode(bytes) as Raw[]).map((raw) => entry<T>(raw));
   }

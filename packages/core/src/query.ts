@@ -3,8 +3,10 @@ import type { CollectionCore } from './collection-core.js';
 import { decodeMap, decodeRows } from './decode.js';
 import type { Decoder, Row } from './decode.js';
 import { encode } from './encode.js';
-import { refuseUnknown, settled } from './error.js';
+import { settled } from './error.js';
 import { LiveCount, LiveQuery } from './live.js';
+import type { Shapes } from './shape.js';
+import { checkShape } from './shape.js';
 import type { DeepPartial, ElementFilter, ElementOf, Field, Filter, IndexField, Operand, Path, SortOrder, Stored, ValueAt } from './types.js';
 
 /** A query as data, as the database takes it. */
@@ -76,7 +78,7 @@ export interface LiveOptions {
   readonly debounceMs?: number;
 }
 
-const LIVE_OPTIONS = ['debounceMs'] as const satisfies readonly (keyof LiveOptions)[];
+const LIVE_OPTIONS: Shapes<LiveOptions> = { debounceMs: 'any' };
 
 /** How filters are written: a condition that is `undefined` is an error, and not one that selects everything. */
 const FILTER = { undefined: 'refuse', code: 'bad-query' } as const;
@@ -227,13 +229,13 @@ export class Query<T, R = Stored<T>> {
 
   /** Its result, kept up to date until `close()`. A query that cannot be asked throws here. */
   live(options: LiveOptions = {}): LiveQuery<R> {
-    refuseUnknown('`live`', options, LIVE_OPTIONS);
+    checkShape('`live`', options, LIVE_OPTIONS);
     return new LiveQuery(this.#core, this.#bytes(), options.debounceMs ?? 0);
   }
 
   /** How many there are, kept up to date until `close()`. */
   liveCount(options: LiveOptions = {}): LiveCount {
-    refuseUnknown('`liveCount`', options, LIVE_OPTIONS);
+    checkShape('`liveCount`', options, LIVE_OPTIONS);
     return new LiveCount(this.#core, this.#bytes(), options.debounceMs ?? 0);
   }
 

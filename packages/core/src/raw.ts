@@ -1,25 +1,39 @@
 // What this package knows of the WebAssembly: its classes, and where storage is made. Nothing here is public.
 
+import { PocketError } from './error.js';
 import type { RawModule } from './face.js';
 
 export type { RawCollection, RawDatabase, RawHandle, RawLive, RawModule, RawStorage, RawSync, RawTransaction } from './face.js';
 
 let loaded: Promise<RawModule> | undefined;
+/** From where, if that was said. */
+let from: string | undefined;
 let ready: RawModule | undefined;
 
-/** Loads the WebAssembly, once for all databases. After a failure the next call tries again. */
-export function loadModule(): Promise<RawModule> {
-  loaded ??= load().catch((error: unknown) => {
-    loaded = undefined;
-    throw error;
-  });
+/**
+ * Loads the WebAssembly, once for all databases: from the place that the first one says. After a failure the next call tries
+ * again.
+ */
+export async function loadModule(url?: string | URL): Promise<RawModule> {
+  const wanted = url === undefined ? undefined : String(url);
+  if (loaded !== undefined && wanted !== undefined && wanted !== from) {
+    const where = from === undefined ? 'the place beside its script' : from;
+    throw new PocketError('config', `\`wasmUrl\` is ${wanted}, but the engine was loaded from ${where} already`, { path: 'wasmUrl' });
+  }
+  if (loaded === undefined) {
+    from = wanted;
+    loaded = load(wanted).catch((error: unknown) => {
+      loaded = undefined;
+      throw error;
+    });
+  }
   return loaded;
 }
 
-async function load(): Promise<RawModule> {
+async function load(url: string | undefined): Promise<RawModule> {
   // Only when it is needed, so that importing the package touches neither the network nor the disk.
   const { initialise } = await import('#wasm');
-  ready = await initialise();
+  ready = await initialise(url);
   return ready;
 }
 

@@ -5,7 +5,8 @@
  */
 
 import type { Storage } from '@pocket/core';
-import { openStorage, refuseUnknown } from '@pocket/core/internal';
+import type { Shapes } from '@pocket/core/internal';
+import { checkShape, openStorage } from '@pocket/core/internal';
 
 /** How IndexedDB is used. */
 export interface IndexedDBStorageOptions {
@@ -23,17 +24,19 @@ export interface IndexedDBStorageOptions {
   readonly persist?: boolean;
 }
 
+const OPTIONS: Shapes<IndexedDBStorageOptions> = { prefix: 'text', durability: ['strict', 'relaxed'], persist: 'flag' };
+
 /** Every name is made of it, also that under which tabs find each other: the WebAssembly is always told which it is. */
 const PREFIX = 'pocket:';
 
 /**
  * Keeps databases in the browser's IndexedDB. Tabs, windows and workers of one site share a database of one name.
  *
- * @throws PocketError `config` on an option that does not exist. Where the browser has no IndexedDB or blocks it,
+ * @throws PocketError `config` on an option that does not exist, or a value that it cannot have. Where the browser has no IndexedDB or blocks it,
  * `Database.create` rejects with `storage`.
  */
 export function createIndexedDBStorage(options: IndexedDBStorageOptions = {}): Storage {
-  refuseUnknown('`createIndexedDBStorage`', options, ['prefix', 'durability', 'persist']);
+  checkShape('`createIndexedDBStorage`', options, OPTIONS);
   const { prefix = PREFIX, durability, persist = true } = options;
   const json = JSON.stringify({ prefix, durability });
   return {

@@ -6,7 +6,7 @@ import type { RawHandle, RawSync } from '@pocket/core/internal';
 import { Team } from './leader.js';
 import type { Worker } from './leader.js';
 import type { SyncOptions } from './options.js';
-import { namedAsHere, rawOptions } from './options.js';
+import { checkCollections, destination, namedAsHere, rawOptions } from './options.js';
 import { onOnline, pageTeam } from './page.js';
 import type { Snapshot, SyncCheckpoint, SyncProgress, SyncStats, SyncStatus, Wiped } from './status.js';
 import { NOTHING, readSnapshot } from './status.js';
@@ -34,6 +34,8 @@ export class SyncEngine {
   /** The database need not end this engine any more. */
   readonly #forget: () => void;
   #destroyed: Promise<void> | undefined;
+  /** Throws where the options name collections that cannot sync. */
+  readonly #checkNames: () => void;
 
   /** @internal */
   constructor(database: Database, options: SyncOptions, environment = pageTeam) {
@@ -48,7 +50,8 @@ export class SyncEngine {
       throw namedAsHere(error);
     }
     const name = sharedAs === undefined ? undefined : `pocket:${sharedAs}:sync`;
-    this.#team = new Team(name, environment, this.#worker(), {
+    this.#checkNames = () => checkCollections(options, database.listCollections());
+    this.#team = new Team(name, environment, this.#worker(), destination(options), {
       leading: (isLeader) => this.#isLeader.set(isLeader),
       snapshot: (snapshot) => this.#show(snapshot),
       told: (topic, payload) => this.#told(topic, payload),
@@ -103,13 +106,15 @@ export class SyncEngine {
    * Starts: works offline, too, and resolves when this tab syncs or has heard of the one that does. Calling it again does
    * nothing.
    *
-   * Rejects with `config` and `plaintext-refused` when the options contradict themselves or let a token travel unencrypted,
-   * `already-syncing` while another engine runs on this database, `destroyed`. That the database belongs to another server,
+   * Rejects with `config` and `plaintext-refused` when the options contradict themselves, name collections that this database
+   * does not have or does not sync, or let a token travel unencrypted; `already-syncing` while an engine with another server
+   * or namespace runs on this database, in this tab or another one; `destroyed`. That the database belongs to another server,
    * namespace or user (`other-lineage`, `other-namespace`, `other-user`) is found later: the status is `error` then, and
    * {@link detach} and {@link wipe} are the ways out.
    */
   async start(): Promise<void> {
     this.#alive();
+    this.#checkNames();
     await this.#team.start();
   }
 
@@ -142,7 +147,8 @@ export class SyncEngine {
    * changes do not fail it; they are in the journal.
    *
    * Rejects with what keeps it from connecting, at once (`connect`, `timeout`, `unauthorized`, …), with `connect` after
-   * `maxRetryAttempts` lost connections, `stopped`, `direction`.
+   * `maxRetryAttempts` lost connections, at once with `server-full` while the server's disk is full (what waits is sent by
+   * itself once there is room), `stopped`, `direction`.
    */
   async forceSync(): Promise<void> {
     this.#alive();

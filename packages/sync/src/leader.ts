@@ -85,6 +85,8 @@ export class Team {
   readonly #environment: TeamEnvironment;
   readonly #worker: Worker;
   readonly #listener: TeamListener;
+  /** What the engine of this tab is for; tabs with another one are no team. */
+  readonly #purpose: string;
   readonly #id: string;
   readonly #channel: ChannelLike | undefined;
   readonly #exclusion: Alone;
@@ -113,8 +115,9 @@ export class Team {
   readonly #running = new Set<string>();
 
   /** For the tabs that share this name; without a name, this tab is alone. */
-  constructor(name: string | undefined, environment: TeamEnvironment, worker: Worker, listener: TeamListener) {
+  constructor(name: string | undefined, environment: TeamEnvironment, worker: Worker, purpose: string, listener: TeamListener) {
     this.#name = name ?? '';
+    this.#purpose = purpose;
     this.#environment = environment;
     this.#worker = worker;
     this.#listener = listener;
@@ -205,7 +208,7 @@ export class Team {
 
   /** Tells the others the leader's state. */
   publish(snapshot: string): void {
-    if (this.#isLeader) this.#post({ kind: 'snapshot', snapshot });
+    if (this.#isLeader) this.#post({ kind: 'snapshot', snapshot, purpose: this.#purpose });
   }
 
   /** Tells the others something. */
@@ -284,13 +287,18 @@ export class Team {
       },
       (error: unknown) => {
         if (this.#attempt !== attempt) return;
-        const settle = this.#settleStart;
-        this.#settleStart = undefined;
-        if (settle === undefined) this.#listener.failed(toPocketError(error));
-        void this.stop();
-        settle?.reject(toPocketError(error));
+        this.#fail(toPocketError(error));
       },
     );
+  }
+
+  /** The engine cannot run here: whoever waits for its start hears of it, or the listener. */
+  #fail(error: PocketError): void {
+    const settle = this.#settleStart;
+    this.#settleStart = undefined;
+    if (settle === undefined) this.#listener.failed(error);
+    void this.stop();
+    settle?.reject(error);
   }
 
   /** Ends being the leader, but not taking part. */
@@ -341,6 +349,12 @@ export class Team {
       this.#campaign(locks, true);
       this.#ping();
     });
+  }
+
+  /** Whether it is the state of a leader whose engine is for something else. Earlier versions do not tell what for. */
+  #isOfOthers({ from, purpose }: { readonly from: string; readonly purpose?: string }): boolean {
+    if (this.#isLeader || this.#started === undefined || (this.#leader ?? from) !== from) return false;
+    return purpose !== undefined && purpose !== this.#purpose;
   }
 
   /** Whether a message comes from whom this tab takes for the leader, who thereby shows to be there. */
@@ -397,6 +411,7 @@ export class Team {
   #understood(message: Message): void {
     switch (message.kind) {
       case 'snapshot':
+        if (this.#isOfOthers(message)) return this.#fail(new PocketError('already-syncing', `this database syncs with ${message.purpose}, and not with ${this.#purpose}: stop that engine first, which may be one of another tab`));
         if (this.#isFromLeader(message.from)) this.#listener.snapshot(message.snapshot);
         return;
       case 'told':

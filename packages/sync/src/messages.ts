@@ -9,7 +9,7 @@ export const VERSION = 1;
 /** What a message says. */
 export type Content =
   | { readonly kind: 'hello' | 'ping' | 'pong' | 'busy' | 'leading' | 'halt' }
-  | { readonly kind: 'snapshot'; readonly snapshot: string }
+  | { readonly kind: 'snapshot'; readonly snapshot: string; readonly purpose?: string }
   | { readonly kind: 'told'; readonly topic: string; readonly payload: unknown }
   | { readonly kind: 'kept'; readonly topic: string; readonly kept: Kept }
   | { readonly kind: 'call'; readonly id: number; readonly method: string }

@@ -1,6 +1,7 @@
-import type { AnyDocument, ConflictStrategy, Stored } from '@pocket/core';
+import type { AnyDocument, CollectionConfig, ConflictStrategy, Stored } from '@pocket/core';
 import { PocketError } from '@pocket/core';
-import { decode, encode, refuseUnknown, toPocketError } from '@pocket/core/internal';
+import type { Shapes } from '@pocket/core/internal';
+import { checkShape, decode, encode, toPocketError } from '@pocket/core/internal';
 
 /** Two versions of a document, neither of which knew of the other. */
 export interface Conflict<T = AnyDocument> {
@@ -58,7 +59,10 @@ export interface SyncOptions {
   readonly getAuthToken?: (reason: 'expiring' | 'refused') => string | PromiseLike<string>;
   /** What is opened on the server: a tenant, a workspace, a user. `default` unless set. */
   readonly namespace?: string;
-  /** What syncs; every collection with `sync: true` unless set, also ones made later. */
+  /**
+   * What syncs; every collection with `sync: true` unless set, also ones made later. Those that are named here, or in
+   * `conflictStrategy`, must be collections of the database with `sync: true` when the engine starts.
+   */
   readonly collections?: readonly string[];
   /** Which way changes flow; `both` unless set. */
   readonly direction?: 'both' | 'push' | 'pull';
@@ -104,6 +108,43 @@ const NAMES = {
   allowPlaintext: 'allow_plaintext',
 } as const satisfies Record<keyof SyncOptions, string | undefined>;
 
+/** What each of them is; what is `any` is looked at by itself. */
+const SHAPES: Shapes<SyncOptions> = {
+  serverUrl: 'any',
+  authToken: 'text',
+  getAuthToken: 'any',
+  namespace: 'text',
+  collections: 'texts',
+  direction: ['both', 'push', 'pull'],
+  conflictStrategy: 'any',
+  resolveTimeout: 'whole',
+  autoRetry: 'flag',
+  retryDelay: 'whole',
+  maxRetryAttempts: 'count',
+  useWebSocket: 'flag',
+  pullInterval: 'whole',
+  batchSize: 'count',
+  allowPlaintext: 'flag',
+};
+
+const STRATEGIES = ['last-write-wins', 'server-wins', 'client-wins', 'merge'];
+
+/** The longest name of a namespace, in bytes of UTF-8, as the engine and servers take it. */
+const MAX_NAMESPACE_BYTES = 128;
+
+function checkNamespace(namespace: string): void {
+  const { length } = new TextEncoder().encode(namespace);
+  if (length >= 1 && length <= MAX_NAMESPACE_BYTES && !/\p{Cc}/u.test(namespace)) return;
+  throw new PocketError('config', `\`namespace\` has 1 to ${MAX_NAMESPACE_BYTES} bytes and no control characters; 'default' is the usual one`, { path: 'namespace' });
+}
+
+function checkStrategy(rule: unknown, path: string): void {
+  if (typeof rule === 'function' || STRATEGIES.includes(rule as string)) return;
+  const names = STRATEGIES.map((name) => `'${name}'`).join(', ');
+  const found = typeof rule === 'string' ? `'${rule}'` : `a ${typeof rule}`;
+  throw new PocketError('config', `\`${path}\` is one of ${names}, or a function, not ${found}`, { path });
+}
+
 type RawRule = (conflict: Uint8Array) => Promise<Uint8Array>;
 
 /** The options as the WebAssembly takes them. */
@@ -117,13 +158,12 @@ export interface RawOptions {
 /**
  * Translates the options.
  *
- * @throws PocketError `config`, with the name of an option that does not exist or is missing.
+ * @throws PocketError `config`, with the name of an option that does not exist, is missing or has a wrong value.
  */
 export function rawOptions(options: SyncOptions): RawOptions {
   if (typeof (options as unknown) !== 'object' || (options as unknown) === null) {
     throw new PocketError('config', '`createSyncEngine` takes a database and an object with at least `serverUrl`', { path: 'serverUrl' });
   }
-  refuseUnknown('`createSyncEngine`', options, Object.keys(NAMES));
   const config: Record<string, unknown> = {};
   for (const [name, raw] of Object.entries(NAMES)) {
     const value = options[name as keyof SyncOptions];
@@ -132,6 +172,8 @@ export function rawOptions(options: SyncOptions): RawOptions {
   if (typeof options.serverUrl !== 'string' || options.serverUrl === '') {
     throw new PocketError('config', '`serverUrl` is missing, or no text', { path: 'serverUrl' });
   }
+  checkShape('`createSyncEngine`', options, SHAPES);
+  if (options.namespace !== undefined) checkNamespace(options.namespace);
   const hooks: RawOptions['hooks'] = {};
   const { getAuthToken, conflictStrategy: rule } = options;
   if (getAuthToken !== undefined && typeof getAuthToken !== 'function') {
@@ -145,11 +187,14 @@ export function rawOptions(options: SyncOptions): RawOptions {
     config['conflict_strategy'] = 'custom';
     // No collection can have that name.
     hooks.resolve = { '*': rawRule(rule) };
-  } else if (typeof rule === 'string') config['conflict_strategy'] = rule;
-  else if (rule !== undefined) {
+  } else if (typeof rule === 'string') {
+    checkStrategy(rule, 'conflictStrategy');
+    config['conflict_strategy'] = rule;
+  } else if (rule !== undefined) {
     const strategies: Record<string, string> = {};
     const functions: Record<string, RawRule> = {};
     for (const [collection, own] of Object.entries(rule)) {
+      checkStrategy(own, `conflictStrategy.${collection}`);
       strategies[collection] = typeof own === 'function' ? 'custom' : own;
       if (typeof own === 'function') functions[collection] = rawRule(own);
     }
@@ -178,6 +223,45 @@ function rawRule(rule: ResolveConflict): RawRule {
     const stands = resolution === 'document' ? { document: answer.document } : {};
     return encode({ resolution, ...stands, because: answer.because });
   };
+}
+
+/**
+ * Refuses names that the options use for collections which this database does not have, or does not sync: they would do
+ * nothing, without a word.
+ *
+ * @throws PocketError `config`, which names them.
+ */
+export function checkCollections(options: SyncOptions, known: readonly CollectionConfig[]): void {
+  const { collections = [], conflictStrategy: rule } = options;
+  const ruled = typeof rule === 'object' ? Object.keys(rule) : [];
+  const named = [...collections.map((name) => ['collections', name] as const), ...ruled.map((name) => ['conflictStrategy', name] as const)];
+  const wrong = named.filter(([, name]) => known.find((one) => one.name === name)?.sync !== true);
+  const [first] = wrong;
+  if (first === undefined) return;
+  const said = wrong.map(([option, name]) => {
+    const isThere = known.some((one) => one.name === name);
+    return `\`${option}\` names \`${name}\`, ${isThere ? 'which does not sync (`sync: true` is missing)' : 'which this database does not have'}`;
+  });
+  throw new PocketError('config', `${said.join('; ')}. There are ${syncing(known)}`, { path: first[0] });
+}
+
+function syncing(known: readonly CollectionConfig[]): string {
+  const names = known.filter(({ sync }) => sync).map(({ name }) => `\`${name}\``);
+  return names.length === 0 ? 'no collections that sync' : names.join(', ');
+}
+
+/** The endpoint and the namespace that the options name, the same for each way to write them. */
+export function destination(options: SyncOptions): string {
+  const { serverUrl, namespace = 'default' } = options;
+  let endpoint = serverUrl;
+  try {
+    const url = new URL(serverUrl.replace(/^ws/i, 'http'));
+    if (url.pathname === '/') url.pathname = '/sync';
+    endpoint = url.href.replace(/^http/, 'ws');
+  } catch {
+    // Whoever takes it says what is wrong with it.
+  }
+  return `${endpoint} (namespace \`${namespace}\`)`;
 }
 
 /** An error about the options, with their names as they are here. */

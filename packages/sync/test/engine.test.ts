@@ -86,7 +86,7 @@ test('options that cannot work are refused by name, when the engine is made or w
     [{ batchSize: 0 }, 'config', /`batchSize`/],
     [{ conflictStrategy: { todos: 'mine' as never } }, 'config', /`conflictStrategy.todos`.*mine/],
     [{ serverUrl: 'ws://example.com', authToken: 't' }, 'plaintext-refused', /`allowPlaintext`/],
-    [{ collections: ['_mine'] }, 'bad-collection-name', /_mine/],
+    [{ collections: ['_mine'] }, 'config', /_mine/],
   ];
   for (const [options, code, named] of cases) {
     const run = async (): Promise<void> => {
@@ -99,6 +99,29 @@ test('options that cannot work are refused by name, when the engine is made or w
     };
     await assert.rejects(run(), (error: PocketError) => isPocketError(error, code) && named.test(error.message), JSON.stringify(options));
   }
+  await db.close();
+});
+
+test('names of collections that cannot sync are refused when the engine starts, not passed over', async () => {
+  const db = await open();
+  const serverUrl = await nowhere();
+  const refused = async (options: Partial<SyncOptions>, path: string, ...said: RegExp[]): Promise<void> => {
+    const sync = createSyncEngine(db, { serverUrl, ...options });
+    await assert.rejects(sync.start(), (error: PocketError) => {
+      assert.ok(isPocketError(error, 'config') && error.path === path, String(error));
+      for (const one of said) assert.match(error.message, one);
+      return true;
+    });
+    await sync.destroy();
+  };
+  await refused({ collections: ['todos', 'todoes'] }, 'collections', /`collections` names `todoes`, which this database does not have/, /There are `todos`/);
+  await refused({ collections: ['cache'] }, 'collections', /`cache`, which does not sync/);
+  await refused({ conflictStrategy: { notes: 'merge', todos: 'merge' } }, 'conflictStrategy', /`conflictStrategy` names `notes`/);
+  // One that is made between is there when it starts.
+  const sync = createSyncEngine(db, { serverUrl, collections: ['todos', 'notes'], conflictStrategy: { notes: 'merge' }, maxRetryAttempts: 0 });
+  await assert.rejects(sync.start(), withCode('config'));
+  await db.createCollection({ name: 'notes', sync: true });
+  await sync.start();
   await db.close();
 });
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import type { PocketError } from '@pocket/core';
 import { isPocketError } from '@pocket/core';
 
 import type { Tab } from './world.js';
@@ -338,6 +339,36 @@ test('an engine that does not start says so, and lets another tab try', async ()
   await world.settle();
   assert.deepEqual(c.heard.slice(-3), ['leads', 'failed: other-user', 'follows']);
   assert.deepEqual(world.running, []);
+});
+
+test('a tab whose engine is for another server is no part of the team, whoever was first', async () => {
+  const world = new World();
+  const [a, b, c] = [world.tab('a'), world.tab('b', { purpose: 'another server' }), world.tab('c')];
+  await a.team.start();
+  await assert.rejects(b.team.start(), (error: PocketError) => error.code === 'already-syncing' && /one server.*another server/.test(error.message));
+  await c.team.start();
+  assert.deepEqual(world.running, ['a']);
+  // It does not take over, either, and asks nothing of those that are there.
+  await assert.rejects(b.team.call('push'), (error: PocketError) => error.code === 'stopped');
+  a.close();
+  await world.pass(2_000);
+  assert.deepEqual(world.running, ['c']);
+  await c.team.stop();
+  await b.team.start();
+  assert.deepEqual(world.running, ['b']);
+});
+
+test('of two tabs that start together for different servers one is told that it cannot', async () => {
+  const world = new World();
+  const [a, b] = [world.tab('a'), world.tab('b', { purpose: 'another server' })];
+  const starts = Promise.allSettled([a.team.start(), b.team.start()]);
+  await world.pass(2_000);
+  await starts;
+  assert.equal(world.running.length, 1);
+  const [loser] = world.running[0] === 'a' ? [b] : [a];
+  const outcomes = await starts;
+  const refused = outcomes.some((outcome) => outcome.status === 'rejected' && (outcome.reason as PocketError).code === 'already-syncing');
+  assert.ok(refused || loser.heard.includes('failed: already-syncing'), JSON.stringify(loser.heard));
 });
 
 test('without locks each tab leads', async () => {

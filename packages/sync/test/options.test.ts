@@ -5,7 +5,7 @@ import type { PocketError } from '@pocket/core';
 import { decode, encode } from '@pocket/core/internal';
 import type { SyncOptions } from '@pocket/sync';
 
-import { rawOptions } from '../dist/options.js';
+import { destination, rawOptions } from '../dist/options.js';
 
 const serverUrl = 'wss://example.com';
 const jsonOf = (options: Partial<SyncOptions>): unknown => JSON.parse(rawOptions({ serverUrl, ...options }).json);
@@ -51,6 +51,42 @@ test('an option that does not exist or is missing is named', () => {
   refused({ serverUrl, retryDealy: 5 }, /`retryDealy`/);
   refused({ serverUrl, server_url: serverUrl }, /`server_url`/);
   refused({}, /`serverUrl`/);
+});
+
+test('a wrong value is named with what it may be, before anything starts', () => {
+  const wrong: [object, string, RegExp][] = [
+    [{ namespace: '' }, 'namespace', /1 to 128 bytes/],
+    [{ namespace: 'a\nb' }, 'namespace', /no control characters/],
+    [{ namespace: '\u{85}' }, 'namespace', /no control characters/],
+    [{ namespace: 'ü'.repeat(65) }, 'namespace', /128 bytes/],
+    [{ namespace: 5 }, 'namespace', /is text, not 5/],
+    [{ collections: 'todos' }, 'collections', /is an array of text, not 'todos'/],
+    [{ direction: 'up' }, 'direction', /one of 'both', 'push', 'pull', not 'up'/],
+    [{ retryDelay: '1s' }, 'retryDelay', /whole number from 0 on, not '1s'/],
+    [{ batchSize: 1.5 }, 'batchSize', /not 1\.5/],
+    [{ autoRetry: 'no' }, 'autoRetry', /true or false/],
+    [{ conflictStrategy: 'mine' }, 'conflictStrategy', /one of 'last-write-wins', .*, or a function, not 'mine'/],
+    [{ conflictStrategy: { todos: 'mine' } }, 'conflictStrategy.todos', /not 'mine'/],
+  ];
+  for (const [options, path, message] of wrong) {
+    assert.throws(
+      () => rawOptions({ serverUrl, ...options } as SyncOptions),
+      (error: PocketError) => {
+        assert.deepEqual([error.code, error.path], ['config', path]);
+        assert.match(error.message, message);
+        return true;
+      },
+    );
+  }
+  for (const namespace of ['default', 'team 7/ü', 'n'.repeat(128), 'ü'.repeat(64)]) rawOptions({ serverUrl, namespace });
+});
+
+test('one endpoint and namespace have one name, however they are written', () => {
+  const name = (url: string, namespace?: string): string => destination({ serverUrl: url, ...(namespace === undefined ? {} : { namespace }) });
+  const same = ['wss://h.example/sync', 'https://h.example/sync', 'WSS://H.example', 'https://h.example:443/', 'wss://h.example'];
+  for (const url of same) assert.equal(name(url), name('wss://h.example', 'default'), url);
+  const others = [name('ws://h.example'), name('wss://h.example/other'), name('wss://h.example', 'team'), name('no url')];
+  assert.equal(new Set([...others, name('wss://h.example')]).size, 5);
 });
 
 test('an option of the wrong kind is named', () => {

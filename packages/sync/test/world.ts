@@ -35,8 +35,8 @@ export class World {
   /** Which messages get lost. */
   lost: (message: { readonly kind?: string }) => boolean = () => false;
 
-  tab(name: string, options: { readonly locks?: LocksLike | 'none' } = {}): Tab {
-    const tab = new Tab(this, name, options.locks);
+  tab(name: string, options: { readonly locks?: LocksLike | 'none'; readonly purpose?: string } = {}): Tab {
+    const tab = new Tab(this, name, options.locks, options.purpose);
     this.tabs.push(tab);
     return tab;
   }
@@ -152,7 +152,7 @@ export class Tab {
   /** What its listener throws at. */
   fault: (what: string) => boolean = () => false;
 
-  constructor(world: World, name: string, locks: LocksLike | 'none' | undefined) {
+  constructor(world: World, name: string, locks: LocksLike | 'none' | undefined, purpose = 'one server') {
     this.world = world;
     this.name = name;
     const environment: TeamEnvironment = {
@@ -198,7 +198,7 @@ export class Tab {
       halted: () => this.heard.push('halted'),
       failed: (error) => this.heard.push(`failed: ${error.code}`),
     };
-    this.team = new Team('site', environment, worker, listener);
+    this.team = new Team('site', environment, worker, purpose, listener);
   }
 
   #locks(): LocksLike {

@@ -2,6 +2,7 @@
 
 mod damage;
 mod lifetime;
+mod reads;
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -41,6 +42,12 @@ cases! {
         a_database_of_a_newer_version_is_corrupt,
         a_database_of_something_else_is_corrupt_and_stays_as_it_is,
         damage_is_corrupt_and_never_a_missing_entry,
+    }
+    reads {
+        reads_that_follow_each_other_share_transactions_and_pages,
+        a_read_after_a_commit_finds_it_whoever_committed,
+        readers_that_never_rest_see_what_others_commit_and_let_them,
+        a_read_after_its_connection_was_lost_reads_again,
     }
     lifetime {
         a_connection_that_the_browser_gave_up_is_opened_again,

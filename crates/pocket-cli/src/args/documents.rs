@@ -92,12 +92,18 @@ pub(crate) struct ExportArgs {
     /// Print `_rev`, `_updatedAt` and `_deleted` too
     #[arg(long)]
     pub(crate) meta: bool,
+    /// Pass over damaged documents, say how many there were, and exit with 1
+    #[arg(long, conflicts_with = "meta")]
+    pub(crate) skip_damaged: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DumpArgs {
     /// The file, which is not there yet; `-` is stdout
     pub(crate) file: PathBuf,
+    /// Pass over damaged documents, say how many there were, and exit with 1
+    #[arg(long)]
+    pub(crate) skip_damaged: bool,
 }
 
 #[derive(Debug, Args)]

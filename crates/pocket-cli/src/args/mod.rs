@@ -135,6 +135,10 @@ pub(crate) enum Command {
     Import(ImportArgs),
     /// Print all documents as JSON lines, by id
     Export(ExportArgs),
+    /// Delete for good what is over by the time to live of its collection
+    ///
+    /// Readers have not seen it since. Of a collection that syncs, `sync` deletes what a server has heard of.
+    Expire,
     /// Write all collections with their documents and settings as lines of JSON, which any later version reads
     ///
     /// The documents as people and programs see them, not the whole store: without pending changes, journal and deletions, so

@@ -78,10 +78,10 @@ pub(crate) struct FindArgs {
     #[arg(long, value_name = "FIELD[:asc|:desc]", value_delimiter = ',')]
     pub(crate) sort: Vec<String>,
     /// Pass over so many at the beginning
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) skip: Option<usize>,
     /// Print at most so many
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) limit: Option<usize>,
     /// Print only these fields, and `_id`
     #[arg(long, value_name = "FIELD", value_delimiter = ',')]

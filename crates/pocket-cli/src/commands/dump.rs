@@ -24,26 +24,37 @@ const TURN: usize = 256;
 pub(super) async fn run(global: &Global, args: DumpArgs, out: &mut Output) -> Result {
     if args.file.as_os_str() == "-" {
         let database = open::existing(global).await?;
-        to_stdout(&database, out).await?;
-        return Ok(database.close().await?);
+        let damaged = to_stdout(&database, args.skip_damaged, out).await?;
+        database.close().await?;
+        return passed_over(damaged);
     }
     let target = NewFile::new(args.file.clone())?;
     let file = written(&args.file, target.reopen()?);
     let directory = open::client_directory(global)?;
-    if let Some(peer) = Peer::of(directory.path())? {
-        let words = ["pocket", "--db", ".", "dump", "-"].map(Into::into);
+    let whole = if let Some(peer) = Peer::of(directory.path())? {
+        let mut words = ["pocket", "--db", ".", "dump", "-"]
+            .map(Into::into)
+            .to_vec();
+        words.extend(args.skip_damaged.then(|| "--skip-damaged".into()));
         let nothing = Box::new(|| Box::new(io::empty()) as Box<dyn Read + Send>);
-        peer.command(words.to_vec(), nothing, file).await?;
+        let whole = peer.command(words, nothing, file).await;
+        match whole {
+            // The holder has told why. If it was for what was passed over, the dump is whole, which is looked at below.
+            Err(failure) if args.skip_damaged && failure.is_told() => Err(failure),
+            Err(failure) => return Err(failure),
+            Ok(()) => Ok(()),
+        }
     } else {
         let database = open::existing(global).await?;
         // Nobody else has the database while this command does.
-        let dump = database.dump_still().await?;
+        let dump = still(&database, args.skip_damaged).await?;
         let read = progress::counter();
         let failed = |error: &io::Error| target.failed(error);
         let writing = to_file(dump, file, &read, failed);
-        progress::of_documents("dumping", read.clone(), global, writing).await?;
+        let damaged = progress::of_documents("dumping", read.clone(), global, writing).await?;
         database.close().await?;
-    }
+        passed_over(damaged)
+    };
     let totals = check(target.reopen()?)?;
     let name = target.name();
     target.keep()?;
@@ -57,7 +68,32 @@ pub(super) async fn run(global: &Global, args: DumpArgs, out: &mut Output) -> Re
         counted(totals.documents, "document"),
         counted(totals.collections, "collection")
     );
-    out.either(&summary, text)
+    out.either(&summary, text)?;
+    out.flush()?;
+    whole
+}
+
+/// How a command ends that passed over so many damaged documents.
+pub(super) fn passed_over(damaged: u64) -> Result {
+    if damaged == 0 {
+        return Ok(());
+    }
+    Err(Failure::new(
+        codes::CORRUPT,
+        format_args!(
+            "{} passed over; everything else is written. A backup, another device or the server may still have them",
+            counted(damaged, "damaged document")
+        ),
+    ))
+}
+
+async fn still(database: &Opened, skips_damaged: bool) -> Result<Dump> {
+    let dump = database.dump_still().await?;
+    Ok(if skips_damaged {
+        dump.skip_damaged()
+    } else {
+        dump
+    })
 }
 
 /// The way to a file: through gzip when its name says so, as `load` reads it. A stream whose end could not be written is
@@ -73,8 +109,12 @@ fn written(name: &Path, file: File) -> Box<dyn Write + Send> {
     }
 }
 
-async fn to_stdout(database: &Opened, out: &mut Output) -> Result {
+/// Says how many damaged documents were passed over.
+async fn to_stdout(database: &Opened, skips_damaged: bool, out: &mut Output) -> Result<u64> {
     let mut dump = database.dump().await?;
+    if skips_damaged {
+        dump = dump.skip_damaged();
+    }
     if dump.is_one_state() {
         let mut lines = 0;
         while let Some(line) = dump.next_line().await? {
@@ -84,28 +124,25 @@ async fn to_stdout(database: &Opened, out: &mut Output) -> Result {
                 tokio::task::yield_now().await;
             }
         }
-        return out.flush();
+        out.flush()?;
+        return Ok(dump.damaged());
     }
     // Whoever writes waits meanwhile; whoever reads the copy may take as long as he likes.
     let failed = |error: &io::Error| Failure::io("cannot copy the documents", error);
     let mut copy = tempfile::tempfile().map_err(|error| failed(&error))?;
-    {
+    let damaged = {
         let _shut = database.gate().shut().await;
         let to = copy.try_clone().map_err(|error| failed(&error))?;
-        to_file(
-            database.dump_still().await?,
-            to,
-            &progress::counter(),
-            failed,
-        )
-        .await?;
-    }
+        let dump = still(database, skips_damaged).await?;
+        to_file(dump, to, &progress::counter(), failed).await?
+    };
     copy.rewind().map_err(|error| failed(&error))?;
     let mut part = vec![0; 64 * 1024];
     loop {
         let read = copy.read(&mut part).map_err(|error| failed(&error))?;
         if read == 0 {
-            return out.flush();
+            out.flush()?;
+            return Ok(damaged);
         }
         out.bytes(&part[..read])?;
         tokio::task::yield_now().await;
@@ -117,7 +154,7 @@ async fn to_file(
     file: impl Write,
     read: &progress::Counter,
     failed: impl Fn(&io::Error) -> Failure,
-) -> Result {
+) -> Result<u64> {
     let mut to = BufWriter::with_capacity(256 * 1024, file);
     let mut lines = 0;
     while let Some(line) = dump.next_line().await? {
@@ -128,7 +165,8 @@ async fn to_file(
             tokio::task::yield_now().await;
         }
     }
-    to.flush().map_err(|error| failed(&error))
+    to.flush().map_err(|error| failed(&error))?;
+    Ok(dump.damaged())
 }
 
 /// Reads a dump as `load` would.

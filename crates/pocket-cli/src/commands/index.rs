@@ -9,7 +9,7 @@ use super::find::{bad_query, sort};
 use crate::args::{Global, IndexAction, IndexArgs, IndexCreateArgs, IndexDropArgs, IndexListArgs};
 use crate::failure::{Failure, Result};
 use crate::open;
-use crate::output::{Output, counted, object};
+use crate::output::{Output, counted, json, object};
 use crate::progress::{Shown, Unit};
 
 pub(super) async fn run(global: &Global, args: IndexArgs, out: &mut Output) -> Result {
@@ -47,7 +47,7 @@ async fn create(global: &Global, args: IndexCreateArgs, out: &mut Output) -> Res
     drop((building, shown));
     let info = named(&collection, &name)?;
     let seconds = began.elapsed().as_secs_f64();
-    let mut told = report(&args.collection, &info)?;
+    let mut told = report(&args.collection, &info);
     told.insert("documents".to_owned(), Value::from(documents));
     told.insert("seconds".to_owned(), Value::from(seconds));
     let text = if was_ready {
@@ -59,7 +59,7 @@ async fn create(global: &Global, args: IndexCreateArgs, out: &mut Output) -> Res
             counted(documents, "document")
         )
     };
-    out.either(&told, text)?;
+    tell(&told, &info.config, text, out)?;
     Ok(database.close().await?)
 }
 
@@ -75,7 +75,7 @@ async fn list(global: &Global, args: IndexListArgs, out: &mut Output) -> Result 
     for name in names {
         for info in database.collection::<Value>(&name)?.indexes() {
             if out.is_json() {
-                out.line(crate::output::json(&report(&name, &info)?))?;
+                out.line(as_json(&report(&name, &info), &info.config)?)?;
             } else {
                 rows.push(row(&name, &info)?);
             }
@@ -90,11 +90,19 @@ async fn drop_one(global: &Global, args: IndexDropArgs, out: &mut Output) -> Res
     let collection = database.collection::<Value>(&args.collection)?;
     let info = named(&collection, &args.name)?;
     collection.drop_index(&args.name).await?;
-    let mut told = report(&args.collection, &info)?;
+    let mut told = report(&args.collection, &info);
     told.insert("state".to_owned(), Value::from("dropped"));
     let text = format!("index {} of {} is dropped", args.name, args.collection);
-    out.either(&told, text)?;
+    tell(&told, &info.config, text, out)?;
     Ok(database.close().await?)
+}
+
+fn tell(report: &Map, config: &IndexConfig, text: String, out: &mut Output) -> Result {
+    if out.is_json() {
+        out.line(as_json(report, config)?)
+    } else {
+        out.line(text)
+    }
 }
 
 fn config(args: &IndexCreateArgs) -> Result<IndexConfig> {
@@ -147,7 +155,8 @@ fn direction(order: Order) -> &'static str {
     }
 }
 
-fn report(collection: &str, info: &IndexInfo) -> Result<Map> {
+/// What is said of an index, but for its filter: operators are no keys that a value may have.
+fn report(collection: &str, info: &IndexInfo) -> Map {
     let config = &info.config;
     let fields = config.fields.iter().map(|(field, order)| {
         Value::Map(object([
@@ -155,21 +164,23 @@ fn report(collection: &str, info: &IndexInfo) -> Result<Map> {
             ("order", Value::from(direction(*order))),
         ]))
     });
-    // As text, because an operator is no key that a value may have.
-    let only = config
-        .only
-        .as_ref()
-        .map(Filter::to_json_string)
-        .transpose()?;
-    Ok(object([
+    object([
         ("collection", Value::from(collection)),
         ("name", Value::from(config.name())),
         ("state", Value::from(state(info))),
         ("fields", Value::from(fields.collect::<Vec<_>>())),
         ("unique", Value::from(config.unique)),
         ("sparse", Value::from(config.sparse)),
-        ("only", only.into()),
-    ]))
+    ])
+}
+
+/// A report with the filter as the object that it is.
+fn as_json(report: &Map, config: &IndexConfig) -> Result<String> {
+    let only = config.only.as_ref().map(Filter::to_json_string);
+    let only = only.transpose()?.unwrap_or_else(|| "null".to_owned());
+    let report = json(report);
+    let fields = report.strip_suffix('}').unwrap_or(&report);
+    Ok(format!("{fields},\"only\":{only}}}"))
 }
 
 fn row(collection: &str, info: &IndexInfo) -> Result<[String; 5]> {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use pocket_core::dump::{DumpItem, DumpReader, LoadOptions, Loaded};
-use pocket_core::{Database, DocumentLimits, Value};
+use pocket_core::{Database, DocumentLimits, Value, codes as core_codes};
 use tokio::sync::mpsc;
 
 use crate::args::{Global, LoadArgs};
@@ -41,7 +41,8 @@ pub(super) async fn run(global: &Global, args: LoadArgs, out: &mut Output) -> Re
         open::new(global, version).await?
     };
     let loading = load(&database, &source, options);
-    let loaded = shown("loading", &source, global, loading).await?;
+    let loaded = shown("loading", &source, global, loading).await;
+    let loaded = loaded.map_err(with_way_out)?;
     database.close().await?;
     let broken = loaded.broken_indexes.iter().map(|index| {
         object([
@@ -80,18 +81,20 @@ pub(super) async fn run(global: &Global, args: LoadArgs, out: &mut Output) -> Re
     out.either(&summary, text)
 }
 
-/// Names the options that get by documents that are there.
+/// Names what gets by documents and indexes that are there.
 fn with_way_out(failure: Failure) -> Failure {
-    if failure.code() != pocket_core::codes::DOCUMENT_EXISTS {
-        return failure;
-    }
+    let way_out = match failure.code() {
+        core_codes::DOCUMENT_EXISTS => {
+            "--existing skip keeps what is there, --existing replace takes what is in the file"
+        }
+        core_codes::INDEX_UNIQUE_VIOLATION => {
+            "`pocket index drop` takes the index away, and a dump that has it makes it again behind its documents: the \
+             journal then tells what breaks it"
+        }
+        _ => return failure,
+    };
     let message = failure.message();
-    Failure::new(
-        pocket_core::codes::DOCUMENT_EXISTS,
-        format!(
-            "{message}; --existing skip keeps what is there, --existing replace takes what is in the file"
-        ),
-    )
+    Failure::new(failure.code().to_owned(), format!("{message}; {way_out}"))
 }
 
 async fn shown<T>(

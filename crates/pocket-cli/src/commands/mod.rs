@@ -12,6 +12,7 @@ mod count;
 mod delete;
 mod demo;
 mod dump;
+mod expire;
 mod export;
 mod find;
 mod get;
@@ -178,6 +179,7 @@ async fn finish(global: &Global, command: Command, out: &mut Output) -> Result {
         Command::Count(args) => count::run(global, args, out).await?,
         Command::Index(args) => index::run(global, args, out).await?,
         Command::Import(args) => import::run(global, args, out).await?,
+        Command::Expire => expire::run(global, out).await?,
         Command::Export(args) => export::run(global, args, out).await?,
         Command::Dump(args) => dump::run(global, args, out).await?,
         Command::Load(args) => load::run(global, args, out).await?,
@@ -209,6 +211,9 @@ fn left_undone(command: &Command) -> &'static str {
         }
         Command::Delete(_) => {
             "a signal came; of documents that match, those deleted so far stay deleted, and the same command deletes the rest"
+        }
+        Command::Expire => {
+            "a signal came; what was deleted stays deleted, and the same command deletes the rest"
         }
         Command::Insert(_) => "a signal came; documents whose ids were printed are stored",
         Command::Index(IndexArgs {

@@ -36,7 +36,7 @@ pub(super) async fn once(global: &Global, args: SyncArgs, out: &mut Output, stop
     link.engine.start().await?;
     let work = async {
         tokio::select! {
-            passed = pass(&link, args.timeout.unwrap_or(TIMEOUT)) => passed?,
+            passed = pass(&link, args.timeout.unwrap_or(TIMEOUT), out) => passed?,
             () = stop.requested() => {
                 let error = link.engine.snapshot().stats.last_error;
                 return Err(interrupted(error.as_ref()));
@@ -142,9 +142,9 @@ async fn shown<T>(engine: &SyncEngine, json: bool, work: impl Future<Output = T>
 }
 
 /// A complete pass. It tries again for as long as it gets on, or may yet reach the server.
-async fn pass(link: &Link, timeout: Duration) -> Result {
+async fn pass(link: &Link, timeout: Duration, out: &Output) -> Result {
     let engine = &link.engine;
-    let mut error = None;
+    let mut error: Option<SyncError> = None;
     let stalled = stalled(engine, timeout);
     let mut stalled = std::pin::pin!(stalled);
     let mut pause = FIRST_PAUSE;
@@ -160,7 +160,18 @@ async fn pass(link: &Link, timeout: Duration) -> Result {
             attempt = attempt => match attempt {
                 Ok(()) => return Ok(()),
                 Err(failed) if !failed.is_retryable() => return Err(failed.into()),
-                Err(failed) => error = Some(failed),
+                Err(failed) => {
+                    if error.as_ref().is_none_or(|before| before.code() != failed.code()) {
+                        out.note(format_args!(
+                            "waiting for {}: [{}] {}; given up when {} s go by without getting on (--timeout)",
+                            link.server,
+                            failed.code(),
+                            failed.message(),
+                            timeout.as_secs_f64()
+                        ));
+                    }
+                    error = Some(failed);
+                }
             },
             () = &mut stalled => break,
         }

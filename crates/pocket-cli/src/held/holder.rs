@@ -103,7 +103,7 @@ impl Holding {
         }
     }
 
-    /// Takes no further commands and ends those that run; their processes are told.
+    /// Takes no further commands and ends those that do not end by themselves in a moment; their processes are told.
     pub(crate) async fn end(self) {
         let Some((task, peers)) = self.inner else {
             return;
@@ -111,6 +111,10 @@ impl Holding {
         task.abort();
         // It only accepts; its end removes the socket.
         let _ = task.await;
+        // Most are short: what would be done in a moment need not fail, and with it the script that it is a line of.
+        if peers.gone().await {
+            return;
+        }
         peers.ending.send_replace(true);
         if peers.gone().await {
             return;

@@ -115,6 +115,7 @@ pub(crate) fn is_passed_on(command: &Command) -> bool {
         | Command::Count(_)
         | Command::Index(_)
         | Command::Import(_)
+        | Command::Expire
         | Command::Export(_)
         | Command::Load(_)
         | Command::Status

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
 use pocket_storage::{Direction, Entry, KeyRange, ScanLimit, Snapshot};
 use sha2::{Digest as _, Sha256};
 
@@ -41,6 +42,9 @@ pub struct Dump {
     lines: VecDeque<String>,
     sum: Sha256,
     totals: DumpTotals,
+    /// Whether damaged documents are passed over, and how many were.
+    skips_damaged: bool,
+    damaged: u64,
     done: bool,
 }
 
@@ -81,6 +85,8 @@ impl Dump {
             lines: VecDeque::new(),
             sum: Sha256::new(),
             totals: DumpTotals::default(),
+            skips_damaged: false,
+            damaged: 0,
             done: false,
         };
         let head = dump.scan(KeyRange::prefix(keys::DATABASE)).await?;
@@ -110,6 +116,27 @@ impl Dump {
         ];
         dump.push(head.into_iter().collect())?;
         Ok(dump)
+    }
+
+    /// Passes over damaged documents, which otherwise end the dump with `corrupt`: what can be saved of a database is in it
+    /// then. [`damaged`](Self::damaged) says how many there were.
+    #[must_use]
+    pub fn skip_damaged(mut self) -> Self {
+        self.skips_damaged = true;
+        self
+    }
+
+    /// Leaves all other collections out; without this one there is none in it.
+    #[must_use]
+    pub fn only(mut self, collection: &str) -> Self {
+        self.collections
+            .retain(|(name, _)| name.as_str() == collection);
+        self
+    }
+
+    /// Damaged documents that were passed over so far.
+    pub fn damaged(&self) -> u64 {
+        self.damaged
     }
 
     /// Whether all of it is one state.
@@ -152,21 +179,32 @@ impl Dump {
         };
         self.range = Some(range.after(last.clone()));
         for (key, value) in &entries {
-            let stored = StoredDocument::decode(&envelope::open(key, value)?)?;
-            if !stored.is_live() {
-                continue;
+            match self.document(key, value) {
+                Ok(None) => {}
+                Ok(Some(document)) => {
+                    self.totals.documents += 1;
+                    self.push(Map::from_iter([(DOCUMENT, Value::Map(document))]))?;
+                }
+                Err(error) if self.skips_damaged && error.code() == codes::CORRUPT => {
+                    self.damaged += 1;
+                }
+                Err(error) => return Err(error),
             }
-            let id = keys::document_id(key)
-                .ok_or_else(|| stored::damaged("a document's key is too short"))?;
-            let document = Document::of_stored(DocumentId::new(id)?, stored);
-            let Some(document) = self.sight.visible(document)? else {
-                continue;
-            };
-            let line = [(DOCUMENT, Value::Map(document.to_map()?))];
-            self.totals.documents += 1;
-            self.push(line.into_iter().collect())?;
         }
         Ok(())
+    }
+
+    /// A document, if its entry is of one that is there.
+    fn document(&self, key: &[u8], value: &Bytes) -> Result<Option<Map>> {
+        let stored = StoredDocument::decode(&envelope::open(key, value)?)?;
+        if !stored.is_live() {
+            return Ok(None);
+        }
+        let id = keys::document_id(key)
+            .ok_or_else(|| stored::damaged("a document's key is too short"))?;
+        let document = Document::of_stored(DocumentId::new(id)?, stored);
+        let document = self.sight.visible(document)?;
+        document.map(|document| document.to_map()).transpose()
     }
 
     fn begin_collection(&mut self) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Dumps: everything there and back, and every damage noticed.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod damaged;
 mod settings;
 mod versions;
 

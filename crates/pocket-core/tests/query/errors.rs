@@ -66,6 +66,43 @@ fn a_bad_raw_filter_is_refused_with_its_operator_and_path() {
     }
 }
 
+/// A number that was meant as an id selected nothing, and with `$ne` everything, without a word.
+#[test]
+fn an_id_is_compared_with_text_only() {
+    for (raw, parts) in [
+        (r#"{"_id":1}"#, &["`$eq` at \"_id\"", "not 1"][..]),
+        (r#"{"_id":null}"#, &["`$eq`", "not null"]),
+        (r#"{"_id":{"a":1}}"#, &["`$eq`", "not {\"a\":1}"]),
+        (r#"{"_id":{"$in":["a",2]}}"#, &["`$in`", "not 2"]),
+        (r#"{"_id":{"$between":[1,2]}}"#, &["`$between`", "not 1"]),
+        (r#"{"_id":{"$gt":1.5}}"#, &["`$gt`", "not 1.5"]),
+        (r#"{"_id":{"$not":{"$ne":true}}}"#, &["`$ne`", "not true"]),
+        (r#"{"$or":[{"n":1},{"_id":["a"]}]}"#, &["not [\"a\"]"]),
+    ] {
+        refused(raw, parts);
+        refused(raw, &["`_id` is text", "\"_id\""]);
+    }
+    for filter in [
+        field("_id").eq(7),
+        field("_id").is_in([7]),
+        field("a").eq(1).and(field("_id").ne(7)),
+    ] {
+        let error = filter.check().unwrap_err().to_string();
+        assert!(error.contains("`_id` is text"), "{error}");
+    }
+    for good in [
+        r#"{"_id":"1"}"#,
+        r#"{"_id":{"$in":["a","b"]},"n":1}"#,
+        r#"{"_id":{"$in":[]}}"#,
+        r#"{"_id":{"$exists":true}}"#,
+        r#"{"_id":{"$gt":"a","$lt":"b"}}"#,
+        r#"{"a":{"$elemMatch":{"_id":1}}}"#,
+        r#"{"a._id":1}"#,
+    ] {
+        assert!(Filter::from_json_str(good).is_ok(), "{good}");
+    }
+}
+
 #[test]
 fn a_filter_beyond_the_limits_is_refused_with_the_limit() {
     let deep = format!("{}{{\"a\":1}}{}", "{\"$not\":".repeat(33), "}".repeat(33));

@@ -162,13 +162,48 @@ fn test() -> BoxedStrategy<(&'static str, Value)> {
     .boxed()
 }
 
+/// What may stand behind `_id`, which is compared with text only.
+fn condition_on_id() -> impl Strategy<Value = Value> {
+    let text = || "[ab]{0,2}".prop_map(Value::from);
+    let compared = proptest::sample::select(vec!["$eq", "$ne", "$gt", "$gte", "$lt", "$lte"]);
+    let listed = proptest::sample::select(vec!["$in", "$nin"]);
+    let list = proptest::collection::vec(text(), 0..3).prop_map(Value::from);
+    let other = proptest::sample::select(vec!["$contains", "$all", "$size", "$exists"]);
+    let other = other.prop_map(|name| match name {
+        "$all" => (name, Value::Array(vec!["a".into()])),
+        "$size" => (name, 1.into()),
+        "$exists" => (name, true.into()),
+        // Only what is compared as a whole must be text.
+        _ => (name, 5.into()),
+    });
+    let test = prop_oneof![
+        4 => (compared, text()),
+        2 => (listed, list),
+        1 => (Just("$between"), (text(), text()).prop_map(|(low, high)| Value::Array(vec![low, high]))),
+        1 => (Just("$startsWith"), text()),
+        1 => other,
+    ];
+    let tests = proptest::collection::vec(test, 1..3)
+        .prop_map(|tests| Value::Map(tests.into_iter().collect()));
+    prop_oneof![
+        2 => text(),
+        4 => tests.clone(),
+        1 => tests.prop_map(|tests| map([("$not", tests)])),
+    ]
+}
+
 /// A raw filter document.
 pub(crate) fn filter() -> BoxedStrategy<Value> {
     let condition = prop_oneof![
         4 => proptest::collection::vec(test(), 1..3).prop_map(|tests| Value::Map(tests.into_iter().collect())),
         1 => constant(),
     ];
-    let fields = proptest::collection::vec((path(), condition), 0..3)
+    let within = path().prop_filter("ids are text", |path| path != "_id");
+    let field = prop_oneof![
+        9 => (within, condition),
+        1 => (Just("_id".to_owned()), condition_on_id()),
+    ];
+    let fields = proptest::collection::vec(field, 0..3)
         .prop_map(|fields| Value::Map(fields.into_iter().collect()));
     fields
         .prop_recursive(3, 8, 3, |inner| {

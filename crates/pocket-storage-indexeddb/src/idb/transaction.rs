@@ -104,6 +104,15 @@ impl Transaction {
         })
     }
 
+    /// Whether something may be asked of it now.
+    pub(crate) fn is_active(&self) -> bool {
+        // IndexedDB 3.0, `get` of an object store: first it is looked whether the transaction is active, then what the key
+        // is, and null is none. So nothing is asked for either way.
+        let refused = self.pages.get(&JsValue::NULL).err();
+        let refused = refused.and_then(|error| error.dyn_into::<web_sys::DomException>().ok());
+        refused.is_some_and(|error| error.name() == "DataError")
+    }
+
     /// Asks for the number of the layout.
     pub(crate) fn layout(&self) -> Result<Request> {
         made(self.meta.get(&LAYOUT_KEY.into()))

@@ -3,6 +3,7 @@
 use pocket_core::replica::ReplicaState;
 use pocket_core::{MutationNumber, Seq};
 use pocket_sync_protocol::Direction;
+use pocket_sync_protocol::codes as wire;
 
 use super::storing::unsettled;
 use super::{Attention, Effect, Pass, Session};
@@ -28,7 +29,7 @@ pub(super) struct Waiting {
     turned_back: u64,
     /// The head once everything is pushed: what this side pushed is read back, so that a complete pass ends in step.
     own: Option<Seq>,
-    /// Connections lost meanwhile.
+    /// Connections lost meanwhile, and pushes that were turned back for later.
     closures: u32,
 }
 
@@ -69,6 +70,12 @@ impl Session {
             own: None,
             closures: 0,
         });
+        // Only somebody else makes room on the server's disk, perhaps just now: who asks hears at once how it is.
+        let was_full = self.stats.last_error.as_ref();
+        let was_full = was_full.is_some_and(|error| error.code() == wire::SERVER_FULL);
+        if let Some(live) = self.link.live_mut().filter(|_| was_full) {
+            live.push.go_on();
+        }
         if self.retry_at.is_some() || (!self.config.auto_retry && self.link.connection().is_none())
         {
             self.retry_at = Some(self.now);
@@ -127,6 +134,25 @@ impl Session {
         let (over, borne) = std::mem::take(&mut self.commands)
             .into_iter()
             .partition(|command| command.closures > most);
+        self.commands = borne;
+        self.finish(over, Some(error));
+    }
+
+    /// The server took nothing of a push for now, which comes again by itself: a command bears that as often as a lost
+    /// connection, and a full disk not at all, since nobody knows when somebody makes room.
+    pub(super) fn bear_refusal(&mut self, error: &SyncError) {
+        if error.code() == wire::RATE_LIMITED {
+            // The server said when it goes on.
+            return;
+        }
+        let is_full = error.code() == wire::SERVER_FULL;
+        let most = self.config.max_retry_attempts;
+        for command in self.commands.iter_mut().filter(|command| command.push) {
+            command.closures += 1;
+        }
+        let (over, borne) = std::mem::take(&mut self.commands)
+            .into_iter()
+            .partition(|command| command.push && (is_full || command.closures > most));
         self.commands = borne;
         self.finish(over, Some(error));
     }

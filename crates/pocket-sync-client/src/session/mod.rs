@@ -312,6 +312,7 @@ impl Session {
                     live.push.slow_down();
                 }
                 live.push.send_again_at(resume);
+                self.bear_refusal(&told);
             }
             (_, true) => live.pull.read_again_at(resume),
         }

@@ -219,6 +219,11 @@ impl Pushing {
         self.round += 1;
     }
 
+    /// Somebody asks for it: nothing is waited for any longer.
+    pub(super) fn go_on(&mut self) {
+        self.paused_until = None;
+    }
+
     /// Outcomes to be stored, which must happen before anything is read again.
     pub(super) fn take_done(&mut self) -> Option<StoreRequest> {
         let done = self.done.take()?;

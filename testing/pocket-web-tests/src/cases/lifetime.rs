@@ -84,13 +84,13 @@ pub(super) async fn deleting_what_somebody_else_holds_is_in_use(name: String) {
 }
 
 /// The connection that was opened last; the page's script keeps it.
-fn opened_last() -> Object {
+pub(super) fn opened_last() -> Object {
     let opened = Object::global().get("pocketOpened");
     opened.call("at", &[JsValue::from(-1)])
 }
 
 /// What a browser does when it gives up a connection, as far as a script can do it.
-fn give_up(connection: &Object) {
+pub(super) fn give_up(connection: &Object) {
     connection.call("close", &[]);
     let class = Object::global()
         .get("Event")

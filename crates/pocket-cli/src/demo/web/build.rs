@@ -41,9 +41,16 @@ pub(super) async fn build(checkout: &Checkout, out: &Output) -> Result<PathBuf> 
     look_for_tools(checkout).await?;
     let began = Instant::now();
     out.note("building the application; the first time takes some minutes");
-    run(&wasm(checkout), out).await?;
+    let xtask = |what, arguments| Step {
+        what,
+        program: "cargo",
+        arguments,
+        directory: checkout.root().to_owned(),
+    };
+    run(&xtask("compiling to WebAssembly", &["xtask", "web"]), out).await?;
+    let folders = &["xtask", "npm", checkout::PACKAGES, checkout::APPLICATION];
+    run(&xtask("installing", folders), out).await?;
     for directory in [checkout.packages(), checkout.application()] {
-        install(&directory, out).await?;
         let building = Step {
             what: "building",
             program: NPM,
@@ -56,32 +63,6 @@ pub(super) async fn build(checkout: &Checkout, out: &Output) -> Result<PathBuf> 
     let seconds = counted(began.elapsed().as_secs(), "second");
     out.note(format_args!("  built in {seconds}"));
     Ok(assets)
-}
-
-fn wasm(checkout: &Checkout) -> Step {
-    Step {
-        what: "compiling to WebAssembly",
-        program: "cargo",
-        arguments: &["xtask", "web"],
-        directory: checkout.root().to_owned(),
-    }
-}
-
-/// Has npm install what the lock file names, unless that is there.
-async fn install(directory: &Path, out: &Output) -> Result {
-    let locked = checkout::locked(directory)?;
-    let modules = directory.join("node_modules");
-    if checkout::is_built_from(&modules, &locked) {
-        return Ok(());
-    }
-    let installing = Step {
-        what: "installing",
-        program: NPM,
-        arguments: &["ci", "--no-audit", "--no-fund"],
-        directory: directory.to_owned(),
-    };
-    run(&installing, out).await?;
-    checkout::note_built_from(&modules, &locked)
 }
 
 /// Fails with advice if a tool is missing.
@@ -149,10 +130,21 @@ async fn run(step: &Step, out: &Output) -> Result {
         .args(step.arguments)
         .current_dir(&step.directory)
         .stdin(Stdio::null())
-        // Ends npm or cargo with this program. A step that they began themselves hears of a Ctrl-C in a terminal, and after any
-        // other signal runs to its end.
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .kill_on_drop(true);
-    let output = progress::of_time(out.is_json(), command.output()).await;
+    // npm and cargo run other programs, and those run more.
+    #[cfg(unix)]
+    command.process_group(0);
+    let output = match command.spawn() {
+        Ok(child) => {
+            let family = Family::of(&child);
+            let output = progress::of_time(out.is_json(), child.wait_with_output()).await;
+            family.has_ended();
+            output
+        }
+        Err(error) => Err(error),
+    };
     let output = output.map_err(|error| missing(format_args!("cannot run {step}: {error}")))?;
     if output.status.success() {
         return Ok(());
@@ -165,6 +157,42 @@ async fn run(step: &Step, out: &Output) -> Result {
         codes::BUILD_FAILED,
         format_args!("{step} failed ({}); it said last:\n{last}", output.status),
     ))
+}
+
+/// A step with all that it began: all of it ends when this is dropped before the step has ended, as after a signal.
+struct Family {
+    #[cfg(unix)]
+    group: Option<rustix::process::Pid>,
+}
+
+impl Family {
+    #[cfg(unix)]
+    fn of(child: &tokio::process::Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self {
+            group: id.and_then(rustix::process::Pid::from_raw),
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn of(_child: &tokio::process::Child) -> Self {
+        Self {}
+    }
+
+    /// What it left behind, it left behind on purpose.
+    fn has_ended(self) {
+        std::mem::forget(self);
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Family {
+    fn drop(&mut self) {
+        if let Some(group) = self.group {
+            // Where that fails nobody is left.
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::TERM);
+        }
+    }
 }
 
 impl std::fmt::Display for Step {

@@ -11,10 +11,10 @@ use crate::codes;
 use crate::failure::{Failure, Result};
 
 /// Where the application lies in a checkout.
-const APPLICATION: &str = "examples/todo-react";
+pub(super) const APPLICATION: &str = "examples/todo-react";
 
 /// Where the packages lie that it is made of.
-const PACKAGES: &str = "packages";
+pub(super) const PACKAGES: &str = "packages";
 
 /// What the application and its WebAssembly are made from. More than that costs a build that was not needed.
 const SOURCES: [&str; 7] = [
@@ -124,13 +124,6 @@ pub(super) fn note_built_from(folder: &Path, fingerprint: &str) -> Result {
     let note = folder.join(BUILT_FROM);
     let written = fs::write(&note, fingerprint);
     written.map_err(|error| Failure::io(format!("cannot write {}", note.display()), &error))
-}
-
-/// The fingerprint of the packages that npm installs in a folder.
-pub(super) fn locked(folder: &Path) -> Result<String> {
-    let lock = folder.join("package-lock.json");
-    let content = fs::read(&lock).map_err(|error| cannot_read(&lock, &error))?;
-    Ok(hexadecimal(&Sha256::digest(content)))
 }
 
 fn is_checkout(place: &Path) -> bool {

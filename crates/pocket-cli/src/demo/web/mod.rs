@@ -50,7 +50,8 @@ pub(crate) async fn run(
             ));
         }
     };
-    let storage = Gate::new(open::store(stage, out.is_json()).await?);
+    let opened = open::store(stage, out.is_json()).await;
+    let storage = Gate::new(opened.map_err(of_demo)?);
     let server = SyncServer::builder(storage.clone()).build();
     tell(address, out)?;
     let url = format!(
@@ -97,7 +98,7 @@ async fn make(keep: Option<&Path>, args: &SiteArgs, out: &Output) -> Result<(Pat
         // The same place each time: what browsers hold belongs to this database.
         (None, Err(_)) => PathBuf::from("pocket-demo-web"),
     };
-    let directory = Directory::at(&stage.join("server"), Role::Server, None)?;
+    let directory = Directory::at(&stage.join("server"), Role::Server, None).map_err(of_demo)?;
     let assets = match &args.assets {
         Some(path) => built(path)?,
         None => build::build(&checkout?, out).await?,
@@ -121,8 +122,19 @@ fn kept(path: &Path) -> Result<PathBuf> {
     Ok(path.to_owned())
 }
 
+/// What other commands say of a directory, with the option that names it here.
+fn of_demo(failure: Failure) -> Failure {
+    failure.with_option("--db", "--keep")
+}
+
 /// The folder of built files that was named.
 fn built(path: &Path) -> Result<PathBuf> {
+    if path.is_file() {
+        return Err(Failure::usage(format_args!(
+            "--assets {} is a file; name the folder of built files that index.html lies in",
+            path.display()
+        )));
+    }
     if !path.join("index.html").is_file() {
         return Err(Failure::usage(format_args!(
             "--assets {}: there is no index.html, so this is no folder of built files",

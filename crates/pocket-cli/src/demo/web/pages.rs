@@ -1,7 +1,7 @@
 //! The built application over HTTP, beside the sync endpoint.
 
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
@@ -13,6 +13,8 @@ use axum::http::header::{
 };
 use axum::http::{Method, Response, StatusCode, Uri};
 use axum::middleware::{self, Next};
+use percent_encoding::percent_decode_str;
+use tower_http::compression::CompressionLayer;
 use tower_http::services::ServeDir;
 
 /// The page that is shown under every address that names no file.
@@ -33,16 +35,30 @@ const POLICY: HeaderValue = HeaderValue::from_static(
      frame-ancestors 'none'",
 );
 
+/// The files that are given out.
+struct Files {
+    /// The folder, without symbolic links on the way to it; none if that cannot be told.
+    folder: Option<PathBuf>,
+    serve: ServeDir,
+}
+
 /// The files in `assets` under `/`, and what `sync` answers under its own paths.
 pub(super) fn router(sync: Router, assets: &Path) -> Router {
     // A folder is no page: the application has one page for all addresses.
-    let files = ServeDir::new(assets).append_index_html_on_directories(false);
-    let application = Router::new().fallback(answer).with_state(Arc::new(files));
+    let files = Files {
+        folder: assets.canonicalize().ok(),
+        serve: ServeDir::new(assets).append_index_html_on_directories(false),
+    };
+    let application = Router::new()
+        .fallback(answer)
+        .with_state(Arc::new(files))
+        // The WebAssembly is less than half of it then.
+        .layer(CompressionLayer::new());
     sync.fallback_service(application)
         .layer(middleware::from_fn(own_pages))
 }
 
-async fn answer(State(files): State<Arc<ServeDir>>, request: Request) -> Response<Body> {
+async fn answer(State(files): State<Arc<Files>>, request: Request) -> Response<Body> {
     let path = request.uri().path().to_owned();
     let of_page = is_of_page(&request);
     let mut response = if is_hidden(&path) {
@@ -64,13 +80,31 @@ async fn answer(State(files): State<Arc<ServeDir>>, request: Request) -> Respons
     response
 }
 
-async fn file(files: &ServeDir, request: Request) -> Response<Body> {
-    match files.clone().try_call(request).await {
+async fn file(files: &Files, request: Request) -> Response<Body> {
+    if !files.has_within(request.uri().path()).await {
+        return status(StatusCode::NOT_FOUND);
+    }
+    match files.serve.clone().try_call(request).await {
         Ok(response) => response.map(Body::new),
         Err(error) if is_absent(&error) => status(StatusCode::NOT_FOUND),
         Err(error) => {
             tracing::warn!(%error, "a file of the application cannot be read");
             status(StatusCode::INTERNAL_SERVER_ERROR)
+        }
+    }
+}
+
+impl Files {
+    /// Whether what a path names lies in the folder, also where a symbolic link leads. Whether there is anything is not said.
+    async fn has_within(&self, path: &str) -> bool {
+        let (Some(folder), Ok(path)) = (&self.folder, percent_decode_str(path).decode_utf8())
+        else {
+            return false;
+        };
+        let path = folder.join(path.trim_start_matches('/'));
+        match tokio::fs::canonicalize(path).await {
+            Ok(place) => place.starts_with(folder),
+            Err(_) => true,
         }
     }
 }

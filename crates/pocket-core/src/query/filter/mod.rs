@@ -1,6 +1,7 @@
 //! Filters: which documents a query selects.
 
 mod build;
+mod ids;
 mod matching;
 mod node;
 mod parse;
@@ -85,7 +86,7 @@ impl Filter {
     /// # Errors
     /// `bad-query`, which names the operator and the path.
     pub fn check(&self) -> Result<()> {
-        self.node().map(drop)
+        self.node().and_then(ids::check)
     }
 
     /// Whether a document passes. It is looked at as it is encoded; nothing is built.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::ids;
 use super::node::{Condition, Constant, Constants, ElementTest, Node, Pattern, Test, too_deep};
 use crate::config::{MAX_FILTER_DEPTH, MAX_LISTED_VALUES};
 use crate::query::path::{Path, shown};
@@ -16,7 +17,9 @@ const JOINTS: &str = "$and $or $nor $not";
 
 /// Reads a whole filter.
 pub(super) fn filter(document: &Value) -> Result<Node> {
-    Scope::document().filter(document)?.measured()
+    let node = Scope::document().filter(document)?.measured()?;
+    ids::check(&node)?;
+    Ok(node)
 }
 
 /// Reads one operator at a path, as a builder gives it.
@@ -311,7 +314,7 @@ pub(super) fn fault(path: &str, operator: &str, what: impl fmt::Display) -> Erro
 }
 
 /// The type of a value in a sentence.
-fn a(value: &Value) -> String {
+pub(super) fn a(value: &Value) -> String {
     match value {
         Value::Null => "null".into(),
         Value::Array(_) => "an array".into(),

@@ -87,7 +87,6 @@ fn named_queries_get_the_plans_they_should() {
                 find().where_field("_id").is_in(ids).where_field("n").eq(1),
                 "3 ids",
             ),
-            (find().where_field("_id").eq(7), "0 ids"),
             (find().where_field("_id").gte("05990"), "range of ids"),
             (find().where_field("n").eq(17), "n_1: 1"),
             (find().where_field("n").between(100, 199), "n_1: 100"),
@@ -330,12 +329,12 @@ fn little_is_read_for_little() {
         let one = figures(people.find().where_field("_id").eq("00001")).await;
         assert_eq!((one.documents_read, one.store_calls), (1, 1));
 
-        // From the first of several ranges to the end of the last; what no id can be counts for nothing.
+        // From the first of several ranges to the end of the last.
         let few = field("_id").lt("00004").and(field("n").gte(0));
         let few = few.or(field("_id").between("00006", "00008"));
-        let few = figures(people.find().filter(few.or(field("_id").eq(7)))).await;
+        let few = figures(people.find().filter(few)).await;
         assert_eq!(few.documents_read, 9, "{few:?}");
-        let nobody = field("_id").is_in([1, 2]).or(field("_id").gt(9));
+        let nobody = field("_id").is_in(["a", "b"]).or(field("_id").gt("9"));
         let none = figures(people.find().filter(nobody.and(field("m").eq(1)))).await;
         assert_eq!(none.documents_read, 0, "{none:?}");
         let ends = field("_id")

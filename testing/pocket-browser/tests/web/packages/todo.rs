@@ -202,6 +202,21 @@ async fn the_example_shows_each_state_that_a_person_meets() {
     page.until(&format!("{ROWS}.includes('Buy oat milk')"))
         .await;
     is(&mut page, "idle", 0).await;
+    // A fault in the page itself shows what can be done, and costs nothing.
+    page.value("{ globalThis.formats = Intl.DateTimeFormat; Intl.DateTimeFormat = () => { throw new Error('broken') }; }")
+        .await;
+    let todos = native.database.collection::<Document>("todos").unwrap();
+    let due = json!({ "title": "Pay rent", "done": false, "due": "2031-01-31", "position": 9e9 });
+    let due = Document::from_json_str(&due.to_string()).unwrap();
+    todos.insert(&due).await.unwrap();
+    page.until("document.querySelector('.problem')?.dataset.code === 'broken'")
+        .await;
+    page.picture("todo-broken").await;
+    page.value("Intl.DateTimeFormat = globalThis.formats").await;
+    page.value("document.querySelector('.problem .primary').click()")
+        .await;
+    page.until(&format!("{ROWS}.includes('Pay rent')")).await;
+    is(&mut page, "idle", 0).await;
     let shown = page.value(ROWS).await;
     let there = of_native(&native).await;
     let there: Vec<&str> = there.iter().map(|(title, _)| title.as_str()).collect();
