@@ -67,7 +67,9 @@ fn go_along<K: AsRef<[u8]>>(
     for (along, key) in keys.iter().enumerate() {
         let mut is_behind = false;
         loop {
-            let order = next.as_ref().map(|(found, _)| found.value().cmp(key.as_ref()));
+            let order = next
+                .as_ref()
+                .map(|(found, _)| found.value().cmp(key.as_ref()));
             match order {
                 None | Some(Ordering::Greater) => values.push(None),
                 Some(Ordering::Equal) => {
