@@ -35,6 +35,7 @@ mod migrate;
 pub mod mutants;
 mod numbering;
 mod outbox;
+mod parting;
 mod populate;
 mod query;
 mod registry;

@@ -292,7 +292,7 @@ impl Audit {
     }
 
     /// The delete that made a tombstone. One that its device gave another id keeps its time; one that was stamped anew
-    /// counts as its author's newest delete there.
+    /// counts as its author's newest delete there, or that of the device whose copy he is.
     pub(crate) fn tombstone(&self, document: &DocKey, rev: Revision) -> Option<WriteId> {
         if let Some(id) = self.tombstones.get(&(document.clone(), rev)) {
             return Some(*id);
@@ -308,13 +308,16 @@ impl Audit {
         if let Some((_, id)) = own.next() {
             return Some(*id);
         }
-        let mut deletes = self.writes.iter().rev().filter(|(_, write)| {
-            self.are_kin(write.client, client)
-                && write.document == *document
-                && !write.kind.puts()
-                && write.state != State::Refused
-        });
-        deletes.next().map(|(id, _)| *id)
+        let deletes = || {
+            self.writes.iter().rev().filter(|(_, write)| {
+                self.are_kin(write.client, client)
+                    && write.document == *document
+                    && !write.kind.puts()
+                    && write.state != State::Refused
+            })
+        };
+        let own = deletes().find(|(_, write)| write.client == client);
+        own.or_else(|| deletes().next()).map(|(id, _)| *id)
     }
 
     /// The writes that a version stands for: those it is made of, or the delete.
