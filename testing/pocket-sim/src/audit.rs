@@ -11,7 +11,9 @@ mod pushes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pocket_core::{Body, ClientId, CollectionName, DocumentId, MutationNumber, Outcome, Revision};
+use pocket_core::{
+    Body, Change, ClientId, CollectionName, DocumentId, MutationNumber, Outcome, Revision,
+};
 use pocket_storage::Durability;
 
 pub(crate) use self::forks::{Forks, Mark};
@@ -121,6 +123,8 @@ struct Pushed {
     /// How many outcomes were known when this one was.
     decided: u64,
     documents: Vec<DocKey>,
+    /// What it says, as it was sent when it was not taken back yet.
+    changes: Vec<Change>,
 }
 
 #[derive(Debug, Default)]
