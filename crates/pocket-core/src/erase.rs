@@ -39,7 +39,18 @@ pub(crate) async fn forget_content(
     erased: &Erased,
     forget: Forget,
 ) -> Result<()> {
-    if erased.is_empty() || crate::mutants::active("pocket-mutant:erase-keeps-content") {
+    forget_beside(tx, target, erased, forget).await?;
+    forget_in_journal(tx, erased, forget).await
+}
+
+/// As [`forget_content`], but for the journal.
+pub(crate) async fn forget_beside(
+    tx: &mut Tx,
+    target: Target,
+    erased: &Erased,
+    forget: Forget,
+) -> Result<()> {
+    if crate::mutants::active("pocket-mutant:erase-keeps-content") {
         return Ok(());
     }
     for (collection, id) in erased {
@@ -61,7 +72,13 @@ pub(crate) async fn forget_content(
             forget_base(tx, target, place, (*collection, id), anew).await?;
         }
     }
-    if tx.state().last_journal == 0 {
+    Ok(())
+}
+
+/// As [`forget_content`], in the journal alone.
+pub(crate) async fn forget_in_journal(tx: &mut Tx, erased: &Erased, forget: Forget) -> Result<()> {
+    let keeps = crate::mutants::active("pocket-mutant:erase-keeps-content");
+    if erased.is_empty() || tx.state().last_journal == 0 || keeps {
         return Ok(());
     }
     let mut range = keys::journal_after(None);

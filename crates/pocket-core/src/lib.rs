@@ -36,6 +36,7 @@ mod migrate;
 pub mod mutants;
 mod numbering;
 mod outbox;
+mod parting;
 mod populate;
 mod query;
 mod registry;

@@ -73,6 +73,8 @@ pub(crate) struct Entry {
     pub(crate) returns: bool,
     /// The place of the version that was in the way last, where nothing was known that explains it.
     pub(crate) met: Seq,
+    /// It met a conflict that is over, and waits for a later mutation that is on its way: see [`MutationLater::freed`].
+    pub(crate) freed: bool,
     pub(crate) changes: Vec<PendingChange>,
 }
 
@@ -87,6 +89,7 @@ impl Entry {
             doubt: Doubt::None,
             returns: false,
             met: Seq::ZERO,
+            freed: false,
             changes: vec![change],
         }
     }
@@ -275,6 +278,7 @@ pub(crate) async fn enqueue(tx: &mut Tx, edits: &mut [Edit]) -> Result<()> {
         doubt: Doubt::None,
         returns: false,
         met: Seq::ZERO,
+        freed: false,
         changes,
     };
     store(tx, target, &entry, 0);
@@ -509,6 +513,7 @@ pub(crate) async fn from_row(
         doubt: row.later.doubt,
         returns: row.later.returns,
         met: row.later.met,
+        freed: row.later.freed,
         changes,
     })
 }
@@ -558,6 +563,7 @@ pub(crate) fn store_head(tx: &mut Tx, target: Target, entry: &Entry) {
             doubt: entry.doubt,
             returns: entry.returns,
             met: entry.met,
+            freed: entry.freed,
         },
     };
     tx.put_row(keys::outbox(target, entry.place), &row);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use crate::envelope::{Later, damaged, decode, decode_prefix, encode, seal_row};
 use crate::expire::TtlRow;
 use crate::keys::CollectionId;
+use crate::parting::{self, Parting};
 use crate::value::Encoded;
 use crate::{
     Body, ClientId, CommitSequence, ConflictStrategy, Digest, DocumentId, Epoch, Hlc, Lineage,
@@ -98,15 +99,27 @@ crate::later_fields! {
         ttl: Option<TtlRow> = "t",
         /// The resyncs that were over when it ceased to be read. What a later one did not show of it is here still.
         away: Option<u64> = "a",
-        /// What a restored server lost while it was not read: the last place that both histories have, and the resync
-        /// that began with the new one.
-        parted: Option<(Seq, u64)> = "f",
+        /// What a restored server lost while it was not read.
+        parted: Option<Parting> = "f",
+        /// What it lost the times before.
+        parted_before: Vec<Parting> = "b",
     }
 }
 
 impl CollectionRow {
     pub(crate) fn id(&self) -> CollectionId {
         CollectionId(self.number)
+    }
+
+    /// What a restored server has lost of it, and no resync has compared yet.
+    pub(crate) fn partings(&self) -> Vec<Parting> {
+        let earlier = self.later.parted_before.iter();
+        earlier.chain(&self.later.parted).copied().collect()
+    }
+
+    pub(crate) fn set_partings(&mut self, mut partings: Vec<Parting>) {
+        self.later.parted = partings.pop();
+        self.later.parted_before = partings;
     }
 }
 
@@ -396,6 +409,8 @@ crate::later_fields! {
         doubt: Doubt = "d",
         /// It met a conflict with a version at this place, and nothing that was read explained why.
         met: Seq = "m",
+        /// Nothing is in its way any more but a later mutation of one of its documents, which is on its way.
+        freed: bool = "f",
         /// It brings back what a restored server has lost.
         returns: bool = "r",
     }
@@ -456,23 +471,29 @@ crate::later_fields! {
 }
 
 impl Resyncing {
+    /// What the server has lost, and is compared now.
+    pub(crate) fn partings(&self) -> Vec<Parting> {
+        let last = self.fork.map(|shared| (shared, self.since));
+        let earlier = self.later.before.iter().copied();
+        earlier.chain(last).collect()
+    }
+
     /// The server has lost what came behind a place; documents that no resync since the given one showed may be of that.
-    pub(crate) fn part(&mut self, parted: (Seq, u64)) {
-        let before = self.fork.map(|shared| (shared, self.since));
-        if let Some((shared, since)) = earlier_parting(before, Some(parted)) {
+    pub(crate) fn part(&mut self, parting: Parting) {
+        let mut partings = self.partings();
+        parting::add(&mut partings, parting);
+        if let Some((shared, since)) = partings.pop() {
             (self.fork, self.since) = (Some(shared), since);
         }
+        self.later.before = partings;
     }
 }
 
-/// Both of two partings in one: behind the earlier place, for what neither resync showed.
-pub(crate) fn earlier_parting(
-    one: Option<(Seq, u64)>,
-    other: Option<(Seq, u64)>,
-) -> Option<(Seq, u64)> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some((one.0.min(other.0), one.1.max(other.1))),
-        (one, other) => one.or(other),
+crate::later_fields! {
+    /// Later fields of a resync under way.
+    pub(crate) struct ResyncingLater {
+        /// The times before that the server had lost something, and the resync was not over yet.
+        before: Vec<Parting> = "b",
     }
 }
 
@@ -482,6 +503,12 @@ impl CheckpointRow {
         let running = self.later.running.is_some();
         (running || self.epoch.is_some())
             .then(|| self.later.resync.saturating_sub(u64::from(running)))
+    }
+
+    /// The last resync that was over, or first sync: what has a place since is of the history that it has read.
+    pub(crate) fn settled_since(&self) -> u64 {
+        let reads = self.reads_from_the_start();
+        self.later.resync.saturating_sub(u64::from(reads))
     }
 
     /// Whether the feed is being read from the start, and its head was not reached yet.
@@ -499,7 +526,7 @@ pub(crate) struct Resyncing {
     pub(crate) since: u64,
     /// The feed was read to its head. What was not seen is removed; this is how far that has come.
     pub(crate) sweep: Option<serde_bytes::ByteBuf>,
-    pub(crate) later: Later,
+    pub(crate) later: ResyncingLater,
 }
 
 /// `t…`

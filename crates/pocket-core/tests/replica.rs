@@ -1,6 +1,8 @@
 //! The replica against a server that is played by the test: outcomes and pages by hand.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "replica/behind.rs"]
+mod behind;
 #[path = "replica/conflicts.rs"]
 mod conflicts;
 

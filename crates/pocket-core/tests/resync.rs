@@ -16,6 +16,8 @@ use pocket_core::{
 use pocket_storage_memory::MemoryStorage;
 use serde_json::json;
 
+#[path = "resync/partings.rs"]
+mod partings;
 #[path = "resync/twins.rs"]
 mod twins;
 

@@ -329,3 +329,31 @@ async fn a_document_that_a_first_reading_hid_comes_back_with_the_right_to_read_i
     device.apply(page(0, 4, records, Vec::new())).await;
     assert_eq!(device.docs.get("c").await.unwrap(), Some(mine));
 }
+
+/// Found by the simulator: nothing of the document was here when it was withdrawn, so it counted as the user's own, and
+/// the journal kept what another user had written there.
+#[tokio::test]
+async fn what_others_wrote_leaves_the_journal_of_a_document_that_is_not_here_any_more() {
+    let device = Device::new().await;
+    device.edit("a", "my-words").await;
+    let newer = Record {
+        state: record("newer", 3).state,
+        ..record("a", 3)
+    };
+    device.apply(page(2, 3, vec![newer], Vec::new())).await;
+    assert_eq!(device.replica.pin(LIMIT).await.unwrap().mutations.len(), 1);
+    let applied = Outcome::Applied { first: Seq::new(4) };
+    let (number, resolver) = (MutationNumber::new(1), Arc::new(LocalWins));
+    let settled = device.replica.settle(number, vec![applied], resolver);
+    settled.await.unwrap();
+    assert!(device.holds("secret-of-newer").await);
+    device.replica.begin_resync().await.unwrap();
+    device.apply(page(0, 4, Vec::new(), Vec::new())).await;
+    device.replica.sweep(Arc::new(LocalWins)).await.unwrap();
+    assert!(device.docs.get_document("a").await.unwrap().is_none());
+
+    device.apply(page(4, 5, Vec::new(), vec![("a", 5)])).await;
+    assert!(!device.holds("secret-of-newer").await);
+    let journal = device.db.journal().list(None, 10).await.unwrap();
+    assert!(journal[0].documents[0].local.body.is_some());
+}

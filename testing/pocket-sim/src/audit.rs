@@ -11,7 +11,9 @@ mod pushes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pocket_core::{Body, ClientId, CollectionName, DocumentId, MutationNumber, Outcome, Revision};
+use pocket_core::{
+    Body, Change, ClientId, CollectionName, DocumentId, MutationNumber, Outcome, Revision,
+};
 use pocket_storage::Durability;
 
 pub(crate) use self::forks::{Forks, Mark};
@@ -121,6 +123,8 @@ struct Pushed {
     /// How many outcomes were known when this one was.
     decided: u64,
     documents: Vec<DocKey>,
+    /// What it says, as it was sent when it was not taken back yet.
+    changes: Vec<Change>,
 }
 
 #[derive(Debug, Default)]
@@ -292,7 +296,7 @@ impl Audit {
     }
 
     /// The delete that made a tombstone. One that its device gave another id keeps its time; one that was stamped anew
-    /// counts as its author's newest delete there.
+    /// counts as its author's newest delete there, or that of the device whose copy he is.
     pub(crate) fn tombstone(&self, document: &DocKey, rev: Revision) -> Option<WriteId> {
         if let Some(id) = self.tombstones.get(&(document.clone(), rev)) {
             return Some(*id);
@@ -308,13 +312,16 @@ impl Audit {
         if let Some((_, id)) = own.next() {
             return Some(*id);
         }
-        let mut deletes = self.writes.iter().rev().filter(|(_, write)| {
-            self.are_kin(write.client, client)
-                && write.document == *document
-                && !write.kind.puts()
-                && write.state != State::Refused
-        });
-        deletes.next().map(|(id, _)| *id)
+        let deletes = || {
+            self.writes.iter().rev().filter(|(_, write)| {
+                self.are_kin(write.client, client)
+                    && write.document == *document
+                    && !write.kind.puts()
+                    && write.state != State::Refused
+            })
+        };
+        let own = deletes().find(|(_, write)| write.client == client);
+        own.or_else(|| deletes().next()).map(|(id, _)| *id)
     }
 
     /// The writes that a version stands for: those it is made of, or the delete.

@@ -346,7 +346,7 @@ impl World {
             }
             None => !write.kind.puts(),
         };
-        if shows || self.was_superseded(key, id, seen) {
+        if shows || self.was_superseded(key, id, seen) || self.came_back(index, key, id, seen) {
             return Ok(());
         }
         // What took effect and nobody was told of, as the server ended first, may have given it away.
@@ -403,6 +403,23 @@ impl World {
                 .is_some_and(|(seq, _)| *seq > first),
             _ => false,
         }
+    }
+
+    /// Whether a copy of this device created anew what this one deleted: it was in doubt about that, and had read from
+    /// the start, where deletions are left out. Which place the deletion got may never have been told, for the device has
+    /// another id since.
+    fn came_back(&self, index: usize, key: &DocKey, id: WriteId, seen: Option<&Seen>) -> bool {
+        let write = &self.audit.writes[&id];
+        let Some(seen) = seen.filter(|_| !write.kind.puts() && self.audit.renewed) else {
+            return false;
+        };
+        let place = self.audit.place_of(key, seen.rev);
+        let by = place.and_then(|place| self.audit.history[key][&place].by);
+        let Some((client, _, None)) = by else {
+            return false;
+        };
+        let author = self.audit.clients.get(&client);
+        author.is_some_and(|author| *author != index && self.audit.are_kin(*author, index))
     }
 
     /// Whether a journal keeps a write as the loser.

@@ -172,6 +172,7 @@ impl World {
                 .filter(|client| client.shape.user == user);
             let newest = same.map(|client| client.token_version).max().unwrap_or(0);
             self.clients[index].token_version = newest;
+            self.clients[index].disk.hurry();
             self.start_client(index);
             self.until_rest(self.live())?;
         }

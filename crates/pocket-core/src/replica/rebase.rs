@@ -65,9 +65,14 @@ impl Resolution<'_> {
             if slot.pending().last() == Some(&behind) && !self.is_the_devices(slot, shown) {
                 show(slot, change);
             }
-            entry.progress = Progress::Unsent;
-            outbox::stop_waiting(self.tx, self.target, behind);
+            if matches!(entry.progress, Progress::Conflicted(_)) {
+                // What it stood on was in its way.
+                entry.freed = true;
+            }
             outbox::store(self.tx, self.target, &entry, entry.changes.len());
+            if entry.freed {
+                self.requeue(entry).await?;
+            }
         }
         self.tx.outbox_grew();
         Ok(())

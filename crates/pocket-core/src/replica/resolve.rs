@@ -320,6 +320,8 @@ impl Resolution<'_> {
             let stored = entry.changes.len();
             entry.changes[at].base = None;
             entry.changes[at].base_body = None;
+            // That was in the way.
+            entry.freed = true;
             outbox::store(self.tx, self.target, entry, stored);
         }
         Ok(())

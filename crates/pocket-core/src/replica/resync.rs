@@ -18,12 +18,12 @@ use super::apply;
 use super::state::{ReplicaState, ServerLog, snapshot};
 use super::{load_target, store_target};
 use crate::commit::Job;
-use crate::keys::{self, Target};
+use crate::keys::{self, CollectionId, Target};
 use crate::mutants::active;
 use crate::outbox::{self, PendingChange, Slot};
+use crate::parting::{self, Parting};
 use crate::stored::{
-    self, CheckpointRow, Later, Presence, Progress, Resyncing, ServerVersion, StoredDocument,
-    TargetRow,
+    self, CheckpointRow, Presence, Progress, Resyncing, ServerVersion, StoredDocument, TargetRow,
 };
 use crate::tx::Tx;
 use crate::{
@@ -181,19 +181,12 @@ pub(super) async fn begin(
     let later = &mut checkpoint.later;
     later.resync += 1;
     later.unsure = false;
-    let before = later.running.take().unwrap_or_default();
-    let fork = match (before.fork, fork) {
-        (Some(before), Some(now)) => Some((before.min(now), later.resync)),
-        (None, Some(now)) => Some((now, later.resync)),
-        (Some(before_fork), None) => Some((before_fork, before.since)),
-        (None, None) => None,
-    };
-    later.running = Some(Resyncing {
-        fork: fork.map(|(shared, _)| shared),
-        since: fork.map_or(0, |(_, since)| since),
-        sweep: None,
-        later: Later,
-    });
+    let mut running = later.running.take().unwrap_or_default();
+    running.sweep = None;
+    if let Some(shared) = fork {
+        running.part((shared, later.resync));
+    }
+    later.running = Some(running);
     checkpoint.epoch = None;
     checkpoint.seq = Seq::ZERO;
     checkpoint.fixed_head = None;
@@ -222,7 +215,11 @@ async fn release_waiting(tx: &mut Tx, target: Target) -> Result<()> {
 }
 
 /// Whether a later mutation of one of its documents is still on its way: that must not be overtaken.
-async fn is_before_pinned(tx: &mut Tx, target: Target, entry: &outbox::Entry) -> Result<bool> {
+pub(super) async fn is_before_pinned(
+    tx: &mut Tx,
+    target: Target,
+    entry: &outbox::Entry,
+) -> Result<bool> {
     for change in &entry.changes {
         let slot = Slot::load(tx, change.collection, &change.id).await?;
         for later in slot.pending().iter().filter(|later| **later > entry.place) {
@@ -286,13 +283,14 @@ pub(super) async fn see(
     let Some(running) = &checkpoint.later.running else {
         return Ok(Seen::AsAlways);
     };
-    let Some(lost) = lost_version(running, mark, document) else {
+    let partings = partings(tx, running, slot.collection);
+    let Some((lost, shared)) = lost_version(&partings, mark, document) else {
         return Ok(Seen::AsAlways);
     };
     if active("pocket-mutant:places-compared-across-histories") {
         return Ok(Seen::AsAlways);
     }
-    let older = running.fork.is_some_and(|shared| record.seq <= shared);
+    let older = record.seq <= shared;
     let live = matches!(record.state, RecordState::Live(_));
     let is_pending = !document.head.pending.is_empty();
     if record.rev == lost.rev && (is_pending || apply::is_shown(document, record)) {
@@ -346,15 +344,26 @@ fn based(ours: PendingChange, older: bool, record: &Record, lost: Revision) -> P
     }
 }
 
-/// The version of a document that was read in a history which the server lost.
+/// What the server has lost of a collection.
+fn partings(tx: &Tx, running: &Resyncing, collection: CollectionId) -> Vec<Parting> {
+    let mut partings = running.partings();
+    if let Some((_, row)) = tx.registry().row(collection) {
+        for parting in row.partings() {
+            parting::add(&mut partings, parting);
+        }
+    }
+    partings
+}
+
+/// The version of a document that was read in a history which the server lost, and the last place that both have.
 fn lost_version(
-    running: &Resyncing,
+    partings: &[Parting],
     mark: u64,
     document: &StoredDocument,
-) -> Option<ServerVersion> {
-    let shared = running.fork?;
+) -> Option<(ServerVersion, Seq)> {
     let version = document.head.server?;
-    (mark < running.since && version.seq > shared).then_some(version)
+    let shared = parting::lost_behind(partings, mark, version.seq)?;
+    Some((version, shared))
 }
 
 /// What is shown of a document, as a change of this client. It keeps its time, so the order of versions stays; what others

@@ -15,7 +15,7 @@ impl ApplyJob {
     /// Removes the documents that the page withdraws, with what others wrote of them. Returns those with pending changes
     /// and those without.
     pub(super) async fn revoke(&self, tx: &mut Tx, resync: u64) -> Result<Erased> {
-        let mut revoked = Erased::new();
+        let (mut revoked, mut withdrawn) = (Erased::new(), Erased::new());
         for (name, id, seq) in &self.page.removals {
             let Some(row) = tx.registry().get_even_dropped(name).cloned() else {
                 continue;
@@ -25,10 +25,14 @@ impl ApplyJob {
                 .after
                 .as_ref()
                 .and_then(|document| document.head.server);
+            let is_shown_since = known.is_some_and(|server| server.seq > *seq);
+            if !row.sync || is_shown_since {
+                continue;
+            }
+            withdrawn.insert((row.id(), id.clone()));
             let on_its_way = is_on_its_way(tx, self.target, &slot).await?;
-            // It was read again further on, or belongs to this user alone.
-            let stays = known.map_or(!on_its_way, |server| server.seq > *seq);
-            if !row.sync || stays {
+            if known.is_none() && !on_its_way {
+                // What is here, if anything, is this user's own. What others wrote may be in the journal.
                 continue;
             }
             if slot.pending().is_empty() {
@@ -45,7 +49,8 @@ impl ApplyJob {
             resolve::store_slot(tx, &slot)?;
             revoked.insert((row.id(), id.clone()));
         }
-        erase::forget_content(tx, self.target, &revoked, Forget::TheirParts).await?;
+        erase::forget_beside(tx, self.target, &revoked, Forget::TheirParts).await?;
+        erase::forget_in_journal(tx, &withdrawn, Forget::TheirParts).await?;
         Ok(revoked)
     }
 }

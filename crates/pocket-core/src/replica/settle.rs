@@ -334,6 +334,9 @@ async fn applied(
                 presence: change.kind.presence(),
             };
             document.head.server = Some(version);
+            // Its place is of the history that was read last, whatever an earlier one had there.
+            let mark = &mut document.head.resync;
+            *mark = (*mark).max(checkpoint.settled_since());
             let follows = document.head.pending.is_empty() && document.head.rev != change.rev;
             let shadow = keys::shadow(target, slot.collection, &slot.id);
             let kept = is_kept(resolution.tx, target, &slot, change.rev).await?;
@@ -444,6 +447,7 @@ async fn made_on(tx: &mut Tx, entry: &Entry) -> Result<Vec<Place>> {
 fn wait(resolution: &mut Resolution<'_>, mut entry: Entry, seqs: &[Seq]) {
     let until = seqs.iter().max().copied().unwrap_or(Seq::ZERO);
     entry.progress = Progress::Conflicted(until);
+    entry.freed = false;
     entry.acquit();
     outbox::store_head(resolution.tx, resolution.target, &entry);
     resolution.tx.put(

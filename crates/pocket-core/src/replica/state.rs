@@ -313,9 +313,8 @@ async fn note_joining(
         Scope::Only(names) => names.contains(name),
     });
     let mut missed = false;
-    let mut parted: Option<(Seq, u64)> = None;
     for name in joining {
-        missed |= was_read_before(tx, &name, &mut parted);
+        missed |= was_read_before(tx, &name);
         checkpoint.joining.retain(|(joining, _)| *joining != name);
         checkpoint.joining.push((name, Seq::ZERO));
     }
@@ -323,9 +322,6 @@ async fn note_joining(
         // What was deleted meanwhile may be forgotten, and what may no longer be read was not told: reading the
         // collection shows what is there, and only a resync removes the rest.
         resync::begin(tx, target, checkpoint, None).await?;
-        if let (Some(parted), Some(running)) = (parted, &mut checkpoint.later.running) {
-            running.part(parted);
-        }
     }
     Ok(())
 }
@@ -349,9 +345,9 @@ fn leave(tx: &mut Tx, checkpoint: &CheckpointRow, wanted: Option<&[CollectionNam
     }
 }
 
-/// Whether a collection that joins was read before, and not for a while. Adds to `parted` what a restored server has lost
-/// of it since.
-fn was_read_before(tx: &mut Tx, name: &CollectionName, parted: &mut Option<(Seq, u64)>) -> bool {
+/// Whether a collection that joins was read before, and not for a while. What a restored server has lost of it since
+/// stays with it until a resync is over.
+fn was_read_before(tx: &mut Tx, name: &CollectionName) -> bool {
     let Some(row) = tx.registry().get_even_dropped(name) else {
         return false;
     };
@@ -360,7 +356,6 @@ fn was_read_before(tx: &mut Tx, name: &CollectionName, parted: &mut Option<(Seq,
     }
     let mut row = row.clone();
     row.later.away = None;
-    *parted = stored::earlier_parting(*parted, row.later.parted.take());
     configure::put_collection(tx, name, row);
     true
 }

@@ -2,7 +2,7 @@
 
 use pocket_core::{
     Body, Change, ChangeKind, ClientId, Mutation, MutationContent, MutationNumber, Outcome, Record,
-    RecordState,
+    RecordState, Seq,
 };
 use pocket_sync_protocol::PushedMutation;
 use pocket_sync_server::decide::{PushAnswer, PushRequest};
@@ -41,11 +41,15 @@ impl Audit {
                 outcome: None,
                 decided: 0,
                 documents,
+                changes: changes.clone().cloned().collect(),
             };
             let known = self
                 .pushed
                 .entry((namespace, push.client, number))
                 .or_insert(fresh);
+            if known.hash.is_none() {
+                known.changes = changes.clone().cloned().collect();
+            }
             known.hash = known.hash.or(hash);
             // Two copies may give the same number, as long as one of them only is answered.
             if hash.is_some() && known.hash != hash && !self.doubles && !self.clients_forgotten {
@@ -102,11 +106,16 @@ impl Audit {
                 None => {
                     self.outcomes += 1;
                     known.decided = self.outcomes;
-                    known.hash = hash;
+                    // It may have arrived before it was taken back, and then has a place.
+                    let taken_back = hash.is_none().then(|| known.changes.clone());
+                    known.hash = hash.or(known.hash);
                     known.outcome = Some(outcome.clone());
                     count_outcome(outcome, counts);
                     if let (Outcome::Applied { first }, Ok(mutation)) = (outcome, mutation) {
-                        for (offset, change) in (0_u64..).zip(mutation.changes()) {
+                        let told = *first != Seq::ZERO && !self.doubles;
+                        let taken_back = taken_back.filter(|_| told);
+                        let changes = taken_back.as_deref().unwrap_or(mutation.changes());
+                        for (offset, change) in (0_u64..).zip(changes) {
                             let seq = first.get() + offset;
                             self.check_right(namespace, seq, change, push.client)?;
                             if self.forks.count > 0 {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::rebase;
+use super::super::{rebase, resync};
 use super::{Decision, Loss, NOT_READABLE, Resolution, Verdict, server_document};
 use crate::journal::{self, JournalKind, Note, RemoteVersion, Winner};
 use crate::keys;
@@ -60,6 +60,7 @@ impl Resolution<'_> {
             .changes
             .retain(|change| !halved.contains(&change.document()));
         entry.progress = Progress::Unsent;
+        entry.freed = false;
         outbox::stop_waiting(self.tx, self.target, entry.place);
         outbox::store(self.tx, self.target, entry, stored);
         self.tx.outbox_grew();
@@ -87,22 +88,17 @@ impl Resolution<'_> {
     /// A mutation that waited is unsent again, unless a later one of its documents is still on its way: that must not
     /// be overtaken, and its outcome brings us here again.
     pub(in crate::replica) async fn requeue(&mut self, mut entry: Entry) -> Result<()> {
-        for change in &entry.changes {
-            let slot = Slot::load(self.tx, change.collection, &change.id).await?;
-            for later in slot.pending().iter().filter(|later| **later > entry.place) {
-                if outbox::load(self.tx, self.target, *later)
-                    .await?
-                    .is_pinned()
-                {
-                    return Ok(());
-                }
-            }
+        if resync::is_before_pinned(self.tx, self.target, &entry).await? {
+            entry.freed = true;
+            outbox::store_head(self.tx, self.target, &entry);
+            return Ok(());
         }
         if entry.doubt != Doubt::None {
             // What it was made on did not take effect under the old id; so it did not either.
             return self.make_own(&mut entry).await;
         }
         entry.progress = Progress::Unsent;
+        entry.freed = false;
         outbox::stop_waiting(self.tx, self.target, entry.place);
         outbox::store_head(self.tx, self.target, &entry);
         self.tx.outbox_grew();
@@ -127,11 +123,12 @@ impl Resolution<'_> {
                 .iter()
                 .flatten()
                 .any(|remote| remote.version.seq >= until);
-        if stands_on_pending || seen {
-            // What it was made on is unsettled, or came to the server behind it: it is sent again. If the same version is
-            // in the way once more, that was not why.
+        if stands_on_pending || entry.freed || seen {
+            // What it was made on is unsettled, or came to the server behind it, or never came there: it is sent again. If
+            // the same version is in the way once more, that was not why.
             let place = entry.place;
-            entry.met = if stands_on_pending { Seq::ZERO } else { until };
+            let is_known = stands_on_pending || entry.freed;
+            entry.met = if is_known { Seq::ZERO } else { until };
             self.requeue(entry).await?;
             self.requeue_behind(place, &slots).await?;
             return Ok(Vec::new());
@@ -252,6 +249,7 @@ impl Resolution<'_> {
             doubt: Doubt::None,
             returns: false,
             met: Seq::ZERO,
+            freed: false,
             changes: erases.into_iter().map(own).collect(),
             ..entry.clone()
         };

@@ -1,25 +1,27 @@
 //! The end of a resync: what the server had shown before and did not show again is removed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pocket_storage::ScanLimit;
 
-use super::{keep_as_edit, kept_change, lost_version, stand_on};
+use super::{keep_as_edit, kept_change, lost_version, partings, stand_on};
 use crate::commit::Job;
 use crate::configure;
 use crate::keys::{self, CollectionId, Target};
 use crate::outbox::{self, Slot};
+use crate::parting::{self, Parting};
 use crate::replica::apply::Applied;
 use crate::replica::conflict::Resolver;
 use crate::replica::resolve::{self, Resolution};
 use crate::replica::state::{self, snapshot};
 use crate::replica::{load_target, store_target};
 use crate::stored::{
-    self, CheckpointRow, CollectionRow, Presence, Progress, Resyncing, ServerVersion, Shadow,
-    StoredDocument, TargetRow,
+    self, CheckpointRow, CollectionRow, Presence, Progress, ServerVersion, Shadow, StoredDocument,
+    TargetRow,
 };
 use crate::tx::Tx;
-use crate::{DocumentId, Place, Result, Seq};
+use crate::{CollectionName, DocumentId, Place, Result, Seq};
 
 /// Documents looked at in one commit of a sweep.
 const SWEPT: usize = 500;
@@ -64,22 +66,25 @@ impl Job for SweepJob {
         let entries = tx.scan(range, ScanLimit::entries(SWEPT)).await?;
         let is_last = entries.len() < SWEPT;
         let (mut changes, mut met) = (0, Vec::new());
+        let mut lost_behind = BTreeMap::new();
         for (key, payload) in &entries {
             let collection = keys::document_collection(key)
                 .ok_or_else(|| stored::damaged("a document's key is too short"))?;
             let stored = StoredDocument::decode(payload)?;
-            let lost = lost_version(&running, stored.head.resync, &stored).is_some();
+            let parted = lost_behind.entry(collection);
+            let parted = parted.or_insert_with(|| partings(tx, &running, collection));
+            let lost = lost_version(parted, stored.head.resync, &stored).map(|(lost, _)| lost);
             // Deletions behind the fixed head are always told.
             let behind = |version: ServerVersion| version.seq > row.checkpoint.later.blind;
             let seen = stored.head.resync == resync || stored.head.server.is_none_or(behind);
-            let seen = seen && !lost;
+            let seen = seen && lost.is_none();
             if seen || !swept.contains(&collection) {
                 continue;
             }
             let id = keys::document_id(key)
                 .ok_or_else(|| stored::damaged("a document's key is too short"))?;
             let slot = Slot::of(collection, DocumentId::new(id)?, Some(stored));
-            met.extend(self.unseen(tx, &row, &running, slot).await?);
+            met.extend(self.unseen(tx, &row, lost, slot).await?);
             changes += 1;
         }
         if let Some(running) = &mut row.checkpoint.later.running {
@@ -88,9 +93,7 @@ impl Job for SweepJob {
                 .map(|(key, _)| serde_bytes::ByteBuf::from(key.clone()));
         }
         if is_last {
-            if let Some(shared) = running.fork {
-                note_parting(tx, &swept, (shared, running.since));
-            }
+            note_partings(tx, &swept, &running.partings());
             row.checkpoint.later.running = None;
             met.extend(self.waiting(tx, row.checkpoint.seq).await?);
         }
@@ -137,7 +140,7 @@ impl SweepJob {
         &self,
         tx: &mut Tx,
         row: &TargetRow,
-        running: &Resyncing,
+        lost: Option<ServerVersion>,
         mut slot: Slot,
     ) -> Result<Option<Place>> {
         let Some(document) = &slot.after else {
@@ -146,8 +149,7 @@ impl SweepJob {
         let shadow = keys::shadow(self.target, slot.collection, &slot.id);
         let first = slot.pending().first().copied();
         // A deletion that was read stays one for what had not seen it, though the server has lost it.
-        let lost = lost_version(running, document.head.resync, document)
-            .filter(|lost| first.is_none() || lost.presence == Presence::Live);
+        let lost = lost.filter(|lost| first.is_none() || lost.presence == Presence::Live);
         if let Some(lost) = lost {
             // It came after the place where the histories part: the server has lost it.
             let live = document.is_live();
@@ -256,23 +258,33 @@ fn forget_server(slot: &mut Slot) {
     }
 }
 
-/// Collections that are not read for now learn of what the server has lost when they are read again.
-fn note_parting(tx: &mut Tx, read: &[CollectionId], parted: (Seq, u64)) {
-    let away = |row: &CollectionRow| row.later.away.is_some() && !read.contains(&row.id());
+/// Collections that are not read for now learn of what the server has lost when they are read again; those that were
+/// read know.
+fn note_partings(tx: &mut Tx, read: &[CollectionId], partings: &[Parting]) {
     let rows = tx.registry().iter_even_dropped();
-    let rows = rows.filter(|(_, row)| away(row));
-    let rows: Vec<_> = rows
+    let rows: Vec<(CollectionName, CollectionRow)> = rows
         .map(|(name, row)| (name.clone(), row.clone()))
         .collect();
     for (name, mut row) in rows {
-        row.later.parted = stored::earlier_parting(row.later.parted, Some(parted));
-        configure::put_collection(tx, &name, row);
+        let before = row.partings();
+        let mut after = before.clone();
+        if read.contains(&row.id()) {
+            after.clear();
+        } else if row.later.away.is_some() {
+            for parting in partings {
+                parting::add(&mut after, *parting);
+            }
+        }
+        if after != before {
+            row.set_partings(after);
+            configure::put_collection(tx, &name, row);
+        }
     }
 }
 
-/// The collections of which everything was read.
+/// The collections of which everything was read. One that joins since is read from the start first.
 fn collections(tx: &Tx, checkpoint: &CheckpointRow) -> Vec<CollectionId> {
-    let read = |name: &crate::CollectionName| {
+    let read = |name: &CollectionName| {
         let joins = checkpoint
             .joining
             .iter()
@@ -282,7 +294,7 @@ fn collections(tx: &Tx, checkpoint: &CheckpointRow) -> Vec<CollectionId> {
     };
     tx.registry()
         .iter_even_dropped()
-        .filter(|(name, row)| row.sync && read(name))
+        .filter(|(name, row)| row.sync && !row.joins && read(name))
         .map(|(_, row)| row.id())
         .collect()
 }

@@ -1,0 +1,73 @@
+//! What stands behind a change that lost or was refused, while it was on its way itself.
+
+use super::*;
+
+/// Found by the simulator: the second and the third change were moved onto the server's version of `n` and sent again
+/// behind the fourth, of which nothing was known yet. It took effect, and until they were answered they were shown.
+#[tokio::test]
+async fn a_change_that_was_moved_is_not_sent_behind_a_later_one_that_is_on_its_way() {
+    let world = World::new().await;
+    world.insert("n", 1).await;
+    let mut tx = world.db.transaction();
+    tx.insert(&world.docs, &value(r#"{"_id":"x","n":1}"#))
+        .unwrap();
+    tx.update(&world.docs, "n", &json!({"n": 2})).unwrap();
+    assert_eq!(world.pin().await.len(), 1);
+    tx.commit().await.unwrap();
+    assert_eq!(world.pin().await.len(), 1);
+    let mut tx = world.db.transaction();
+    tx.delete(&world.docs, "x").unwrap();
+    tx.update(&world.docs, "n", &json!({"m": 3})).unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(world.pin().await.len(), 1);
+    world.insert("x", 9).await;
+    assert_eq!(world.pin().await.len(), 1);
+
+    world
+        .page(0, 2, vec![record("n", 2, FUTURE, Some(r#"{"n":7}"#))])
+        .await
+        .unwrap();
+    let three = vec![conflict(2), conflict(2), conflict(2)];
+    world.settle(1, three).await;
+    assert!(world.pin().await.is_empty(), "the fourth is on its way");
+    world.settle(4, vec![applied(3)]).await;
+    assert_eq!(world.json("x").await.unwrap(), r#"{"_id":"x","n":9}"#);
+    let again = world.pin().await;
+    let changes = again.iter().flat_map(Mutation::changes);
+    let documents: Vec<_> = changes.map(|change| change.id.as_str()).collect();
+    assert_eq!(documents, ["n"], "whoever wrote `x` last had seen it");
+    world.settle(5, vec![applied(4)]).await;
+    assert_eq!(world.json("x").await.unwrap(), r#"{"_id":"x","n":9}"#);
+    assert_eq!(world.json("n").await.unwrap(), r#"{"_id":"n","n":7,"m":3}"#);
+    assert_eq!(world.pending().await, 0);
+}
+
+/// Found by the simulator: where the refused creation had made both, the transaction lost as not readable, and a later
+/// one carried a half of it on.
+#[tokio::test]
+async fn a_transaction_on_creations_that_were_refused_while_it_was_on_its_way_creates_them() {
+    let world = World::new().await;
+    let mut tx = world.db.transaction();
+    for id in ["a", "b"] {
+        let document = value(&format!(r#"{{"_id":"{id}","n":0}}"#));
+        tx.insert(&world.docs, &document).unwrap();
+    }
+    tx.commit().await.unwrap();
+    assert_eq!(world.pin().await.len(), 1);
+    let mut tx = world.db.transaction();
+    tx.update(&world.docs, "a", &json!({"n": -1})).unwrap();
+    tx.update(&world.docs, "b", &json!({"n": 1})).unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(world.pin().await.len(), 1);
+
+    let refused = rejected("document-too-large");
+    world.settle(1, vec![refused, conflict(0)]).await;
+    let again = world.pin().await;
+    let bases = again[0].changes().iter().map(|change| change.base);
+    assert_eq!(bases.collect::<Vec<_>>(), [None, None]);
+    world.settle(3, vec![applied(1)]).await;
+    assert_eq!(world.json("a").await.unwrap(), r#"{"_id":"a","n":-1}"#);
+    assert_eq!(world.json("b").await.unwrap(), r#"{"_id":"b","n":1}"#);
+    let entries = world.db.journal().list(None, 10).await.unwrap();
+    assert_eq!(entries.len(), 1, "the refusal");
+}
