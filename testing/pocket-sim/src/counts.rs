@@ -72,6 +72,7 @@ kinds! {
     RemovalSent = "removal sent to a reader who may read no more",
     PolledSession = "session that polls opened",
     SessionReplaced = "session replaced by a newer one",
+    HelloTooLate = "hello that came behind that of a newer connection",
     Inserted = "write: insert",
     Updated = "write: update",
     Upserted = "write: upsert",

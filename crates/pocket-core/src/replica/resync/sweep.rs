@@ -87,7 +87,12 @@ impl Job for SweepJob {
                 .last()
                 .map(|(key, _)| serde_bytes::ByteBuf::from(key.clone()));
         }
-        if is_last {
+        let again = is_last && std::mem::take(&mut row.checkpoint.later.unsure);
+        if again && let Some(running) = &mut row.checkpoint.later.running {
+            // An outcome that came meanwhile told of a place that was read over: what it is about may have been looked at.
+            running.sweep = Some(serde_bytes::ByteBuf::new());
+        }
+        if is_last && !again {
             if let Some(shared) = running.fork {
                 note_parting(tx, &swept, (shared, running.since));
             }
@@ -282,7 +287,7 @@ fn collections(tx: &Tx, checkpoint: &CheckpointRow) -> Vec<CollectionId> {
     };
     tx.registry()
         .iter_even_dropped()
-        .filter(|(name, row)| row.sync && read(name))
+        .filter(|(name, row)| row.sync && !row.joins && read(name))
         .map(|(_, row)| row.id())
         .collect()
 }
