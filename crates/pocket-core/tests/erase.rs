@@ -253,6 +253,40 @@ async fn a_refused_erase_has_its_collection_read_again() {
     assert!(state.checkpoint.joining.is_empty());
 }
 
+/// Found by digests, in the simulator: what the device had made took effect behind its checkpoint, and was erased there
+/// before it was read. A reading of the collection up to the checkpoint did not show it, and no server sends a session back
+/// what it pushed: the document was missing.
+#[tokio::test]
+async fn what_a_refused_erase_leaves_behind_the_checkpoint_is_shown_by_reading_everything_again() {
+    for makes_anew in [false, true] {
+        let device = Device::new().await;
+        let start = Seq::ZERO;
+        let nothing = IncomingPage {
+            kind: PageKind::Feed,
+            epoch: Epoch::from_bytes([1; 16]),
+            start,
+            end: start,
+            head: start,
+            records: Vec::new(),
+            removals: Vec::new(),
+        };
+        let resolver = Arc::new(LocalWins);
+        device.replica.apply(nothing, resolver).await.unwrap();
+        let document = json!({"_id": "a", "text": "mine"});
+        let document = Value::from_json_str(&document.to_string()).unwrap();
+        device.docs.insert(&document).await.unwrap();
+        device.pin().await;
+        device.settle(1, applied(1)).await;
+        device.docs.hard_delete("a").await.unwrap();
+        if makes_anew {
+            device.docs.insert(&document).await.unwrap();
+        }
+        device.pin().await;
+        let state = device.settle(2, rejected()).await.state;
+        assert!(state.checkpoint.resyncing);
+    }
+}
+
 /// An erase was made while an edit was on its way: the edit took effect, the erase was refused, and the document was back
 /// with its body. It was stored as if the server had never had it, so its removal was passed over.
 #[tokio::test]

@@ -256,6 +256,29 @@ async fn below_the_horizon_everything_is_read_again_and_what_is_gone_is_removed(
     assert_eq!(pushed[0].changes()[0].id.as_str(), "never-left");
 }
 
+/// Found by the simulator: an outcome came during a sweep, and had the next page begin another one. By then a collection had
+/// joined, whose documents no resync had marked as shown: all of them were removed.
+#[tokio::test]
+async fn an_outcome_that_comes_during_a_sweep_is_looked_after_before_the_resync_ends() {
+    for (place, stays) in [(1, false), (3, true)] {
+        let world = World::new().await;
+        world.attach(log(&[(1, 1)], 0, 0, 0)).await;
+        world.page(1, (0, 0, 0), Vec::new()).await;
+        world.insert("mine", 1).await;
+        assert_eq!(world.pin().await.len(), 1);
+        world.replica.begin_resync().await.unwrap();
+        // What took effect up to the head that this page saw, and is not on it, was deleted again.
+        let there = record("a", 2, PAST, Some("{}"));
+        let applied = world.page(1, (0, 2, 2), vec![there]).await;
+        assert!(applied.state.checkpoint.sweeping);
+        world.settle(1, &[place]).await;
+        world.sweep().await;
+        assert_eq!(world.n("mine").await.is_some(), stays, "place {place}");
+        let applied = world.page(1, (2, 3, 3), Vec::new()).await;
+        assert!(!applied.state.checkpoint.resyncing, "place {place}");
+    }
+}
+
 #[tokio::test]
 async fn a_resync_goes_on_where_a_crash_left_it() {
     let world = World::new().await;

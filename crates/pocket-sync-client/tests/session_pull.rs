@@ -443,3 +443,23 @@ async fn other_rights_than_before_have_everything_read_again() {
         "presented from now on"
     );
 }
+
+/// Its pages speak for another reading by now. None may come for a long time, and meanwhile nothing would be read.
+#[tokio::test]
+async fn a_pull_is_given_up_when_the_store_begins_to_read_everything_again() {
+    let mut bench = Bench::new().await;
+    bench.greet().await;
+    bench.say(welcome_at(1, 0)).await;
+    let pull = bench.the_pull();
+    bench.say(page(&pull, 0, 1, 1, &[record("a", 1)])).await;
+    assert_eq!(bench.status(), Status::Idle);
+    for sync in [false, true] {
+        bench.configure("todos", sync).await;
+    }
+    bench.event(Event::OutboxGrew).await;
+    let again = bench.the_pull();
+    assert_eq!((again.after, again.epoch), (seq(0), None));
+    bench.say(page(&again, 0, 1, 1, &[record("a", 1)])).await;
+    bench.event(Event::Timer).await;
+    assert_eq!(bench.status(), Status::Idle);
+}

@@ -10,6 +10,7 @@ use pocket_core::{ClientId, Seq, Timestamp};
 
 use crate::Namespace;
 use crate::auth::ANONYMOUS;
+use crate::decide::AttachRefusal;
 use crate::driver::Events;
 use crate::engine::AttachRequest;
 use crate::event::{self, ServerEvent};
@@ -46,6 +47,7 @@ pub(crate) struct Connected {
 type Clients = HashMap<Namespace, HashMap<ClientId, Newest>>;
 
 struct Newest {
+    /// Connections are numbered in the order in which they were opened.
     connection: u64,
     info: ClientInfo,
     position: Arc<AtomicU64>,
@@ -97,6 +99,13 @@ impl Connected {
         of.map(|(client, _)| *client).collect()
     }
 
+    /// The connection of a client's session.
+    fn newest_of(&self, namespace: &Namespace, client: ClientId) -> Option<u64> {
+        let clients = lock(&self.clients);
+        let newest = clients.get(namespace)?.get(&client)?;
+        Some(newest.connection)
+    }
+
     pub(crate) fn count(&self) -> usize {
         lock(&self.clients).values().map(HashMap::len).sum()
     }
@@ -127,22 +136,31 @@ pub(crate) struct Joined {
 }
 
 impl Joined {
-    /// Joins a namespace on behalf of who asks to attach; none when the user has as many connections as one may have.
+    /// Joins a namespace on behalf of who asks to attach.
+    ///
+    /// # Errors
+    /// [`AttachRefusal::Crowded`] when the user has as many connections as one may have; [`AttachRefusal::Replaced`] when
+    /// the client has a session on a newer connection: this hello was held up on its way.
     pub(crate) fn new(
         server: &Arc<Inner>,
         namespace: &Namespace,
         request: &AttachRequest,
         connection: u64,
-    ) -> Option<Self> {
+    ) -> Result<Self, AttachRefusal> {
+        let newest = server.connected.newest_of(namespace, request.client);
+        if newest.is_some_and(|newest| newest > connection) {
+            return Err(AttachRefusal::Replaced);
+        }
         let user = &request.user;
         let seat = if **user == *ANONYMOUS {
             None
         } else {
             let most = server.config.connections_per_user;
             let users = &server.connected.users;
-            Some(Seats::take(users, Arc::clone(user), most)?)
+            let seat = Seats::take(users, Arc::clone(user), most);
+            Some(seat.ok_or(AttachRefusal::Crowded)?)
         };
-        Some(Self {
+        Ok(Self {
             server: Arc::clone(server),
             namespace: namespace.clone(),
             hub: server.hub(namespace),
@@ -186,7 +204,11 @@ impl Joined {
         let older = {
             let mut clients = lock(&self.server.connected.clients);
             let of = clients.entry(self.namespace.clone()).or_default();
-            of.insert(self.client, newest)
+            match of.get(&self.client) {
+                // Both said hello at once, and the newer one was quicker.
+                Some(other) if other.connection > self.connection => Some(newest),
+                _ => of.insert(self.client, newest),
+            }
         };
         if let Some(older) = older {
             // It may be gone already; then there is nothing to end.

@@ -17,7 +17,6 @@ use tracing::Instrument;
 
 use crate::auth::Secret;
 use crate::connected::Joined;
-use crate::decide::AttachRefusal;
 use crate::engine::EngineError;
 use crate::perform;
 use crate::server::Inner;
@@ -230,13 +229,15 @@ impl<W: Wire> Driver<W> {
             }
             other => {
                 if let Effect::Attach { namespace, request } = &other {
-                    let Some(joined) =
-                        Joined::new(&self.server, namespace, request, self.connection)
-                    else {
-                        let crowded = EngineError::Refused(AttachRefusal::Crowded);
-                        // The loop that receives it is our own.
-                        let _ = self.events.send(Box::new(Event::Attached(Err(crowded))));
-                        return;
+                    let joined = Joined::new(&self.server, namespace, request, self.connection);
+                    let joined = match joined {
+                        Ok(joined) => joined,
+                        Err(refusal) => {
+                            let refused = Err(EngineError::Refused(refusal));
+                            // The loop that receives it is our own.
+                            let _ = self.events.send(Box::new(Event::Attached(refused)));
+                            return;
+                        }
                     };
                     let span = tracing::Span::current();
                     span.record("namespace", namespace.as_str());

@@ -293,6 +293,7 @@ fn refusal_text(refusal: AttachRefusal) -> &'static str {
         AttachRefusal::Crowded => {
             "this user has too many connections; close one, or try again later"
         }
+        AttachRefusal::Replaced => "a session of this client has begun on a newer connection",
         AttachRefusal::ClientCopied => {
             "the session token is not the last one; the database was copied or restored and needs a client id of its own"
         }

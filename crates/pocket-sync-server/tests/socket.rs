@@ -195,6 +195,19 @@ async fn a_newer_connection_of_a_client_ends_the_older() {
     running.stop().await;
 }
 
+/// Found by the simulator: the network held the hello of a process up that was dead by then, and its client's session on a
+/// newer connection was ended by it. Told that it is one too many, a client stays away for a while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hello_that_comes_late_on_an_older_connection_ends_no_session_and_leaves_no_mark() {
+    let running = Running::open(memory()).await;
+    let mut old = Peer::dial(running.address, 1).await;
+    let mut new = Peer::join(running.address, 1, None).await;
+    old.hello(None, None).await;
+    assert_eq!(old.end().await, ("replaced".to_owned(), Some(4409)));
+    assert_eq!(new.put(1, &["a"]).await, [applied(1)]);
+    running.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_connection_is_closed_with_a_code() {
     let mut config = Config::default();

@@ -201,7 +201,7 @@ fn histories_run(histories: u64, seed: u64, clients: usize, threads: usize, stop
         report.run_twice,
         report.differing.len()
     );
-    let missing = report.counts.missing();
+    let missing = report.counts.missing(report.histories);
     if report.histories >= ENOUGH && !missing.is_empty() {
         println!(
             "never happened, so nothing was shown about it: {}",

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pocket_core::Env;
+use pocket_sync_server::decide::DocumentKey;
+use pocket_sync_server::rules::Authority;
 use pocket_sync_server::{EmbeddedEngine, Engine, Namespace};
 
-use crate::audit::{Mark, WriteId};
+use crate::audit::{DocKey, Mark, WriteId};
 use crate::client::ClientBackup;
 use crate::clock::SimEnv;
 use crate::counts::Kind;
@@ -122,13 +124,7 @@ impl World {
     /// The newest place of each namespace in a copy; none while one is missing, since whoever has begun to sync would
     /// be right to refuse the log that is made instead.
     fn heads_in(&self, backup: &Backup) -> Option<BTreeMap<usize, u64>> {
-        let env: Arc<dyn Env> = Arc::new(SimEnv::new(
-            &self.clock,
-            &self.server.skew,
-            Dice::new(0, crate::dice::Part::Server),
-        ));
-        let limits = self.server.limits();
-        let engine = EmbeddedEngine::new(backup.open(), env, limits);
+        let engine = self.engine_on(backup);
         let namespaces: BTreeSet<usize> = self
             .clients
             .iter()
@@ -141,6 +137,35 @@ impl World {
             heads.insert(index, head);
         }
         heads.values().all(|head| *head > 0).then_some(heads)
+    }
+
+    /// An engine of its own on a copy of the server's store.
+    fn engine_on(&self, backup: &Backup) -> EmbeddedEngine {
+        let env: Arc<dyn Env> = Arc::new(SimEnv::new(
+            &self.clock,
+            &self.server.skew,
+            Dice::new(0, crate::dice::Part::Server),
+        ));
+        EmbeddedEngine::new(backup.open(), env, self.server.limits())
+    }
+
+    /// Whether a document is there in the server's store, whatever the book knows of it.
+    pub(crate) fn stands_on_server(&self, key: &DocKey) -> bool {
+        let Some(namespace) = Namespace::new(&namespace_name(key.namespace)) else {
+            return false;
+        };
+        let engine = self.engine_on(&self.server.disk.copy());
+        let document = DocumentKey {
+            collection: key.collection.clone(),
+            id: key.id.clone(),
+        };
+        let authority = Authority::open();
+        let fetched = at_once(engine.fetch(&namespace, &[document], &authority));
+        let records = fetched.expect("a copy of a good store can be read").records;
+        records.iter().any(|record| {
+            let record = record.decode().expect("a good store holds good records");
+            record.state.body().is_some()
+        })
     }
 
     /// The server's store becomes what it was when it was copied last.

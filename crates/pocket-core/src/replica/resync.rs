@@ -451,13 +451,22 @@ pub(super) fn moved_on(checkpoint: &mut CheckpointRow, was_first: bool, end: Seq
     if end < head {
         return;
     }
-    checkpoint.fixed_head = None;
-    if std::mem::take(&mut checkpoint.later.unsure) && checkpoint.later.running.is_none() {
-        checkpoint.later.running = Some(Resyncing::default());
-    }
-    if let Some(running) = &mut checkpoint.later.running
-        && running.sweep.is_none()
-    {
-        running.sweep = Some(serde_bytes::ByteBuf::new());
+    let from_the_start = checkpoint.fixed_head.take().is_some();
+    let later = &mut checkpoint.later;
+    let sweep = Some(serde_bytes::ByteBuf::new());
+    match &mut later.running {
+        Some(running) if running.sweep.is_none() => {
+            later.unsure = false;
+            running.sweep = sweep;
+        }
+        // It looks after what became unsure meanwhile before it ends.
+        Some(_) => {}
+        None if std::mem::take(&mut later.unsure) && from_the_start => {
+            later.running = Some(Resyncing {
+                sweep,
+                ..Resyncing::default()
+            });
+        }
+        None => {}
     }
 }

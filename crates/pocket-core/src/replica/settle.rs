@@ -1,22 +1,25 @@
 //! Outcomes: what a mutation's answer does to outbox, documents and journal.
 
+mod unerased;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use self::unerased::Unerased;
 use super::conflict::Resolver;
 use super::resolve::{Loss, Resolution};
 use super::state::{ReplicaState, left_out, snapshot};
 use super::{load_target, store_target};
 use crate::commit::Job;
 use crate::config::MAX_CLOCK_AHEAD_MS;
-use crate::erase::{self, Erased, Forget};
+use crate::erase::{self, Forget};
 use crate::expire;
 use crate::journal::{JournalKind, RemoteVersion};
 use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::outbox::{self, Entry, Slot};
 use crate::stored::{
-    self, ChangeRow, CheckpointRow, MutationRow, Progress, ServerVersion, Shadow, StoredDocument,
-    StoredKind, TargetRow,
+    self, ChangeRow, CheckpointRow, MutationRow, Progress, ServerVersion, Shadow, StoredKind,
+    TargetRow,
 };
 use crate::tx::Tx;
 use crate::{
@@ -87,7 +90,7 @@ impl Job for SettleJob {
             violations: Vec::new(),
         };
         let mut free: Vec<Place> = Vec::new();
-        let (mut erased, mut unerased) = (BTreeMap::new(), Erased::new());
+        let (mut erased, mut unerased) = (BTreeMap::new(), Unerased::default());
         let left_out = left_out(tx, &row);
         let mut told = row.later.told;
         let mut resolution = Resolution {
@@ -113,7 +116,7 @@ impl Job for SettleJob {
                         && !crate::mutants::active("pocket-mutant:withdrawn-counts-as-done") =>
                 {
                     settled.rejected += 1;
-                    unerased.extend(erases(&place_row.changes));
+                    unerased.add(resolution.tx, &place_row.changes).await?;
                     let entry =
                         outbox::from_row(resolution.tx, self.target, place, place_row).await?;
                     free.extend(withdrawn(&mut resolution, entry).await?);
@@ -127,15 +130,16 @@ impl Job for SettleJob {
                     told = told.max(last);
                     let checkpoint = &mut row.checkpoint;
                     let reads = checkpoint.reads_from_the_start();
-                    let untold = checkpoint.fixed_head.is_none_or(|fixed| *first <= fixed);
-                    checkpoint.later.unsure |= reads && untold;
+                    // Of what comes behind the head that its first page saw, deletions are told.
+                    let is_blind = checkpoint.epoch.is_none() || *first <= checkpoint.later.blind;
+                    checkpoint.later.unsure |= reads && is_blind;
                     free.extend(
                         applied(&mut resolution, place, &place_row, (*first, checkpoint)).await?,
                     );
                 }
                 Outcome::Conflict { .. } if is_an_erase(&place_row) => {
                     settled.rejected += 1;
-                    unerased.extend(erases(&place_row.changes));
+                    unerased.add(resolution.tx, &place_row.changes).await?;
                     let entry =
                         outbox::from_row(resolution.tx, self.target, place, place_row).await?;
                     let reason = "the server answered an erase with a conflict, and an erase stands on everything";
@@ -162,7 +166,7 @@ impl Job for SettleJob {
                 }
                 Outcome::Rejected { code, reason, .. } => {
                     settled.rejected += 1;
-                    unerased.extend(erases(&place_row.changes));
+                    unerased.add(resolution.tx, &place_row.changes).await?;
                     let entry =
                         outbox::from_row(resolution.tx, self.target, place, place_row).await?;
                     free.extend(rejected(&mut resolution, entry, code, reason).await?);
@@ -176,7 +180,7 @@ impl Job for SettleJob {
         erase::forget_earlier(tx, &settled.journaled, &erased).await?;
         let erased = erased.into_keys().collect();
         erase::forget_content(tx, self.target, &erased, Forget::Everything).await?;
-        read_again(tx, self.target, &mut row, &unerased).await?;
+        unerased.read_again(tx, self.target, &mut row).await?;
         row.later.told = told;
         self.confirm(tx, &mut row).await?;
         store_target(tx, self.target, &row);
@@ -263,37 +267,6 @@ fn erased_at(
     erases.map(move |(index, row)| ((row.collection(), row.id.clone()), first.plus(index)))
 }
 
-/// Erases that were refused: nothing is left here to go back to, so their collections are read from the start.
-async fn read_again(
-    tx: &mut Tx,
-    target: Target,
-    row: &mut TargetRow,
-    unerased: &Erased,
-) -> Result<()> {
-    for (collection, id) in unerased {
-        let mut slot = Slot::load(tx, *collection, id).await?;
-        // An earlier edit took effect behind the erase's back: what is shown is the server's version, body and all.
-        let is_whole = |document: &StoredDocument| {
-            let server = document.head.server.map(|server| server.rev);
-            document.body.is_some() && server == Some(document.head.rev)
-        };
-        let went_back = slot.pending().is_empty() && slot.after.as_ref().is_some_and(is_whole);
-        if let (false, Some(document)) = (went_back, &mut slot.after) {
-            // Written anew meanwhile. The version that is known of the server has no body here: it is to come again.
-            document.head.server = None;
-            tx.delete(keys::shadow(target, *collection, id));
-            slot.store(tx);
-        }
-        let name = tx.registry().name(*collection)?;
-        if row.checkpoint.epoch.is_some() {
-            let joining = &mut row.checkpoint.joining;
-            joining.retain(|(other, _)| *other != name);
-            joining.push((name, Seq::ZERO));
-        }
-    }
-    Ok(())
-}
-
 /// All changes took effect, the first at `first`.
 async fn applied(
     resolution: &mut Resolution<'_>,
@@ -374,7 +347,10 @@ fn is_gone(tx: &Tx, checkpoint: &CheckpointRow, slot: &Slot, seq: Seq) -> Result
         .iter()
         .any(|(joining, _)| *joining == name);
     let scope = checkpoint.scope.as_ref();
-    let read = !joins && scope.is_none_or(|names| names.contains(&name));
+    // While sync of it was switched off, or since, its records passed unseen.
+    let collection = tx.registry().get_even_dropped(&name);
+    let syncs = collection.is_some_and(|row| row.sync && !row.joins);
+    let read = syncs && !joins && scope.is_none_or(|names| names.contains(&name));
     let server = slot
         .after
         .as_ref()

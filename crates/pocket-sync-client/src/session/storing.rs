@@ -321,7 +321,7 @@ impl Session {
                     live.pull.read_again_at(self.now);
                 }
             }
-            StoreAnswer::Verified(verified) => self.verified(verified, current),
+            StoreAnswer::Verified(verified) => self.verified(verified),
             StoreAnswer::Waiting(documents) => {
                 if let Some(live) = self.link.live_mut().filter(|_| current) {
                     live.fetch.found(documents);
@@ -333,12 +333,8 @@ impl Session {
 
     fn loaded(&mut self, state: ReplicaState) {
         self.commands_loaded(&state, self.store.loads);
-        let joins = !state.checkpoint.joining.is_empty();
         self.asking.moved();
-        self.store.replica = Some(state);
-        if let Some(live) = self.link.live_mut().filter(|_| joins) {
-            live.pull.make_way(self.now);
-        }
+        self.stands(state);
         self.store_may_hold_more(false);
     }
 
@@ -353,9 +349,24 @@ impl Session {
     pub(super) fn progressed(&mut self, state: ReplicaState) {
         self.asking.moved();
         self.backoff.reset();
+        self.stands(state);
+    }
+
+    /// Takes note of where the replica stands. Where it reads elsewhere from now on, the pull that runs is given up.
+    fn stands(&mut self, state: ReplicaState) {
+        let begins_anew = state.checkpoint.epoch.is_none()
+            && self
+                .store
+                .replica()
+                .is_some_and(|before| before.checkpoint.epoch.is_some());
         let joins = !state.checkpoint.joining.is_empty();
         self.store.replica = Some(state);
-        if let Some(live) = self.link.live_mut().filter(|_| joins) {
+        let Some(live) = self.link.live_mut() else {
+            return;
+        };
+        if begins_anew {
+            live.pull.read_again_at(self.now);
+        } else if joins {
             live.pull.make_way(self.now);
         }
     }
@@ -384,7 +395,7 @@ impl Session {
         }
     }
 
-    fn verified(&mut self, verified: Verified, current: bool) {
+    fn verified(&mut self, verified: Verified) {
         if let Verdict::Differs {
             collections,
             resyncs,
@@ -404,11 +415,8 @@ impl Session {
                     names.join(", ")
                 ),
             ));
-            if let Some(live) = self.link.live_mut().filter(|_| current && resyncs) {
-                live.pull.read_again_at(self.now);
-            }
         }
-        self.store.replica = Some(verified.state);
+        self.stands(verified.state);
     }
 
     fn page_stored(&mut self) {

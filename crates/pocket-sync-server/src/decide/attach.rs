@@ -16,6 +16,8 @@ pub enum AttachRefusal {
     ClientCopied,
     /// The user has as many connections as one may have.
     Crowded,
+    /// The client has said hello on a newer connection.
+    Replaced,
 }
 
 /// Tokens that are remembered of welcomes which may have been lost. Each is a hello that came after a newer one was

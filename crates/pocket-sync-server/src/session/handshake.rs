@@ -169,6 +169,7 @@ impl Session {
                     EngineError::Refused(AttachRefusal::OtherUser) => codes::OTHER_USER,
                     EngineError::Refused(AttachRefusal::ClientCopied) => codes::CLIENT_COPIED,
                     EngineError::Refused(AttachRefusal::Crowded) => codes::RATE_LIMITED,
+                    EngineError::Refused(AttachRefusal::Replaced) => codes::REPLACED,
                     EngineError::Full(_) => codes::SERVER_FULL,
                     _ => codes::INTERNAL,
                 };

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pocket_core::{Env, Seq};
+use pocket_sync_server::decide::AttachRefusal;
+use pocket_sync_server::engine::EngineError;
 use pocket_sync_server::session::{Effect, Event, Moment, Now, Session};
 use pocket_sync_server::{Joiner, perform};
 
@@ -162,8 +164,10 @@ impl World {
         let (Some(namespace), Some(client)) = (peer.namespace.clone(), peer.client) else {
             return;
         };
-        let older = up.newest.insert((namespace, client), connection);
-        if let Some(older) = older.filter(|older| *older != connection) {
+        let newest = up.newest.entry((namespace, client)).or_insert(connection);
+        let older = connection.min(*newest);
+        *newest = connection.max(*newest);
+        if older != *newest {
             let delay = self.fault_dice.below(5);
             self.tell_peer(older, delay, ServerNews::Event(Event::Replaced));
             self.counts.add(Kind::SessionReplaced);
@@ -231,6 +235,17 @@ impl World {
             }
             other => {
                 if let Effect::Attach { namespace, request } = &other {
+                    let key = (namespace.clone(), request.client);
+                    if up
+                        .newest
+                        .get(&key)
+                        .is_some_and(|newest| *newest > connection)
+                    {
+                        let refusal = EngineError::Refused(AttachRefusal::Replaced);
+                        let refused = Event::Attached(Err(refusal));
+                        self.counts.add(Kind::HelloTooLate);
+                        return self.tell_peer(connection, 0, ServerNews::Event(refused));
+                    }
                     peer.namespace = Some(namespace.clone());
                     peer.client = Some(request.client);
                     let changes = self.swarm.commit_changes;

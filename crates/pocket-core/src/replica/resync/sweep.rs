@@ -92,7 +92,12 @@ impl Job for SweepJob {
                 .last()
                 .map(|(key, _)| serde_bytes::ByteBuf::from(key.clone()));
         }
-        if is_last {
+        let again = is_last && std::mem::take(&mut row.checkpoint.later.unsure);
+        if again && let Some(running) = &mut row.checkpoint.later.running {
+            // An outcome that came meanwhile told of a place that was read over: what it is about may have been looked at.
+            running.sweep = Some(serde_bytes::ByteBuf::new());
+        }
+        if is_last && !again {
             note_partings(tx, &swept, &running.partings());
             row.checkpoint.later.running = None;
             met.extend(self.waiting(tx, row.checkpoint.seq).await?);

@@ -40,6 +40,7 @@ fn whoever_may_not_come_in_is_told_why_and_closed_with_a_code() {
         (AttachRefusal::OtherUser, ("other-user", 4409)),
         (AttachRefusal::ClientCopied, ("client-copied", 4409)),
         (AttachRefusal::Crowded, ("rate-limited", 4429)),
+        (AttachRefusal::Replaced, ("replaced", 4409)),
     ] {
         let mut harness = Harness::new();
         harness.say(hello(None));
