@@ -9,7 +9,7 @@ use pocket_sync_client::{Pass, StoreAnswer, SyncError};
 use crate::audit::{DocKey, Verdict, WriteId, broken};
 use crate::counts::Kind;
 use crate::trace::Node;
-use crate::view::{self, JournalView, Seen, View};
+use crate::view::{self, JournalView, Seen, Stored, View};
 use crate::world::World;
 
 impl World {
@@ -56,6 +56,11 @@ impl World {
 
     /// What a crash left is at least what was promised to survive it.
     pub(crate) fn look_after_crash(&mut self, index: usize, power: bool) -> Verdict {
+        if self.has_schemas() && view::stored(self.clients[index].disk.look()) == Stored::HalfDone {
+            // Nobody but the program reads it before it is done, and all its commits are durable.
+            self.counts.add(Kind::MigrationCrashed);
+            return Ok(());
+        }
         let view = self.view_of(index, &[])?;
         self.audit.after_crash(index, view.sequence, power)
     }
@@ -74,6 +79,11 @@ impl World {
         if let StoreAnswer::Attached(_) = answer {
             let client = &mut self.clients[index];
             client.met = client.meets;
+            let greeted = client.up_mut().and_then(|up| up.greeted.take());
+            if let (Some(told), Some(up)) = (greeted, client.up_mut()) {
+                up.told = Some(told);
+                self.told_time(told);
+            }
         }
         if let StoreAnswer::Renewed(state) = answer {
             self.renewed(index, state.client)?;
@@ -168,6 +178,7 @@ impl World {
     /// A client took another id; it must have had a reason.
     fn renewed(&mut self, index: usize, id: ClientId) -> Verdict {
         self.counts.add(Kind::Renewed);
+        self.count_with_rules(Kind::RulesRenewed, 1);
         self.audit.renewed = true;
         self.knows_id(index, id);
         let kin = (0..self.clients.len()).filter(|other| self.audit.are_kin(index, *other));
@@ -334,6 +345,13 @@ impl World {
         }
         let write = &self.audit.writes[&id];
         if self.audit.is_local_affair(id, write) {
+            return Ok(());
+        }
+        // What is over is hidden, and deleted when somebody sweeps.
+        let latest = self.latest_at(index);
+        if self.audit.may_be_over(id, latest)
+            || seen.is_some_and(|seen| self.audit.is_over(key, seen, latest))
+        {
             return Ok(());
         }
         let live = seen.filter(|seen| seen.live);
