@@ -9,8 +9,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use pocket_core::replica::Replica;
-use pocket_core::{ClientId, Timestamp, codes};
 use pocket_core::storage::BoxFuture;
+use pocket_core::{ClientId, Timestamp, codes};
 
 use crate::platform::{Instant, Sleep, sleep};
 

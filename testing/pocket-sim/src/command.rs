@@ -279,7 +279,8 @@ fn mutants(histories: u64, seed: u64, threads: usize, only: Option<&str>) -> boo
         name,
         profile,
         family,
-    } in MUTANTS.iter().filter(chosen) {
+    } in MUTANTS.iter().filter(chosen)
+    {
         let plan = Plan {
             first_seed: seed,
             family: Some(*family),

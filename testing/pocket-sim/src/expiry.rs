@@ -247,7 +247,10 @@ impl Audit {
         if change.rev.hlc.bits() != base.rev.hlc.bits() + 1 {
             return broken(
                 "expiry",
-                format!("a sweep deleted {key} as {:?}, which is not the smallest step behind {base:?}", change.rev),
+                format!(
+                    "a sweep deleted {key} as {:?}, which is not the smallest step behind {base:?}",
+                    change.rev
+                ),
             );
         }
         Ok(())
@@ -363,7 +366,8 @@ impl World {
             Kind::Reshaped
         };
         if let Ok(count) = done {
-            self.counts.add_many(kind, usize::try_from(*count).unwrap_or(0));
+            self.counts
+                .add_many(kind, usize::try_from(*count).unwrap_or(0));
         }
         self.note(Node::Client(index), || format!("chores: {done:?}"));
     }
@@ -425,7 +429,9 @@ impl World {
             if shows == is_over && !is_close {
                 return broken(
                     "expiry",
-                    format!("client {index} shows {key}: {shows}, at {now}, which lives until {ends:?}"),
+                    format!(
+                        "client {index} shows {key}: {shows}, at {now}, which lives until {ends:?}"
+                    ),
                 );
             }
         }

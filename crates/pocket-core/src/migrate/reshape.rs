@@ -88,8 +88,7 @@ pub(crate) async fn store_reshaped(
         },
         body,
     });
-    let is_edit =
-        body_changes && crate::mutants::active("pocket-mutant:migration-counts-as-edit");
+    let is_edit = body_changes && crate::mutants::active("pocket-mutant:migration-counts-as-edit");
     let edit = Edit {
         slot,
         kind,

@@ -8,7 +8,8 @@ use pocket_core::replica::{
 use pocket_core::{
     Binding, Body, ClientId, CollectionConfig, CollectionName, ConflictStrategy, Database,
     DocumentId, DocumentLimits, Epoch, Hlc, IndexConfig, Lineage, Mutation, MutationContent,
-    MutationNumber, Outcome, PushLimit, Record, RecordState, Revision, Seq, SessionToken, Target, Timestamp, codes,
+    MutationNumber, Outcome, PushLimit, Record, RecordState, Revision, Seq, SessionToken, Target,
+    Timestamp, codes,
 };
 use pocket_storage_memory::MemoryStorage;
 use serde_json::json;

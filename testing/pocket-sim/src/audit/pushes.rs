@@ -109,7 +109,13 @@ impl Audit {
                     count_outcome(outcome, counts);
                     if let (true, Ok(mutation)) = (self.times.is_some() || self.schemas, mutation) {
                         for change in mutation.changes() {
-                            self.check_made_by_nobody(namespace, change, push.client, outcome, counts)?;
+                            self.check_made_by_nobody(
+                                namespace,
+                                change,
+                                push.client,
+                                outcome,
+                                counts,
+                            )?;
                         }
                     }
                     if let (Outcome::Applied { first }, Ok(mutation)) = (outcome, mutation) {
@@ -160,7 +166,10 @@ impl Audit {
             erased: matches!(change.kind, ChangeKind::Erase),
             ids: change.kind.body().map(ids_of).unwrap_or_default(),
             team: self.team_at(&key, seq, change.kind.body()),
-            ends: change.kind.body().and_then(|body| self.ends(&key, change.rev, until_of(body))),
+            ends: change
+                .kind
+                .body()
+                .and_then(|body| self.ends(&key, change.rev, until_of(body))),
             shape: change.kind.body().map_or(0, shape_of),
             by: Some((client, number, change.base)),
         };
@@ -176,7 +185,10 @@ impl Audit {
             erased: matches!(record.state, RecordState::Erased),
             ids: record.state.body().map(ids_of).unwrap_or_default(),
             team: self.team_at(&key, record.seq.get(), record.state.body()),
-            ends: record.state.body().and_then(|body| self.ends(&key, record.rev, until_of(body))),
+            ends: record
+                .state
+                .body()
+                .and_then(|body| self.ends(&key, record.rev, until_of(body))),
             shape: record.state.body().map_or(0, shape_of),
             by: None,
         };
