@@ -10,7 +10,7 @@ use pocket_core::{
     Binding, Body, ChangeKind, ClientId, Collection, CollectionConfig, CollectionName,
     ConflictStrategy, Database, DocumentId, DocumentLimits, Epoch, Hlc, Lineage, Migrated,
     Migration, Mutation, MutationNumber, Outcome, PushLimit, Record, RecordState, Revision, Seq,
-    SessionToken, Target, Timestamp, Value,
+    SessionToken, Target, Timestamp, Ttl, Value,
 };
 use pocket_storage_memory::MemoryStorage;
 use serde_json::json;
@@ -35,6 +35,11 @@ impl Device {
         let db = Database::builder("test")
             .collection(CollectionConfig::new("docs").sync(true))
             .collection(CollectionConfig::new("mine"))
+            .collection(
+                CollectionConfig::new("brief")
+                    .sync(true)
+                    .ttl(Ttl::at_field("until")),
+            )
             .open(storage.clone())
             .await
             .unwrap();
@@ -306,6 +311,10 @@ async fn bring_all(replica: &Replica) -> Vec<Result<(), pocket_core::Error>> {
         replica.sweep(resolver()).await.map(drop),
         replica.verify(claim).await.map(drop),
         replica.waiting().await.map(drop),
+        replica
+            .expire(Timestamp::from_millis(1_000))
+            .await
+            .map(drop),
         replica.passed().await,
         replica.apply(first_page(), resolver()).await.map(drop),
     ]

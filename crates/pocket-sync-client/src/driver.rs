@@ -229,8 +229,8 @@ impl Driver {
                 }
             }
             Effect::Store { client, request } => {
-                if let StoreRequest::Attach(attachment) = &request {
-                    self.sweeper.greeted(attachment.server_time);
+                if let (StoreRequest::Attach(attachment), Some(client)) = (&request, client) {
+                    self.sweeper.greeted(client, attachment.server_time);
                 }
                 self.store = Some(self.perform(client, request));
             }

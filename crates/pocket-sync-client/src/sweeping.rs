@@ -1,15 +1,16 @@
 //! Deleting documents whose time to live is over, now and then: the core has no timers, and whoever syncs does.
 //!
 //! What others have is deleted by the server's clock only: the time it told when this session attached, and what passed
-//! since by a clock that nobody sets. This device's own may have been set wrong a moment ago.
+//! since by a clock that nobody sets. This device's own may have been set wrong a moment ago. A database that has left that
+//! server, or has become another client of it, is told anew first.
 
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::time::Duration;
 
-use pocket_core::Timestamp;
 use pocket_core::replica::Replica;
 use pocket_core::storage::BoxFuture;
+use pocket_core::{ClientId, Timestamp, codes};
 
 use crate::platform::{Instant, Sleep, sleep};
 
@@ -20,9 +21,10 @@ const EVERY: Duration = Duration::from_secs(60);
 /// what others made of the documents.
 const FIRST: Duration = Duration::from_secs(5);
 
-/// What the server's clock said, and when that was.
+/// What the server's clock said to this client, and when that was.
 #[derive(Clone, Copy)]
 struct Told {
+    client: ClientId,
     server_time: Timestamp,
     at: Instant,
 }
@@ -37,7 +39,8 @@ impl Told {
 pub(crate) struct Sweeper {
     replica: Replica,
     next: Pin<Box<Sleep>>,
-    under_way: Option<BoxFuture<'static, ()>>,
+    /// Says whose time it was, should the store be that client no longer.
+    under_way: Option<BoxFuture<'static, Option<ClientId>>>,
     /// Of a server that may still turn out to be another one than that of the database.
     greeted: Option<Told>,
     told: Option<Told>,
@@ -55,9 +58,12 @@ impl Sweeper {
     }
 
     /// A server tells its time; [`attached`](Self::attached) says whether it is the one that counts.
-    pub(crate) fn greeted(&mut self, server_time: Timestamp) {
-        let at = Instant::now();
-        self.greeted = Some(Told { server_time, at });
+    pub(crate) fn greeted(&mut self, client: ClientId, server_time: Timestamp) {
+        self.greeted = Some(Told {
+            client,
+            server_time,
+            at: Instant::now(),
+        });
     }
 
     /// The server that greeted last is that of the database.
@@ -74,7 +80,8 @@ impl Sweeper {
     pub(crate) async fn run(&mut self) -> Infallible {
         loop {
             if let Some(sweep) = &mut self.under_way {
-                sweep.await;
+                let left = sweep.await;
+                self.told = self.told.filter(|told| Some(told.client) != left);
                 self.under_way = None;
                 self.next = Box::pin(sleep(EVERY));
             }
@@ -82,13 +89,17 @@ impl Sweeper {
             let (replica, told) = (self.replica.clone(), self.told);
             self.under_way = Some(Box::pin(async move {
                 let database = replica.database();
-                if database.has_ttl() {
-                    // What failed is tried again the next time; a store that is broken tells the session, too.
-                    let _ = match told {
-                        Some(told) => replica.expire(told.now()).await,
-                        None => database.expire().await,
-                    };
+                if !database.has_ttl() {
+                    return None;
                 }
+                let Some(told) = told else {
+                    // What failed is tried again the next time; a store that is broken tells the session, too.
+                    let _ = database.expire().await;
+                    return None;
+                };
+                let swept = replica.acting_as(told.client).expire(told.now()).await;
+                let is_left = swept.is_err_and(|error| error.code() == codes::OTHER_CLIENT);
+                is_left.then_some(told.client)
             }));
         }
     }
@@ -176,12 +187,64 @@ mod tests {
             db.stats().await.unwrap().pending_changes
         };
         assert_eq!(pending(&mut sweeper).await, 0, "nobody told the time");
-        sweeper.greeted(Timestamp::from_millis(1_000_000_000_000));
+        let client = db.client_id();
+        sweeper.greeted(client, Timestamp::from_millis(1_000_000_000_000));
         assert_eq!(pending(&mut sweeper).await, 0, "a server of somebody else");
-        sweeper.greeted(Timestamp::from_millis(60_000));
+        sweeper.greeted(client, Timestamp::from_millis(60_000));
         sweeper.attached();
         assert_eq!(pending(&mut sweeper).await, 0, "an hour has not passed");
         assert_eq!(pending(&mut sweeper).await, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_a_server_that_the_database_has_left_deletes_nothing_that_others_have() {
+        let clock = Clock::default();
+        let config = CollectionConfig::new("docs").sync(true);
+        let builder = Database::builder("test").collection(config.ttl(Ttl::after_update(HOUR)));
+        let storage = MemoryStorage::new();
+        let db = builder
+            .env(clock.clone())
+            .open(storage.clone())
+            .await
+            .unwrap();
+        let replica = Replica::new(&db, Target::DEFAULT);
+        let attach = async |lineage: u8| {
+            let attachment = Attachment {
+                binding: Binding {
+                    lineage: Lineage::from_bytes([lineage; 16]),
+                    namespace: "n".into(),
+                    user: "u".into(),
+                },
+                token: SessionToken::from_bytes([2; 16]),
+                server_time: clock.now(),
+                rights: None,
+                log: ServerLog::default(),
+            };
+            replica.attach(&attachment).await.unwrap();
+        };
+        attach(1).await;
+        let mut sweeper = Sweeper::new(replica.clone());
+        // The clock of this server is years ahead.
+        sweeper.greeted(db.client_id(), Timestamp::from_millis(1_000_000_000_000));
+        sweeper.attached();
+        // Another handle of the store, as another tab has it, takes it to another server.
+        replica.detach().await.unwrap();
+        attach(3).await;
+        let docs = db.collection::<Value>("docs").unwrap();
+        let document = Value::from_json_str(r#"{"_id":"a"}"#).unwrap();
+        docs.insert(&document).await.unwrap();
+        let first = replica.pin(PUSH).await.unwrap().mutations[0].number;
+        let applied = vec![Outcome::Applied { first: Seq::new(1) }];
+        let settled = replica.settle(first, applied, Arc::new(Local));
+        settled.await.unwrap();
+        // This device's clock is set as far ahead, too.
+        clock.0.store(1_000_000_000_000, Ordering::Relaxed);
+        tokio::select! {
+            never = sweeper.run() => match never {},
+            () = sleep(HOUR) => {}
+        }
+        assert_eq!(db.stats().await.unwrap().pending_changes, 0);
+        assert!(sweeper.told.is_none());
     }
 
     #[tokio::test(start_paused = true)]

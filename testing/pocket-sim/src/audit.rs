@@ -17,6 +17,7 @@ use pocket_core::{
 use pocket_storage::Durability;
 
 pub(crate) use self::forks::{Forks, Mark};
+use crate::expiry::{Ends, Times};
 use crate::rights::{RightsBook, Team};
 
 pub(crate) type WriteId = u64;
@@ -98,6 +99,8 @@ pub(crate) struct Write {
     pub(crate) durability: Durability,
     /// The local commit it was part of, at the latest.
     pub(crate) sequence: u64,
+    /// What it says of the end of the document's time.
+    pub(crate) ends: Ends,
     /// The other half of a transfer.
     pub(crate) mate: Option<WriteId>,
 }
@@ -111,6 +114,10 @@ pub(crate) struct Version {
     pub(crate) ids: Vec<WriteId>,
     /// The team that may read it; everybody if none. A deletion has that of what it deleted.
     pub(crate) team: Option<Team>,
+    /// When its time is over, if it ever is.
+    pub(crate) ends: Option<i64>,
+    /// The shape of what it holds.
+    pub(crate) shape: u32,
     /// Who pushed it as what; none while it was only seen in a feed.
     pub(crate) by: Option<(ClientId, MutationNumber, Option<Revision>)>,
 }
@@ -162,6 +169,10 @@ pub(crate) struct Audit {
     pub(crate) horizons: BTreeMap<usize, u64>,
     /// Who may read what, where there are rules.
     pub(crate) rights: Option<RightsBook>,
+    /// Where documents live for a limited time.
+    pub(crate) times: Option<Times>,
+    /// Whether programs raise the schema version.
+    pub(crate) schemas: bool,
     tombstones: BTreeMap<(DocKey, Revision), WriteId>,
 }
 

@@ -3,14 +3,19 @@
 //! P1 acknowledged writes survive · P2 exactly once (in `audit.rs`) · P3 one order · P4 convergence, P5 no silent loss,
 //! P6 no resurrection (in `verdict.rs`) · P7 read your own writes · P8 transactions stay whole.
 
+mod answers;
+mod own_writes;
+
 use pocket_core::{ClientId, codes, replica};
 use pocket_sync_client::{Pass, StoreAnswer, SyncError};
 
 use crate::audit::{DocKey, Verdict, WriteId, broken};
 use crate::counts::Kind;
 use crate::trace::Node;
-use crate::view::{self, JournalView, Seen, View};
+use crate::view::{self, JournalView, Seen, Stored, View};
 use crate::world::World;
+
+use self::answers::{describe, state_of};
 
 impl World {
     /// Remembers the first broken promise; the history ends with it.
@@ -56,6 +61,11 @@ impl World {
 
     /// What a crash left is at least what was promised to survive it.
     pub(crate) fn look_after_crash(&mut self, index: usize, power: bool) -> Verdict {
+        if self.has_schemas() && view::stored(self.clients[index].disk.look()) == Stored::HalfDone {
+            // Nobody but the program reads it before it is done, and all its commits are durable.
+            self.counts.add(Kind::MigrationCrashed);
+            return Ok(());
+        }
         let view = self.view_of(index, &[])?;
         self.audit.after_crash(index, view.sequence, power)
     }
@@ -74,6 +84,11 @@ impl World {
         if let StoreAnswer::Attached(_) = answer {
             let client = &mut self.clients[index];
             client.met = client.meets;
+            let greeted = client.up_mut().and_then(|up| up.greeted.take());
+            if let (Some(told), Some(up)) = (greeted, client.up_mut()) {
+                up.told = Some(told);
+                self.told_time(told);
+            }
         }
         if let StoreAnswer::Renewed(state) = answer {
             self.renewed(index, state.client)?;
@@ -168,6 +183,7 @@ impl World {
     /// A client took another id; it must have had a reason.
     fn renewed(&mut self, index: usize, id: ClientId) -> Verdict {
         self.counts.add(Kind::Renewed);
+        self.count_with_rules(Kind::RulesRenewed, 1);
         self.audit.renewed = true;
         self.knows_id(index, id);
         let kin = (0..self.clients.len()).filter(|other| self.audit.are_kin(index, *other));
@@ -314,126 +330,6 @@ impl World {
         Ok(())
     }
 
-    fn check_own_write(
-        &self,
-        index: usize,
-        key: &DocKey,
-        seen: Option<&Seen>,
-        journal: &mut Option<JournalView>,
-        restarted: bool,
-    ) -> Verdict {
-        let own = (index, key.clone());
-        let Some(id) = self.audit.newest.get(&own).copied() else {
-            return Ok(());
-        };
-        let toggled = self.clients[index].toggled && key.collection.as_str() == "late";
-        // Whoever gives a document away, or loses the right to read it, shows it no longer.
-        let reads = self.audit.always_read(index, key);
-        if self.audit.open.contains(&own) || toggled || !reads {
-            return Ok(());
-        }
-        let write = &self.audit.writes[&id];
-        if self.audit.is_local_affair(id, write) {
-            return Ok(());
-        }
-        let live = seen.filter(|seen| seen.live);
-        let shows = match live {
-            Some(seen) if write.kind.puts() => seen.ids.contains(&id),
-            // Somebody else's newer document, or one that was never deleted since it never left.
-            Some(seen) => {
-                let deleted = self.audit.closure([id]);
-                seen.ids.iter().any(|other| !deleted.contains(other))
-            }
-            None => !write.kind.puts(),
-        };
-        if shows || self.was_superseded(key, id, seen) || self.came_back(index, key, id, seen) {
-            return Ok(());
-        }
-        // What took effect and nobody was told of, as the server ended first, may have given it away.
-        if live.is_none() && self.audit.rights.is_some() && self.audit.may_have_moved(key) {
-            return Ok(());
-        }
-        if journal.is_none() {
-            *journal = Some(self.journal_of(index)?);
-        }
-        let journaled = journal
-            .as_ref()
-            .is_some_and(|journal| self.has_lost(journal, key, id));
-        if journaled {
-            return Ok(());
-        }
-        let promise = if restarted { "P1" } else { "P7" };
-        broken(
-            promise,
-            format!(
-                "client {index} acknowledged write {id} ({:?}) on {key}, and shows {seen:?}; it is in no journal, and nothing newer replaced it",
-                write.kind
-            ),
-        )
-    }
-
-    /// Whether the server applied a write and the client shows something that came later.
-    fn was_superseded(&self, key: &DocKey, id: WriteId, seen: Option<&Seen>) -> bool {
-        let holds = |version: &crate::audit::Version| {
-            self.audit
-                .writes_in(key, version.live, &version.ids, version.rev)
-                .contains(&id)
-        };
-        // What came behind it was lost by the server, and is here still.
-        let shows_lost = seen.is_some_and(|seen| self.audit.forks.has(key, seen.rev));
-        if shows_lost || self.audit.forks.superseded(key, holds) {
-            return true;
-        }
-        let Some(versions) = self.audit.history.get(key) else {
-            return false;
-        };
-        let first = versions
-            .iter()
-            .find(|(_, version)| holds(version))
-            .map(|(seq, _)| *seq);
-        if first.is_some_and(|first| self.audit.forks.lost_behind(key, first)) {
-            return true;
-        }
-        let shown = seen.and_then(|seen| self.audit.place_of(key, seen.rev));
-        match (first, shown) {
-            (Some(first), Some(shown)) => shown > first,
-            // What is shown is local and younger, or the deletion that came after it.
-            (Some(first), None) => versions
-                .last_key_value()
-                .is_some_and(|(seq, _)| *seq > first),
-            _ => false,
-        }
-    }
-
-    /// Whether a copy of this device created anew what this one deleted: it was in doubt about that, and had read from
-    /// the start, where deletions are left out. Which place the deletion got may never have been told, for the device has
-    /// another id since.
-    fn came_back(&self, index: usize, key: &DocKey, id: WriteId, seen: Option<&Seen>) -> bool {
-        let write = &self.audit.writes[&id];
-        let Some(seen) = seen.filter(|_| !write.kind.puts() && self.audit.renewed) else {
-            return false;
-        };
-        let place = self.audit.place_of(key, seen.rev);
-        let by = place.and_then(|place| self.audit.history[key][&place].by);
-        let Some((client, _, None)) = by else {
-            return false;
-        };
-        let author = self.audit.clients.get(&client);
-        author.is_some_and(|author| *author != index && self.audit.are_kin(*author, index))
-    }
-
-    /// Whether a journal keeps a write as the loser.
-    pub(crate) fn has_lost(&self, journal: &JournalView, key: &DocKey, id: WriteId) -> bool {
-        let by_tombstone = || {
-            let mut tombstones = journal.local_tombstones.iter();
-            tombstones.any(|(document, rev)| {
-                document == key && self.audit.tombstone(key, *rev) == Some(id)
-            })
-        };
-        // Whose body it was cannot be seen any more; that there was an entry can.
-        journal.local.contains(&id) || journal.erased.contains(key) || by_tombstone()
-    }
-
     /// A client says that it is up to date.
     pub(crate) fn check_idle(&mut self, index: usize) -> Verdict {
         self.counts.add(Kind::IdleChecked);
@@ -529,83 +425,4 @@ impl World {
 /// Whether a document that may not be read is not shown, or may be shown for what is pending to it.
 fn pending_or_gone(seen: Option<&Seen>, outbox: u64) -> bool {
     outbox > 0 || seen.is_none_or(|seen| !seen.live)
-}
-
-/// The replica's state in an answer.
-fn state_of(answer: &StoreAnswer) -> Option<&pocket_core::replica::ReplicaState> {
-    match answer {
-        StoreAnswer::Loaded(state)
-        | StoreAnswer::Attached(state)
-        | StoreAnswer::Renewed(state)
-        | StoreAnswer::Resyncing(state) => Some(state),
-        StoreAnswer::Settled(settled) => Some(&settled.state),
-        StoreAnswer::Verified(verified) => Some(&verified.state),
-        StoreAnswer::Applied(applied) | StoreAnswer::Swept(applied) => Some(&applied.state),
-        _ => None,
-    }
-}
-
-fn describe(answer: &StoreAnswer) -> String {
-    match answer {
-        StoreAnswer::Loaded(state) => format!(
-            "loaded: read to {}, {} pending",
-            state.checkpoint.seq, state.pending
-        ),
-        StoreAnswer::Waiting(documents) => format!("waits for {documents:?}"),
-        StoreAnswer::Attached(state) => {
-            let token = state.token.map(|token| token.to_string()[..6].to_owned());
-            format!("attached, token {token:?}")
-        }
-        StoreAnswer::Renewed(state) => {
-            format!("takes another id, {} in doubt", state.waiting)
-        }
-        StoreAnswer::Resyncing(_) => "begins a resync".to_owned(),
-        StoreAnswer::Swept(applied) => format!(
-            "swept {} documents, journal {:?}, done: {}",
-            applied.changes, applied.journaled, !applied.state.checkpoint.resyncing
-        ),
-        StoreAnswer::Pinned(pinned) => format!(
-            "pinned {:?}",
-            pinned
-                .mutations
-                .iter()
-                .map(|mutation| mutation.number.get())
-                .collect::<Vec<_>>()
-        ),
-        StoreAnswer::Blamed(blamed) => format!("blames what was on its way: {blamed:?}"),
-        StoreAnswer::Resent(resent) => format!(
-            "reads again {:?}",
-            resent
-                .mutations
-                .iter()
-                .map(|mutation| mutation.number.get())
-                .collect::<Vec<_>>()
-        ),
-        StoreAnswer::Settled(settled) => format!(
-            "settled: {} applied, {} conflicts, {} rejected, journal {:?}, {} pending, {} waiting",
-            settled.applied,
-            settled.conflicts,
-            settled.rejected,
-            settled.journaled,
-            settled.state.pending,
-            settled.state.waiting
-        ),
-        StoreAnswer::Applied(applied) => format!(
-            "applied {} records up to {}, journal {:?}, {} pending, {} waiting",
-            applied.changes,
-            applied.state.checkpoint.seq,
-            applied.journaled,
-            applied.state.pending,
-            applied.state.waiting
-        ),
-        StoreAnswer::Resolved(resolved) => format!(
-            "resolved: journal {:?}, {} to ask about, {} pending, {} waiting",
-            resolved.journaled,
-            resolved.questions.len(),
-            resolved.state.pending,
-            resolved.state.waiting
-        ),
-        StoreAnswer::Verified(verified) => format!("digests: {:?}", verified.verdict),
-        StoreAnswer::Failed { request, error } => format!("store failed {request:?}: {error:?}"),
-    }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use pocket_core::replica::{Replica, Resolver, Scope};
 use pocket_core::storage::MaybeSend;
-use pocket_core::{ClientId, CollectionName, ConflictStrategy, Database, Error};
+use pocket_core::{ClientId, CollectionName, ConflictStrategy, Database, Error, Timestamp};
 use pocket_sync_client::{Event, Pass, Session, Snapshot, Status, StoreAnswer};
 use tokio::sync::watch;
 
@@ -16,6 +16,7 @@ use crate::audit::WriteId;
 use crate::clock::Skew;
 use crate::dice::{Dice, Part};
 use crate::disk::{Backup, NodeDisk};
+use crate::schemas::Programs;
 use crate::swarm::{ClientShape, Swarm};
 use crate::tasks::Tasks;
 use crate::view::JournalView;
@@ -34,6 +35,8 @@ pub(crate) enum Done {
     Opened(Result<Database, Error>),
     Stored(Box<StoreAnswer>),
     Worked(Operation, Result<(), Error>),
+    /// A sweep, or a pass over documents of an older shape.
+    Chores(Result<u64, Error>),
 }
 
 /// A copy of a device's store, with what the book knew when it was made.
@@ -96,6 +99,7 @@ pub(crate) struct Client {
     pub(crate) blind: Option<u64>,
     /// It went back to an older state at least once.
     pub(crate) restored: bool,
+    pub(crate) programs: Programs,
 }
 
 /// What clients and collections choose from.
@@ -130,7 +134,7 @@ pub(crate) enum Stage {
 /// A running client process.
 pub(crate) struct Up {
     pub(crate) db: Database,
-    replica: Replica,
+    pub(crate) replica: Replica,
     scope: Scope,
     resolver: Arc<dyn Resolver>,
     session: Session,
@@ -141,6 +145,11 @@ pub(crate) struct Up {
     pub(crate) news_due: bool,
     /// A store request has no answer yet.
     pub(crate) storing: bool,
+    /// A sweep, or what else is done now and then, is under way.
+    pub(crate) at_chores: bool,
+    /// What the server that greeted last said of the time; it counts once the store is attached.
+    pub(crate) greeted: Option<Told>,
+    pub(crate) told: Option<Told>,
     /// The operation of the application that is under way.
     pub(crate) working: Option<Operation>,
     link: Option<Link>,
@@ -148,6 +157,16 @@ pub(crate) struct Up {
     pub(crate) snapshot: Snapshot,
     pub(crate) commands: BTreeMap<u64, Command>,
     pub(crate) last_command: u64,
+}
+
+/// What a server's clock said.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told {
+    pub(crate) server_time: Timestamp,
+    /// When that was, by a clock that nobody sets.
+    pub(crate) at: u64,
+    /// The client that it was told.
+    pub(crate) client: ClientId,
 }
 
 /// The connection of a session.
@@ -169,7 +188,7 @@ pub(crate) struct Command {
 
 impl Client {
     pub(crate) fn new(seed: u64, index: usize, shape: ClientShape, swarm: &Swarm) -> Self {
-        let skew = Skew::default();
+        let mut skew = Skew::default();
         skew.set(shape.skew);
         let toggles = swarm.toggles && index % 2 == 1;
         Self {
@@ -207,6 +226,7 @@ impl Client {
             resynced: false,
             blind: None,
             restored: false,
+            programs: Programs::new(1),
             shape,
         }
     }

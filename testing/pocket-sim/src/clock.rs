@@ -19,6 +19,11 @@ impl WorldClock {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// What a clock shows that is wrong by so much.
+    pub(crate) fn time_of_day(&self, skew: i64) -> i64 {
+        BEGIN + i64::try_from(self.now()).unwrap_or(i64::MAX) + skew
+    }
+
     pub(crate) fn set(&self, now: u64) {
         self.0.store(now, Ordering::Relaxed);
     }
@@ -26,15 +31,30 @@ impl WorldClock {
 
 /// How wrong a node's time of day is, in milliseconds. It survives restarts, as a battery clock does.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Skew(Arc<AtomicI64>);
+pub(crate) struct Skew {
+    now: Arc<AtomicI64>,
+    /// The least and the greatest it ever was.
+    range: (i64, i64),
+}
 
 impl Skew {
-    pub(crate) fn set(&self, skew: i64) {
-        self.0.store(skew, Ordering::Relaxed);
+    pub(crate) fn set(&mut self, skew: i64) {
+        self.now.store(skew, Ordering::Relaxed);
+        self.range = (skew, skew);
     }
 
-    pub(crate) fn jump(&self, by: i64) {
-        self.0.fetch_add(by, Ordering::Relaxed);
+    pub(crate) fn jump(&mut self, by: i64) {
+        let now = self.now.fetch_add(by, Ordering::Relaxed) + by;
+        self.range = (self.range.0.min(now), self.range.1.max(now));
+    }
+
+    pub(crate) fn now(&self) -> i64 {
+        self.now.load(Ordering::Relaxed)
+    }
+
+    /// The least and the greatest it ever was.
+    pub(crate) const fn range(&self) -> (i64, i64) {
+        self.range
     }
 }
 
@@ -58,8 +78,7 @@ impl SimEnv {
 
 impl Env for SimEnv {
     fn now(&self) -> Timestamp {
-        let passed = i64::try_from(self.world.now()).unwrap_or(i64::MAX);
-        Timestamp::from_millis(BEGIN + passed + self.skew.0.load(Ordering::Relaxed))
+        Timestamp::from_millis(self.world.time_of_day(self.skew.now()))
     }
 
     fn random(&self, bytes: &mut [u8]) {

@@ -13,6 +13,10 @@ pub(crate) enum Part {
     Work,
     Server,
     ServerDisk,
+    /// What the younger families add.
+    Family,
+    /// What happens in them.
+    FamilyWork,
     Client(usize),
     ClientDisk(usize),
 }
@@ -26,6 +30,8 @@ impl Part {
             Self::Work => 4,
             Self::Server => 5,
             Self::ServerDisk => 6,
+            Self::Family => 7,
+            Self::FamilyWork => 8,
             Self::Client(index) => 100 + 2 * index as u64,
             Self::ClientDisk(index) => 101 + 2 * index as u64,
         }

@@ -110,6 +110,8 @@ impl World {
             Fault::ServerRestore => self.restore_server(),
             Fault::Forget => self.forget(),
             Fault::Rights => self.change_rights(index),
+            Fault::Upgrade => self.upgrade(index),
+            Fault::OldProgram => self.start_old_program(index),
             Fault::Stop => {
                 if self.clients[index].up().is_some_and(|up| up.running) {
                     self.counts.add(Kind::Stopped);

@@ -64,6 +64,7 @@ impl World {
             .add_many(Kind::TombstoneForgotten, compacted.tombstones);
         self.counts
             .add_many(Kind::ClientForgotten, compacted.clients);
+        self.count_with_rules(Kind::RulesForgotten, compacted.clients);
         let horizon = self.audit.horizons.entry(index).or_default();
         *horizon = compacted.horizon.get().max(*horizon);
         if compacted.more

@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use crate::audit::{Verdict, Violation, broken};
 use crate::client::Reach;
 use crate::counts::{Counts, Kind};
+use crate::family::{Family, Seed};
 use crate::swarm::{ClientShape, Profile, Swarm};
 use crate::trace::Node;
 use crate::view;
@@ -15,7 +16,7 @@ use crate::world::{Happening, World};
 pub(crate) const DEFAULT_CLIENTS: usize = 4;
 
 /// Virtual milliseconds in which everything must have come to rest after the last fault.
-const REST: u64 = 240_000;
+pub(crate) const REST: u64 = 240_000;
 
 /// Virtual milliseconds in which a write must have reached everybody when nothing is wrong.
 const LIVE: u64 = 20_000;
@@ -23,7 +24,7 @@ const LIVE: u64 = 20_000;
 /// How a history ended.
 #[derive(Debug)]
 pub(crate) struct Ending {
-    pub(crate) seed: u64,
+    pub(crate) seed: Seed,
     pub(crate) broken: Option<Violation>,
     pub(crate) counts: Counts,
     pub(crate) hash: u64,
@@ -41,8 +42,12 @@ pub struct Digest {
     pub broken: Option<String>,
 }
 
-/// Runs the history of a seed, with the default number of clients.
+/// Runs the plain history of a seed, with the default number of clients.
 pub fn digest(seed: u64) -> Digest {
+    let seed = Seed {
+        number: seed,
+        family: Family::Plain,
+    };
     let ending = run(seed, DEFAULT_CLIENTS, Profile::default(), false);
     let broken = ending.broken;
     Digest {
@@ -53,7 +58,7 @@ pub fn digest(seed: u64) -> Digest {
 }
 
 /// Runs the history of a seed; a panic of the system under test breaks it like any other fault.
-pub(crate) fn run(seed: u64, most_clients: usize, profile: Profile, prints: bool) -> Ending {
+pub(crate) fn run(seed: Seed, most_clients: usize, profile: Profile, prints: bool) -> Ending {
     let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
         live(seed, most_clients, profile, prints)
     }));
@@ -76,9 +81,9 @@ pub(crate) fn run(seed: u64, most_clients: usize, profile: Profile, prints: bool
     })
 }
 
-fn live(seed: u64, most_clients: usize, profile: Profile, prints: bool) -> Ending {
+fn live(seed: Seed, most_clients: usize, profile: Profile, prints: bool) -> Ending {
     let swarm = Swarm::draw(seed, most_clients, profile);
-    let mut world = World::new(seed, swarm, prints);
+    let mut world = World::new(seed.number, swarm, prints);
     if prints {
         println!("{:#?}", world.swarm);
     }
@@ -149,6 +154,11 @@ impl World {
         if self.swarm.fault_every > 0 {
             self.schedule(self.swarm.fault_every, Happening::Fault);
         }
+        if self.swarm.lives.is_some() || self.has_schemas() {
+            for client in 0..self.clients.len() {
+                self.schedule(1_000, Happening::Chore { client });
+            }
+        }
         let end = self.swarm.chaos;
         while self.broken.is_none() && self.step(end) {}
     }
@@ -181,7 +191,11 @@ impl World {
             self.operate(index);
             self.until_rest(self.live())?;
         }
-        Ok(())
+        match self.swarm.family {
+            Family::Expiry => self.check_expiry(),
+            Family::Schemas => self.check_schemas(),
+            Family::Plain | Family::Rules => Ok(()),
+        }
     }
 
     /// Only when they write, two copies find out that they are two; and then one of them may wait for a while.
@@ -226,7 +240,7 @@ impl World {
         self.schedule(0, Happening::Restart(Node::Server));
     }
 
-    fn until_rest(&mut self, most: u64) -> Verdict {
+    pub(crate) fn until_rest(&mut self, most: u64) -> Verdict {
         let end = self.now() + most;
         let step = 250;
         loop {

@@ -1,5 +1,6 @@
 //! Planted bugs: a simulator that was never shown a bug proves nothing.
 
+use crate::family::Family;
 use crate::swarm::Profile;
 
 /// A planted bug.
@@ -9,6 +10,8 @@ pub(crate) struct Mutant {
     pub(crate) name: &'static str,
     /// What its histories show more of, so that a short run is enough.
     pub(crate) profile: Profile,
+    /// The histories that show it.
+    pub(crate) family: Family,
 }
 
 const fn mutant(name: &'static str) -> Mutant {
@@ -16,7 +19,19 @@ const fn mutant(name: &'static str) -> Mutant {
 }
 
 const fn leaning(name: &'static str, profile: Profile) -> Mutant {
-    Mutant { name, profile }
+    Mutant {
+        name,
+        profile,
+        family: Family::Plain,
+    }
+}
+
+const fn among(name: &'static str, family: Family) -> Mutant {
+    Mutant {
+        name,
+        profile: Profile::Any,
+        family,
+    }
 }
 
 /// Every planted bug; each must be caught.
@@ -56,6 +71,10 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     leaning("removal-not-sent", Profile::Rights),
     leaning("label-filter-forgotten", Profile::Rights),
     leaning("rights-change-unnoticed", Profile::ChangedRights),
+    among("renewed-without-rights", Family::Rules),
+    among("expiry-by-own-clock", Family::Expiry),
+    among("migration-counts-as-edit", Family::Schemas),
+    among("migration-not-resumed", Family::Schemas),
 ];
 
 /// Makes this thread run with a planted bug.

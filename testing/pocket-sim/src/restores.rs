@@ -54,6 +54,7 @@ impl World {
         device.disk.restore(&backup);
         self.audit.copied(index, copy);
         self.counts.add(Kind::ClientCopied);
+        self.count_with_rules(Kind::RulesCopied, 1);
         self.note(Node::Client(copy), || {
             format!("has the store of client {index}")
         });
@@ -94,6 +95,7 @@ impl World {
         client.met = backup.met;
         self.audit.doubles = true;
         self.counts.add(Kind::ClientRestored);
+        self.count_with_rules(Kind::RulesRestored, 1);
         self.note(Node::Client(index), || "is restored".to_owned());
         let view = view::look(client_disk(self, index), &[]);
         match view {

@@ -287,6 +287,13 @@ impl World {
         self.server.tokens.set_rights(user, fresh);
     }
 
+    /// Counts what has a kind of its own where there are rules.
+    pub(crate) fn count_with_rules(&mut self, kind: Kind, count: usize) {
+        if self.audit.rights.is_some() {
+            self.counts.add_many(kind, count);
+        }
+    }
+
     /// What leaves the server for a device, judged before it is on its way.
     pub(crate) fn check_delivery(&mut self, device: usize, namespace: usize, frame: &bytes::Bytes) {
         let now = self.now();

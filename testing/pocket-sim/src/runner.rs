@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::command::open_promise;
 use crate::counts::Counts;
+use crate::family::{Family, Seed};
 use crate::history::{self, Ending};
 use crate::swarm::Profile;
 
@@ -19,6 +20,8 @@ pub(crate) const ENOUGH: u64 = 1_000;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) first_seed: u64,
+    /// Where none is named, each seed has its own.
+    pub(crate) family: Option<Family>,
     pub(crate) histories: u64,
     pub(crate) most_clients: usize,
     pub(crate) threads: usize,
@@ -35,9 +38,9 @@ pub(crate) struct Report {
     pub(crate) counts: Counts,
     pub(crate) virtual_millis: u64,
     /// By seed.
-    pub(crate) broken: BTreeMap<u64, Ending>,
+    pub(crate) broken: BTreeMap<Seed, Ending>,
     /// Seeds that ended otherwise the second time.
-    pub(crate) differing: Vec<u64>,
+    pub(crate) differing: Vec<Seed>,
     pub(crate) run_twice: u64,
 }
 
@@ -62,7 +65,9 @@ fn work(plan: Plan, next: &AtomicU64, report: &Mutex<Report>) {
         if place >= plan.histories {
             return;
         }
-        let seed = plan.first_seed.wrapping_add(place);
+        let number = plan.first_seed.wrapping_add(place);
+        let family = plan.family.unwrap_or_else(|| Family::of_seed(number));
+        let seed = Seed { number, family };
         let ending = history::run(seed, plan.most_clients, plan.profile, false);
         let again = place
             .is_multiple_of(TWICE_EVERY)
@@ -93,7 +98,7 @@ fn work(plan: Plan, next: &AtomicU64, report: &Mutex<Report>) {
 
 /// Whether the history of a seed is good without the planted bug, if there is one: what is broken without it, too, shows
 /// nothing about it.
-fn is_good_without_bug(plan: Plan, seed: u64) -> bool {
+fn is_good_without_bug(plan: Plan, seed: Seed) -> bool {
     if plan.mutant.is_none() {
         return true;
     }

@@ -144,7 +144,7 @@ impl Server {
             config.rules = Rules::default().authorizer(Arc::new(TeamRules));
             config.recheck = Duration::from_millis(RECHECK);
         }
-        let skew = Skew::default();
+        let mut skew = Skew::default();
         if dice.chance(0.3) {
             skew.set(crate::swarm::jump(&mut dice));
         }

@@ -8,6 +8,8 @@ use pocket_storage::Durability;
 use crate::client::STRATEGIES;
 use crate::dice::{Dice, Part};
 use crate::disk::Lateness;
+use crate::expiry::Lives;
+use crate::family::{Family, Seed};
 use crate::rights::Rights;
 
 /// One fault of the world, drawn whenever the fault clock strikes.
@@ -39,7 +41,12 @@ pub(crate) enum Fault {
     ServerRestore,
     Forget,
     Rights,
+    Upgrade,
+    OldProgram,
 }
+
+/// How many of the faults every history draws; the others belong to families.
+const DRAWN: usize = 26;
 
 const FAULTS: &[Fault] = &[
     Fault::ClientKill,
@@ -68,6 +75,8 @@ const FAULTS: &[Fault] = &[
     Fault::ServerRestore,
     Fault::Forget,
     Fault::Rights,
+    Fault::Upgrade,
+    Fault::OldProgram,
 ];
 
 /// What a run is to show more of than chance alone would.
@@ -153,11 +162,14 @@ pub(crate) struct Swarm {
     pub(crate) rights: Option<Vec<Rights>>,
     /// Whether the server may forget clients.
     pub(crate) expires: bool,
+    pub(crate) family: Family,
+    /// How long documents live, where they do so for a limited time.
+    pub(crate) lives: Option<Lives>,
 }
 
 impl Swarm {
-    pub(crate) fn draw(seed: u64, most_clients: usize, profile: Profile) -> Self {
-        let mut dice = Dice::new(seed, Part::Swarm);
+    pub(crate) fn draw(seed: Seed, most_clients: usize, profile: Profile) -> Self {
+        let mut dice = Dice::new(seed.number, Part::Swarm);
         let dice = &mut dice;
         let count = dice.between(1, most_clients.max(1) as u64) as usize;
         let count = count.max(2.min(most_clients));
@@ -194,10 +206,11 @@ impl Swarm {
             })
             .collect();
         let lossy = dice.chance(0.25);
-        let weights = FAULTS
+        let mut weights: Vec<u32> = FAULTS[..DRAWN]
             .iter()
             .map(|_| u32::from(dice.chance(0.45)) * dice.between(1, 10) as u32)
             .collect();
+        weights.resize(FAULTS.len(), 0);
         let rights = dice
             .chance(0.25)
             .then(|| (0..users).map(|_| Rights::draw(dice)).collect());
@@ -244,6 +257,8 @@ impl Swarm {
             killers: some(dice, 0.2, 0.05),
             rights,
             expires: dice.chance(0.5),
+            family: seed.family,
+            lives: None,
         };
         if lossy {
             // Streams lose nothing.
@@ -254,6 +269,7 @@ impl Swarm {
         }
         swarm.choose_rare_faults(dice);
         swarm.lean(profile, dice);
+        swarm.join_family(&mut Dice::new(seed.number, Part::Family));
         swarm
     }
 
@@ -294,6 +310,54 @@ impl Swarm {
             for client in &mut self.clients {
                 client.durability = Durability::PowerLoss;
             }
+        }
+    }
+
+    /// What the family adds, and what it leaves out: faults after which less is promised would hide what it is for.
+    fn join_family(&mut self, dice: &mut Dice) {
+        let rare = [
+            Fault::ClientCopy,
+            Fault::ClientBackup,
+            Fault::ClientRestore,
+            Fault::ServerBackup,
+            Fault::ServerRestore,
+            Fault::Rights,
+        ];
+        match self.family {
+            Family::Plain => return,
+            Family::Rules => {
+                self.lean(Profile::Rights, dice);
+                let copies = dice.chance(0.5);
+                let restores = dice.chance(0.5);
+                let forgets = dice.chance(0.4) || !(copies || restores);
+                self.expires = forgets;
+                for (faults, happen) in [
+                    (&[Fault::ClientCopy][..], copies),
+                    (&[Fault::ClientBackup, Fault::ClientRestore], restores),
+                    (&[Fault::Forget], forgets),
+                ] {
+                    for fault in faults {
+                        let weight = if happen { 4 + dice.below(12) as u32 } else { 0 };
+                        self.weigh(*fault, weight);
+                    }
+                }
+                return;
+            }
+            Family::Expiry => self.lives = Some(Lives::draw(dice)),
+            Family::Schemas => {
+                self.weigh(Fault::Upgrade, 4 + dice.below(12) as u32);
+                let tries = u32::from(dice.chance(0.5)) * 4;
+                self.weigh(Fault::OldProgram, tries);
+                // A migration is stored as durably as can be; so what a crash takes away is known without a look.
+                for client in &mut self.clients {
+                    client.durability = Durability::PowerLoss;
+                }
+            }
+        }
+        self.rights = None;
+        self.expires = false;
+        for fault in rare {
+            self.weigh(fault, 0);
         }
     }
 

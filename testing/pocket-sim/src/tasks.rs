@@ -39,6 +39,7 @@ impl<T> Tasks<T> {
 }
 
 /// Runs a future whose storage answers at once.
+#[track_caller]
 pub(crate) fn at_once<T>(future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
     match future

@@ -62,6 +62,7 @@ impl World {
 
     /// Judges a history whose devices have all come to rest.
     pub(crate) fn judge(&mut self) -> Verdict {
+        self.note_time();
         let namespaces: BTreeSet<usize> = self
             .clients
             .iter()
@@ -85,6 +86,9 @@ impl World {
         self.check_history(&journals)?;
         self.check_erasures()?;
         self.check_revocations()?;
+        if self.has_schemas() {
+            self.check_reshaped_journals()?;
+        }
         self.check_losses(&journals)
     }
 
@@ -445,6 +449,12 @@ impl World {
             !write.kind.puts() && (lost || versions.any(|(_, version)| !version.live))
         });
         roots.extend(deletes.map(|(id, _)| *id));
+        roots.extend(self.audit.ended_in_time());
+        let unheard = self.audit.writes.iter().filter(|(id, write)| {
+            let latest = self.latest_at(write.client);
+            self.audit.went_unheard(**id, latest)
+        });
+        roots.extend(unheard.map(|(id, _)| *id));
         let kept = self.audit.closure(roots);
         for (id, write) in &self.audit.writes {
             if write.state != State::Acknowledged || kept.contains(id) {

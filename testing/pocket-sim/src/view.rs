@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pocket_core::{
-    Database, Error, JournalDocument, JournalEntry, JournalKind, JournalVersion, Revision, Value,
-    Winner,
+    Database, Env, Error, JournalDocument, JournalEntry, JournalKind, JournalVersion, Revision,
+    Timestamp, Value, Winner, codes,
 };
 use pocket_storage::{Direction, KeyRange, ScanLimit, Storage};
 
 use crate::audit::{DocKey, WriteId, doc_key, ids_of};
+use crate::expiry::until_of;
+use crate::schemas::shape_of;
 use crate::tasks::at_once;
 use crate::wire::revision;
 
@@ -19,6 +21,9 @@ pub(crate) struct Seen {
     pub(crate) rev: Revision,
     pub(crate) live: bool,
     pub(crate) ids: Vec<WriteId>,
+    /// Until when it says that it lives.
+    pub(crate) until: Option<i64>,
+    pub(crate) shape: u32,
 }
 
 /// A device's store at one moment.
@@ -48,6 +53,8 @@ pub(crate) fn look<'a>(
             rev: document.rev,
             live: document.body.is_some(),
             ids: document.body.as_ref().map(ids_of).unwrap_or_default(),
+            until: document.body.as_ref().and_then(until_of),
+            shape: document.body.as_ref().map_or(0, shape_of),
         };
         documents.insert(key.clone(), seen);
     }
@@ -100,8 +107,40 @@ pub(crate) fn everything(storage: &Arc<dyn Storage>) -> Vec<u8> {
     entries.into_iter().flat_map(|(_, value)| value).collect()
 }
 
+/// What the schema of a store is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stored {
+    Version(u32),
+    /// A migration is half done.
+    HalfDone,
+}
+
+/// The schema of a store that was made.
+pub(crate) fn stored(storage: Arc<dyn Storage>) -> Stored {
+    match open(storage) {
+        Ok(db) => Stored::Version(db.schema_version()),
+        Err(error) if error.code() == codes::MIGRATION => Stored::HalfDone,
+        Err(error) => panic!("a store cannot be read: {error:?}"),
+    }
+}
+
+/// By a clock at whose time nothing is over yet, so all that is stored is seen.
+#[derive(Debug)]
+struct Beginning;
+
+impl Env for Beginning {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(0)
+    }
+
+    fn random(&self, bytes: &mut [u8]) {
+        bytes.fill(0);
+    }
+}
+
 fn open(storage: Arc<dyn Storage>) -> Result<Database, Error> {
-    at_once(Database::builder("look").open_shared(storage))
+    let builder = Database::builder("look").env(Beginning);
+    at_once(builder.any_schema_version().open_shared(storage))
 }
 
 /// What a device's journal holds.
@@ -121,6 +160,8 @@ pub(crate) struct JournalView {
     pub(crate) erased: BTreeSet<DocKey>,
     /// Documents of which a local version was decided to stand, with the version it stands on.
     pub(crate) kept: BTreeSet<(DocKey, Option<Revision>)>,
+    /// Documents of entries whose local version holds no more than the one it was made on, with the rule.
+    pub(crate) workless: Vec<(DocKey, String)>,
 }
 
 pub(crate) fn look_at_journal(
@@ -145,9 +186,22 @@ pub(crate) fn look_at_journal(
             view.rules.push(entry.rule.clone());
             for document in &entry.documents {
                 view.add(namespace, document, entry.winner);
+                if has_no_work(document) {
+                    let key = doc_key(namespace, &document.collection, &document.id);
+                    view.workless.push((key, entry.rule.clone()));
+                }
             }
         }
     }
+}
+
+/// Whether the local version of an entry holds the writes of its base and none beside.
+fn has_no_work(document: &JournalDocument) -> bool {
+    let ids = |version: &JournalVersion| -> Option<BTreeSet<WriteId>> {
+        Some(ids_of(version.body.as_ref()?).into_iter().collect())
+    };
+    let base = document.base.as_ref().and_then(ids);
+    base.is_some() && ids(&document.local) == base
 }
 
 impl JournalView {

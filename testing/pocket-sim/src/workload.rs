@@ -9,6 +9,7 @@ use pocket_core::{CollectionName, Database, DocumentId, Error, Value};
 use crate::audit::{Before, DocKey, State, Write, WriteId, WriteKind};
 use crate::client::{Done, name};
 use crate::counts::Kind;
+use crate::expiry::Ends;
 use crate::rights::{TEAMS, Team};
 use crate::trace::Node;
 use crate::view;
@@ -35,6 +36,10 @@ struct Plan {
     padding: usize,
     /// What it says of who may read the document, if it says anything: one team, or everybody.
     team: Option<Readers>,
+    /// What it says of the end of the document's time.
+    ends: Ends,
+    /// The version of the program that makes it.
+    program: u32,
     before: Before,
 }
 
@@ -100,7 +105,8 @@ impl World {
             if accounts > 1 { 20 } else { 0 },
             4,
             if client.toggled { 4 } else { 0 },
-            1,
+            // What is hidden is not cleared, and the book could not tell.
+            u32::from(self.swarm.lives.is_none()),
             5,
         ]) {
             0 => self.write(index, 1, false),
@@ -202,11 +208,15 @@ impl World {
                 None => Before::NotLive(None),
             };
             let team = self.team(kind);
+            let whole = kind != WriteKind::Update;
+            let ends = self.ends_of(&key.collection, whole);
             plans.push(Plan {
                 key,
                 kind,
                 padding,
                 team,
+                ends,
+                program: self.clients[index].programs.runs,
                 before,
             });
         }
@@ -265,6 +275,8 @@ impl World {
                 kind: WriteKind::Update,
                 padding: 0,
                 team: None,
+                ends: Ends::AsBefore,
+                program: self.clients[index].programs.runs,
                 before,
             });
         }
@@ -285,6 +297,8 @@ impl World {
                 kind: WriteKind::Insert,
                 padding: 0,
                 team: None,
+                ends: Ends::AsBefore,
+                program: self.clients[index].programs.runs,
                 before: Before::NotLive(None),
             })
             .collect();
@@ -310,6 +324,7 @@ impl World {
                 state: State::Planned,
                 durability,
                 sequence: 0,
+                ends: plan.ends,
                 mate: is_transfer.then(|| 2 * first + count - 1 - self.audit.next_id()),
             });
             writes.push(id);
@@ -384,6 +399,7 @@ impl World {
                 state: State::Planned,
                 durability,
                 sequence: 0,
+                ends: Ends::AsBefore,
                 mate: None,
             }));
         }

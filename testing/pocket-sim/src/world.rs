@@ -7,6 +7,8 @@ use crate::client::{Client, ClientNews, Stage};
 use crate::clock::WorldClock;
 use crate::counts::Counts;
 use crate::dice::{Dice, Part};
+use crate::expiry::Times;
+use crate::family::Family;
 use crate::network::{Network, Parcel, Way};
 use crate::rights::RightsBook;
 use crate::server::{Server, ServerNews};
@@ -63,6 +65,10 @@ pub(crate) enum Happening {
     Work {
         client: usize,
     },
+    /// A device does what it does now and then.
+    Chore {
+        client: usize,
+    },
     /// The accounts are made.
     Found {
         client: usize,
@@ -85,6 +91,7 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
     pub(crate) fault_dice: Dice,
     pub(crate) work_dice: Dice,
+    pub(crate) family_dice: Dice,
     /// No more faults, no more work.
     pub(crate) calm: bool,
     pub(crate) broken: Option<Violation>,
@@ -97,6 +104,8 @@ impl World {
         let mut audit = Audit::default();
         let rights = swarm.rights.as_deref();
         audit.rights = rights.map(RightsBook::new);
+        audit.times = swarm.lives.map(Times::new);
+        audit.schemas = swarm.family == Family::Schemas;
         if let Some(rights) = &mut audit.rights {
             for shape in &shapes {
                 rights.add_device(shape.user);
@@ -119,6 +128,7 @@ impl World {
             trace: Trace::new(prints),
             fault_dice: Dice::new(seed, Part::Faults),
             work_dice: Dice::new(seed, Part::Work),
+            family_dice: Dice::new(seed, Part::FamilyWork),
             calm: false,
             broken: None,
             swarm,
@@ -237,6 +247,7 @@ impl World {
                 }
             }
             Happening::Work { client } => self.work(client),
+            Happening::Chore { client } => self.chore(client),
             Happening::Found { client } => self.found(client),
             Happening::Fault => self.strike(),
         }

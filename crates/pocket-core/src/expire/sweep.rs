@@ -40,7 +40,8 @@ impl Database {
         self.sweep(None).await
     }
 
-    async fn sweep(&self, server_time: Option<Timestamp>) -> Result<u64> {
+    /// `told` is who was told the server's time, and what it is.
+    async fn sweep(&self, told: Option<(&Replica, Timestamp)>) -> Result<u64> {
         let registry = self.core().registry();
         let mut count = 0;
         for collection in registry.expiring() {
@@ -51,10 +52,13 @@ impl Database {
             loop {
                 let job = SweepJob {
                     collection,
-                    server_time,
+                    server_time: told.map(|(_, time)| time),
                     after,
                 };
-                let swept = self.submit(job).await?;
+                let swept = match told {
+                    Some((replica, _)) => replica.submit(job).await?,
+                    None => self.submit(job).await?,
+                };
                 count += swept.deleted;
                 let Some(reached) = swept.reached else { break };
                 after = Some(reached);
@@ -77,9 +81,10 @@ impl Replica {
     /// of the two clocks stays. A document with a change that no server has settled yet waits for that.
     ///
     /// # Errors
-    /// As [`Database::expire`].
+    /// As [`Database::expire`]. `other-client` where it [acts as](Self::acting_as) a client that the store is no longer:
+    /// the time was that of a server which the database has left, maybe.
     pub async fn expire(&self, server_time: Timestamp) -> Result<u64> {
-        self.database().sweep(Some(server_time)).await
+        self.database().sweep(Some((self, server_time))).await
     }
 }
 
@@ -124,7 +129,11 @@ impl Job for SweepJob {
         }
         let (sight, time) = (tx.sight(self.collection), tx.time());
         let told = self.server_time.map(|told| Sight {
-            now: told.min(time),
+            now: if crate::mutants::active("pocket-mutant:expiry-by-own-clock") {
+                time
+            } else {
+                told.min(time)
+            },
             ..sight.clone()
         });
         let now = Value::Timestamp(time);

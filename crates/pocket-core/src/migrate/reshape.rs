@@ -78,6 +78,7 @@ pub(crate) async fn store_reshaped(
     } else {
         Presence::Deleted
     };
+    let body_changes = body.is_some();
     let needed = row.sync || body.is_some() || !old.head.pending.is_empty();
     slot.after = needed.then_some(StoredDocument {
         head: DocumentHead {
@@ -87,11 +88,12 @@ pub(crate) async fn store_reshaped(
         },
         body,
     });
+    let is_edit = body_changes && crate::mutants::active("pocket-mutant:migration-counts-as-edit");
     let edit = Edit {
         slot,
         kind,
         rev,
-        migrated: true,
+        migrated: !is_edit,
     };
     write::finish(tx, name, row, edit).await
 }

@@ -67,7 +67,7 @@ async fn check(tx: &mut Tx, client: ClientId) -> Result<()> {
 }
 
 impl Replica {
-    pub(super) async fn submit<J: Job>(&self, job: J) -> Result<J::Output> {
+    pub(crate) async fn submit<J: Job>(&self, job: J) -> Result<J::Output> {
         self.database.submit(self.guarded(job)).await
     }
 

@@ -6,7 +6,7 @@ use crate::keys;
 use crate::merge::{self, Prefer};
 use crate::outbox::{self, PendingChange, Slot};
 use crate::stored::{Doubt, Presence, Progress, Shadow};
-use crate::{Body, ChangeKind, Place, Result, Revision};
+use crate::{Body, ChangeKind, Hlc, Place, Result, Revision};
 
 impl Resolution<'_> {
     /// Later pending edits of a document move from the version `old` to `new`, by three-way merge.
@@ -57,7 +57,11 @@ impl Resolution<'_> {
                 if let Ok(body) = Body::from_map(&merged, &self.tx.core().limits.document) {
                     change.kind = ChangeKind::Put(body);
                 }
-                change.rev = self.tx.next_revision();
+                change.rev = match &stand {
+                    // Nobody made it just now: it stays the smallest step in time.
+                    Some((stand, _)) if change.migrated => self.step_behind(*stand, old.rev),
+                    _ => self.tx.next_revision(),
+                };
             }
             stand = matches!(change.kind, ChangeKind::Put(_))
                 .then(|| (change.rev, change.kind.body().cloned()));
@@ -76,6 +80,19 @@ impl Resolution<'_> {
         }
         self.tx.outbox_grew();
         Ok(())
+    }
+
+    /// The smallest step in time behind a version, of this device, and not the one that was lost.
+    fn step_behind(&mut self, stand: Revision, lost: Revision) -> Revision {
+        let step = |rev: Revision| {
+            let hlc = Hlc::from_bits(rev.hlc.bits().saturating_add(1));
+            Revision::new(hlc, self.tx.client())
+        };
+        let rev = step(stand);
+        let rev = if rev == lost { step(rev) } else { rev };
+        let clock = self.tx.state().clock.max(rev.hlc);
+        self.tx.state().clock = clock;
+        rev
     }
 
     /// The server's version of a document: from the shadow, what readers see, or the base of its first pending change.

@@ -7,8 +7,9 @@ use pocket_core::replica::{
 };
 use pocket_core::{
     Binding, Body, ClientId, CollectionConfig, CollectionName, ConflictStrategy, Database,
-    DocumentId, DocumentLimits, Epoch, Hlc, IndexConfig, Lineage, MutationContent, PushLimit,
-    Record, RecordState, Revision, Seq, SessionToken, Target, Timestamp, codes,
+    DocumentId, DocumentLimits, Epoch, Hlc, IndexConfig, Lineage, Mutation, MutationContent,
+    MutationNumber, Outcome, PushLimit, Record, RecordState, Revision, Seq, SessionToken, Target,
+    Timestamp, codes,
 };
 use pocket_storage_memory::MemoryStorage;
 use serde_json::json;
@@ -184,6 +185,93 @@ async fn an_edit_of_this_device_stays_one_when_its_document_is_migrated_before_o
         );
         assert_eq!((pending(&db).await, journaled(&db).await), (1, 1));
     }
+}
+
+/// Pins what is pending next.
+async fn pin(db: &Database) -> Vec<Mutation> {
+    let limit = PushLimit {
+        changes: 10,
+        bytes: 1 << 20,
+    };
+    let replica = Replica::new(db, Target::DEFAULT);
+    replica.pin(limit).await.unwrap().mutations
+}
+
+async fn answer(db: &Database, first: MutationNumber, outcome: Outcome) {
+    let replica = Replica::new(db, Target::DEFAULT);
+    let settled = replica.settle(first, vec![outcome], Arc::new(Local));
+    settled.await.unwrap();
+}
+
+fn conflict_at(seq: u64) -> Outcome {
+    Outcome::Conflict {
+        seqs: vec![Seq::new(seq)],
+    }
+}
+
+#[tokio::test]
+async fn an_edit_behind_a_new_shape_that_gave_way_meets_a_conflict_of_its_own() {
+    let db = migrated().await;
+    let first = pin(&db).await[0].number;
+    // Behind what is on its way; its device has not read what another one wrote.
+    let docs = docs(&db).await;
+    docs.update("1", &json!({"note": "mine"})).await.unwrap();
+    answer(&db, first, conflict_at(2)).await;
+    arrive(&db, 1, "1", body(r#"{"done":true,"note":"theirs"}"#)).await;
+    // The rule of this device keeps what is local, and the journal what is not.
+    assert_eq!((pending(&db).await, journaled(&db).await), (1, 1));
+    let entries = db.journal().list(None, 10).await.unwrap();
+    let remote = entries[0].documents[0].remote.as_ref().unwrap();
+    let theirs = body(r#"{"done":true,"note":"theirs"}"#);
+    assert_eq!(remote.body.as_ref(), Some(&theirs));
+}
+
+#[tokio::test]
+async fn an_edit_behind_a_new_shape_that_the_server_refused_stands_on_the_old_one() {
+    let db = migrated().await;
+    let first = pin(&db).await[0].number;
+    let docs = docs(&db).await;
+    docs.update("1", &json!({"note": "mine"})).await.unwrap();
+    let refused = Outcome::Rejected {
+        code: "forbidden".into(),
+        reason: "not yours".into(),
+    };
+    answer(&db, first, refused).await;
+    assert_eq!((pending(&db).await, journaled(&db).await), (1, 0));
+    let pinned = pin(&db).await;
+    let MutationContent::Changes(changes) = &pinned[0].content else {
+        panic!("{pinned:?}");
+    };
+    let base = changes[0].base.unwrap();
+    assert_eq!(base.hlc, Hlc::from_time(Timestamp::from_millis(1_000)));
+}
+
+#[tokio::test]
+async fn a_new_shape_behind_an_edit_that_lost_stays_the_smallest_step_in_time() {
+    let storage = MemoryStorage::new();
+    let db = app().open(storage.clone()).await.unwrap();
+    arrive(&db, 0, "1", body(r#"{"done":false}"#)).await;
+    let edit = json!({"note": "mine"});
+    docs(&db).await.update("1", &edit).await.unwrap();
+    let first = pin(&db).await[0].number;
+    drop(db);
+    let db = app().migration(to_2()).open(storage).await.unwrap();
+    let refused = Outcome::Rejected {
+        code: "forbidden".into(),
+        reason: "not yours".into(),
+    };
+    answer(&db, first, refused).await;
+    let pinned = pin(&db).await;
+    let MutationContent::Changes(changes) = &pinned[0].content else {
+        panic!("{pinned:?}");
+    };
+    let base = changes[0].base.unwrap();
+    assert_eq!(base.hlc, Hlc::from_time(Timestamp::from_millis(1_000)));
+    assert_eq!(changes[0].rev.hlc.bits(), base.hlc.bits() + 1);
+    assert_eq!(
+        changes[0].kind.body(),
+        Some(&body(r#"{"completed":false}"#))
+    );
 }
 
 #[tokio::test]

@@ -198,6 +198,27 @@ async fn an_edit_that_prolongs_the_life_stands_against_a_deletion_that_has_not_s
 }
 
 #[tokio::test]
+async fn what_is_made_anew_behind_a_deletion_that_gave_way_meets_a_conflict_of_its_own() {
+    let device = Device::new().await;
+    device.clock.set(2_000);
+    assert_eq!(device.expire().await, 1);
+    let (first, _) = device.sent().await;
+    // Behind the deletion on its way; this device has not read that another one prolonged the life.
+    device.docs.insert(&numbered("a", 9_000)).await.unwrap();
+    let conflict = Outcome::Conflict {
+        seqs: vec![Seq::new(2)],
+    };
+    device.answer(first.unwrap(), conflict).await;
+    device.arrive(2, Some(until("a", 5_000)), 1_500).await;
+    // The rule of this device keeps what is local, and the journal what is not.
+    assert_eq!(device.left().await, (1, 1));
+    let entries = device.db.journal().list(None, 10).await.unwrap();
+    let remote = entries[0].documents[0].remote.as_ref().unwrap();
+    let theirs = Body::from_serialize(&until("a", 5_000), &DocumentLimits::default());
+    assert_eq!(remote.body.as_ref(), Some(&theirs.unwrap().1));
+}
+
+#[tokio::test]
 async fn an_edit_made_elsewhere_in_time_wins_over_the_deletion_that_came_first() {
     // This device is the one that edited; another one deleted what expired, and was faster.
     let device = Device::new().await;

@@ -9,7 +9,9 @@ use pocket_sync_server::decide::{PushAnswer, PushRequest};
 
 use super::{Audit, DocKey, Pushed, Verdict, Version, WriteId, broken, doc_key, ids_of};
 use crate::counts::{Counts, Kind};
+use crate::expiry::until_of;
 use crate::rights::{Team, team_of};
+use crate::schemas::shape_of;
 
 impl Audit {
     /// A push reached the engine: its content must be the one its numbers always had.
@@ -111,6 +113,17 @@ impl Audit {
                     known.hash = hash.or(known.hash);
                     known.outcome = Some(outcome.clone());
                     count_outcome(outcome, counts);
+                    if let (true, Ok(mutation)) = (self.times.is_some() || self.schemas, mutation) {
+                        for change in mutation.changes() {
+                            self.check_made_by_nobody(
+                                namespace,
+                                change,
+                                push.client,
+                                outcome,
+                                counts,
+                            )?;
+                        }
+                    }
                     if let (Outcome::Applied { first }, Ok(mutation)) = (outcome, mutation) {
                         let told = *first != Seq::ZERO && !self.doubles;
                         let taken_back = taken_back.filter(|_| told);
@@ -130,6 +143,23 @@ impl Audit {
         Ok(())
     }
 
+    /// What a sweep or a migration made keeps to what is said of it.
+    fn check_made_by_nobody(
+        &self,
+        namespace: usize,
+        change: &Change,
+        client: ClientId,
+        outcome: &Outcome,
+        counts: &mut Counts,
+    ) -> Verdict {
+        let key = doc_key(namespace, &change.collection, &change.id);
+        self.check_sweep(&key, change, client, outcome, counts)?;
+        if self.schemas {
+            self.check_reshaped(&key, change, outcome, counts)?;
+        }
+        Ok(())
+    }
+
     fn applied(
         &mut self,
         namespace: usize,
@@ -145,6 +175,11 @@ impl Audit {
             erased: matches!(change.kind, ChangeKind::Erase),
             ids: change.kind.body().map(ids_of).unwrap_or_default(),
             team: self.team_at(&key, seq, change.kind.body()),
+            ends: change
+                .kind
+                .body()
+                .and_then(|body| self.ends(&key, change.rev, until_of(body))),
+            shape: change.kind.body().map_or(0, shape_of),
             by: Some((client, number, change.base)),
         };
         self.stands_at(key, seq, version)
@@ -159,6 +194,11 @@ impl Audit {
             erased: matches!(record.state, RecordState::Erased),
             ids: record.state.body().map(ids_of).unwrap_or_default(),
             team: self.team_at(&key, record.seq.get(), record.state.body()),
+            ends: record
+                .state
+                .body()
+                .and_then(|body| self.ends(&key, record.rev, until_of(body))),
+            shape: record.state.body().map_or(0, shape_of),
             by: None,
         };
         self.stands_at(key, record.seq.get(), version)

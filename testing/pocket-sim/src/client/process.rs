@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pocket_core::replica::Replica;
-use pocket_core::{ClientId, CollectionConfig, ConflictStrategy, Database, Error, Target};
+use pocket_core::{
+    ClientId, CollectionConfig, ConflictStrategy, Database, DatabaseBuilder, Error, Target,
+};
 use pocket_sync_client::conflict::Strategies;
 use pocket_sync_client::{Event, Session, SessionConfig, Snapshot};
 
 use super::{ClientNews, Done, STRATEGIES, Stage, Up};
 use crate::clock::SimEnv;
 use crate::counts::Kind;
+use crate::schemas::migrations;
 use crate::server::{namespace_name, token};
 use crate::tasks::Tasks;
 use crate::trace::Node;
@@ -28,28 +31,40 @@ impl World {
         client.stage = Stage::Opening;
         let env = SimEnv::new(&self.clock, &client.skew, client.dice.fork());
         let storage = client.disk.mount();
-        let builder = Database::builder("device")
+        let lives = self.swarm.lives;
+        let collection = |name: &str, strategy: Option<ConflictStrategy>| {
+            let mut config = CollectionConfig::new(name).sync(true);
+            if let Some(strategy) = strategy {
+                config = config.conflict_strategy(strategy);
+            }
+            match lives {
+                Some(lives) => lives.configure(name, config),
+                None => config,
+            }
+        };
+        let mut builder = Database::builder("device")
             .durability(client.shape.durability)
             .env(env)
-            .collection(CollectionConfig::new("notes").sync(true))
-            .collection(
-                CollectionConfig::new("bank")
-                    .sync(true)
-                    .conflict_strategy(ConflictStrategy::ServerWins),
-            )
-            .collection(
-                CollectionConfig::new("side")
-                    .sync(true)
-                    .conflict_strategy(strategy),
-            )
+            .collection(collection("notes", None))
+            .collection(collection("bank", Some(ConflictStrategy::ServerWins)))
+            .collection(collection("side", Some(strategy)))
             .collection(CollectionConfig::new("late").sync(client.late_syncs));
         client.tasks = Tasks::new();
+        if self.has_schemas() {
+            let program = self.program_that_starts(index);
+            builder = migrations(program).fold(builder, DatabaseBuilder::migration);
+        }
+        let client = &mut self.clients[index];
         client.spawn(async move { Done::Opened(builder.open_shared(storage).await) });
         self.note(Node::Client(index), || "starts".to_owned());
         self.run_client(index);
     }
 
     pub(super) fn opened(&mut self, index: usize, opened: Result<Database, Error>) {
+        if self.has_schemas() {
+            let verdict = self.check_program(index, opened.as_ref().err());
+            self.check(verdict);
+        }
         let db = match opened {
             Ok(db) => db,
             Err(error) => {
@@ -79,6 +94,9 @@ impl World {
             timer: 0,
             news_due: false,
             storing: false,
+            at_chores: false,
+            greeted: None,
+            told: None,
             working: None,
             link: None,
             running: false,

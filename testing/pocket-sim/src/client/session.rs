@@ -6,7 +6,7 @@ use pocket_core::ClientId;
 use pocket_core::replica::{Answer, Conflict, Decision, Ruling};
 use pocket_sync_client::{Effect, Event, Moment, Status, StoreRequest, SyncError, store};
 
-use super::{ClientNews, Done, Link, Stage};
+use super::{ClientNews, Done, Link, Stage, Told};
 use crate::audit::broken;
 use crate::counts::Kind;
 use crate::network::{Parcel, Way};
@@ -241,9 +241,17 @@ impl World {
         {
             self.clients[index].meets = self.audit.forks.count;
         }
+        let at = self.now();
         let Some(up) = self.clients[index].up_mut() else {
             return;
         };
+        if let (StoreRequest::Attach(welcome), Some(client)) = (&request, who) {
+            up.greeted = Some(Told {
+                server_time: welcome.server_time,
+                at,
+                client,
+            });
+        }
         up.storing = true;
         let (replica, scope, resolver) =
             (up.replica.clone(), up.scope.clone(), up.resolver.clone());
@@ -287,6 +295,7 @@ impl World {
             match done {
                 None => return,
                 Some(Done::Opened(opened)) => self.opened(index, opened),
+                Some(Done::Chores(done)) => self.chores_done(index, &done),
                 Some(Done::Worked(operation, result)) => self.worked(index, operation, &result),
                 Some(Done::Stored(answer)) => {
                     let verdict = self.stored(index, &answer);

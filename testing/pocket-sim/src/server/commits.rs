@@ -100,6 +100,7 @@ impl World {
         if let Some(rights) = &mut self.audit.rights {
             rights.now = self.clock.now();
         }
+        self.note_time();
         let mut head = None;
         match result {
             Ok(committed) => {

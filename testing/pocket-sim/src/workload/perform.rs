@@ -1,9 +1,11 @@
 //! The calls of the database that operations make.
 
-use pocket_core::{Collection, Database, Error, Map, Value, codes};
+use pocket_core::{Collection, Database, Error, Map, Timestamp, Value, codes};
 
 use super::{Form, KILLER, KILLER_PADDING, Plan, Readers};
 use crate::audit::{Before, DocKey, WriteId, WriteKind};
+use crate::expiry::{Ends, UNTIL};
+use crate::schemas::{padding_of, put_shape};
 
 /// A document or a patch that carries a write.
 fn fields(id: WriteId, plan: &Plan, whole: bool) -> Value {
@@ -22,7 +24,16 @@ fn fields(id: WriteId, plan: &Plan, whole: bool) -> Value {
         KILLER_PADDING => KILLER.to_owned(),
         padding => "x".repeat(padding),
     };
-    map.insert("padding", Value::from(padding.as_str()));
+    map.insert(padding_of(plan.program), Value::from(padding.as_str()));
+    if whole {
+        put_shape(&mut map, plan.program);
+    }
+    match plan.ends {
+        Ends::At(ends) => {
+            map.insert(UNTIL, Value::Timestamp(Timestamp::from_millis(ends)));
+        }
+        Ends::Never | Ends::AsBefore => {}
+    }
     Value::Map(map)
 }
 

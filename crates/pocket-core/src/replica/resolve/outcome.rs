@@ -215,7 +215,11 @@ impl Resolution<'_> {
                         &[&Shadow { body }.encode()],
                     );
                 }
-                if !deleted {
+                // What lost without an entry in the journal leaves an edit behind it that never met this version: moved onto
+                // it, that would replace it as if somebody had read it.
+                let is_base = |remote: &RemoteVersion| Some(remote.version.rev) == change.base;
+                let is_told = !only_shape || remote.as_ref().is_none_or(is_base);
+                if !deleted && is_told {
                     let server = remote.map(|remote| (remote.version.rev, remote.body));
                     self.rebase_behind(entry.place, slot, change, server)
                         .await?;
