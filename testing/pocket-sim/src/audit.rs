@@ -268,11 +268,13 @@ impl Audit {
         self.give_up(|id, _| lost.contains(&id));
     }
 
-    /// Whether a device ever erased a document.
+    /// Whether a device, or one whose store it has, ever erased a document.
     pub(crate) fn erased_by(&self, client: usize, key: &DocKey) -> bool {
         let mut writes = self.writes.values();
         writes.any(|write| {
-            write.kind == WriteKind::Erase && write.client == client && write.document == *key
+            write.kind == WriteKind::Erase
+                && self.are_kin(write.client, client)
+                && write.document == *key
         })
     }
 

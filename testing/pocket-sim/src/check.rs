@@ -337,7 +337,7 @@ impl World {
         let view = self.view_of(index, &keys)?;
         let client = &self.clients[index];
         let Some(up) = client.up() else { return Ok(()) };
-        let unheard = up.working.is_some() || up.news_due || up.storing;
+        let unheard = up.working.is_some() || up.at_chores || up.news_due || up.storing;
         if view.pending > up.snapshot.stats.left_out && !unheard {
             return broken(
                 "P4",

@@ -173,9 +173,15 @@ impl Audit {
 
     /// What was made here, was never sent, and whose time is over: it just goes.
     pub(crate) fn went_unheard(&self, id: WriteId, latest: i64) -> bool {
-        let heard = |id: &WriteId| self.sent.contains(id);
-        let over = self.is_over_in(id, latest);
-        over.is_some_and(|over| !self.made_of(over).iter().any(heard))
+        // What was rejected for the clock is as if it had not been sent.
+        let over = self
+            .is_over_in(id, latest)
+            .and_then(|over| self.writes.get_key_value(&over));
+        over.is_some_and(|(over, write)| {
+            let made_of = self.made_of(*over);
+            let mut versions = self.history.get(&write.document).into_iter().flatten();
+            !versions.any(|(_, version)| version.ids.iter().any(|id| made_of.contains(id)))
+        })
     }
 
     /// The writes in versions that were deleted, or made anew, when their time may have been over.

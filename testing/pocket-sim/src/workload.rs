@@ -6,7 +6,7 @@ mod perform;
 use pocket_core::storage::MaybeSend;
 use pocket_core::{CollectionName, Database, DocumentId, Error, Value};
 
-use crate::audit::{Before, DocKey, State, Write, WriteId, WriteKind};
+use crate::audit::{Audit, Before, DocKey, State, Write, WriteId, WriteKind};
 use crate::client::{Done, name};
 use crate::counts::Kind;
 use crate::expiry::Ends;
@@ -25,6 +25,14 @@ pub(crate) struct Operation {
     /// A switch of sync: what it becomes.
     switch: Option<bool>,
     what: String,
+}
+
+impl Operation {
+    /// Whether it writes a document.
+    pub(crate) fn concerns(&self, key: &DocKey, audit: &Audit) -> bool {
+        let mut written = self.writes.iter().filter_map(|id| audit.writes.get(id));
+        written.any(|write| write.document == *key)
+    }
 }
 
 /// A write as it is planned.

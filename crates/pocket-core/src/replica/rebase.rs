@@ -41,6 +41,10 @@ impl Resolution<'_> {
             if matches!(change.kind, ChangeKind::Erase) {
                 return Ok(());
             }
+            if change.migrated && matches!(change.kind, ChangeKind::Delete) {
+                // The time of what is lost is over, not that of another version: it meets a conflict, and gives way.
+                return Ok(());
+            }
             let was = change.kind.body().cloned();
             let shown = change.rev;
             change.base = stand.as_ref().map(|(rev, _)| *rev);

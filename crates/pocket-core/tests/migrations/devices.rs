@@ -235,6 +235,7 @@ async fn an_edit_behind_a_new_shape_that_the_server_refused_stands_on_the_old_on
     let refused = Outcome::Rejected {
         code: "forbidden".into(),
         reason: "not yours".into(),
+        server_time: None,
     };
     answer(&db, first, refused).await;
     assert_eq!((pending(&db).await, journaled(&db).await), (1, 0));
@@ -259,6 +260,7 @@ async fn a_new_shape_behind_an_edit_that_lost_stays_the_smallest_step_in_time() 
     let refused = Outcome::Rejected {
         code: "forbidden".into(),
         reason: "not yours".into(),
+        server_time: None,
     };
     answer(&db, first, refused).await;
     let pinned = pin(&db).await;

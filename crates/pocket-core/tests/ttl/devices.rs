@@ -198,6 +198,39 @@ async fn an_edit_that_prolongs_the_life_stands_against_a_deletion_that_has_not_s
 }
 
 #[tokio::test]
+async fn a_deletion_behind_what_lost_does_not_move_onto_a_version_whose_time_is_not_over() {
+    let clock = Clock::at(NOW);
+    let device = Device::on(Arc::new(MemoryStorage::new()), clock).await;
+    device.attach(device.clock.now()).await;
+    // Made here in one transaction, whose other document was written once more.
+    let mut tx = device.db.transaction();
+    tx.insert(&device.docs, &until("a", 2_000)).unwrap();
+    tx.insert(&device.docs, &until("b", 9_000)).unwrap();
+    tx.commit().await.unwrap();
+    let other = until("c", 9_000);
+    let mut tx = device.db.transaction();
+    tx.update(&device.docs, "b", &json!({"n": 2})).unwrap();
+    tx.insert(&device.docs, &other).unwrap();
+    tx.commit().await.unwrap();
+    device.clock.set(2_000);
+    assert_eq!(device.expire().await, 1);
+    let (first, _) = device.sent().await;
+    // Another device had made the document before, and it lives longer. The server takes the rest as it is.
+    let refused = Outcome::Rejected {
+        code: "forbidden".into(),
+        reason: "not yours".into(),
+        server_time: None,
+    };
+    device.arrive(1, Some(until("a", 9_000)), NOW).await;
+    device.answer(first.unwrap(), refused).await;
+    let (_, changes) = device.sent().await;
+    let theirs = Revision::new(Hlc::from_time(seconds(NOW)), ClientId::from_bytes([9; 16]));
+    let deletes =
+        |change: &&Change| change.kind == ChangeKind::Delete && change.base == Some(theirs);
+    assert_eq!(changes.iter().find(deletes), None);
+}
+
+#[tokio::test]
 async fn what_is_made_anew_behind_a_deletion_that_gave_way_meets_a_conflict_of_its_own() {
     let device = Device::new().await;
     device.clock.set(2_000);

@@ -23,6 +23,11 @@ impl World {
         if self.audit.open.contains(&own) || toggled || !reads {
             return Ok(());
         }
+        let under_way = self.clients[index].up().and_then(|up| up.working.as_ref());
+        if under_way.is_some_and(|operation| operation.concerns(key, &self.audit)) {
+            // It may have taken effect, and has not ended yet.
+            return Ok(());
+        }
         let write = &self.audit.writes[&id];
         if self.audit.is_local_affair(id, write) {
             return Ok(());
