@@ -109,7 +109,7 @@ impl Sweeper {
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicI64, Ordering};
+    use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 
     use pocket_core::replica::{Attachment, Conflict, Decision, Resolver, ServerLog};
     use pocket_core::{
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Debug, Default)]
-    struct Clock(Arc<AtomicI64>);
+    struct Clock(Arc<AtomicI64>, Arc<AtomicU8>);
 
     impl Env for Clock {
         fn now(&self) -> Timestamp {
@@ -129,7 +129,8 @@ mod tests {
         }
 
         fn random(&self, bytes: &mut [u8]) {
-            bytes.fill(7);
+            // Whoever becomes another client gets another id.
+            bytes.fill(self.1.fetch_add(1, Ordering::Relaxed));
         }
     }
 
@@ -237,6 +238,7 @@ mod tests {
         let applied = vec![Outcome::Applied { first: Seq::new(1) }];
         let settled = replica.settle(first, applied, Arc::new(Local));
         settled.await.unwrap();
+        assert_eq!(db.stats().await.unwrap().pending_changes, 0);
         // This device's clock is set as far ahead, too.
         clock.0.store(1_000_000_000_000, Ordering::Relaxed);
         tokio::select! {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use pocket_core::{Body, Change, Error, Map, Migrated, Migration, Outcome, Value, codes};
+use pocket_core::{Body, Change, Error, Integer, Map, Migrated, Migration, Outcome, Value, codes};
 use pocket_storage::faulty::{CallKind, Moment};
 
 use crate::audit::{Audit, DocKey, Verdict, broken, ids_of};
@@ -74,7 +74,7 @@ pub(crate) fn shape_of(body: &Body) -> u32 {
 
 fn shape(map: &Map) -> u32 {
     let shape = map.get(SHAPE).and_then(Value::as_integer);
-    let shape = shape.and_then(|shape| shape.as_i64()).unwrap_or(1);
+    let shape = shape.and_then(Integer::as_i64).unwrap_or(1);
     u32::try_from(shape).unwrap_or(1)
 }
 

@@ -335,6 +335,8 @@ impl Swarm {
                     (&[Fault::ClientCopy][..], copies),
                     (&[Fault::ClientBackup, Fault::ClientRestore], restores),
                     (&[Fault::Forget], forgets),
+                    // What a restored server knows of who had read what is not settled.
+                    (&[Fault::ServerBackup, Fault::ServerRestore], false),
                 ] {
                     for fault in faults {
                         let weight = if happen { 4 + dice.below(12) as u32 } else { 0 };
