@@ -434,6 +434,8 @@ async fn stand_on(
             change.base_body.clone_from(&base_body);
         }
     }
+    // What was lost is in it, and others have that, too: they are to hear of its end.
+    entry.returns |= base.is_none();
     outbox::store(tx, target, &entry, count);
     Ok(())
 }

@@ -94,3 +94,26 @@ async fn what_the_server_lost_of_one_collection_says_nothing_of_what_was_read_of
     let documents: Vec<_> = changes.map(|change| change.id.as_str()).collect();
     assert_eq!(documents, ["gone"], "that alone is lost");
 }
+
+/// Found by the simulator: an edit of what a restored server had lost stands on nothing since, and was never sent, so it
+/// and its deletion cancelled each other. Another device brought back what it had been made on.
+#[tokio::test]
+async fn the_end_of_an_edit_of_what_a_restored_server_had_lost_is_told() {
+    let world = World::new().await;
+    world.attach(log(&[(1, 1)], 0, 0, 0)).await;
+    world
+        .page(1, (0, 13, 13), vec![doc("lost", 13, PAST, 1)])
+        .await;
+    world.update("lost", 2).await;
+    world.attach(log(&[(1, 1), (3, 11)], 11, 0, 0)).await;
+    world.page(3, (0, 11, 11), Vec::new()).await;
+    world.sweep().await;
+    world.docs.delete("lost").await.unwrap();
+    let pushed = world.pin().await;
+    let kinds: Vec<_> = pushed[0]
+        .changes()
+        .iter()
+        .map(|change| &change.kind)
+        .collect();
+    assert_eq!(kinds, [&ChangeKind::Delete]);
+}

@@ -66,8 +66,10 @@ struct Ahead {
     removals: VecDeque<Removed>,
     /// What the reader should hold at its end.
     digests: Option<BTreeMap<CollectionName, Digest>>,
-    /// It reaches the head: it is sent as one page.
+    /// It reaches the end of what was to be read: it is sent as one page.
     complete: bool,
+    /// It reaches the head. Short of that, what is hidden may stand further on.
+    whole: bool,
 }
 
 impl Session {
@@ -209,6 +211,7 @@ impl Session {
         };
         let Some(pull) = &mut open.pull else { return };
         let complete = page.end >= reading.until.unwrap_or(head).min(head);
+        let whole = page.end >= page.head;
         pull.ahead = Some(Ahead {
             epoch: page.epoch,
             head,
@@ -217,6 +220,7 @@ impl Session {
             removals: page.removals.into(),
             digests: page.digests,
             complete,
+            whole,
         });
         open.follow(page.head);
         self.pump();
@@ -411,7 +415,7 @@ impl Pulling {
         let is_last = ahead.records.is_empty() && ahead.removals.is_empty();
         if is_last {
             self.cursor = ahead.end;
-            if ahead.complete {
+            if ahead.whole {
                 self.told = self.cursor;
             }
         }

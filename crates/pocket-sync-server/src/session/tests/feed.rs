@@ -142,6 +142,25 @@ fn own_records_are_withheld_once_their_outcome_went_out_and_the_page_covers_them
     );
 }
 
+/// Found by the simulator: while pushes are on their way the reading ends where their outcomes do. A document that was
+/// hidden before that, and had changed again behind it, counted as told, and stayed with the reader.
+#[test]
+fn removals_count_as_told_where_the_reading_has_reached_the_head_and_not_where_it_waits_for_outcomes()
+ {
+    let mut harness = Harness::open(6, None);
+    let push = harness.push(1);
+    let effects = harness.pull(Some(EPOCH), 1, 8, 100);
+    assert_eq!(asked(&effects).1.until, Some(Seq::new(6)));
+    harness.read(&effects, 6, 8, &[(5, OTHER)]);
+    harness.applied(push, 1, 7);
+    let effects = harness.event(Event::HeadMoved(Seq::new(8)));
+    let (_, request) = asked(&effects);
+    assert_eq!((request.after, request.told), (Seq::new(6), Seq::ZERO));
+    harness.read(&effects, 8, 8, &[(8, OTHER)]);
+    let effects = harness.event(Event::HeadMoved(Seq::new(9)));
+    assert_eq!(asked(&effects).1.told, Seq::new(8));
+}
+
 #[test]
 fn records_of_an_earlier_session_of_the_same_client_are_sent() {
     let mut harness = Harness::open(3, None);
