@@ -5,22 +5,24 @@
 //! sees the writes of those before it; one that fails leaves nothing behind. The batch checks the state row, so a
 //! second handle on the same store makes the commit fail and the jobs run again on what is there now.
 
-mod gather;
 mod memory;
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 
 use futures_util::FutureExt;
 use futures_util::future::Shared;
 use pocket_storage::{BoxFuture, Durability, MaybeSend, Storage, StorageError};
 use tokio::sync::oneshot;
 
-use self::gather::Gathering;
 use self::memory::Memory;
-use crate::config::{JOBS_READ_AHEAD, MAX_COMMIT_ATTEMPTS, MAX_JOINED_BYTES, MAX_JOINED_WRITES};
+use crate::config::{
+    GATHERING_TURNS, JOBS_READ_AHEAD, MAX_COMMIT_ATTEMPTS, MAX_JOINED_BYTES, MAX_JOINED_WRITES,
+};
 use crate::elsewhere;
 use crate::events::Notifier;
 use crate::ids::LastUuid;
@@ -153,7 +155,8 @@ pub(crate) struct Committer {
     core: Arc<CommitCore>,
     queue: Queue,
     running: Mutex<Option<Round>>,
-    gathering: Arc<Gathering>,
+    /// How many jobs the last round had.
+    answered: Arc<AtomicUsize>,
 }
 
 impl std::fmt::Debug for Committer {
@@ -334,7 +337,7 @@ impl Committer {
             core,
             queue: Queue::default(),
             running: Mutex::new(None),
-            gathering: Arc::default(),
+            answered: Arc::default(),
         }
     }
 
@@ -380,15 +383,14 @@ impl Committer {
         if let Some(round) = running.as_ref().filter(|round| round.peek().is_none()) {
             return round.clone();
         }
-        let (core, queue) = (self.core.clone(), self.queue.clone());
-        let gathering = self.gathering.clone();
+        let (core, queue, answered) =
+            (self.core.clone(), self.queue.clone(), self.answered.clone());
         let work: BoxFuture<'static, ()> = Box::pin(async move {
-            let strongest = core.storage.capabilities().durability;
-            gathering.gather(&queue, strongest).await;
+            gather(&queue, answered.load(Ordering::Relaxed)).await;
             let mut jobs = Vec::new();
             take_jobs(&queue, &mut jobs);
             let outcomes = core.run(&mut jobs, &queue).await;
-            gathering.answers(jobs.len(), &queue);
+            answered.store(jobs.len(), Ordering::Relaxed);
             for (job, outcome) in jobs.into_iter().zip(outcomes) {
                 job.finish(outcome);
             }
@@ -396,6 +398,31 @@ impl Committer {
         let round = work.shared();
         *running = Some(round.clone());
         round
+    }
+}
+
+/// Gives those who were answered together a moment to bring their next writes, which then share this commit.
+///
+/// Without it, writers that go on at once fall into two halves that wait for each other's commits. Nobody waits for
+/// time, only for others who are ready to run.
+async fn gather(queue: &Queue, answered: usize) {
+    if answered < 2 {
+        return;
+    }
+    let wanted = lock(queue).len() + answered;
+    for _ in 0..GATHERING_TURNS {
+        let mut passed = false;
+        let turn = poll_fn(|context| {
+            if std::mem::replace(&mut passed, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        });
+        turn.await;
+        if lock(queue).len() >= wanted {
+            return;
+        }
     }
 }
 

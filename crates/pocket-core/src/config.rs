@@ -125,9 +125,6 @@ pub(crate) const REPAIR_PAUSE_MS: i64 = 60 * 60 * 1_000;
 /// How often a commit of several writers lets others run first, so that those who were just answered can join it.
 pub(crate) const GATHERING_TURNS: usize = 3;
 
-/// The same where a commit waits for a disk and other threads may bring writes: as long as it takes one to wake up.
-pub(crate) const PATIENT_TURNS: usize = if cfg!(target_arch = "wasm32") { 0 } else { 64 };
-
 /// Local writes that are joined into one commit at the most.
 pub(crate) const MAX_JOINED_WRITES: usize = 512;
 
