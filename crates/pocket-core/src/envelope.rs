@@ -66,7 +66,7 @@ pub fn verify<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8]> {
 }
 
 fn checksum(key: &[u8], format: u8, encoding: u8, payload: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
+    let mut hasher = pocket_storage::Crc32::new();
     hasher.update(key);
     hasher.update(&[format, encoding]);
     hasher.update(payload);

@@ -3,6 +3,7 @@
 mod batch;
 #[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
 pub mod blocking;
+mod checksum;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
@@ -13,6 +14,7 @@ mod sift;
 mod storage;
 
 pub use batch::{Batch, Check, Write};
+pub use checksum::{Crc32, crc32};
 pub use error::{Result, StorageError};
 pub use maybe_send::{BoxFuture, MaybeSend, MaybeSync};
 pub use sift::{Sieve, Sifted};

@@ -101,7 +101,7 @@ impl Sort {
 
     /// What tells this order from others, in cursors. It is stored in nothing that lasts.
     pub(super) fn signature(&self) -> u32 {
-        crc32fast::hash(self.to_string().as_bytes())
+        pocket_storage::crc32(self.to_string().as_bytes())
     }
 
     /// What a document is sorted by, besides its id: of an array its least element, or its greatest where the order
