@@ -1,9 +1,9 @@
 //! The collections of a database.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pocket_storage::ordered::BTreeMap;
 use pocket_storage::{Direction, ScanLimit, Storage};
 
 use crate::expire::Expiry;

@@ -1,8 +1,7 @@
 //! What batches do to pages: read pages in, written pages out.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
+use pocket_storage::ordered::BTreeMap;
 use pocket_storage::{Batch, Check, Write};
 
 use crate::directory::Directory;

@@ -10,6 +10,7 @@ mod error;
 #[cfg(feature = "faulty")]
 pub mod faulty;
 mod maybe_send;
+pub mod ordered;
 mod sift;
 mod storage;
 

@@ -6,10 +6,10 @@ mod reshape;
 mod run;
 mod version;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use pocket_storage::ordered::BTreeSet;
 use pocket_storage::{MaybeSend, MaybeSync};
 
 use crate::document::with_id;

@@ -19,9 +19,9 @@ mod settle;
 mod state;
 mod verify;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use pocket_storage::ordered::BTreeMap;
 use tokio::sync::watch;
 
 use crate::commit::Job;

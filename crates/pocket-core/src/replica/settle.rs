@@ -1,6 +1,5 @@
 //! Outcomes: what a mutation's answer does to outbox, documents and journal.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::conflict::Resolver;
@@ -22,6 +21,7 @@ use crate::tx::Tx;
 use crate::{
     Body, DocumentId, Hlc, MutationNumber, Outcome, Place, Result, Revision, Seq, Timestamp,
 };
+use pocket_storage::ordered::BTreeMap;
 
 /// The code of a refusal that a corrected clock mends.
 const CLOCK: &str = "clock";

@@ -1,9 +1,9 @@
 //! The body of a document as it is stored and sent: checked MessagePack.
 
-use std::collections::BTreeMap;
 use std::{any, fmt};
 
 use bytes::Bytes;
+use pocket_storage::ordered::BTreeMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

@@ -4,9 +4,9 @@
 //! candidate, and of those that have more only as many as make it worth the while. What is found is exact, and the plan
 //! is made of it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use pocket_storage::ordered::BTreeSet;
 use pocket_storage::{BoxFuture, Direction, KeyRange};
 
 use super::bounds::{Term, Terms};
