@@ -60,7 +60,7 @@ impl Edit {
             let written = batch.writes().iter().map(key_of);
             pages.extend(checked.chain(written).map(|key| directory.page_of(key)));
         }
-        pages.sort_unstable();
+        pocket_storage::sorting::sort_unstable(&mut pages);
         pages.dedup();
         pages
     }

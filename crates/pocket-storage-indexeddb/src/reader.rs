@@ -18,7 +18,7 @@ pub(crate) async fn get_many(shared: &Shared, keys: &[Vec<u8>]) -> Result<Vec<Op
     let transaction = database.begin(Mode::Read)?;
     let wanted = |directory: &Directory| {
         let mut pages: Vec<usize> = keys.iter().map(|key| directory.page_of(key)).collect();
-        pages.sort_unstable();
+        pocket_storage::sorting::sort_unstable(&mut pages);
         pages.dedup();
         pages
     };

@@ -12,6 +12,7 @@ pub mod faulty;
 mod maybe_send;
 pub mod ordered;
 mod sift;
+pub mod sorting;
 mod storage;
 
 pub use batch::{Batch, Check, Write};

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
+use pocket_storage::sorting;
 use serde::{Deserialize, Serialize};
 
 use super::path::{Path, Place, Reached};
@@ -282,8 +283,7 @@ impl<'a> Top<'a> {
     pub(crate) fn into_sorted(mut self) -> Vec<Row> {
         if self.wanted == usize::MAX {
             let ranking = self.ranking;
-            self.rows
-                .sort_unstable_by(|left, right| ranking.compare(left, right));
+            sorting::sort_unstable_by(&mut self.rows, |left, right| ranking.compare(left, right));
             return self.rows;
         }
         let sorted = self.heap.into_sorted_vec();

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use pocket_storage::sorting;
 use regex_lite::{Regex, RegexBuilder};
 
 use crate::config::{
@@ -193,7 +194,7 @@ pub(crate) struct Constants(Vec<Constant>);
 
 impl Constants {
     pub(super) fn new(mut values: Vec<Constant>) -> Self {
-        values.sort_by(|left, right| left.value.cmp(&right.value));
+        sorting::sort_by(&mut values, |left, right| left.value.cmp(&right.value));
         values.dedup();
         Self(values)
     }
