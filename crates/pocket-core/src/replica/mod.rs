@@ -7,7 +7,7 @@ mod census;
 mod conflict;
 mod detach;
 mod engagement;
-mod guard;
+pub(crate) mod guard;
 mod poison;
 mod questions;
 mod rebase;
