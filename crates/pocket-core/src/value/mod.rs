@@ -13,6 +13,8 @@ mod number;
 mod order;
 mod row;
 mod serial;
+#[cfg(any(test, target_arch = "wasm32"))]
+mod small_json;
 mod timestamp;
 mod token;
 
