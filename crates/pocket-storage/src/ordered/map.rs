@@ -1,6 +1,7 @@
 //! The map: entries in rows of bounded length, one row behind another.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
 use std::ops::{Bound, Index, RangeBounds};
 use std::vec;
@@ -153,11 +154,13 @@ impl<K: Ord, V> BTreeMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        let begins =
-            |row: &Vec<(K, V)>| row.first().is_some_and(|(first, _)| first.borrow() <= key);
-        let row = self.rows.partition_point(begins).saturating_sub(1);
+        // The last row that does not begin behind the key, then the place in it.
+        let row = bisect(self.rows.len(), &|row| {
+            self.rows[row][0].0.borrow().cmp(key)
+        });
+        let row = row.unwrap_or_else(|behind| behind.saturating_sub(1));
         let entries = self.rows.get(row).map_or(&[][..], Vec::as_slice);
-        match entries.binary_search_by(|(entry, _)| entry.borrow().cmp(key)) {
+        match bisect(entries.len(), &|at| entries[at].0.borrow().cmp(key)) {
             Ok(at) => Ok((row, at)),
             Err(at) => Err((row, at)),
         }
@@ -258,6 +261,21 @@ impl<K: Ord, V> BTreeMap<K, V> {
             left: whole + back.1 - front.1,
         }
     }
+}
+
+/// The place that is equal, or that where such a one belongs. Here and not in a map, it exists once for all of them.
+#[inline(never)]
+fn bisect(len: usize, compare: &dyn Fn(usize) -> Ordering) -> Result<usize, usize> {
+    let (mut low, mut high) = (0, len);
+    while low < high {
+        let middle = usize::midpoint(low, high);
+        match compare(middle) {
+            Ordering::Less => low = middle + 1,
+            Ordering::Greater => high = middle,
+            Ordering::Equal => return Ok(middle),
+        }
+    }
+    Err(low)
 }
 
 /// A place for a value.
