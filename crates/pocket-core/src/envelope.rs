@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::value::read_row;
+use crate::value::{read_row, write_row};
 use crate::{Error, Result, codes};
 
 /// The one format there is.
@@ -101,7 +101,7 @@ impl<'de> Deserialize<'de> for Later {
 
 /// A row as a payload: a MessagePack array.
 pub fn encode<T: Serialize>(row: &T) -> Vec<u8> {
-    rmp_serde::to_vec(row).expect("rows of numbers, text and bytes always encode")
+    write_row(row).expect("rows of numbers, text and bytes always encode")
 }
 
 /// The row that a payload holds, nothing behind it.

@@ -12,7 +12,7 @@ use super::decode;
 use super::encoded::Encoded;
 use super::limits::DocumentLimits;
 use super::token::{Reader, Token};
-use super::{Map, Value};
+use super::{Map, Value, write};
 use crate::{DocumentId, Error, Result, codes};
 
 /// What a document holds besides its id: a checked MessagePack map, cheap to clone.
@@ -116,7 +116,7 @@ impl Body {
     /// # Errors
     /// Those of [`check_body`].
     pub fn from_map(map: &Map, limits: &DocumentLimits) -> Result<Self> {
-        let bytes = rmp_serde::to_vec_named(map).map_err(Error::validation)?;
+        let bytes = write::map_bytes(map).map_err(Error::validation)?;
         Self::from_msgpack(bytes.into(), limits)
     }
 

@@ -296,6 +296,15 @@ mod tests {
 
     proptest! {
         #[test]
+        fn what_is_written_by_hand_is_what_serde_writes(value in value()) {
+            match (crate::value::value_bytes(&value), rmp_serde::to_vec_named(&value)) {
+                (Ok(bytes), Ok(by_serde)) => prop_assert_eq!(bytes, by_serde),
+                (Err(why), Err(by_serde)) => prop_assert_eq!(why, by_serde.to_string()),
+                (bytes, by_serde) => prop_assert!(false, "{:?}, {:?}", bytes, by_serde),
+            }
+        }
+
+        #[test]
         fn the_small_writer_writes_what_serde_json_does(value in value()) {
             for keys in KEYS {
                 let mut small = String::new();

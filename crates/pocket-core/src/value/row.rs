@@ -437,6 +437,7 @@ mod tests {
         fn a_row_comes_back_with_its_length(row in rows(), behind: Vec<u8>) {
             let mut bytes = rmp_serde::to_vec(&row).unwrap();
             let length = bytes.len();
+            prop_assert_eq!(crate::value::write_row(&row).unwrap(), bytes.clone());
             bytes.extend(behind);
             prop_assert_eq!(read_row::<Row>(&bytes).unwrap(), (row, length));
         }
