@@ -145,7 +145,19 @@ fn check_number(token: &str, at: usize) -> Result<()> {
 fn is_lost(token: &str) -> bool {
     let digits = token.split(['e', 'E']).next().unwrap_or(token);
     let is_zero = !digits.bytes().any(|byte| matches!(byte, b'1'..=b'9'));
-    !is_zero && token.parse().is_ok_and(|float: f64| float == 0.0)
+    !is_zero && float(token) == Some(0.0)
+}
+
+/// The float that is nearest to a decimal.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) fn float(token: &str) -> Option<f64> {
+    token.parse().ok()
+}
+
+/// As above, by the parser that JavaScript has: that of the standard library comes with a table of ten thousand bytes.
+#[cfg(target_arch = "wasm32")]
+pub(super) fn float(token: &str) -> Option<f64> {
+    Some(js_sys::parse_float(token)).filter(|float| !float.is_nan())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::json::float;
 use super::serial::{BINARY_KEY, Keys, shown};
 use super::timestamp::DATE_KEY;
 use super::{Map, Timestamp, Value};
@@ -159,7 +160,7 @@ impl<'a> Reader<'a> {
                 return Ok(integer.into());
             }
         }
-        let float: f64 = token.parse().map_err(|_| "that is no number")?;
+        let float = float(token).ok_or("that is no number")?;
         if float.is_finite() {
             Ok(Value::Float(float))
         } else {
