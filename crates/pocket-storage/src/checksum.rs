@@ -57,7 +57,7 @@ mod small {
             }
             for byte in steps.remainder() {
                 let [low, ..] = self.0.to_le_bytes();
-                self.0 = self.0 >> 8 ^ tables[0][usize::from(low ^ byte)];
+                self.0 = (self.0 >> 8) ^ tables[0][usize::from(low ^ byte)];
             }
         }
 
@@ -70,15 +70,18 @@ mod small {
     /// The first table: what a byte does to the sum; each other: what it does when one more byte follows.
     fn tables() -> Tables {
         let mut tables = [[0; 256]; STEP];
-        for byte in 0..256 {
-            tables[0][byte] = (0..8).fold(byte as u32, |sum, _| {
-                sum >> 1 ^ if sum & 1 == 1 { POLYNOMIAL } else { 0 }
-            });
+        for byte in 0..=255_u8 {
+            let mut sum = u32::from(byte);
+            for _ in 0..8 {
+                sum = (sum >> 1) ^ if sum & 1 == 1 { POLYNOMIAL } else { 0 };
+            }
+            tables[0][usize::from(byte)] = sum;
         }
         for further in 1..STEP {
-            for byte in 0..256 {
-                let sum = tables[further - 1][byte];
-                tables[further][byte] = sum >> 8 ^ tables[0][(sum & 0xff) as usize];
+            for byte in 0..=255_u8 {
+                let sum = tables[further - 1][usize::from(byte)];
+                let [low, ..] = sum.to_le_bytes();
+                tables[further][usize::from(byte)] = (sum >> 8) ^ tables[0][usize::from(low)];
             }
         }
         tables
@@ -99,7 +102,7 @@ mod tests {
 
     #[test]
     fn both_give_one_sum_wherever_the_bytes_are_cut() {
-        let bytes: Vec<u8> = (0..300_u32).map(|at| (at * at >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..300_u32).map(|at| ((at * at) >> 3) as u8).collect();
         for cut in 0..bytes.len() {
             let (front, back) = bytes.split_at(cut);
             let mut sum = small::Crc32::default();

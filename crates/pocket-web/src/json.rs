@@ -305,7 +305,8 @@ pub(crate) fn shown(value: &Value) -> JsValue {
         }
         Value::Array(values) => values.iter().map(shown).collect::<Array>().into(),
         Value::Map(map) => {
-            let object = Object::new();
+            // Without a prototype, `__proto__` is a name like others.
+            let object = Object::create(JsValue::NULL.unchecked_ref());
             for (name, value) in map.iter() {
                 set(&object, name, &shown(value));
             }

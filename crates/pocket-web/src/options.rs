@@ -212,8 +212,6 @@ fn index_of(mut fields: Fields) -> Result<IndexConfig> {
     config.only = filter
         .transpose()
         .map_err(|error| refused(&error.to_string()))?;
-    // Said, never asked for.
-    fields.field("ready");
     fields.end()?;
     Ok(config)
 }

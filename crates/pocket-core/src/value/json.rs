@@ -177,7 +177,7 @@ mod tests {
                 .and_then(|()| small_json::read(text, keys));
             match (read(text, keys), small) {
                 (Ok(read), Ok(small)) => {
-                    assert!(read.is_same(&small), "{text}: {read:?}, {small:?}")
+                    assert!(read.is_same(&small), "{text}: {read:?}, {small:?}");
                 }
                 (Err(_), Err(_)) => {}
                 (read, small) => panic!("{text}: {read:?}, {small:?}"),

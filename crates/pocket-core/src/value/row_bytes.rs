@@ -40,40 +40,36 @@ pub(crate) fn write_row<T: Serialize + ?Sized>(row: &T) -> Result<Vec<u8>> {
 struct Bytes(Vec<u8>);
 
 impl Bytes {
-    fn natural(&mut self, number: u64) -> Result {
+    fn natural(&mut self, number: u64) {
         let _ = encode::write_uint(&mut self.0, number);
-        Ok(())
     }
 
-    fn integer(&mut self, number: i64) -> Result {
+    fn integer(&mut self, number: i64) {
         let _ = encode::write_sint(&mut self.0, number);
-        Ok(())
     }
 
-    fn nil(&mut self) -> Result {
+    fn nil(&mut self) {
         let _ = encode::write_nil(&mut self.0);
-        Ok(())
     }
 
-    fn text(&mut self, text: &str) -> Result {
+    fn text(&mut self, text: &str) {
         let _ = encode::write_str(&mut self.0, text);
-        Ok(())
     }
 
-    fn array(&mut self, len: usize) -> Result<&mut Self> {
+    fn array(&mut self, len: usize) -> &mut Self {
         let _ = encode::write_array_len(&mut self.0, len as u32);
-        Ok(self)
+        self
     }
 
-    fn map(&mut self, len: usize) -> Result<&mut Self> {
+    fn map(&mut self, len: usize) -> &mut Self {
         let _ = encode::write_map_len(&mut self.0, len as u32);
-        Ok(self)
+        self
     }
 
     /// A variant with a value: a map of that one entry.
-    fn variant(&mut self, name: &str) -> Result<&mut Self> {
-        self.map(1)?.text(name)?;
-        Ok(self)
+    fn variant(&mut self, name: &str) -> &mut Self {
+        self.map(1).text(name);
+        self
     }
 }
 
@@ -84,12 +80,13 @@ fn known(len: Option<usize>) -> Result<usize> {
 macro_rules! write {
     ($($method:ident: $write:ident, $given:ty;)*) => {
         $(fn $method(self, value: $given) -> Result {
-            self.$write(value.into())
+            self.$write(value.into());
+            Ok(())
         })*
     };
 }
 
-impl<'a> ser::Serializer for &'a mut Bytes {
+impl ser::Serializer for &mut Bytes {
     type Ok = ();
     type Error = WriteError;
     type SerializeSeq = Self;
@@ -127,11 +124,13 @@ impl<'a> ser::Serializer for &'a mut Bytes {
     }
 
     fn serialize_char(self, value: char) -> Result {
-        self.text(value.encode_utf8(&mut [0; 4]))
+        self.text(value.encode_utf8(&mut [0; 4]));
+        Ok(())
     }
 
     fn serialize_str(self, value: &str) -> Result {
-        self.text(value)
+        self.text(value);
+        Ok(())
     }
 
     fn serialize_bytes(self, value: &[u8]) -> Result {
@@ -140,7 +139,8 @@ impl<'a> ser::Serializer for &'a mut Bytes {
     }
 
     fn serialize_none(self) -> Result {
-        self.nil()
+        self.nil();
+        Ok(())
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result {
@@ -148,15 +148,18 @@ impl<'a> ser::Serializer for &'a mut Bytes {
     }
 
     fn serialize_unit(self) -> Result {
-        self.nil()
+        self.nil();
+        Ok(())
     }
 
     fn serialize_unit_struct(self, _name: &'static str) -> Result {
-        self.array(0).map(drop)
+        self.array(0);
+        Ok(())
     }
 
     fn serialize_unit_variant(self, _: &'static str, _: u32, name: &'static str) -> Result {
-        self.text(name)
+        self.text(name);
+        Ok(())
     }
 
     fn serialize_newtype_struct<T>(self, name: &'static str, value: &T) -> Result
@@ -179,19 +182,19 @@ impl<'a> ser::Serializer for &'a mut Bytes {
     where
         T: Serialize + ?Sized,
     {
-        value.serialize(self.variant(name)?)
+        value.serialize(self.variant(name))
     }
 
     fn serialize_seq(self, len: Option<usize>) -> Result<Self> {
-        self.array(known(len)?)
+        Ok(self.array(known(len)?))
     }
 
     fn serialize_tuple(self, len: usize) -> Result<Self> {
-        self.array(len)
+        Ok(self.array(len))
     }
 
     fn serialize_tuple_struct(self, _name: &'static str, len: usize) -> Result<Self> {
-        self.array(len)
+        Ok(self.array(len))
     }
 
     fn serialize_tuple_variant(
@@ -201,15 +204,15 @@ impl<'a> ser::Serializer for &'a mut Bytes {
         name: &'static str,
         len: usize,
     ) -> Result<Self> {
-        self.variant(name)?.array(len)
+        Ok(self.variant(name).array(len))
     }
 
     fn serialize_map(self, len: Option<usize>) -> Result<Self> {
-        self.map(known(len)?)
+        Ok(self.map(known(len)?))
     }
 
     fn serialize_struct(self, _name: &'static str, len: usize) -> Result<Self> {
-        self.array(len)
+        Ok(self.array(len))
     }
 
     fn serialize_struct_variant(
@@ -219,7 +222,7 @@ impl<'a> ser::Serializer for &'a mut Bytes {
         name: &'static str,
         len: usize,
     ) -> Result<Self> {
-        self.variant(name)?.array(len)
+        Ok(self.variant(name).array(len))
     }
 
     fn is_human_readable(&self) -> bool {

@@ -69,16 +69,26 @@ fn a_map_answers_as_that_of_the_standard_library_whatever_comes_and_goes() {
             }
         }
         same(&ours, &std);
-        ours.values_mut().for_each(|value| *value += 7);
-        ours.iter_mut().for_each(|(key, value)| *value += key);
-        std.iter_mut().for_each(|(key, value)| *value += key + 7);
+        for value in ours.values_mut() {
+            *value += 7;
+        }
+        for (key, value) in ours.iter_mut() {
+            *value += key;
+        }
+        for (key, value) in &mut std {
+            *value += key + 7;
+        }
         ours.retain(|key, value| (*key + *value) % 3 != 0);
         std.retain(|key, value| (*key + *value) % 3 != 0);
         same(&ours, &std);
         let (mut more, mut std_more) = (ours.clone(), std.clone());
-        more.values_mut().for_each(|value| *value += 1);
+        for value in more.values_mut() {
+            *value += 1;
+        }
         more.insert(keys, 0);
-        std_more.values_mut().for_each(|value| *value += 1);
+        for value in std_more.values_mut() {
+            *value += 1;
+        }
         std_more.insert(keys, 0);
         ours.append(&mut more);
         std.append(&mut std_more);
