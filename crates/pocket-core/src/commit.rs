@@ -30,6 +30,7 @@ use crate::index;
 use crate::migrate::SchemaVersion;
 use crate::query::Meetings;
 use crate::registry::Registry;
+use crate::replica::guard;
 use crate::stored;
 use crate::tx::Tx;
 use crate::{ClientId, Env, Error, Limits, Result, Timestamp, codes};
@@ -79,6 +80,9 @@ trait Queued: MaybeSend {
     fn weight(&self) -> usize;
     fn reads(&self, registry: &Registry) -> Vec<Vec<u8>>;
     fn durability(&self) -> Durability;
+    fn client(&self) -> Option<ClientId>;
+    fn keeps_duplicates(&self) -> bool;
+    fn add_violations(&mut self, entries: &[u64]);
     async fn run(&mut self, tx: &mut Tx) -> Result<()>;
     fn finish(self: Box<Self>, outcome: Result<()>);
 }
@@ -86,6 +90,8 @@ trait Queued: MaybeSend {
 struct Entered<J: Job> {
     job: J,
     durability: Durability,
+    /// The client that the store must be.
+    client: Option<ClientId>,
     output: Option<J::Output>,
     answer: oneshot::Sender<Result<J::Output>>,
 }
@@ -109,11 +115,22 @@ impl<J: Job> Queued for Entered<J> {
         self.durability
     }
 
+    fn client(&self) -> Option<ClientId> {
+        self.client
+    }
+
+    fn keeps_duplicates(&self) -> bool {
+        self.job.keeps_duplicates()
+    }
+
+    fn add_violations(&mut self, entries: &[u64]) {
+        if let Some(output) = &mut self.output {
+            J::add_violations(output, entries);
+        }
+    }
+
     async fn run(&mut self, tx: &mut Tx) -> Result<()> {
-        let mut output = self.job.run(tx).await?;
-        let violations = index::finish(tx, self.job.keeps_duplicates()).await?;
-        J::add_violations(&mut output, &violations);
-        self.output = Some(output);
+        self.output = Some(self.job.run(tx).await?);
         Ok(())
     }
 
@@ -240,7 +257,9 @@ impl CommitCore {
                     }
                     let job = &mut jobs[at];
                     // A panic in one job, such as that of an application's own rule, must not end all writing.
-                    let ran = AssertUnwindSafe(job.run(&mut tx)).catch_unwind().await;
+                    let ran = AssertUnwindSafe(run(&mut **job, &mut tx))
+                        .catch_unwind()
+                        .await;
                     let outcome = ran.unwrap_or_else(|_| Err(panicked()));
                     if outcome.is_ok() {
                         tx.keep();
@@ -310,6 +329,19 @@ fn reads(jobs: &[Box<dyn Queued>], registry: &Registry) -> Vec<Vec<u8>> {
     jobs.iter().flat_map(|job| job.reads(registry)).collect()
 }
 
+/// Runs a job, and what follows from every one.
+///
+/// Here and not in the job's own type: code for a type exists once for each.
+async fn run(job: &mut dyn Queued, tx: &mut Tx) -> Result<()> {
+    if let Some(client) = job.client() {
+        guard::check(tx, client).await?;
+    }
+    job.run(tx).await?;
+    let violations = index::finish(tx, job.keeps_duplicates()).await?;
+    job.add_violations(&violations);
+    Ok(())
+}
+
 fn panicked() -> Error {
     Error::new(
         codes::INTERNAL,
@@ -345,14 +377,21 @@ impl Committer {
         &self.core
     }
 
-    /// Runs a job and waits until what it wrote survives what `durability` names.
+    /// Runs a job and waits until what it wrote survives what `durability` names. With a client, only while the store is
+    /// that one.
     ///
     /// A future that is dropped leaves the job in the queue: it may still take effect.
-    pub(crate) async fn submit<J: Job>(&self, job: J, durability: Durability) -> Result<J::Output> {
+    pub(crate) async fn submit<J: Job>(
+        &self,
+        job: J,
+        durability: Durability,
+        client: Option<ClientId>,
+    ) -> Result<J::Output> {
         let (answer, mut answered) = oneshot::channel();
-        lock(&self.queue).push_back(Box::new(Entered {
+        self.enter(Box::new(Entered {
             job,
             durability,
+            client,
             output: None,
             answer,
         }));
@@ -367,6 +406,10 @@ impl Committer {
                 }
             }
         }
+    }
+
+    fn enter(&self, job: Box<dyn Queued>) {
+        lock(&self.queue).push_back(job);
     }
 
     /// Waits until what is being committed is committed and told. What comes later is not waited for.

@@ -258,7 +258,31 @@ impl Database {
     pub(crate) async fn submit<J: Job>(&self, job: J) -> Result<J::Output> {
         self.inner
             .committer
-            .submit(job, self.inner.durability)
+            .submit(job, self.inner.durability, None)
+            .await
+    }
+
+    /// As [`submit`](Self::submit), only while the store is this client.
+    pub(crate) async fn submit_as<J: Job>(
+        &self,
+        client: Option<ClientId>,
+        job: J,
+    ) -> Result<J::Output> {
+        self.inner
+            .committer
+            .submit(job, self.inner.durability, client)
+            .await
+    }
+
+    /// As [`submit_as`](Self::submit_as), at the strongest level the store has.
+    pub(crate) async fn submit_durably_as<J: Job>(
+        &self,
+        client: Option<ClientId>,
+        job: J,
+    ) -> Result<J::Output> {
+        self.inner
+            .committer
+            .submit(job, Durability::PowerLoss, client)
             .await
     }
 
@@ -266,7 +290,7 @@ impl Database {
     pub(crate) async fn submit_durably<J: Job>(&self, job: J) -> Result<J::Output> {
         self.inner
             .committer
-            .submit(job, Durability::PowerLoss)
+            .submit(job, Durability::PowerLoss, None)
             .await
     }
 }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::scratch::{self, Sink};
-use crate::value::read_row;
+use crate::scratch;
+use crate::value::{read_row, write_row};
 use crate::{Error, Result, codes};
 
 /// The one format there is.
@@ -75,7 +75,7 @@ pub fn verify<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8]> {
 }
 
 fn checksum(key: &[u8], format: u8, encoding: u8, payload: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
+    let mut hasher = pocket_storage::Crc32::new();
     hasher.update(key);
     hasher.update(&[format, encoding]);
     hasher.update(payload);
@@ -116,8 +116,7 @@ pub fn encode<T: Serialize>(row: &T) -> Vec<u8> {
 }
 
 fn encode_into<T: Serialize>(bytes: &mut Vec<u8>, row: &T) {
-    rmp_serde::encode::write(&mut Sink(bytes), row)
-        .expect("rows of numbers, text and bytes always encode");
+    write_row(bytes, row).expect("rows of numbers, text and bytes always encode");
 }
 
 /// The row that a payload holds, nothing behind it.

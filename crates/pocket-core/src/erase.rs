@@ -4,9 +4,8 @@
 //! changes were made on, and those in the journal. Entries of the journal stay. A change that is to be sent keeps its
 //! own body until it is answered.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use pocket_storage::ScanLimit;
+use pocket_storage::ordered::{BTreeMap, BTreeSet};
 
 use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::outbox;

@@ -1,9 +1,8 @@
 //! Numbers: how mutations of the outbox are chosen for a push, and found again.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use bytes::Bytes;
 use pocket_storage::ScanLimit;
+use pocket_storage::ordered::{BTreeMap, BTreeSet};
 
 use crate::keys::{self, CollectionId, Target};
 use crate::outbox::{self, Entry};

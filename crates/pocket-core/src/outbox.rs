@@ -3,8 +3,6 @@
 //! An entry is a mutation with a place. Entries that were never sent merge; one that was sent has a number and never
 //! changes again. Order is promised per document and within transactions.
 
-use std::collections::BTreeSet;
-
 use crate::config::MAX_TRANSACTION_CHANGES;
 use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::stored::{
@@ -16,6 +14,7 @@ use crate::{
     Body, Change, ChangeKind, DocumentId, Mutation, MutationContent, MutationNumber, Place, Result,
     Revision, Seq,
 };
+use pocket_storage::ordered::BTreeSet;
 
 /// A change with the version it was made on.
 #[derive(Clone, Debug)]

@@ -1,7 +1,6 @@
 //! References between documents, followed in one step.
 
-use std::collections::{BTreeMap, BTreeSet};
-
+use pocket_storage::ordered::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

@@ -1,10 +1,10 @@
 //! The collections of a database.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::try_join;
+use pocket_storage::ordered::BTreeMap;
 use pocket_storage::{Direction, Entry, KeyRange, ScanLimit, Storage};
 
 use crate::expire::Expiry;

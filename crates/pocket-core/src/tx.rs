@@ -1,10 +1,10 @@
 //! What a write reads and writes through, before it is committed.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pocket_storage::ordered::{BTreeMap, BTreeSet};
 use pocket_storage::{Batch, Direction, Entry, KeyRange, ScanLimit};
 use serde::Serialize;
 

@@ -1,7 +1,5 @@
 //! Local writes: what each operation does to document, outbox and events, in one job.
 
-use std::collections::BTreeMap;
-
 use crate::commit::Job;
 use crate::config::MAX_TRANSACTION_CHANGES;
 use crate::erase::{self, Erased, Forget};
@@ -15,6 +13,7 @@ use crate::{
     Body, ChangeEvent, ChangeKind, CollectionName, Document, DocumentId, Error, Result, Revision,
     codes, schema,
 };
+use pocket_storage::ordered::BTreeMap;
 
 /// What a local write does to one document.
 #[derive(Clone, Debug)]

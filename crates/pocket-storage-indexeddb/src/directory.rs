@@ -79,7 +79,7 @@ impl Directory {
         }
         lowers.extend_from_slice(added);
         // Two sorted runs: the sort is a merge.
-        lowers.sort();
+        pocket_storage::sorting::sort_by(&mut lowers, Bytes::cmp);
         Self {
             layout: self.layout + 1,
             lowers,

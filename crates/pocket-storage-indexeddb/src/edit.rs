@@ -1,8 +1,7 @@
 //! What batches do to pages: read pages in, written pages out.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
+use pocket_storage::ordered::BTreeMap;
 use pocket_storage::{Batch, Check, Write};
 
 use crate::directory::Directory;
@@ -61,7 +60,7 @@ impl Edit {
             let written = batch.writes().iter().map(key_of);
             pages.extend(checked.chain(written).map(|key| directory.page_of(key)));
         }
-        pages.sort_unstable();
+        pocket_storage::sorting::sort_unstable(&mut pages);
         pages.dedup();
         pages
     }

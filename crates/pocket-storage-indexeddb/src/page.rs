@@ -52,7 +52,7 @@ impl Page {
         if record[0] != FORMAT {
             return Err("a page has another format");
         }
-        if record[1..HEAD_BYTES] != crc32fast::hash(body).to_le_bytes() {
+        if record[1..HEAD_BYTES] != pocket_storage::crc32(body).to_le_bytes() {
             return Err("a page does not fit its checksum");
         }
         let mut at = HEAD_BYTES;
@@ -93,7 +93,7 @@ pub(crate) fn encode(lower: &[u8], entries: &[PageEntry]) -> Vec<u8> {
         record.put_slice(key);
         record.put_slice(value);
     }
-    let checksum = crc32fast::hash(&record[HEAD_BYTES..]);
+    let checksum = pocket_storage::crc32(&record[HEAD_BYTES..]);
     record[1..HEAD_BYTES].copy_from_slice(&checksum.to_le_bytes());
     record
 }

@@ -4,10 +4,10 @@
 //! that reads the next document. No transaction that writes, of any tab, runs beside one that reads, so what it has read
 //! once is true until it is no longer active.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use pocket_storage::Result;
+use pocket_storage::ordered::BTreeMap;
 
 use crate::directory::Directory;
 use crate::idb::{Mode, Transaction};

@@ -1,11 +1,12 @@
 //! What a handle and the tasks that it started have in common.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use pocket_storage::ordered::BTreeMap;
 use pocket_storage::{Result, StorageError};
 use tokio::sync::{Notify, oneshot};
 

@@ -1,10 +1,10 @@
 //! The entries, who may still touch them, and what a crash would take away.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
+use pocket_storage::ordered::BTreeMap;
 use pocket_storage::{Batch, Check, Durability, Result, StorageError, Write};
 
 use crate::MemoryStorage;

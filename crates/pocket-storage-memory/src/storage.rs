@@ -1,12 +1,12 @@
 //! The store: one handle on a disk in memory.
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use pocket_storage::ordered::BTreeMap;
 use pocket_storage::{
     Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Sieve, Sifted,
     Snapshot, Storage, StorageError,

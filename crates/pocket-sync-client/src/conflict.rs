@@ -1,8 +1,7 @@
 //! Who wins a conflict. Pure: the same versions give the same answer on every device.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use pocket_core::replica::{Conflict, Decision, Resolver};
+use pocket_core::storage::ordered::{BTreeMap, BTreeSet};
 use pocket_core::{CollectionName, ConflictStrategy};
 
 /// The built-in strategies, and which collections are decided by the application.

@@ -1,12 +1,12 @@
 //! Rules of the application for conflicts: asynchronous, free to fail, and held to a deadline.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
 use pocket_core::replica::{Answer, Conflict, Decision, Ruling};
+use pocket_core::storage::ordered::BTreeMap;
 use pocket_core::storage::{BoxFuture, MaybeSend, MaybeSync};
 use pocket_core::{Body, CollectionName, DocumentId, DocumentLimits};
 use serde::Serialize;
@@ -163,7 +163,7 @@ impl fmt::Debug for CustomRules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CustomRules")
             .field("all", &self.all.is_some())
-            .field("collections", &self.collections.keys())
+            .field("collections", &self.collections.keys().collect::<Vec<_>>())
             .finish()
     }
 }

@@ -3,7 +3,6 @@
 //! Everything happens in this one task, also the store's work and the socket's: a frame that arrives is decoded,
 //! applied and answered without a hop to another thread.
 
-use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use futures_util::future::join_all;
 use pocket_core::ClientId;
 use pocket_core::replica::{Answer, Conflict, Engagement, Replica, Resolver, Ruling, Scope};
 use pocket_core::storage::BoxFuture;
+use pocket_core::storage::ordered::BTreeMap;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::auth::{AuthReason, TokenSource};

@@ -8,54 +8,64 @@ use pocket_sync_protocol::ProtocolError;
 use crate::codes;
 
 /// Why sync does not get on, with a stable [`code`](SyncError::code).
-#[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct SyncError {
+///
+/// It lies behind one pointer, so that a result that may be one is small wherever it is passed on.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SyncError(Box<Inner>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Inner {
     code: Cow<'static, str>,
     message: String,
     retryable: bool,
 }
 
+impl fmt::Display for SyncError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for SyncError {}
+
 impl SyncError {
     /// An error that stays until somebody does something about it.
     pub fn new(code: impl Into<Cow<'static, str>>, message: impl fmt::Display) -> Self {
-        Self {
-            code: code.into(),
-            message: message.to_string(),
-            retryable: false,
-        }
+        Self::of(code.into(), message.to_string(), false)
     }
 
     /// An error that may go away by itself; the engine tries again.
     pub fn retryable(code: impl Into<Cow<'static, str>>, message: impl fmt::Display) -> Self {
-        Self {
-            code: code.into(),
-            message: message.to_string(),
-            retryable: true,
-        }
+        Self::of(code.into(), message.to_string(), true)
+    }
+
+    // Never inlined: it is made in many places.
+    #[inline(never)]
+    fn of(code: Cow<'static, str>, message: String, retryable: bool) -> Self {
+        Self(Box::new(Inner {
+            code,
+            message,
+            retryable,
+        }))
     }
 
     /// The stable code; `docs/errors.md` says what to do about each.
     pub fn code(&self) -> &str {
-        &self.code
+        &self.0.code
     }
 
     /// What happened and what to do.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// Whether the same may succeed later without a change by the caller.
     pub fn is_retryable(&self) -> bool {
-        self.retryable
+        self.0.retryable
     }
 
     pub(crate) fn from_server(code: String, message: String, retryable: bool) -> Self {
-        Self {
-            code: code.into(),
-            message,
-            retryable,
-        }
+        Self::of(code.into(), message, retryable)
     }
 
     pub(crate) fn connect(message: impl fmt::Display) -> Self {
@@ -87,17 +97,14 @@ impl SyncError {
 
 impl fmt::Debug for SyncError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SyncError[{}]: {}", self.code, self.message)
+        write!(f, "SyncError[{}]: {}", self.code(), self.message())
     }
 }
 
 impl From<pocket_core::Error> for SyncError {
     fn from(error: pocket_core::Error) -> Self {
-        Self {
-            code: error.code().into(),
-            message: error.to_string(),
-            retryable: error.is_retryable(),
-        }
+        let code = error.code().into();
+        Self::of(code, error.to_string(), error.is_retryable())
     }
 }
 
@@ -108,10 +115,6 @@ impl From<ProtocolError> for SyncError {
             error,
             ProtocolError::VersionMismatch { .. } | ProtocolError::CriticalField { .. }
         );
-        Self {
-            code: error.code().into(),
-            message: error.to_string(),
-            retryable,
-        }
+        Self::of(error.code().into(), error.to_string(), retryable)
     }
 }

@@ -1,12 +1,5 @@
 //! When a token says it ends. Nothing is verified: that is the server's work, and a lie only asks too early or too late.
 
-use serde::Deserialize;
-
-#[derive(Deserialize)]
-struct Claims {
-    exp: Option<f64>,
-}
-
 /// The `exp` of a JSON Web Token (RFC 7519, section 4.1.4) in milliseconds since 1970; none if it is no such token.
 pub(crate) fn expiry_millis(token: &str) -> Option<i64> {
     let mut parts = token.split('.');
@@ -14,10 +7,27 @@ pub(crate) fn expiry_millis(token: &str) -> Option<i64> {
     if parts.next().is_some() {
         return None;
     }
-    let claims: Claims = serde_json::from_slice(&base64url(claims)?).ok()?;
-    let seconds = claims.exp.filter(|exp| (0.0..1e12).contains(exp))?;
+    let seconds = exp(&base64url(claims)?).filter(|exp| (0.0..1e12).contains(exp))?;
     #[expect(clippy::cast_possible_truncation, reason = "bounded by the line above")]
     Some((seconds * 1_000.0) as i64)
+}
+
+/// The `exp` of claims, in seconds.
+#[cfg(not(target_arch = "wasm32"))]
+fn exp(claims: &[u8]) -> Option<f64> {
+    #[derive(serde::Deserialize)]
+    struct Claims {
+        exp: Option<f64>,
+    }
+    let claims: Claims = serde_json::from_slice(claims).ok()?;
+    claims.exp
+}
+
+/// As above, by the parser that JavaScript has: there it takes no code.
+#[cfg(target_arch = "wasm32")]
+fn exp(claims: &[u8]) -> Option<f64> {
+    let claims = js_sys::JSON::parse(std::str::from_utf8(claims).ok()?).ok()?;
+    js_sys::Reflect::get(&claims, &"exp".into()).ok()?.as_f64()
 }
 
 /// Base 64 with the letters of URLs and without padding (RFC 4648, section 5).

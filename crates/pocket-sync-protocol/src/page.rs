@@ -1,8 +1,7 @@
 //! Records that many readers share, and the pages made of them.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
+use pocket_core::storage::ordered::BTreeMap;
 use pocket_core::{ClientId, CollectionName, Digest, DocumentId, Record, Revision, Seq};
 
 use crate::limits::MAX_FRAME_CHANGES;

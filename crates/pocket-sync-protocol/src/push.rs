@@ -1,7 +1,6 @@
 //! A push and the mutations it stands for.
 
-use std::collections::BTreeMap;
-
+use pocket_core::storage::ordered::BTreeMap;
 use pocket_core::{
     Body, Change, ChangeKind, ClientId, CollectionName, DocumentId, DocumentLimits, Error,
     Mutation, MutationContent, MutationNumber, Revision,

@@ -9,11 +9,10 @@ use pocket_sync_client::sleep;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::database::{read, write};
 use crate::encode::{self, Writer};
 use crate::error::{self, Told, validation};
 use crate::handle::{self, Call, Listeners, RawHandle, RawLive};
-use crate::options::IndexOptions;
+use crate::options;
 use crate::promise::{answer, bytes, done, number, promise, whole};
 
 /// Documents of one collection.
@@ -190,7 +189,7 @@ impl RawCollection {
             } else {
                 query.explain().await?
             };
-            write(&plan)
+            Ok(options::plan_json(&plan))
         })
     }
 
@@ -271,10 +270,7 @@ impl RawCollection {
     #[wasm_bindgen(js_name = createIndex, unchecked_return_type = "Promise<void>")]
     pub fn create_index(&self, config: String) -> Promise {
         let collection = self.0.clone();
-        done(async move {
-            let options: IndexOptions = read(&config)?;
-            collection.create_index(options.into()).await
-        })
+        done(async move { collection.create_index(options::read_index(&config)?).await })
     }
 
     /// Drops an index.
@@ -285,13 +281,8 @@ impl RawCollection {
     }
 
     /// Its indexes, as JSON.
-    ///
-    /// # Errors
-    /// `corrupt` when settings cannot be written.
-    pub fn indexes(&self) -> error::Result<String> {
-        let indexes = self.0.indexes().into_iter();
-        let indexes: Vec<IndexOptions> = indexes.map(Into::into).collect();
-        write(&indexes).told()
+    pub fn indexes(&self) -> String {
+        options::indexes_json(&self.0.indexes())
     }
 }
 

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use js_sys::Promise;
-use pocket_core::{CollectionConfig, Database, Error, codes};
+use pocket_core::Database;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::collection::RawCollection;
 use crate::error::{Result, Told};
 use crate::handle::{self, Call, RawHandle};
-use crate::options::{CollectionOptions, DatabaseOptions, Stats};
-use crate::promise::{self, answer, bytes, done, number, promise};
+use crate::options::{self, DatabaseOptions};
+use crate::promise::{answer, bytes, done, number, promise};
 use crate::storage::{Kind, RawStorage};
 use crate::transaction::RawTransaction;
 use crate::{encode, migrations};
@@ -38,31 +38,12 @@ impl RawDatabase {
     pub fn open(options: String, storage: &RawStorage, migrations: JsValue) -> Promise {
         let storage = storage.kind();
         promise(async move {
-            let options: DatabaseOptions = read(&options).told()?;
-            let mut builder = Database::builder(options.name.as_str());
-            let names: Vec<String> = options
-                .collections
-                .iter()
-                .map(|collection| collection.name.clone())
-                .collect();
-            for collection in options.collections {
-                builder = builder.collection(collection.into());
-            }
-            if let Some(version) = options.schema_version {
-                builder = builder.schema_version(version);
-            }
-            if let Some(limits) = options.limits {
-                builder = builder.limits(limits.into());
-            }
-            if let Some(accept) = options.accept_unknown_collections {
-                builder = builder.accept_unknown_collections(accept);
-            }
-            let durability = options.durability.map(Into::into);
-            if let Some(durability) = durability.or(storage.durability()) {
-                builder = builder.durability(durability);
-            }
-            builder = migrations::add(builder, &migrations, &names)?;
-            let store = storage.open(&options.name).await.told()?;
+            let options = DatabaseOptions::read(&options).told()?;
+            let name = options.name.clone();
+            let names = options.names();
+            let builder = options.apply(Database::builder(name.as_str()), storage.durability());
+            let builder = migrations::add(builder, &migrations, &names)?;
+            let store = storage.open(&name).await.told()?;
             let opened = builder.open_shared(Arc::clone(&store)).await;
             if opened.is_err() {
                 // The next attempt must not find it in use; why this one failed is what is told.
@@ -104,8 +85,8 @@ impl RawDatabase {
     pub fn create_collection(&self, config: String) -> Promise {
         let database = self.database.clone();
         done(async move {
-            let options: CollectionOptions = read(&config)?;
-            database.create_collection(options.into()).await
+            let config = options::read_collection(&config)?;
+            database.create_collection(config).await
         })
     }
 
@@ -116,16 +97,9 @@ impl RawDatabase {
     }
 
     /// The settings of all collections, by name, as JSON.
-    ///
-    /// # Errors
-    /// `corrupt` when settings cannot be written.
     #[wasm_bindgen(js_name = listCollections)]
-    pub fn list_collections(&self) -> Result<String> {
-        let configs = self.database.list_collections().into_iter();
-        let options: Vec<CollectionOptions> = configs
-            .map(|config: CollectionConfig| config.into())
-            .collect();
-        write(&options).told()
+    pub fn list_collections(&self) -> String {
+        options::collections_json(&self.database.list_collections())
     }
 
     /// Deletes a collection and gives how many documents there were.
@@ -159,13 +133,7 @@ impl RawDatabase {
         let database = self.database.clone();
         answer(async move {
             let stats = database.stats().await?;
-            write(&Stats {
-                sequence: stats.sequence.get(),
-                pending_changes: stats.pending_changes,
-                open_conflicts: stats.open_conflicts,
-                collections: stats.collections,
-                live_queries: stats.live_queries,
-            })
+            Ok(options::stats_json(&stats))
         })
     }
 
@@ -220,14 +188,4 @@ impl RawDatabase {
     pub(crate) fn database(&self) -> &Database {
         &self.database
     }
-}
-
-/// Settings from JSON.
-pub(crate) fn read<T: serde::de::DeserializeOwned>(text: &str) -> pocket_core::Result<T> {
-    serde_json::from_str(text).map_err(|error| promise::config(&error))
-}
-
-/// JSON for JavaScript.
-pub(crate) fn write<T: serde::Serialize>(value: &T) -> pocket_core::Result<String> {
-    serde_json::to_string(value).map_err(|error| Error::new(codes::CORRUPT, error))
 }

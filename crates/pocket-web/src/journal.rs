@@ -8,7 +8,7 @@ use crate::database::RawDatabase;
 use crate::encode::{self, Writer};
 use crate::error::Told;
 use crate::options::JournalOptions;
-use crate::promise::{self, bytes, promise, whole};
+use crate::promise::{bytes, promise, whole};
 
 #[wasm_bindgen]
 impl RawDatabase {
@@ -17,9 +17,7 @@ impl RawDatabase {
     pub fn journal_list(&self, options: String) -> Promise {
         let journal = self.database().journal();
         promise(async move {
-            let options: JournalOptions = serde_json::from_str(&options)
-                .map_err(|error| promise::config(&error))
-                .told()?;
+            let options = JournalOptions::read(&options).told()?;
             let mut filter = JournalFilter::default();
             filter.state = options.state;
             filter.kind = options.kind;

@@ -13,6 +13,8 @@ mod handle;
 #[cfg(target_arch = "wasm32")]
 mod journal;
 #[cfg(target_arch = "wasm32")]
+mod json;
+#[cfg(target_arch = "wasm32")]
 mod migrations;
 #[cfg(target_arch = "wasm32")]
 mod options;

@@ -1,8 +1,7 @@
 //! Migrations written in JavaScript.
 
-use std::collections::BTreeMap;
-
 use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
+use pocket_core::storage::ordered::BTreeMap;
 use pocket_core::{
     Body, DatabaseBuilder, DocumentId, DocumentLimits, Map, Migrated, Migration, codes,
 };

@@ -2,328 +2,519 @@
 
 use std::time::Duration;
 
-use pocket_core::replica::Checkpoint;
+use pocket_core::replica::{Checkpoint, Wiped};
 use pocket_core::storage::Durability;
 use pocket_core::{
-    CollectionConfig, ConflictStrategy, DocumentLimits, Filter, IndexConfig, IndexInfo, IndexState,
-    Limits, Order, SortField, Timestamp, Ttl,
+    CollectionConfig, ConflictStrategy, DatabaseBuilder, DatabaseStats, DocumentLimits, Filter,
+    IndexConfig, IndexInfo, IndexState, JournalKind, JournalState, Limits, Order, PlanAccess,
+    PlanOrder, QueryPlan, Result, Ttl,
 };
-use pocket_sync_client::Snapshot;
-use serde::{Deserialize, Serialize};
+use pocket_sync_client::{Direction, Snapshot, SyncConfig};
+use wasm_bindgen::JsValue;
+
+use crate::json::{Built, Fields, millis, refused, shown, written};
 
 /// What an acknowledged write survives.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Durable {
-    /// Loss of power.
-    Strict,
-    /// The end of the browser.
-    Relaxed,
-}
+const DURABILITIES: [(&str, Durability); 2] = [
+    ("strict", Durability::PowerLoss),
+    ("relaxed", Durability::ProcessCrash),
+];
 
-impl From<Durable> for Durability {
-    fn from(durable: Durable) -> Self {
-        match durable {
-            Durable::Strict => Self::PowerLoss,
-            Durable::Relaxed => Self::ProcessCrash,
-        }
-    }
-}
+/// Who wins conflicts, by its name.
+const STRATEGIES: [(&str, ConflictStrategy); 5] = {
+    use ConflictStrategy::{ClientWins, Custom, LastWriteWins, Merge, ServerWins};
+    [
+        (LastWriteWins.as_str(), LastWriteWins),
+        (ServerWins.as_str(), ServerWins),
+        (ClientWins.as_str(), ClientWins),
+        (Merge.as_str(), Merge),
+        (Custom.as_str(), Custom),
+    ]
+};
+
+const ORDERS: [(&str, Order); 4] = [
+    ("asc", Order::Ascending),
+    ("desc", Order::Descending),
+    ("ascending", Order::Ascending),
+    ("descending", Order::Descending),
+];
+
+const DIRECTIONS: [(&str, Direction); 3] = [
+    ("both", Direction::Both),
+    ("push", Direction::Push),
+    ("pull", Direction::Pull),
+];
+
+const KINDS: [(&str, JournalKind); 3] = [
+    ("conflict", JournalKind::Conflict),
+    ("refusal", JournalKind::Refusal),
+    ("unique-violation", JournalKind::UniqueViolation),
+];
+
+const STATES: [(&str, JournalState); 3] = [
+    ("open", JournalState::Open),
+    ("restored", JournalState::Restored),
+    ("dismissed", JournalState::Dismissed),
+];
 
 /// Of a store in IndexedDB.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Clone, Debug)]
 pub(crate) struct IndexedDbOptions {
     pub(crate) prefix: Option<String>,
-    pub(crate) durability: Option<Durable>,
+    pub(crate) durability: Option<Durability>,
+}
+
+impl IndexedDbOptions {
+    pub(crate) fn read(json: &str) -> Result<Self> {
+        let mut fields = Fields::parse(json)?;
+        let options = Self {
+            prefix: fields.nullable("prefix").text()?,
+            durability: fields.nullable("durability").one_of(&DURABILITIES)?,
+        };
+        fields.end()?;
+        Ok(options)
+    }
 }
 
 /// Of a database.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct DatabaseOptions {
     pub(crate) name: String,
-    #[serde(default)]
-    pub(crate) collections: Vec<CollectionOptions>,
-    pub(crate) schema_version: Option<u32>,
-    pub(crate) limits: Option<LimitOptions>,
-    pub(crate) accept_unknown_collections: Option<bool>,
-    pub(crate) durability: Option<Durable>,
+    collections: Vec<CollectionConfig>,
+    schema_version: Option<u32>,
+    limits: Option<Limits>,
+    accept_unknown_collections: Option<bool>,
+    durability: Option<Durability>,
+}
+
+impl DatabaseOptions {
+    pub(crate) fn read(json: &str) -> Result<Self> {
+        let mut fields = Fields::parse(json)?;
+        let name = fields.field("name").text()?;
+        let collections = fields.field("collections").list()?.into_iter();
+        let options = Self {
+            name: name.ok_or_else(|| refused("`name` is missing"))?,
+            collections: collections
+                .map(|collection| collection_of(Fields::of(collection, "a collection is")?))
+                .collect::<Result<_>>()?,
+            schema_version: fields.nullable("schemaVersion").number()?,
+            limits: fields
+                .nullable("limits")
+                .object()?
+                .map(limits_of)
+                .transpose()?,
+            accept_unknown_collections: fields.nullable("acceptUnknownCollections").bool()?,
+            durability: fields.nullable("durability").one_of(&DURABILITIES)?,
+        };
+        fields.end()?;
+        Ok(options)
+    }
+
+    /// The names of its collections.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let names = self.collections.iter();
+        names.map(|collection| collection.name.clone()).collect()
+    }
+
+    /// Sets all of it, with the durability of the store where it has none of its own.
+    pub(crate) fn apply(
+        self,
+        mut builder: DatabaseBuilder,
+        durability: Option<Durability>,
+    ) -> DatabaseBuilder {
+        for collection in self.collections {
+            builder = builder.collection(collection);
+        }
+        if let Some(version) = self.schema_version {
+            builder = builder.schema_version(version);
+        }
+        if let Some(limits) = self.limits {
+            builder = builder.limits(limits);
+        }
+        if let Some(accept) = self.accept_unknown_collections {
+            builder = builder.accept_unknown_collections(accept);
+        }
+        if let Some(durability) = self.durability.or(durability) {
+            builder = builder.durability(durability);
+        }
+        builder
+    }
 }
 
 /// How large things may be.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct LimitOptions {
-    document_bytes: Option<usize>,
-    document_depth: Option<usize>,
-    document_nodes: Option<usize>,
-    message_bytes: Option<usize>,
-}
-
-impl From<LimitOptions> for Limits {
-    fn from(options: LimitOptions) -> Self {
-        let mut limits = Self::default();
-        let mut document = DocumentLimits::default();
-        if let Some(bytes) = options.document_bytes {
-            document = document.with_bytes(bytes);
-        }
-        if let Some(depth) = options.document_depth {
-            document = document.with_depth(depth);
-        }
-        if let Some(nodes) = options.document_nodes {
-            document = document.with_nodes(nodes);
-        }
-        limits = limits.document(document);
-        if let Some(bytes) = options.message_bytes {
-            limits = limits.message_bytes(bytes);
-        }
-        limits
+fn limits_of(mut fields: Fields) -> Result<Limits> {
+    let mut document = DocumentLimits::default();
+    if let Some(bytes) = fields.nullable("documentBytes").number()? {
+        document = document.with_bytes(bytes);
     }
+    if let Some(depth) = fields.nullable("documentDepth").number()? {
+        document = document.with_depth(depth);
+    }
+    if let Some(nodes) = fields.nullable("documentNodes").number()? {
+        document = document.with_nodes(nodes);
+    }
+    let mut limits = Limits::default().document(document);
+    if let Some(bytes) = fields.nullable("messageBytes").number()? {
+        limits = limits.message_bytes(bytes);
+    }
+    fields.end()?;
+    Ok(limits)
 }
 
-/// Of a collection.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct CollectionOptions {
-    pub(crate) name: String,
-    #[serde(default)]
-    sync: bool,
-    #[serde(default)]
-    indexes: Vec<IndexOptions>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    conflict_strategy: Option<ConflictStrategy>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    ttl: Option<TtlOptions>,
+/// A collection, of JSON.
+pub(crate) fn read_collection(json: &str) -> Result<CollectionConfig> {
+    collection_of(Fields::parse(json)?)
+}
+
+fn collection_of(mut fields: Fields) -> Result<CollectionConfig> {
+    let name = fields.field("name").text()?;
+    let name = name.ok_or_else(|| refused("the `name` of a collection is missing"))?;
+    let mut config =
+        CollectionConfig::new(name).sync(fields.field("sync").bool()?.unwrap_or(false));
+    for index in fields.field("indexes").list()? {
+        config = config.index(index_of(Fields::of(index, "an index is")?)?);
+    }
+    if let Some(strategy) = fields.nullable("conflictStrategy").one_of(&STRATEGIES)? {
+        config = config.conflict_strategy(strategy);
+    }
+    if let Some(ttl) = fields.nullable("ttl").object()? {
+        config = config.ttl(ttl_of(ttl)?);
+    }
+    fields.end()?;
+    Ok(config)
 }
 
 /// How long documents live: from the last write, or from the time in a field.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct TtlOptions {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    field: Option<String>,
-    #[serde(default)]
-    after_ms: u64,
+fn ttl_of(mut fields: Fields) -> Result<Ttl> {
+    let field = fields.nullable("field").text()?;
+    let after = Duration::from_millis(fields.field("afterMs").number()?.unwrap_or(0));
+    fields.end()?;
+    Ok(match field {
+        Some(field) => Ttl::after_field(field, after),
+        None => Ttl::after_update(after),
+    })
 }
 
-/// Of an index.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct IndexOptions {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
-    fields: Vec<SortField>,
-    #[serde(default)]
-    unique: bool,
-    #[serde(default)]
-    sparse: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    filter: Option<Filter>,
-    /// Said, never asked for.
-    #[serde(default, skip_deserializing, skip_serializing_if = "Option::is_none")]
-    ready: Option<bool>,
+/// An index, of JSON.
+pub(crate) fn read_index(json: &str) -> Result<IndexConfig> {
+    index_of(Fields::parse(json)?)
 }
 
-impl From<CollectionOptions> for CollectionConfig {
-    fn from(options: CollectionOptions) -> Self {
-        let mut config = Self::new(options.name).sync(options.sync);
-        if let Some(strategy) = options.conflict_strategy {
-            config = config.conflict_strategy(strategy);
-        }
-        if let Some(ttl) = options.ttl {
-            let after = Duration::from_millis(ttl.after_ms);
-            config = config.ttl(match ttl.field {
-                Some(field) => Ttl::after_field(field, after),
-                None => Ttl::after_update(after),
-            });
-        }
-        for index in options.indexes {
-            config = config.index(index.into());
-        }
-        config
+fn index_of(mut fields: Fields) -> Result<IndexConfig> {
+    // One without fields is refused when it is made, with words for it.
+    let mut config = IndexConfig::ordered(String::new(), Order::Ascending);
+    config.name = fields.nullable("name").text()?;
+    let sorted = fields.field("fields").list()?.into_iter();
+    config.fields = sorted.map(sort_field).collect::<Result<_>>()?;
+    config.unique = fields.field("unique").bool()?.unwrap_or(false);
+    config.sparse = fields.field("sparse").bool()?.unwrap_or(false);
+    let filter = fields.nullable("filter").value()?;
+    let filter = filter.map(|filter| Filter::parse(&filter));
+    config.only = filter
+        .transpose()
+        .map_err(|error| refused(&error.to_string()))?;
+    fields.end()?;
+    Ok(config)
+}
+
+/// A path, or an object of path and order.
+fn sort_field(given: JsValue) -> Result<(String, Order)> {
+    if let Some(path) = given.as_string() {
+        return Ok((path, Order::Ascending));
     }
-}
-
-impl From<CollectionConfig> for CollectionOptions {
-    fn from(config: CollectionConfig) -> Self {
-        Self {
-            name: config.name,
-            sync: config.sync,
-            conflict_strategy: config.conflict_strategy,
-            ttl: config.ttl.map(|ttl| TtlOptions {
-                field: ttl.field().map(str::to_owned),
-                after_ms: u64::try_from(ttl.after().as_millis()).unwrap_or(u64::MAX),
-            }),
-            indexes: config.indexes.into_iter().map(Into::into).collect(),
-        }
-    }
-}
-
-impl From<IndexOptions> for IndexConfig {
-    fn from(options: IndexOptions) -> Self {
-        let mut fields = options.fields.into_iter();
-        // One without fields is refused when it is made, with words for it.
-        let mut config = Self::ordered(String::new(), Order::Ascending);
-        config.fields = fields
-            .by_ref()
-            .map(|field| (field.field, field.order))
-            .collect();
-        config.unique = options.unique;
-        config.sparse = options.sparse;
-        config.only = options.filter;
-        config.name = options.name;
-        config
-    }
-}
-
-impl From<IndexConfig> for IndexOptions {
-    fn from(config: IndexConfig) -> Self {
-        let fields = config.fields.into_iter();
-        Self {
-            name: config.name,
-            fields: fields
-                .map(|(field, order)| SortField::new(field, order))
-                .collect(),
-            unique: config.unique,
-            sparse: config.sparse,
-            filter: config.only,
-            ready: None,
-        }
-    }
-}
-
-impl From<IndexInfo> for IndexOptions {
-    fn from(info: IndexInfo) -> Self {
-        Self {
-            ready: Some(info.state == IndexState::Ready),
-            ..info.config.into()
-        }
-    }
+    let mut fields = Fields::of(given, "a field to sort by is no path and")?;
+    let path = fields.field("field").text()?;
+    let path = path.ok_or_else(|| refused("the path of a field to sort by is missing"))?;
+    let order = fields.field("order").one_of(&ORDERS)?.unwrap_or_default();
+    fields.end()?;
+    Ok((path, order))
 }
 
 /// Which entries of the journal.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct JournalOptions {
     pub(crate) after: Option<u64>,
     pub(crate) limit: Option<usize>,
-    pub(crate) kind: Option<pocket_core::JournalKind>,
+    pub(crate) kind: Option<JournalKind>,
     pub(crate) collection: Option<String>,
-    pub(crate) state: Option<pocket_core::JournalState>,
+    pub(crate) state: Option<JournalState>,
 }
 
-/// Figures about a database.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Stats {
-    pub(crate) sequence: u64,
-    pub(crate) pending_changes: u64,
-    pub(crate) open_conflicts: u64,
-    pub(crate) collections: usize,
-    pub(crate) live_queries: usize,
-}
-
-/// How sync stands.
-#[derive(Debug, Serialize)]
-pub(crate) struct SnapshotText {
-    status: &'static str,
-    stats: StatsText,
-    progress: ProgressText,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct StatsText {
-    push_count: u64,
-    pull_count: u64,
-    conflict_count: u64,
-    rejected_count: u64,
-    resent_count: u64,
-    difference_count: u64,
-    pending_count: u64,
-    undecided_count: u64,
-    open_conflicts: u64,
-    journal_overfull: bool,
-    left_out_count: u64,
-    /// Milliseconds since 1970.
-    last_sync_at: Option<i64>,
-    last_error: Option<ErrorText>,
-}
-
-#[derive(Debug, Serialize)]
-struct ErrorText {
-    code: String,
-    message: String,
-    retryable: bool,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ProgressText {
-    push_left: u64,
-    pull_left: u64,
-    first_sync_complete: bool,
-    resyncing: bool,
-}
-
-impl SnapshotText {
-    pub(crate) fn of(snapshot: &Snapshot) -> Self {
-        let (stats, progress) = (&snapshot.stats, &snapshot.progress);
-        Self {
-            status: snapshot.status.as_str(),
-            stats: StatsText {
-                push_count: stats.push_count,
-                pull_count: stats.pull_count,
-                conflict_count: stats.conflict_count,
-                rejected_count: stats.rejected_count,
-                resent_count: stats.resent_count,
-                difference_count: stats.difference_count,
-                pending_count: stats.pending,
-                undecided_count: stats.undecided,
-                open_conflicts: stats.open_conflicts,
-                journal_overfull: stats.journal_overfull,
-                left_out_count: stats.left_out,
-                last_sync_at: stats.last_sync_at.map(Timestamp::millis),
-                last_error: stats.last_error.as_ref().map(|error| ErrorText {
-                    code: error.code().to_owned(),
-                    message: error.message().to_owned(),
-                    retryable: error.is_retryable(),
-                }),
-            },
-            progress: ProgressText {
-                push_left: progress.push_left,
-                pull_left: progress.pull_left,
-                first_sync_complete: progress.first_sync_complete,
-                resyncing: progress.resyncing,
-            },
-        }
+impl JournalOptions {
+    pub(crate) fn read(json: &str) -> Result<Self> {
+        let mut fields = Fields::parse(json)?;
+        let options = Self {
+            after: fields.nullable("after").number()?,
+            limit: fields.nullable("limit").number()?,
+            kind: fields.nullable("kind").one_of(&KINDS)?,
+            collection: fields.nullable("collection").text()?,
+            state: fields.nullable("state").one_of(&STATES)?,
+        };
+        fields.end()?;
+        Ok(options)
     }
 }
 
-/// How far a server's feed is read.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct CheckpointText {
-    epoch: Option<String>,
-    seq: u64,
-    resyncing: bool,
+/// The settings of sync, under the names of `SyncConfig`.
+pub(crate) fn read_sync(json: &str) -> Result<SyncConfig> {
+    let mut fields = Fields::parse(json)?;
+    let url = fields.field("server_url").text()?.unwrap_or_default();
+    if url.is_empty() {
+        return Err(refused(
+            "`server_url` is missing; it is the address of the server, like wss://example.com",
+        ));
+    }
+    let mut config = SyncConfig::new(url);
+    let given = &mut config;
+    let millis = |fields: &mut Fields, name| -> Result<Option<Duration>> {
+        Ok(fields.field(name).number()?.map(Duration::from_millis))
+    };
+    given.auth_token = fields.nullable("auth_token").text()?;
+    replace(&mut given.namespace, fields.field("namespace").text()?);
+    replace(&mut given.collections, fields.field("collections").texts()?);
+    let direction = fields.field("direction").one_of(&DIRECTIONS)?;
+    replace(&mut given.direction, direction);
+    let strategy = fields.field("conflict_strategy").one_of(&STRATEGIES)?;
+    replace(&mut given.conflict_strategy, strategy);
+    replace(&mut given.auto_retry, fields.field("auto_retry").bool()?);
+    replace(&mut given.retry_delay, millis(&mut fields, "retry_delay")?);
+    let attempts = fields.field("max_retry_attempts").number()?;
+    replace(&mut given.max_retry_attempts, attempts);
+    let websocket = fields.field("use_websocket").bool()?;
+    replace(&mut given.use_websocket, websocket);
+    let interval = millis(&mut fields, "pull_interval")?;
+    replace(&mut given.pull_interval, interval);
+    if let Some(size) = fields.field("batch_size").number::<usize>()? {
+        let size = size.try_into();
+        given.batch_size = size.map_err(|_| refused("`batch_size` is at least 1"))?;
+    }
+    let plaintext = fields.field("allow_plaintext").bool()?;
+    replace(&mut given.allow_plaintext, plaintext);
+    for (name, strategy) in fields.field("collection_strategies").entries()? {
+        let strategy = strategy.as_string().unwrap_or_default();
+        let found = STRATEGIES.iter().find(|(known, _)| *known == strategy);
+        let (_, strategy) = found.ok_or_else(|| {
+            refused(&format!(
+                "`collection_strategies.{name}` is no strategy: {strategy:?}"
+            ))
+        })?;
+        given.collection_strategies.insert(name, *strategy);
+    }
+    let timeout = millis(&mut fields, "resolve_timeout")?;
+    replace(&mut given.resolve_timeout, timeout);
+    fields.end()?;
+    Ok(config)
 }
 
-impl CheckpointText {
-    pub(crate) fn of(checkpoint: &Checkpoint) -> Self {
-        Self {
-            epoch: checkpoint.epoch.map(|epoch| epoch.to_string()),
-            seq: checkpoint.seq.get(),
-            resyncing: checkpoint.resyncing,
-        }
+/// Sets what was given.
+fn replace<T>(field: &mut T, given: Option<T>) {
+    if let Some(given) = given {
+        *field = given;
     }
 }
 
-/// What a wipe removed.
-#[derive(Debug, Serialize)]
-pub(crate) struct WipedText {
-    pub(crate) documents: u64,
-    pub(crate) pending: u64,
-    pub(crate) journaled: u64,
+/// The settings of collections as JSON.
+pub(crate) fn collections_json(configs: &[CollectionConfig]) -> String {
+    list(configs, |config| {
+        let ttl = config.ttl.as_ref().map(|ttl| {
+            let after = u64::try_from(ttl.after().as_millis()).unwrap_or(u64::MAX);
+            Built::default()
+                .with_some("field", ttl.field())
+                .with_number("afterMs", after)
+        });
+        let strategy = config.conflict_strategy.map(ConflictStrategy::as_str);
+        let indexes: js_sys::Array = config
+            .indexes
+            .iter()
+            .map(|index| JsValue::from(built(index)))
+            .collect();
+        Built::default()
+            .with("name", config.name.as_str())
+            .with("sync", config.sync)
+            .with("indexes", indexes)
+            .with_some("conflictStrategy", strategy)
+            .with_some("ttl", ttl)
+    })
+}
+
+/// Indexes, and whether they are ready, as JSON.
+pub(crate) fn indexes_json(indexes: &[IndexInfo]) -> String {
+    list(indexes, |index| {
+        built(&index.config).with("ready", index.state == IndexState::Ready)
+    })
+}
+
+fn list<T>(items: &[T], built: impl Fn(&T) -> Built) -> String {
+    let items = items.iter().map(|item| JsValue::from(built(item)));
+    written(items.collect::<js_sys::Array>())
+}
+
+fn built(index: &IndexConfig) -> Built {
+    let fields = index.fields.iter().map(|(field, order)| {
+        let order = if *order == Order::Ascending {
+            "asc"
+        } else {
+            "desc"
+        };
+        JsValue::from(
+            Built::default()
+                .with("field", field.as_str())
+                .with("order", order),
+        )
+    });
+    Built::default()
+        .with_some("name", index.name.as_deref())
+        .with("fields", fields.collect::<js_sys::Array>())
+        .with("unique", index.unique)
+        .with("sparse", index.sparse)
+        .with_some("filter", index.only.as_ref().map(filter))
+}
+
+/// A filter that was read can be written.
+fn filter(filter: &Filter) -> JsValue {
+    filter
+        .to_value()
+        .map_or(JsValue::NULL, |value| shown(&value))
+}
+
+/// A plan as JSON, with the names and kinds of `QueryPlan` in Rust.
+pub(crate) fn plan_json(plan: &QueryPlan) -> String {
+    let order = match &plan.order {
+        PlanOrder::Top { sort, kept } => kind("top")
+            .with("sort", sort.as_str())
+            .with_number("kept", *kept as u64),
+        PlanOrder::Sort { sort } => kind("sort").with("sort", sort.as_str()),
+        _ => kind("read"),
+    };
+    let figures = plan.figures.map(|figures| {
+        Built::default()
+            .with_number("index_entries", figures.index_entries)
+            .with_number("documents_read", figures.documents_read)
+            .with_number("documents_returned", figures.documents_returned)
+            .with_number("bytes_read", figures.bytes_read)
+            .with_number("store_calls", figures.store_calls)
+    });
+    let limit = plan.limit.map(|limit| limit as f64);
+    written(
+        Built::default()
+            .with("collection", plan.collection.as_str())
+            .with("access", access(&plan.access))
+            .with("filter", filter(&plan.filter))
+            .with("order", order)
+            .with_number("skip", plan.skip as u64)
+            .with("limit", limit.map_or(JsValue::NULL, Into::into))
+            .with_some("figures", figures),
+    )
+}
+
+fn kind(kind: &str) -> Built {
+    Built::default().with("kind", kind)
+}
+
+fn access(plan: &PlanAccess) -> Built {
+    let parts = |of: &[PlanAccess]| -> js_sys::Array {
+        of.iter().map(|part| JsValue::from(access(part))).collect()
+    };
+    match plan {
+        PlanAccess::Ids { ids } => kind("ids").with_number("ids", *ids as u64),
+        PlanAccess::Index {
+            index,
+            bounds,
+            entries,
+        } => kind("index")
+            .with("index", index.as_str())
+            .with("bounds", filter(bounds))
+            .with_number("entries", *entries as u64),
+        PlanAccess::Intersection { of, ids } => kind("intersection")
+            .with("of", parts(of))
+            .with_number("ids", *ids as u64),
+        PlanAccess::Union { of, ids } => kind("union")
+            .with("of", parts(of))
+            .with_number("ids", *ids as u64),
+        PlanAccess::IndexOrder {
+            index,
+            bounds,
+            backward,
+        } => {
+            let bounds = (*bounds != Filter::all()).then(|| filter(bounds));
+            kind("index-order")
+                .with("index", index.as_str())
+                .with_some("bounds", bounds)
+                .with("backward", *backward)
+        }
+        PlanAccess::IdRange { backward } => kind("id-range").with("backward", *backward),
+        PlanAccess::FullScan { backward } => kind("full-scan").with("backward", *backward),
+        // A way that this file does not know yet.
+        _ => kind("unknown"),
+    }
+}
+
+/// Figures about a database as JSON.
+pub(crate) fn stats_json(stats: &DatabaseStats) -> String {
+    written(
+        Built::default()
+            .with_number("sequence", stats.sequence.get())
+            .with_number("pendingChanges", stats.pending_changes)
+            .with_number("openConflicts", stats.open_conflicts)
+            .with_number("collections", stats.collections as u64)
+            .with_number("liveQueries", stats.live_queries as u64),
+    )
+}
+
+/// How sync stands, as JSON.
+pub(crate) fn snapshot_json(snapshot: &Snapshot) -> String {
+    let (stats, progress) = (&snapshot.stats, &snapshot.progress);
+    let last_error = stats.last_error.as_ref().map(|error| {
+        Built::default()
+            .with("code", error.code())
+            .with("message", error.message())
+            .with("retryable", error.is_retryable())
+    });
+    let stats = Built::default()
+        .with_number("pushCount", stats.push_count)
+        .with_number("pullCount", stats.pull_count)
+        .with_number("conflictCount", stats.conflict_count)
+        .with_number("rejectedCount", stats.rejected_count)
+        .with_number("resentCount", stats.resent_count)
+        .with_number("differenceCount", stats.difference_count)
+        .with_number("pendingCount", stats.pending)
+        .with_number("undecidedCount", stats.undecided)
+        .with_number("openConflicts", stats.open_conflicts)
+        .with("journalOverfull", stats.journal_overfull)
+        .with_number("leftOutCount", stats.left_out)
+        .with(
+            "lastSyncAt",
+            stats.last_sync_at.map_or(JsValue::NULL, millis),
+        )
+        .with("lastError", last_error.map_or(JsValue::NULL, Into::into));
+    let progress = Built::default()
+        .with_number("pushLeft", progress.push_left)
+        .with_number("pullLeft", progress.pull_left)
+        .with("firstSyncComplete", progress.first_sync_complete)
+        .with("resyncing", progress.resyncing);
+    written(
+        Built::default()
+            .with("status", snapshot.status.as_str())
+            .with("stats", stats)
+            .with("progress", progress),
+    )
+}
+
+/// How far a server's feed is read, as JSON.
+pub(crate) fn checkpoint_json(checkpoint: &Checkpoint) -> String {
+    let epoch = checkpoint.epoch.map(|epoch| epoch.to_string());
+    written(
+        Built::default()
+            .with("epoch", epoch.map_or(JsValue::NULL, Into::into))
+            .with_number("seq", checkpoint.seq.get())
+            .with("resyncing", checkpoint.resyncing),
+    )
+}
+
+/// What a wipe removed, as JSON.
+pub(crate) fn wiped_json(wiped: &Wiped) -> String {
+    written(
+        Built::default()
+            .with_number("documents", wiped.documents)
+            .with_number("pending", wiped.pending)
+            .with_number("journaled", wiped.journaled),
+    )
 }

@@ -6,7 +6,6 @@
 use std::pin::Pin;
 
 use js_sys::{Promise, Uint8Array};
-use pocket_core::{Error, codes};
 use wasm_bindgen::JsValue;
 
 use crate::error::{Result, Told, validation};
@@ -37,27 +36,21 @@ pub(crate) fn bytes(bytes: &[u8]) -> JsValue {
 
 /// A whole number that JavaScript gave.
 pub(crate) fn whole(number: f64, what: &str) -> Result<u64> {
+    whole_number(number)
+        .ok_or_else(|| validation(&format!("{what} is a whole number from 0 on, not {number}")))
+}
+
+/// A number that is whole, and not so large that others would be the same.
+pub(crate) fn whole_number(number: f64) -> Option<u64> {
     // The greatest number up to which each whole number is another one.
     const MAX: f64 = 9_007_199_254_740_991.0;
-    if (0.0..=MAX).contains(&number) && number.fract() == 0.0 {
-        #[expect(clippy::cast_sign_loss, reason = "it was looked at")]
-        return Ok(number as u64);
-    }
-    Err(validation(&format!(
-        "{what} is a whole number from 0 on, not {number}"
-    )))
+    let is_whole = (0.0..=MAX).contains(&number) && number.fract() == 0.0;
+    #[expect(clippy::cast_sign_loss, reason = "it was looked at")]
+    is_whole.then_some(number as u64)
 }
 
 /// A number for JavaScript: numbers of documents and commits stay far below 2⁵³.
 #[expect(clippy::cast_precision_loss, reason = "see above")]
 pub(crate) fn number(number: u64) -> f64 {
     number as f64
-}
-
-/// Settings that cannot be read.
-pub(crate) fn config(error: &serde_json::Error) -> Error {
-    Error::new(
-        codes::CONFIG,
-        format!("the options cannot be read: {error}"),
-    )
 }

@@ -12,7 +12,6 @@ use wasm_bindgen_futures::JsFuture;
 
 use crate::error::{Result, Told};
 use crate::options::IndexedDbOptions;
-use crate::promise;
 
 /// What stands before the name of a database in IndexedDB.
 const PREFIX: &str = "pocket:";
@@ -41,8 +40,8 @@ impl RawStorage {
     /// `config`.
     #[wasm_bindgen(js_name = indexedDb)]
     pub fn indexed_db(options: &str) -> Result<Self> {
-        let options = serde_json::from_str(options).map_err(|error| promise::config(&error));
-        Ok(Self(Kind::IndexedDb(options.told()?)))
+        let options = IndexedDbOptions::read(options).told()?;
+        Ok(Self(Kind::IndexedDb(options)))
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -69,7 +68,7 @@ impl Kind {
     pub(crate) fn durability(&self) -> Option<Durability> {
         match self {
             Self::Memory(_) => None,
-            Self::IndexedDb(options) => options.durability.map(Into::into),
+            Self::IndexedDb(options) => options.durability,
         }
     }
 

@@ -9,12 +9,12 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
-use crate::database::{RawDatabase, write};
+use crate::database::RawDatabase;
 use crate::encode::{self, Writer};
 use crate::error::{Result, Told, error, validation};
 use crate::handle::{self, Call, RawHandle};
 use crate::migrations::text;
-use crate::options::{CheckpointText, SnapshotText, WipedText};
+use crate::options;
 use crate::promise::{bytes, number, promise};
 
 /// Keeps a database in step with a server.
@@ -39,7 +39,7 @@ impl RawSync {
     /// `config`, and `validation` if a hook is no function.
     #[wasm_bindgen(constructor)]
     pub fn new(database: &RawDatabase, options: &str, hooks: &JsValue) -> Result<Self> {
-        let config = SyncConfig::from_json(options).told()?;
+        let config = options::read_sync(options).told()?;
         let config = with_hooks(config, hooks)?;
         Ok(Self(SyncEngine::new(database.database(), config)))
     }
@@ -156,7 +156,7 @@ impl RawSync {
         let engine = self.0.clone();
         promise(async move {
             let checkpoint = engine.checkpoint().await.told()?;
-            Ok(write(&CheckpointText::of(&checkpoint)).told()?.into())
+            Ok(options::checkpoint_json(&checkpoint).into())
         })
     }
 
@@ -173,12 +173,7 @@ impl RawSync {
         let engine = self.0.clone();
         promise(async move {
             let wiped = engine.wipe().await.told()?;
-            let wiped = WipedText {
-                documents: wiped.documents,
-                pending: wiped.pending,
-                journaled: wiped.journaled,
-            };
-            Ok(write(&wiped).told()?.into())
+            Ok(options::wiped_json(&wiped).into())
         })
     }
 }
@@ -188,8 +183,7 @@ fn done(work: impl Future<Output = Result<(), SyncError>> + 'static) -> Promise 
 }
 
 fn snapshot_of(engine: &SyncEngine) -> String {
-    // Numbers and texts can always be written.
-    write(&SnapshotText::of(&engine.snapshot())).unwrap_or_default()
+    options::snapshot_json(&engine.snapshot())
 }
 
 /// The rule for all collections, among those by their names: no collection can be named so.

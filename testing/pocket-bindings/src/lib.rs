@@ -33,7 +33,31 @@ pub fn bind(module: &Path, directory: &Path, purpose: Purpose) -> Result<(), Str
             .omit_default_module_path(false)
             .generate(directory)
     });
-    made.map_err(|error| format!("the glue of {} cannot be made: {error:#}", module.display()))
+    made.map_err(|error| format!("the glue of {} cannot be made: {error:#}", module.display()))?;
+    if is_product {
+        let stem = module.file_stem().unwrap_or_default().to_string_lossy();
+        let glue = directory.join(format!("{stem}.js"));
+        let failed = |error: std::io::Error| format!("cannot shorten {}: {error}", glue.display());
+        let text = std::fs::read_to_string(&glue).map_err(failed)?;
+        std::fs::write(&glue, without_comments(&text)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Glue without the comments that stand on lines of their own. Who reads them has the types beside it, where they are, too.
+fn without_comments(glue: &str) -> String {
+    let mut kept = String::with_capacity(glue.len());
+    let mut is_comment = false;
+    for line in glue.lines() {
+        let text = line.trim();
+        is_comment |= text.starts_with("/**");
+        if !is_comment && !text.starts_with("//") {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+        is_comment &= !text.ends_with("*/");
+    }
+    kept
 }
 
 /// How large a file is.
@@ -95,6 +119,16 @@ pub fn within(budget: usize, files: &[Weight]) -> Result<Weight, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn glue_keeps_its_code_and_loses_comments_on_lines_of_their_own() {
+        let glue = "/**\n * A class.\n */\nexport class A {\n    /** One line. */\n    a() { return '//'; } // kept\n    \
+                    // not kept\n    b() { return 3 /* kept */ * 2; }\n}\n";
+        assert_eq!(
+            without_comments(glue),
+            "export class A {\n    a() { return '//'; } // kept\n    b() { return 3 /* kept */ * 2; }\n}\n"
+        );
+    }
 
     #[test]
     fn what_is_over_the_budget_is_refused_and_what_meets_it_is_not() {

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use pocket_storage::BoxFuture;
 
 use super::{CommitCore, lock};
 use crate::elsewhere::{self, Details};
@@ -147,7 +148,13 @@ impl CommitCore {
         Ok((stored, state))
     }
 
-    async fn read_memory(&self) -> Result<Memory> {
+    /// Boxed, so that whoever asks has no copy of it.
+    #[inline(never)]
+    fn read_memory(&self) -> BoxFuture<'_, Result<Memory>> {
+        Box::pin(self.read_memory_unboxed())
+    }
+
+    async fn read_memory_unboxed(&self) -> Result<Memory> {
         let (stored, state) = self.read_state().await?;
         let registry = Registry::read(&*self.storage).await?;
         let client = match self.storage.get(keys::DATABASE).await? {

@@ -4,9 +4,8 @@
 //! those of the documents that were there, in the order of their ids, and it does no harm to add one that is there. So
 //! it may stop anywhere, and goes on where it was.
 
-use std::collections::BTreeSet;
-
 use pocket_storage::ScanLimit;
+use pocket_storage::ordered::BTreeSet;
 
 use super::{Index, IndexConfig, MAX_INDEXES, unique};
 use crate::commit::Job;

@@ -10,9 +10,8 @@
 //! stand in their right places among all others, and where a value ends can be seen in the key. An index never decides
 //! alone: readers look at the document, too.
 
-use std::collections::BTreeSet;
-
 use pocket_storage::KeyRange;
+use pocket_storage::ordered::BTreeSet;
 
 use super::interval::Interval;
 use super::key::{self, Decoder, Encoder};

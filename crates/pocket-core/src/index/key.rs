@@ -17,6 +17,8 @@
 //!
 //! [`OVERFLOW`] stands before all of them.
 
+use pocket_storage::sorting;
+
 use crate::value::{Encoded, View};
 use crate::{Integer, Result, Timestamp, Value};
 
@@ -106,7 +108,7 @@ impl Encoder {
             }
             Value::Map(map) => {
                 let mut entries: Vec<_> = map.iter().collect();
-                entries.sort_unstable_by_key(|(key, _)| *key);
+                sorting::sort_unstable_by(&mut entries, |left, right| left.0.cmp(right.0));
                 self.begin_map();
                 for (key, value) in entries {
                     if self.is_full() {
@@ -145,7 +147,7 @@ impl Encoder {
             }
             View::Map(entries) => {
                 let mut entries = entries.collect::<Result<Vec<_>>>()?;
-                entries.sort_unstable_by_key(|(key, _)| *key);
+                sorting::sort_unstable_by(&mut entries, |left, right| left.0.cmp(right.0));
                 self.begin_map();
                 for (key, value) in entries {
                     if self.is_full() {

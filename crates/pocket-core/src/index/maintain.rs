@@ -4,13 +4,13 @@
 //! a resync removes, all alike. The entries become part of the job's writes at once; what must be judged by the end state
 //! waits for [`finish`], which runs behind the job and before its writes are kept.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Index, unique};
 use crate::keys::CollectionId;
 use crate::tx::Tx;
 use crate::{Body, DocumentId, Error, Result, Revision};
+use pocket_storage::ordered::BTreeMap;
 
 /// What the running job did to indexes, and what is still to be done for it.
 #[derive(Debug, Default)]

@@ -3,7 +3,6 @@
 //! It is asked once the job has done all it does, so documents may swap values within one job, and it looks at the
 //! store with everything on top of it that was written and is not committed yet.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Index;
@@ -12,6 +11,7 @@ use super::maintain::Added;
 use crate::stored::StoredDocument;
 use crate::tx::Tx;
 use crate::{DocumentId, Error, Result, codes, journal, keys, outbox};
+use pocket_storage::ordered::BTreeSet;
 
 /// Entries with the same values read at once. Mostly there is one: that of the document itself.
 const PAGE: usize = 8;

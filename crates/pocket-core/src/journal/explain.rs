@@ -1,12 +1,12 @@
 //! An entry in words: what met what, who decided by which rule, and what can be done.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::journal::{
     Journal, JournalDocument, JournalEntry, JournalKind, JournalState, JournalVersion, Winner,
 };
 use crate::{Map, Result, Timestamp};
+use pocket_storage::ordered::BTreeSet;
 
 /// Who decided which version stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

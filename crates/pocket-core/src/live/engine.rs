@@ -6,11 +6,11 @@
 //! inbox. Then each document that these commits name is set to what they made of it, whatever was read of it. All others
 //! did not change while the read ran. So the outcome is the state after the last commit in the inbox.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
+use pocket_storage::ordered::BTreeSet;
 use pocket_storage::{BoxFuture, MaybeSend};
 
 use super::held::{Changes, Held, Keep, detached};

@@ -1,10 +1,11 @@
 //! The documents that a live query holds: those it shows, and some to fill up from.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pocket_storage::ordered::BTreeMap;
 
 use super::rows::Rows;
 use super::window::{Edit, Touched, Window};

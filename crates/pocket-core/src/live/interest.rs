@@ -1,7 +1,6 @@
 //! What of a collection can concern a live query, told by one field.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
@@ -9,6 +8,7 @@ use crate::query::path::{Path, Place};
 use crate::query::{Constant, Filter, Node, Test};
 use crate::value::{Encoded, View};
 use crate::{Document, Integer, Result};
+use pocket_storage::ordered::BTreeSet;
 
 /// What a query listens to.
 #[derive(Clone, Debug)]

@@ -5,11 +5,12 @@
 //! get every commit of their collection. The query itself decides what it makes of a commit: that a document's field has
 //! the right hash says little yet.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
+use pocket_storage::ordered::BTreeSet;
 
 use super::interest::{Interest, Range, hashes, span};
 use crate::config::SUBSCRIBER_COMMITS;

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use pocket_storage::sorting;
+
 use super::rows::{Range, Rows};
 
 /// Rows with a part of them that is shown. Copies share everything.
@@ -107,8 +109,8 @@ impl<R: Ord> Window<R> {
         }
         self.edges(next, &old_places, &mut leave);
         next.edges(self, &new_places, &mut come);
-        leave.sort_unstable();
-        come.sort_unstable();
+        sorting::sort_unstable(&mut leave);
+        sorting::sort_unstable(&mut come);
 
         let mut edits = Vec::with_capacity(leave.len() + stay.len() + come.len());
         for &at in leave.iter().rev() {
@@ -133,14 +135,16 @@ impl<R: Ord> Window<R> {
     /// The edits of rows that are shown before and after.
     fn moves(&self, stay: &mut [Stay], leave: &[usize], come: &[usize], edits: &mut Vec<Edit<R>>) {
         // Where each row stands among those that were not touched and stay: behind so many of them.
-        stay.sort_unstable_by_key(|row| row.old);
+        sorting::sort_unstable_by(stay, |left, right| left.old.cmp(&right.old));
         let old: Vec<usize> = stay
             .iter()
             .enumerate()
             .map(|(order, row)| row.old - order - below(leave, row.old))
             .collect();
         let mut by_new: Vec<usize> = (0..stay.len()).collect();
-        by_new.sort_unstable_by_key(|&row| stay[row].new);
+        sorting::sort_unstable_by(&mut by_new, |&left, &right| {
+            stay[left].new.cmp(&stay[right].new)
+        });
         let new: Vec<usize> = by_new
             .iter()
             .enumerate()

@@ -6,10 +6,11 @@ mod reshape;
 mod run;
 mod version;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use pocket_storage::ordered::BTreeSet;
+use pocket_storage::sorting;
 use pocket_storage::{MaybeSend, MaybeSync};
 
 use crate::document::with_id;
@@ -164,7 +165,7 @@ impl Migrations {
         mut migrations: Vec<Migration>,
         version: Option<u32>,
     ) -> Result<(Self, u32)> {
-        migrations.sort_by_key(|migration| migration.version);
+        sorting::sort_by_key(&mut migrations, |migration| migration.version);
         let wrong = |message: String| Err(Error::new(codes::CONFIG, message));
         for migration in &migrations {
             for (collection, _) in &migration.steps {

@@ -5,7 +5,6 @@
 //! is under way; each batch of documents is one commit with the note of how far it came; the last takes the note away.
 //! Whoever opens the database after a crash goes on from there.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::reshape::{batch, slot_of, store_reshaped};
@@ -16,6 +15,7 @@ use crate::registry::Registry;
 use crate::stored::{self, DatabaseHead, Later, MigrationRow};
 use crate::tx::Tx;
 use crate::{Database, Error, Result, codes};
+use pocket_storage::ordered::BTreeSet;
 
 /// Brings the database to version `to`, and tells `progress`.
 pub(crate) async fn run(

@@ -1,11 +1,10 @@
 //! Which fields of a document a query gives out, on the bytes of the body.
 
-use std::collections::BTreeMap;
-
 use super::path::Path;
 use crate::config::MAX_PROJECTED_FIELDS;
 use crate::value::{Elements, Encoded, Entries, View};
 use crate::{Body, Error, Result, codes};
+use pocket_storage::ordered::BTreeMap;
 
 /// The checked choice of fields. The `_id` is never part of it: it stands beside the body and is always there.
 #[derive(Clone, Debug, Default)]

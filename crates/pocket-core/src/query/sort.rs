@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
+use pocket_storage::sorting;
 use serde::{Deserialize, Serialize};
 
 use super::path::{Path, Place, Reached};
@@ -101,7 +102,7 @@ impl Sort {
 
     /// What tells this order from others, in cursors. It is stored in nothing that lasts.
     pub(super) fn signature(&self) -> u32 {
-        crc32fast::hash(self.to_string().as_bytes())
+        pocket_storage::crc32(self.to_string().as_bytes())
     }
 
     /// What a document is sorted by, besides its id: of an array its least element, or its greatest where the order
@@ -235,7 +236,7 @@ impl Ranking<'_> {
             keys.extend(row.keys.iter().chain(nulls).take(width));
         }
         let mut order: Vec<usize> = (0..rows.len()).collect();
-        order.sort_unstable_by(|left, right| {
+        sorting::sort_unstable_by(&mut order, |left, right| {
             let of = |place: &usize| {
                 let keys = &keys[place * width..][..width];
                 (keys.iter().copied(), &rows[*place].document.id)

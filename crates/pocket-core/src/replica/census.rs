@@ -1,8 +1,7 @@
 //! Looks at the whole outbox, for people; and when it was last in step.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use pocket_storage::ScanLimit;
+use pocket_storage::ordered::{BTreeMap, BTreeSet};
 
 use super::state::left_out;
 use super::{load_target, store_target};

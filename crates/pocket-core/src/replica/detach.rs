@@ -3,8 +3,7 @@
 //! Both take another client id: the server that is left knows the numbers of the old one, and to another user it would
 //! be somebody else's.
 
-use std::collections::BTreeMap;
-
+use pocket_storage::ordered::BTreeMap;
 use pocket_storage::{KeyRange, ScanLimit};
 
 use super::resolve;

@@ -1,13 +1,13 @@
 //! Who syncs a database: one engine for each server at a time. Two would take the numbers of each other, and the server
 //! would end the connection of one for that of the other, for ever.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Replica;
 use crate::keys::Target;
 use crate::{Error, Result, codes};
+use pocket_storage::ordered::BTreeSet;
 
 /// The servers that an open database is synced with now.
 #[derive(Debug, Default)]

@@ -10,48 +10,11 @@ use crate::stored::{self, DatabaseHead};
 use crate::tx::Tx;
 use crate::{ClientId, Error, Result, codes};
 
-/// A job that is done only while the store is this client.
-struct Guarded<J> {
-    client: Option<ClientId>,
-    job: J,
-}
-
-#[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
-#[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
-impl<J: Job> Job for Guarded<J> {
-    type Output = J::Output;
-
-    fn runs_alone(&self) -> bool {
-        self.job.runs_alone()
-    }
-
-    fn weight(&self) -> usize {
-        self.job.weight()
-    }
-
-    fn is_by_sync(&self) -> bool {
-        self.job.is_by_sync()
-    }
-
-    fn keeps_duplicates(&self) -> bool {
-        self.job.keeps_duplicates()
-    }
-
-    fn add_violations(output: &mut Self::Output, entries: &[u64]) {
-        J::add_violations(output, entries);
-    }
-
-    async fn run(&mut self, tx: &mut Tx) -> Result<J::Output> {
-        if let Some(client) = self.client {
-            check(tx, client).await?;
-        }
-        self.job.run(tx).await
-    }
-}
-
+/// Refuses when the store is another client.
+///
 /// Asks the store and not the memory, which another handle's commit may have overtaken: a job that fails, or has nothing
 /// to write, would never find out.
-async fn check(tx: &mut Tx, client: ClientId) -> Result<()> {
+pub(crate) async fn check(tx: &mut Tx, client: ClientId) -> Result<()> {
     let payload = tx.get(keys::DATABASE).await?;
     let payload = payload.ok_or_else(|| stored::damaged("the database has no head"))?;
     let head: DatabaseHead = stored::decode(&payload)?;
@@ -68,17 +31,10 @@ async fn check(tx: &mut Tx, client: ClientId) -> Result<()> {
 
 impl Replica {
     pub(crate) async fn submit<J: Job>(&self, job: J) -> Result<J::Output> {
-        self.database.submit(self.guarded(job)).await
+        self.database.submit_as(self.client, job).await
     }
 
     pub(super) async fn submit_durably<J: Job>(&self, job: J) -> Result<J::Output> {
-        self.database.submit_durably(self.guarded(job)).await
-    }
-
-    fn guarded<J: Job>(&self, job: J) -> Guarded<J> {
-        Guarded {
-            client: self.client,
-            job,
-        }
+        self.database.submit_durably_as(self.client, job).await
     }
 }

@@ -7,7 +7,7 @@ mod census;
 mod conflict;
 mod detach;
 mod engagement;
-mod guard;
+pub(crate) mod guard;
 mod poison;
 mod questions;
 mod rebase;
@@ -19,9 +19,9 @@ mod settle;
 mod state;
 mod verify;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use pocket_storage::ordered::BTreeMap;
 use tokio::sync::watch;
 
 use crate::commit::Job;

@@ -7,7 +7,6 @@
 mod outcome;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(super) use outcome::store_slot;
@@ -22,6 +21,7 @@ use crate::stored::{
 };
 use crate::tx::Tx;
 use crate::{Body, ChangeKind, Place, Result, Seq, check_body, codes};
+use pocket_storage::ordered::BTreeSet;
 
 /// As far as records that were asked for by their ids speak.
 pub(super) const ALL_READ: Seq = Seq::new(u64::MAX);

@@ -461,14 +461,13 @@ pub(super) fn moved_on(checkpoint: &mut CheckpointRow, was_first: bool, end: Seq
             later.unsure = false;
             running.sweep = sweep;
         }
-        // It looks after what became unsure meanwhile before it ends.
-        Some(_) => {}
         None if std::mem::take(&mut later.unsure) && from_the_start => {
             later.running = Some(Resyncing {
                 sweep,
                 ..Resyncing::default()
             });
         }
-        None => {}
+        // A sweep looks after what became unsure meanwhile before it ends.
+        Some(_) | None => {}
     }
 }

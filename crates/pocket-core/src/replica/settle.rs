@@ -2,7 +2,6 @@
 
 mod unerased;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::unerased::Unerased;
@@ -25,6 +24,7 @@ use crate::tx::Tx;
 use crate::{
     Body, DocumentId, Hlc, MutationNumber, Outcome, Place, Result, Revision, Seq, Timestamp,
 };
+use pocket_storage::ordered::BTreeMap;
 
 /// The code of a refusal that a corrected clock mends.
 const CLOCK: &str = "clock";

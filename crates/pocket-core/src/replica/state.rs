@@ -1,8 +1,7 @@
 //! What a sync client keeps between sessions.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
+use pocket_storage::ordered::BTreeSet;
 
 use super::{load_target, renew, resync, store_target};
 use crate::commit::Job;

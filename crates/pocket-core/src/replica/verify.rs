@@ -1,8 +1,7 @@
 //! Digests compared: whether what is here is what the server says the client should hold.
 
-use std::collections::BTreeMap;
-
 use pocket_storage::ScanLimit;
+use pocket_storage::ordered::BTreeMap;
 
 use super::resync;
 use super::state::{ReplicaState, snapshot};

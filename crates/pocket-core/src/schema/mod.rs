@@ -7,10 +7,10 @@ mod arrivals;
 #[cfg(feature = "schema")]
 mod json;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use pocket_storage::ordered::BTreeMap;
 use pocket_storage::{MaybeSend, MaybeSync};
 
 use crate::document::with_id;

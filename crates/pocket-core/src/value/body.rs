@@ -1,9 +1,9 @@
 //! The body of a document as it is stored and sent: checked MessagePack.
 
-use std::collections::BTreeMap;
 use std::{any, fmt};
 
 use bytes::Bytes;
+use pocket_storage::ordered::BTreeMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -12,7 +12,7 @@ use super::decode;
 use super::encoded::Encoded;
 use super::limits::DocumentLimits;
 use super::token::{Reader, Token};
-use super::{Map, Value};
+use super::{Map, Value, write};
 use crate::scratch::{self, Sink};
 use crate::{DocumentId, Error, Result, codes};
 
@@ -119,7 +119,7 @@ impl Body {
     /// # Errors
     /// Those of [`check_body`].
     pub fn from_map(map: &Map, limits: &DocumentLimits) -> Result<Self> {
-        let bytes = rmp_serde::to_vec_named(map).map_err(Error::validation)?;
+        let bytes = write::map_bytes(map).map_err(Error::validation)?;
         Self::from_msgpack(bytes.into(), limits)
     }
 

@@ -2,6 +2,8 @@
 
 use std::{fmt, str};
 
+use pocket_storage::sorting;
+
 use super::limits::DocumentLimits;
 use super::serial::{key_fault, shown};
 use super::timestamp::{EXT_TYPE, Timestamp};
@@ -218,7 +220,7 @@ impl<'a> Walker<'a> {
         };
         let keys = &mut self.keys[first..];
         if keys.len() > COMPARED {
-            keys.sort_unstable();
+            sorting::sort_unstable(keys);
             if let Some(pair) = keys.windows(2).find(|pair| pair[0].0 == pair[1].0) {
                 let (key, at) = pair[1];
                 return Err(self.twice(key, at));

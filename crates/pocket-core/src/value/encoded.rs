@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 use std::str;
 
+use pocket_storage::sorting;
+
 use super::body::corrupt;
 use super::number::{Integer, cmp_floats};
 use super::timestamp::{EXT_TYPE, Timestamp};
@@ -347,7 +349,7 @@ impl<'a> Entries<'a> {
     /// All of them by key.
     fn sorted(self) -> Result<Vec<(&'a [u8], Encoded<'a>)>> {
         let mut entries = self.collect::<Result<Vec<_>>>()?;
-        entries.sort_unstable_by_key(|(key, _)| *key);
+        sorting::sort_unstable_by(&mut entries, |left, right| left.0.cmp(right.0));
         Ok(entries)
     }
 }

@@ -1,9 +1,9 @@
 //! A map with text keys that keeps the order in which they were written.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use super::Value;
+use pocket_storage::ordered::BTreeMap;
 
 /// Up to this many entries a walk finds a key faster than an index does.
 const WALKED: usize = 16;

@@ -12,9 +12,13 @@ mod map;
 mod number;
 mod order;
 mod row;
+mod row_bytes;
 mod serial;
+#[cfg(any(test, target_arch = "wasm32"))]
+mod small_json;
 mod timestamp;
 mod token;
+mod write;
 
 use bytes::Bytes;
 
@@ -26,8 +30,10 @@ pub use limits::DocumentLimits;
 pub use map::Map;
 pub use number::Integer;
 pub(crate) use row::read_row;
+pub(crate) use row_bytes::write_row;
 pub(crate) use serial::RawValue;
 pub use timestamp::Timestamp;
+pub(crate) use write::value_bytes;
 
 /// One value of a document.
 ///

@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use pocket_storage::sorting;
+
 use super::number::cmp_floats;
 use super::{Map, Value};
 
@@ -57,7 +59,7 @@ impl Map {
 
     fn sorted(&self) -> Vec<(&str, &Value)> {
         let mut entries: Vec<_> = self.iter().collect();
-        entries.sort_unstable_by_key(|(key, _)| *key);
+        sorting::sort_unstable_by(&mut entries, |left, right| left.0.cmp(right.0));
         entries
     }
 }

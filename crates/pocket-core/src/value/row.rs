@@ -437,6 +437,9 @@ mod tests {
         fn a_row_comes_back_with_its_length(row in rows(), behind: Vec<u8>) {
             let mut bytes = rmp_serde::to_vec(&row).unwrap();
             let length = bytes.len();
+            let mut written = Vec::new();
+            crate::value::write_row(&mut written, &row).unwrap();
+            prop_assert_eq!(&written, &bytes);
             bytes.extend(behind);
             prop_assert_eq!(read_row::<Row>(&bytes).unwrap(), (row, length));
         }

@@ -15,7 +15,7 @@ use super::timestamp::{DATE_KEY, ExtVisitor, read_date};
 use super::{Map, Value};
 
 /// The key of bytes in JSON.
-const BINARY_KEY: &str = "$binary";
+pub(super) const BINARY_KEY: &str = "$binary";
 
 /// No more places are prepared for a row than this before its values are there.
 const PREPARED: usize = 1_024;
@@ -67,7 +67,7 @@ impl<'de> Deserialize<'de> for RawValue<Value> {
 
 /// Which keys a value may have.
 #[derive(Clone, Copy)]
-enum Keys {
+pub(super) enum Keys {
     /// Those of documents.
     Document,
     /// Any.
@@ -75,7 +75,7 @@ enum Keys {
 }
 
 impl Keys {
-    fn fault(self, key: &str) -> Option<&'static str> {
+    pub(super) fn fault(self, key: &str) -> Option<&'static str> {
         match self {
             Self::Document => key_fault(key),
             Self::Raw => None,

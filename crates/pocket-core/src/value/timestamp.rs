@@ -46,7 +46,7 @@ impl Timestamp {
     }
 
     /// The shortest of the three forms of the MessagePack specification that holds it.
-    fn to_ext(self) -> ExtBytes {
+    pub(super) fn to_ext(self) -> ExtBytes {
         let seconds = self.0.div_euclid(1_000);
         let nanos = self.0.rem_euclid(1_000) as u32 * NANOS_PER_MILLI;
         let mut ext = ExtBytes {
@@ -102,9 +102,9 @@ impl Timestamp {
     }
 }
 
-struct ExtBytes {
-    bytes: [u8; 12],
-    len: usize,
+pub(super) struct ExtBytes {
+    pub(super) bytes: [u8; 12],
+    pub(super) len: usize,
 }
 
 /// RFC 3339 in the years 0000 to 9999, the number of milliseconds beyond them.

@@ -1,9 +1,9 @@
 //! What the settings mean: whether they can work, and what the parts of the engine need of them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pocket_core::replica::{Resolver, Scope};
+use pocket_core::storage::ordered::BTreeSet;
 use pocket_core::{CollectionName, ConflictStrategy};
 
 use super::{MAX_NAMESPACE_BYTES, SyncConfig};

@@ -2,10 +2,11 @@
 
 mod turn;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use pocket_core::replica::{ReplicaState, Resent};
+use pocket_core::storage::ordered::BTreeSet;
 use pocket_core::{ClientId, Mutation, MutationContent, MutationNumber, Outcome, PushLimit, Seq};
 use pocket_sync_protocol::codes::{self as wire, rejection};
 use pocket_sync_protocol::{Outcomes, ProtocolError, Push, ServerLimits, encode_client};

@@ -1,8 +1,7 @@
 //! The bytes of digests, which travel in a field of their own form.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
+use pocket_core::storage::ordered::BTreeMap;
 use pocket_core::{CollectionName, Digest};
 
 use super::collection_name;

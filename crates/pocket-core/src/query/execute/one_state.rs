@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use pocket_storage::StorageError;
+use pocket_storage::{BoxFuture, StorageError};
 
 use super::attempt::{Outcome, Proof, Task, attempt};
 #[cfg(not(target_arch = "wasm32"))]
@@ -30,7 +30,19 @@ const LIVE_RUNS: usize = 3;
 const SHORT_CALLS: u64 = 16;
 
 /// Runs a query on one state. None when the collection is not there.
-pub(super) async fn run(
+///
+/// Boxed, so that whoever asks has no copy of all this.
+#[inline(never)]
+pub(super) fn run<'a>(
+    query: &'a Prepared,
+    task: Task,
+    database: &'a Database,
+    name: &'a CollectionName,
+) -> BoxFuture<'a, Result<Option<Outcome>>> {
+    Box::pin(run_unboxed(query, task, database, name))
+}
+
+async fn run_unboxed(
     query: &Prepared,
     task: Task,
     database: &Database,

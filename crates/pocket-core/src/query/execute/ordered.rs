@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use pocket_storage::sorting;
 use pocket_storage::{Direction, KeyRange};
 
 use super::{Prepared, Reader};
@@ -225,7 +226,7 @@ fn sorted(documents: Vec<Document>, query: &Prepared) -> Result<Vec<Document>> {
         Ok((SortKeys::new(&keys.unwrap_or_default()), document))
     });
     let mut rows: Vec<_> = with_keys.collect::<Result<_>>()?;
-    rows.sort_by(|(left_keys, left), (right_keys, right)| {
+    sorting::sort_by(&mut rows, |(left_keys, left), (right_keys, right)| {
         let ordering = query
             .sort
             .compare((left_keys.iter(), &left.id), (right_keys.iter(), &right.id));

@@ -77,7 +77,8 @@ impl Filter {
     /// # Errors
     /// As [`to_value`](Self::to_value).
     pub fn to_json_string(&self) -> Result<String> {
-        serde_json::to_string(&RawValue(&self.to_value()?))
+        self.to_value()?
+            .raw_to_json_string()
             .map_err(|error| Error::new(codes::BAD_QUERY, error))
     }
 

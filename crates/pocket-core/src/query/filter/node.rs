@@ -2,13 +2,14 @@
 
 use std::fmt;
 
+use pocket_storage::sorting;
 use regex_lite::{Regex, RegexBuilder};
 
 use crate::config::{
     MAX_FILTER_BYTES, MAX_FILTER_DEPTH, MAX_FILTER_NODES, MAX_PATTERN_BYTES, MAX_PROGRAM_BYTES,
 };
 use crate::query::path::Path;
-use crate::value::Encoded;
+use crate::value::{Encoded, value_bytes};
 use crate::{DocumentLimits, Error, Result, Value, codes};
 
 /// A filter: conditions and how they are joined.
@@ -162,7 +163,7 @@ impl Constant {
                 DocumentLimits::MAX_DEPTH
             ));
         }
-        let bytes = rmp_serde::to_vec_named(value)
+        let bytes = value_bytes(value)
             .map_err(|error| format!("no document holds such a value: {error}"))?;
         Ok(Self {
             value: value.clone(),
@@ -193,7 +194,7 @@ pub(crate) struct Constants(Vec<Constant>);
 
 impl Constants {
     pub(super) fn new(mut values: Vec<Constant>) -> Self {
-        values.sort_by(|left, right| left.value.cmp(&right.value));
+        sorting::sort_by(&mut values, |left, right| left.value.cmp(&right.value));
         values.dedup();
         Self(values)
     }

@@ -3,6 +3,8 @@
 //! An index holds of each document the values at a path, arrays replaced by their elements, and null where there is
 //! nothing. A [`Term`] is one operator read that way: every document for which it holds has a key among its shape.
 
+use pocket_storage::sorting;
+
 use crate::Value;
 use crate::index::Interval;
 use crate::query::filter::{Condition, Constant, ElementTest, Node, Test};
@@ -247,7 +249,7 @@ fn equal_to(constants: &[Constant]) -> Vec<(Shape, bool)> {
         }
         points.push(constant.value().clone());
     }
-    points.sort();
+    sorting::sort_unstable(&mut points);
     points.dedup();
     vec![(Shape::Points(points), exact)]
 }
@@ -259,7 +261,7 @@ fn of_one(test: &Test) -> Option<Shape> {
         Test::In(constants) => {
             let values = constants.as_slice().iter();
             let mut points: Vec<_> = values.map(|constant| constant.value().clone()).collect();
-            points.sort();
+            sorting::sort_unstable(&mut points);
             points.dedup();
             return Some(Shape::Points(points));
         }

@@ -3,6 +3,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
+use pocket_storage::sorting;
 use pocket_storage::{Direction, KeyRange};
 
 use super::bounds::{Shape, Term, Terms};
@@ -189,7 +190,7 @@ fn choices(index: &Index, place: usize, path: &str, terms: &Terms) -> Vec<Term> 
         let joined = all.into_iter().reduce(|joined, term| joined.and(&term));
         return joined.into_iter().collect();
     }
-    all.sort_by_key(|term| term.shape.width());
+    sorting::sort_by_key(&mut all, |term| term.shape.width());
     all
 }
 
@@ -358,7 +359,7 @@ fn agrees(cursor: &Cursor, query: &Prepared, index: &Index, values: &[Value]) ->
 /// Ranges in the order of keys, those that overlap made one and empty ones left out.
 fn united(mut ranges: Vec<KeyRange>) -> Vec<KeyRange> {
     ranges.retain(|range| !range.is_empty());
-    ranges.sort_by(|left, right| start(left).cmp(start(right)));
+    sorting::sort_by(&mut ranges, |left, right| start(left).cmp(start(right)));
     let mut apart: Vec<KeyRange> = Vec::with_capacity(ranges.len());
     for range in ranges {
         match apart.last_mut() {

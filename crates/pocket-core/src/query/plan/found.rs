@@ -4,9 +4,10 @@
 //! candidate, and of those that have more only as many as make it worth the while. What is found is exact, and the plan
 //! is made of it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use pocket_storage::ordered::BTreeSet;
+use pocket_storage::sorting;
 use pocket_storage::{BoxFuture, Direction, KeyRange};
 
 use super::bounds::{Term, Terms};
@@ -106,7 +107,7 @@ pub(super) fn find<'a>(
         for index in indexes {
             candidates.extend(Candidate::of(index, conjuncts, &terms)?);
         }
-        candidates.sort_by_key(Candidate::rank);
+        sorting::sort_by_key(&mut candidates, Candidate::rank);
         candidates.truncate(MAX_INDEX_CANDIDATES);
         let mut found: Option<Found> = None;
         let mut wide: Vec<Reading> = Vec::new();
@@ -188,7 +189,7 @@ async fn find_any(
         of.push(found.access);
         used.extend(found.indexes);
     }
-    ids.sort_unstable();
+    sorting::sort_unstable(&mut ids);
     ids.dedup();
     Ok(Some(Found {
         access: PlanAccess::Union { of, ids: ids.len() },
@@ -307,7 +308,7 @@ impl Reading {
                 && entry.parts.iter().all(|part| part.is_whole);
             ids.push(entry.id);
         }
-        ids.sort_unstable();
+        sorting::sort_unstable(&mut ids);
         ids.dedup();
         let exact = if is_whole {
             candidate.exact_terms().cloned().collect()

@@ -1,9 +1,9 @@
 //! What a filter says about the ids of documents, by which they are stored.
 
-use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use pocket_storage::KeyRange;
+use pocket_storage::ordered::BTreeSet;
 
 use super::candidate::both;
 use crate::keys::{self, CollectionId};

@@ -1,7 +1,5 @@
 //! What a verdict comes to: a mutation is sent again on the server's versions, or loses, and its documents follow.
 
-use std::collections::BTreeSet;
-
 use super::super::{rebase, resync};
 use super::{Decision, Loss, NOT_READABLE, Resolution, Verdict, server_document};
 use crate::journal::{self, JournalKind, Note, RemoteVersion, Winner};
@@ -10,6 +8,7 @@ use crate::outbox::{self, Entry, PendingChange, Slot};
 use crate::stored::{Doubt, Presence, Progress, Shadow, StoredDocument};
 use crate::tx::Tx;
 use crate::{Body, ChangeEvent, ChangeKind, Document, Place, Result, Revision, Seq};
+use pocket_storage::ordered::BTreeSet;
 
 impl Resolution<'_> {
     /// The whole mutation is sent again, on the server's versions.

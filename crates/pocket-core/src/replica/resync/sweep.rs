@@ -1,9 +1,9 @@
 //! The end of a resync: what the server had shown before and did not show again is removed.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pocket_storage::ScanLimit;
+use pocket_storage::ordered::BTreeMap;
 
 use super::{keep_as_edit, kept_change, lost_version, partings, stand_on};
 use crate::commit::Job;

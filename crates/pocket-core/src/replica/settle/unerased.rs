@@ -1,6 +1,6 @@
 //! Erases that were refused: nothing is left here to go back to.
 
-use std::collections::BTreeMap;
+use pocket_storage::ordered::BTreeMap;
 
 use super::erases;
 use crate::keys::{self, CollectionId, Target};
