@@ -3,11 +3,10 @@
 //! Documents with the same labels, given by the same rules, are counted together. What one reader should hold is then the
 //! sum over the labels he holds, whoever he is, and a commit moves only the few sums that it touches.
 
-use std::collections::BTreeMap;
-
 use pocket_core::{CollectionName, Digest};
 
 use crate::rules::{Authority, Readership};
+use pocket_storage::ordered::BTreeMap;
 
 /// The digests of the live documents of a namespace.
 #[derive(Clone, Debug, Default)]

@@ -6,7 +6,7 @@
 
 mod embedded;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use pocket_core::storage::{MaybeSend, MaybeSync};
 use pocket_core::{
     ClientId, CollectionName, Digest, Epoch, Lineage, MutationNumber, Seq, SessionToken, Timestamp,
 };
+use pocket_storage::ordered::BTreeMap;
 use pocket_sync_protocol::{EncodedRecord, EpochStart};
 
 use crate::Namespace;

@@ -392,17 +392,17 @@ pub(crate) fn plan_json(plan: &QueryPlan) -> String {
             .with_number("bytes_read", figures.bytes_read)
             .with_number("store_calls", figures.store_calls)
     });
-    let limit = plan.limit.map(|limit| limit as f64);
-    written(
-        Built::default()
-            .with("collection", plan.collection.as_str())
-            .with("access", access(&plan.access))
-            .with("filter", filter(&plan.filter))
-            .with("order", order)
-            .with_number("skip", plan.skip as u64)
-            .with("limit", limit.map_or(JsValue::NULL, Into::into))
-            .with_some("figures", figures),
-    )
+    let built = Built::default()
+        .with("collection", plan.collection.as_str())
+        .with("access", access(&plan.access))
+        .with("filter", filter(&plan.filter))
+        .with("order", order)
+        .with_number("skip", plan.skip as u64);
+    let built = match plan.limit {
+        Some(limit) => built.with_number("limit", limit as u64),
+        None => built.with("limit", JsValue::NULL),
+    };
+    written(built.with_some("figures", figures))
 }
 
 fn kind(kind: &str) -> Built {

@@ -3,11 +3,12 @@
 //! The feed is read only while the client has room for a page and takes what was sent, so a reader that stalls costs one
 //! stretch of the feed at the most. `sent` is where the client stands once it has applied what was sent; `cursor` is how far the feed was read.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use pocket_core::mutants::active;
 use pocket_core::{ClientId, CollectionName, Digest, Epoch, Seq};
+use pocket_storage::ordered::BTreeMap;
 use pocket_sync_protocol::{
     EncodedRecord, More, Page, PageBuilder, Pull, RecordSet, ServerMessage, codes, encode_server,
 };

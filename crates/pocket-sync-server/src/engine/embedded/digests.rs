@@ -1,9 +1,9 @@
 //! The digests of a namespace: kept in the commit that moves them, and counted once where they were not kept before.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pocket_core::{CollectionName, Digest, DocumentId, Seq};
+use pocket_storage::ordered::BTreeMap;
 use pocket_storage::{Batch, Direction, ScanLimit, StorageError};
 
 use super::log::{Log, Open};
