@@ -45,7 +45,7 @@ pub(super) async fn reads_that_follow_each_other_share_transactions_and_pages(na
     let store = filled(&name, COUNT).await;
     let before = begun_to_read();
     for number in 0..COUNT {
-        assert_eq!(number_at(&store, &key(number)).await, number.into());
+        assert_eq!(number_at(&store, &key(number)).await, u64::from(number));
     }
     let in_order = begun_to_read() - before;
     assert!(in_order > 1.0, "one would keep others from writing");
@@ -54,7 +54,7 @@ pub(super) async fn reads_that_follow_each_other_share_transactions_and_pages(na
     let before = begun_to_read();
     for number in 0..COUNT {
         let number = number * 7_919 % COUNT;
-        assert_eq!(number_at(&store, &key(number)).await, number.into());
+        assert_eq!(number_at(&store, &key(number)).await, u64::from(number));
     }
     let in_no_order = begun_to_read() - before;
     assert!(in_no_order < 150.0, "{in_no_order}");
