@@ -340,7 +340,18 @@ impl Page {
             .await;
     }
 
-    /// Ends it and its tab; nothing in the page may have gone wrong.
+    /// Something was made to go wrong in the page, and it said so: what it said is no complaint any more.
+    ///
+    /// # Panics
+    /// If it said nothing, or something that does not contain this.
+    #[track_caller]
+    pub fn has_complained_of(&mut self, what: &str) {
+        let said = std::mem::take(&mut self.complaints);
+        let is_expected = |one: &String| one.contains(what);
+        assert!(!said.is_empty() && said.iter().all(is_expected), "{said:?}");
+    }
+
+    /// Ends it and its tab; nothing in the page may have gone wrong that was not expected.
     pub async fn close(mut self) {
         // One more exchange, so that everything said before has been heard.
         self.value("0").await;

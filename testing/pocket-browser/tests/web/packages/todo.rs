@@ -203,7 +203,7 @@ async fn the_example_shows_each_state_that_a_person_meets() {
         .await;
     is(&mut page, "idle", 0).await;
     // A fault in the page itself shows what can be done, and costs nothing.
-    page.value("{ globalThis.formats = Intl.DateTimeFormat; Intl.DateTimeFormat = () => { throw new Error('broken') }; }")
+    page.value("{ globalThis.formats = Intl.DateTimeFormat; Intl.DateTimeFormat = function () { throw new Error('made to break') }; }")
         .await;
     let todos = native.database.collection::<Document>("todos").unwrap();
     let due = json!({ "title": "Pay rent", "done": false, "due": "2031-01-31", "position": 9e9 });
@@ -212,6 +212,7 @@ async fn the_example_shows_each_state_that_a_person_meets() {
     page.until("document.querySelector('.problem')?.dataset.code === 'broken'")
         .await;
     page.picture("todo-broken").await;
+    page.has_complained_of("made to break");
     page.value("Intl.DateTimeFormat = globalThis.formats").await;
     page.value("document.querySelector('.problem .primary').click()")
         .await;
