@@ -71,7 +71,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     leaning("removal-not-sent", Profile::Rights),
     leaning("label-filter-forgotten", Profile::Rights),
     leaning("rights-change-unnoticed", Profile::ChangedRights),
-    among("renewed-reads-on", Family::Rules),
+    among("blind-writer-forgotten", Family::Rules),
     among("expiry-by-own-clock", Family::Expiry),
     among("migration-counts-as-edit", Family::Schemas),
     among("migration-not-resumed", Family::Schemas),

@@ -57,8 +57,7 @@ impl Job for RenewJob {
         row.confirmed = MutationNumber::ZERO;
         row.last_number = MutationNumber::ZERO;
         let was_sent = self.doubt_all(tx).await?;
-        let reads_again = was_sent || row.checkpoint.rights.is_some();
-        if reads_again && !active("pocket-mutant:renewed-reads-on") {
+        if was_sent || row.checkpoint.rights.is_some() {
             // What took effect from here was not sent back here, and its answer may be lost. Of a document that the user
             // may not read, only the client that wrote it is told to let go; and that this one is no longer.
             resync::begin(tx, self.target, &mut row.checkpoint, None).await?;

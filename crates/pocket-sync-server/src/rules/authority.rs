@@ -77,8 +77,10 @@ impl Admitted {
         let marks = before.next(admission.audience, admission.rules, seq);
         match admission.blind {
             // He holds it all the same, and must hear that it is not his to see even when others write it next.
-            Some(writer) => marks.written_blind(&writer, seq),
-            None => marks,
+            Some(writer) if !active("pocket-mutant:blind-writer-forgotten") => {
+                marks.written_blind(&writer, seq)
+            }
+            _ => marks,
         }
     }
 }
