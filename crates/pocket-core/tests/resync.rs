@@ -256,6 +256,27 @@ async fn below_the_horizon_everything_is_read_again_and_what_is_gone_is_removed(
     assert_eq!(pushed[0].changes()[0].id.as_str(), "never-left");
 }
 
+/// Found by the simulator: each opening of the log that came while nothing was read yet counted as a restored server. What
+/// an interrupted reading had shown since was taken for lost by the server, and came back although somebody had deleted it.
+#[tokio::test]
+async fn an_opening_that_comes_while_everything_is_read_again_is_no_restored_server() {
+    let world = World::new().await;
+    world.attach(log(&[(1, 1)], 0, 0, 0)).await;
+    world.replica.begin_resync().await.unwrap();
+    world.attach(log(&[(1, 1), (2, 1)], 4, 0, 0)).await;
+    let both = [("a", 1), ("b", 2)].map(|(id, seq)| record(id, seq, PAST, Some("{}")));
+    let [_, b] = both.clone();
+    world.page(2, (0, 2, 4), both.to_vec()).await;
+    world.replica.begin_resync().await.unwrap();
+    let grown = log(&[(1, 1), (2, 1), (3, 5)], 5, 0, 0);
+    world.attach(grown).await;
+    world.page(3, (0, 5, 5), vec![b]).await;
+    let state = world.sweep().await;
+    assert_eq!(state.pending, 0, "nothing is brought back");
+    assert!(world.docs.get("a").await.unwrap().is_none());
+    assert!(world.docs.get("b").await.unwrap().is_some());
+}
+
 /// Found by the simulator: an outcome came during a sweep, and had the next page begin another one. By then a collection had
 /// joined, whose documents no resync had marked as shown: all of them were removed.
 #[tokio::test]

@@ -60,7 +60,7 @@ impl Job for RenewJob {
         if was_sent || row.checkpoint.rights.is_some() {
             // What took effect from here was not sent back here, and its answer may be lost. Of a document that the user
             // may not read, only the client that wrote it is told to let go; and that this one is no longer.
-            resync::begin(tx, self.target, &mut row.checkpoint, None).await?;
+            resync::begin(tx, self.target, &mut row, None).await?;
         }
         store_target(tx, self.target, &row);
         snapshot(tx, self.target, &row).await

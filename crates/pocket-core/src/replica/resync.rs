@@ -55,21 +55,20 @@ pub(super) async fn compare(
     }
     match standing(row, log) {
         Standing::Contained => {}
-        Standing::BelowHorizon => begin(tx, target, &mut row.checkpoint, None).await?,
+        Standing::BelowHorizon => begin(tx, target, row, None).await?,
         Standing::Parted(shared) => {
             // What was accepted in the other history says nothing of what this server's clock accepts.
             tx.state().seen = Hlc::from_bits(0);
             if row.checkpoint.epoch.is_some() || row.checkpoint.later.running.is_none() {
                 renumber(tx, target, row, log.last_number).await?;
             }
-            begin(tx, target, &mut row.checkpoint, Some(shared)).await?;
-            row.later.told = Seq::ZERO;
+            begin(tx, target, row, Some(shared)).await?;
         }
     }
     if log.last_number < row.confirmed {
         // The server forgot outcomes that are stored here: it was restored, though nothing was read since.
         renumber(tx, target, row, log.last_number).await?;
-        begin(tx, target, &mut row.checkpoint, None).await?;
+        begin(tx, target, row, None).await?;
     }
     row.later.epochs.clone_from(&log.epochs);
     Ok(())
@@ -79,12 +78,13 @@ fn standing(row: &TargetRow, log: &ServerLog) -> Standing {
     let checkpoint = &row.checkpoint;
     let known = row.later.epochs.as_slice();
     let Some(epoch) = checkpoint.epoch else {
-        // Read again from the start, as far as nothing. What is here has places of the openings that were known.
-        return match &checkpoint.later.running {
-            Some(_) if known != log.epochs => Standing::Parted(shared(known, log)),
-            // What was written from here may be lost, too.
-            None if row.later.told > shared(known, log) => Standing::Parted(shared(known, log)),
-            _ => Standing::Contained,
+        // Read from the start, as far as nothing. What is here has places of the openings that were known: those that come
+        // from readings of before, or what was written from here.
+        let shared = shared(known, log);
+        return if row.later.told > shared {
+            Standing::Parted(shared)
+        } else {
+            Standing::Contained
         };
     };
     let by_name_only = active("pocket-mutant:epoch-by-name-only");
@@ -175,9 +175,13 @@ async fn renumber(
 pub(super) async fn begin(
     tx: &mut Tx,
     target: Target,
-    checkpoint: &mut CheckpointRow,
+    row: &mut TargetRow,
     fork: Option<Seq>,
 ) -> Result<()> {
+    let checkpoint = &mut row.checkpoint;
+    // What was read stays here until it is shown again, or swept: should the server lose its place, that is to be noticed.
+    let told = row.later.told.max(checkpoint.seq);
+    row.later.told = fork.map_or(told, |shared| told.min(shared));
     let later = &mut checkpoint.later;
     later.resync += 1;
     later.unsure = false;
@@ -251,7 +255,7 @@ impl Job for BeginJob {
 
     async fn run(&mut self, tx: &mut Tx) -> Result<ReplicaState> {
         let mut row = load_target(tx, self.target).await?;
-        begin(tx, self.target, &mut row.checkpoint, None).await?;
+        begin(tx, self.target, &mut row, None).await?;
         store_target(tx, self.target, &row);
         snapshot(tx, self.target, &row).await
     }

@@ -180,8 +180,8 @@ impl Job for SettleJob {
         erase::forget_earlier(tx, &settled.journaled, &erased).await?;
         let erased = erased.into_keys().collect();
         erase::forget_content(tx, self.target, &erased, Forget::Everything).await?;
-        unerased.read_again(tx, self.target, &mut row).await?;
         row.later.told = told;
+        unerased.read_again(tx, self.target, &mut row).await?;
         self.confirm(tx, &mut row).await?;
         store_target(tx, self.target, &row);
         settled.state = snapshot(tx, self.target, &row).await?;

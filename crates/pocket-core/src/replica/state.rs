@@ -247,7 +247,7 @@ impl Job for LoadJob {
         let mut row = load_target(tx, self.target).await?;
         let before = row.clone();
         if !crate::mutants::active("pocket-mutant:joins-not-read") {
-            note_joining(tx, self.target, &mut row.checkpoint, &self.scope).await?;
+            note_joining(tx, self.target, &mut row, &self.scope).await?;
         }
         if row != before {
             store_target(tx, self.target, &row);
@@ -260,7 +260,7 @@ impl Job for LoadJob {
 async fn note_joining(
     tx: &mut Tx,
     target: Target,
-    checkpoint: &mut CheckpointRow,
+    replica: &mut TargetRow,
     scope: &Scope,
 ) -> Result<()> {
     // Collections for which sync was switched on since.
@@ -274,28 +274,29 @@ async fn note_joining(
         Scope::All => None,
         Scope::Only(names) => Some(names.iter().cloned().collect()),
     };
-    let read_before = checkpoint.epoch.is_some();
+    let read_before = replica.checkpoint.epoch.is_some();
     let mut joining: Vec<CollectionName> = Vec::new();
-    leave(tx, checkpoint, wanted.as_deref());
-    match (&checkpoint.scope, &wanted) {
+    leave(tx, &replica.checkpoint, wanted.as_deref());
+    match (&replica.checkpoint.scope, &wanted) {
         (Some(had), Some(names)) if read_before => {
             joining.extend(names.iter().filter(|name| !had.contains(name)).cloned());
         }
         (Some(_), None) if read_before => {
             // What else there is cannot be named, so the whole feed is read again; known records change nothing. Until
             // that is done, deletions may be forgotten of documents that are here.
-            resync::begin(tx, target, checkpoint, None).await?;
+            resync::begin(tx, target, replica, None).await?;
         }
         _ => {}
     }
-    checkpoint.scope = wanted;
+    replica.checkpoint.scope = wanted;
     for (name, row) in switched {
         // Outside of the scope it joins when the scope grows to hold it.
-        let wanted = checkpoint
+        let wanted = replica
+            .checkpoint
             .scope
             .as_ref()
             .is_none_or(|scope| scope.contains(&name));
-        if wanted && read_before && checkpoint.seq > Seq::ZERO {
+        if wanted && read_before && replica.checkpoint.seq > Seq::ZERO {
             joining.push(name.clone());
         }
         configure::put_collection(
@@ -307,20 +308,21 @@ async fn note_joining(
             },
         );
     }
-    checkpoint.joining.retain(|(name, _)| match scope {
+    replica.checkpoint.joining.retain(|(name, _)| match scope {
         Scope::All => true,
         Scope::Only(names) => names.contains(name),
     });
     let mut missed = false;
     for name in joining {
         missed |= was_read_before(tx, &name);
-        checkpoint.joining.retain(|(joining, _)| *joining != name);
-        checkpoint.joining.push((name, Seq::ZERO));
+        let joining = &mut replica.checkpoint.joining;
+        joining.retain(|(joining, _)| *joining != name);
+        joining.push((name, Seq::ZERO));
     }
     if missed {
         // What was deleted meanwhile may be forgotten, and what may no longer be read was not told: reading the
         // collection shows what is there, and only a resync removes the rest.
-        resync::begin(tx, target, checkpoint, None).await?;
+        resync::begin(tx, target, replica, None).await?;
     }
     Ok(())
 }
@@ -396,7 +398,7 @@ impl Job for AttachJob {
             // What was read before speaks for other rights. A server would refuse to go on from there, too.
             let unnoticed = crate::mutants::active("pocket-mutant:rights-change-unnoticed");
             if row.has_read() && !unnoticed {
-                resync::begin(tx, self.target, &mut row.checkpoint, None).await?;
+                resync::begin(tx, self.target, &mut row, None).await?;
             }
             row.checkpoint.rights = rights;
         }

@@ -128,7 +128,7 @@ impl VerifyJob {
         }
         if resyncs {
             row.later.repaired = Some(now);
-            resync::begin(tx, self.target, &mut row.checkpoint, None).await?;
+            resync::begin(tx, self.target, row, None).await?;
             store_target(tx, self.target, row);
         }
         Ok(Verdict::Differs {

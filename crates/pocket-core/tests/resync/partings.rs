@@ -44,7 +44,7 @@ async fn what_a_restored_server_took_since_sync_was_switched_on_again_is_not_los
     };
     switch(false).await;
     world.replica.load(&Scope::All).await.unwrap();
-    world.attach(log(&[(1, 1), (3, 10)], 10, 0, 0)).await;
+    world.attach(log(&[(1, 1), (3, 9)], 10, 0, 0)).await;
     world.page(3, (0, 10, 10), Vec::new()).await;
     world.sweep().await;
     world.update("one", 2).await;

@@ -60,7 +60,7 @@ impl Unerased {
             }
         }
         if is_behind {
-            resync::begin(tx, target, &mut row.checkpoint, None).await?;
+            resync::begin(tx, target, row, None).await?;
         }
         Ok(())
     }
