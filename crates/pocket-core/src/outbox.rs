@@ -7,7 +7,7 @@ use crate::config::MAX_TRANSACTION_CHANGES;
 use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::stored::{
     self, ChangeLater, ChangeRow, DocumentHead, Doubt, MutationLater, MutationRow, Presence,
-    Progress, ServerVersion, StoredDocument, StoredKind,
+    Progress, ServerVersion, Shadow, StoredDocument, StoredKind,
 };
 use crate::tx::Tx;
 use crate::{
@@ -188,6 +188,12 @@ impl Slot {
         self.after
             .as_ref()
             .map_or(&[], |document| &document.head.pending)
+    }
+
+    fn is_live_on_server(&self) -> bool {
+        let document = self.after.as_ref();
+        let server = document.and_then(|document| document.head.server);
+        server.is_some_and(|server| server.presence == Presence::Live)
     }
 
     pub(crate) fn forget_place(&mut self, place: Place) {
@@ -387,11 +393,17 @@ async fn merge(tx: &mut Tx, target: Target, mut entry: Entry, edits: &mut [Edit]
         // What was not made here, others have too: they are to hear of its end.
         let created_here =
             change.base.is_none() && matches!(change.kind, ChangeKind::Put(_)) && !entry.returns;
-        let cancels = created_here && !matches!(fresh.kind, ChangeKind::Put(_));
+        let cancels = created_here
+            && match fresh.kind {
+                ChangeKind::Put(_) => false,
+                ChangeKind::Delete => true,
+                // What the server has beside it is to be erased, too.
+                ChangeKind::Erase => !edit.slot.is_live_on_server(),
+            };
         if cancels && !is_behind_deletion(tx, target, edit, entry.place).await? {
             entry.changes.remove(at);
             edit.slot.forget_place(entry.place);
-            forget_buried(tx, target, &edit.slot);
+            uncover(tx, target, &mut edit.slot).await?;
             // Behind an earlier erase or delete on its way, the document stays what that makes of it.
             if matches!(fresh.kind, ChangeKind::Erase) && edit.slot.pending().is_empty() {
                 edit.slot.after = edit.slot.after.take().and_then(as_the_server_has_it);
@@ -433,16 +445,26 @@ async fn is_behind_deletion(
     }))
 }
 
-/// Nothing is pending any more on a document that the server has deleted. Its shadow, which says so, must not be taken
-/// for the content of what the server has next.
-fn forget_buried(tx: &mut Tx, target: Target, slot: &Slot) {
-    let server = slot
-        .after
-        .as_ref()
-        .and_then(|document| document.head.server);
-    if slot.pending().is_empty() && server.is_some_and(|it| it.presence != Presence::Live) {
-        tx.delete(keys::shadow(target, slot.collection, &slot.id));
+/// Where nothing is pending any more on a document, what the server has beside it is shown: this device only took back what
+/// was its own. The shadow must not stay: it would be taken for the content of what the server has next.
+async fn uncover(tx: &mut Tx, target: Target, slot: &mut Slot) -> Result<()> {
+    let key = keys::shadow(target, slot.collection, &slot.id);
+    let Some(document) = slot.after.as_mut().filter(|it| it.head.pending.is_empty()) else {
+        return Ok(());
+    };
+    let Some(server) = document.head.server else {
+        return Ok(());
+    };
+    if server.presence == Presence::Live
+        && let Some(payload) = tx.get(&key).await?
+        && let Some(body) = Shadow::decode(&payload)?.body
+    {
+        document.head.rev = server.rev;
+        document.head.presence = Presence::Live;
+        document.body = Some(body);
     }
+    tx.delete(key);
+    Ok(())
 }
 
 /// A document that never left is erased: gone, or the tombstone that the server has.

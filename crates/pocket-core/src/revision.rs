@@ -12,6 +12,9 @@ use crate::{ClientId, Error, Result, Timestamp};
 
 const COUNTER_BITS: u32 = 16;
 
+/// Writes are this far apart where time stands: what lies between is for changes that nobody made.
+const WRITES_APART: u64 = 16;
+
 /// A reading of a hybrid logical clock: milliseconds since 1970 in the upper 48 bits, a counter below.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -46,13 +49,21 @@ impl Hlc {
         Timestamp::from_millis((self.0 >> COUNTER_BITS).cast_signed())
     }
 
-    /// The least reading behind this one.
+    /// The least reading behind this one that a write can have.
     #[must_use]
     const fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
+        Self((self.0 | (WRITES_APART - 1)).saturating_add(1))
     }
 
-    /// A later reading of the same millisecond, where counters hardly come by themselves; which of 4,096 there, `random`
+    /// The least reading behind this one that no write has: for a change that nobody made, as that of a migration. It is
+    /// before every write that follows this reading, and never that of another write of the same client.
+    #[must_use]
+    pub(crate) const fn aside(self) -> Self {
+        let least = self.0.saturating_add(1);
+        Self(least.saturating_add(least.is_multiple_of(WRITES_APART) as u64))
+    }
+
+    /// A later reading of the same millisecond, where counters hardly come by themselves; which of 2,048 there, `random`
     /// says. The next reading, where none of these is later.
     #[must_use]
     pub(crate) const fn returning(self, random: u16) -> Self {
@@ -61,16 +72,16 @@ impl Hlc {
         let from = if counter < UPPER_HALF {
             UPPER_HALF
         } else {
-            counter + 1
+            (counter | (WRITES_APART - 1)) + 1
         };
-        let chosen = from + (random & 0x0fff) as u64;
+        let chosen = from + (random & 0x07ff) as u64 * WRITES_APART;
         if chosen >> COUNTER_BITS > 0 {
             return self.next();
         }
         Self(self.0 - counter + chosen)
     }
 
-    /// The next reading at the time `now`: that time, or one more than this if time has not moved on.
+    /// The next reading at the time `now`: that time, or the least step behind this if time has not moved on.
     #[must_use]
     pub fn tick(self, now: Timestamp) -> Self {
         Self::from_time(now).max(self.next())
@@ -134,13 +145,34 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_made_is_before_the_next_write_and_never_is_one() {
+        let mut write = Hlc::ZERO.tick(Timestamp::from_millis(1_000));
+        for _ in 0..5_000 {
+            let next = write.tick(Timestamp::from_millis(1_000));
+            let mut aside = write;
+            for _ in 1..WRITES_APART {
+                let again = aside.aside();
+                assert!(aside < again && again < next);
+                assert_ne!(again.bits() % WRITES_APART, 0);
+                aside = again;
+            }
+            // As many in a row as lie between two writes: it is later than the next one then, and still none.
+            assert!(aside.aside() > next);
+            assert_ne!(aside.aside().bits() % WRITES_APART, 0);
+            write = next;
+        }
+        assert_eq!(Hlc::from_bits(u64::MAX).aside().bits(), u64::MAX);
+    }
+
+    #[test]
     fn what_returns_is_later_and_of_the_same_millisecond_while_there_is_room() {
-        for counter in [0, 7, 0x7fff, 0x8000, 0xe000] {
+        for counter in [0, 7, 0x7fff, 0x8000, 0x8010] {
             let lost = Hlc::from_bits((1_000 << COUNTER_BITS) | counter);
-            for random in [0, 1, 0x0fff, u16::MAX] {
+            for random in [0, 1, 0x07fe, 0xf000] {
                 let back = lost.returning(random);
                 assert!(back > lost && back.time() == lost.time(), "{counter:x}");
                 assert!(back.bits() & 0x8000 > 0, "{counter:x}");
+                assert_eq!(back.bits() % WRITES_APART, 0, "{counter:x}");
             }
         }
         let last = Hlc::from_bits((1_000 << COUNTER_BITS) | 0xffff);

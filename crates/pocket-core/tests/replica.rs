@@ -54,6 +54,18 @@ const ALL: PushLimit = PushLimit {
 };
 const EPOCH: Epoch = Epoch::from_bytes([1; 16]);
 
+fn incoming(start: u64, end: u64, records: Vec<Record>) -> IncomingPage {
+    IncomingPage {
+        kind: PageKind::Feed,
+        epoch: EPOCH,
+        start: Seq::new(start),
+        end: Seq::new(end),
+        head: Seq::new(end),
+        records,
+        removals: Vec::new(),
+    }
+}
+
 impl World {
     async fn new() -> Self {
         Self::on(MemoryStorage::new()).await
@@ -100,15 +112,7 @@ impl World {
         end: u64,
         records: Vec<Record>,
     ) -> Result<pocket_core::replica::Applied, pocket_core::Error> {
-        let page = IncomingPage {
-            kind: PageKind::Feed,
-            epoch: EPOCH,
-            start: Seq::new(start),
-            end: Seq::new(end),
-            head: Seq::new(end),
-            records,
-            removals: Vec::new(),
-        };
+        let page = incoming(start, end, records);
         self.replica.apply(page, Arc::new(Later)).await
     }
 

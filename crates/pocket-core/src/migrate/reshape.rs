@@ -12,8 +12,8 @@ use crate::outbox::{Edit, Slot};
 use crate::stored::{self, CollectionRow, DocumentHead, Presence, StoredDocument};
 use crate::tx::Tx;
 use crate::{
-    ChangeKind, Collection, CollectionName, Database, DocumentId, Error, Hlc, Result, Revision,
-    codes, write,
+    ChangeKind, Collection, CollectionName, Database, DocumentId, Error, Result, Revision, codes,
+    write,
 };
 
 /// Documents and bytes of one commit.
@@ -68,7 +68,7 @@ pub(crate) async fn store_reshaped(
         Reshaped::Changed(body) => ChangeKind::Put(body),
         Reshaped::Deleted => ChangeKind::Delete,
     };
-    let hlc = Hlc::from_bits(old.head.rev.hlc.bits().saturating_add(1));
+    let hlc = old.head.rev.hlc.aside();
     let rev = Revision::new(hlc, tx.client());
     let clock = tx.state().clock.max(hlc);
     tx.state().clock = clock;

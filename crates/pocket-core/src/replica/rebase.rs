@@ -6,7 +6,7 @@ use crate::keys;
 use crate::merge::{self, Prefer};
 use crate::outbox::{self, PendingChange, Slot};
 use crate::stored::{Doubt, Presence, Progress, Shadow};
-use crate::{Body, ChangeKind, Hlc, Place, Result, Revision};
+use crate::{Body, ChangeKind, Place, Result, Revision};
 
 impl Resolution<'_> {
     /// Later pending edits of a document move from the version `old` to `new`, by three-way merge.
@@ -88,10 +88,7 @@ impl Resolution<'_> {
 
     /// The smallest step in time behind a version, of this device, and not the one that was lost.
     fn step_behind(&mut self, stand: Revision, lost: Revision) -> Revision {
-        let step = |rev: Revision| {
-            let hlc = Hlc::from_bits(rev.hlc.bits().saturating_add(1));
-            Revision::new(hlc, self.tx.client())
-        };
+        let step = |rev: Revision| Revision::new(rev.hlc.aside(), self.tx.client());
         let rev = step(stand);
         let rev = if rev == lost { step(rev) } else { rev };
         let clock = self.tx.state().clock.max(rev.hlc);

@@ -280,15 +280,8 @@ async fn a_rule_that_panics_fails_its_page_and_nothing_else() {
     }
     let world = World::new().await;
     world.insert("a", 1).await;
-    let page = IncomingPage {
-        kind: PageKind::Feed,
-        epoch: EPOCH,
-        start: Seq::new(0),
-        end: Seq::new(1),
-        head: Seq::new(1),
-        records: vec![record("a", 1, FUTURE, Some(r#"{"n":2}"#))],
-        removals: Vec::new(),
-    };
+    let records = vec![record("a", 1, FUTURE, Some(r#"{"n":2}"#))];
+    let page = incoming(0, 1, records);
     let failed = world.replica.apply(page, Arc::new(Panics)).await;
     assert_eq!(failed.unwrap_err().code(), codes::INTERNAL);
     world.insert("b", 1).await;
@@ -378,4 +371,43 @@ async fn a_document_that_was_deleted_last_stays_deleted_when_an_earlier_deletion
     let changes: Vec<_> = pushed.iter().flat_map(Mutation::changes).collect();
     assert_eq!((changes.len(), &changes[0].kind), (1, &ChangeKind::Delete));
     assert_eq!(changes[0].base, Some(base));
+}
+
+/// Found by the simulator: a document that was made here could not meet the server's yet, as the rest of its transaction
+/// waited, and was deleted meanwhile. Of what the server had beside it nothing was shown any more.
+#[tokio::test]
+async fn what_is_taken_back_before_it_meets_the_servers_version_shows_that() {
+    let world = World::new().await;
+    world.insert("sent", 1).await;
+    assert_eq!(world.pin().await.len(), 1);
+    let mut tx = world.db.transaction();
+    for id in ["deleted", "erased"] {
+        let document = value(&format!(r#"{{"_id":"{id}","n":2}}"#));
+        tx.insert(&world.docs, &document).unwrap();
+    }
+    tx.update(&world.docs, "sent", &json!({"n": 2})).unwrap();
+    tx.commit().await.unwrap();
+    let theirs = Some(r#"{"n":7}"#);
+    let records = ["deleted", "erased"].into_iter().zip(1..);
+    let records = records.map(|(id, place)| record(id, place, PAST, theirs));
+    world.page(0, 2, records.collect()).await.unwrap();
+    let shown = world.json("deleted").await.unwrap();
+    assert_eq!(shown, r#"{"_id":"deleted","n":2}"#, "it is not decided yet");
+
+    world.docs.delete("deleted").await.unwrap();
+    let shown = world.json("deleted").await.unwrap();
+    assert_eq!(shown, r#"{"_id":"deleted","n":7}"#);
+    // An erase is one of whatever there is.
+    world.docs.hard_delete("erased").await.unwrap();
+    assert_eq!(world.json("erased").await, None);
+
+    world.settle(1, vec![applied(3)]).await;
+    let pushed = world.pin().await;
+    let changes = pushed.iter().flat_map(Mutation::changes);
+    let erases = changes.filter(|change| matches!(change.kind, ChangeKind::Erase));
+    assert_eq!(erases.count(), 1);
+    world.settle(2, vec![applied(4)]).await;
+    assert_eq!(world.pending().await, 0);
+    assert_eq!(world.json("erased").await, None);
+    assert!(world.json("deleted").await.is_some());
 }
