@@ -4,7 +4,7 @@ use pocket_storage::StorageError;
 use pocket_storage::faulty::{CallKind, Faults, Moment};
 use pocket_sync_client::{Event, Pass};
 
-use crate::client::{ClientNews, Command};
+use crate::client::{ClientNews, Command, Done};
 use crate::counts::Kind;
 use crate::network::Way;
 use crate::server::token;
@@ -112,6 +112,7 @@ impl World {
             Fault::Rights => self.change_rights(index),
             Fault::Upgrade => self.upgrade(index),
             Fault::OldProgram => self.start_old_program(index),
+            Fault::ReadAgain => self.read_again(index),
             Fault::Stop => {
                 if self.clients[index].up().is_some_and(|up| up.running) {
                     self.counts.add(Kind::Stopped);
@@ -122,6 +123,23 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Somebody has a device read everything again, whatever its session does.
+    fn read_again(&mut self, index: usize) {
+        let Some(up) = self.clients[index].up_mut() else {
+            return;
+        };
+        if std::mem::replace(&mut up.at_chores, true) {
+            return;
+        }
+        let replica = up.replica.clone();
+        self.note(Node::Client(index), || {
+            "is told to read everything again".to_owned()
+        });
+        self.clients[index]
+            .spawn(async move { Done::Chores(replica.begin_resync().await.map(|_| 0)) });
+        self.run_client(index);
     }
 
     fn faults_of(&self, client: Option<usize>) -> Faults {

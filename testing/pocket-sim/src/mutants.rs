@@ -57,7 +57,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     mutant("half-transaction-repushed"),
     mutant("erase-keeps-content"),
     mutant("withdrawn-counts-as-done"),
-    leaning("stale-page-accepted", Profile::Lossy),
+    leaning("stale-page-accepted", Profile::ReadsAgain),
     leaning("echo-suppressed-always", Profile::Forgets),
     leaning("relaxed-store-confirms", Profile::Relaxed),
     leaning("erase-overtakes", Profile::Erases),

@@ -43,9 +43,10 @@ pub(crate) enum Fault {
     Rights,
     Upgrade,
     OldProgram,
+    ReadAgain,
 }
 
-/// How many of the faults every history draws; the others belong to families.
+/// How many of the faults every history draws; the others belong to families and profiles.
 const DRAWN: usize = 26;
 
 const FAULTS: &[Fault] = &[
@@ -77,6 +78,7 @@ const FAULTS: &[Fault] = &[
     Fault::Rights,
     Fault::Upgrade,
     Fault::OldProgram,
+    Fault::ReadAgain,
 ];
 
 /// What a run is to show more of than chance alone would.
@@ -94,6 +96,7 @@ pub(crate) enum Profile {
     Lossy,
     SlowReading,
     Erases,
+    ReadsAgain,
 }
 
 /// Loss on single frames: what HTTP or a broken proxy does, and a WebSocket never.
@@ -435,6 +438,10 @@ impl Swarm {
                 self.general_strategy = 4;
                 self.documents = 1;
                 self.late_answers = 0.3;
+            }
+            Profile::ReadsAgain => {
+                self.page_records = 1;
+                self.weigh(Fault::ReadAgain, 4 * often);
             }
         }
     }

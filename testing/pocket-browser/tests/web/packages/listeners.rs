@@ -52,7 +52,9 @@ async fn a_thousand_listeners_of_each_kind_come_and_go_and_leave_nothing() {
     let after = tab.run("return comeAndGo(1000)").await;
     tab.until("db.stats().then(({ liveQueries }) => liveQueries === 0)")
         .await;
-    assert_eq!(after, before, "the memory of the module grew");
+    // A page of it may come by where the pieces lie: that is seven bytes for each listener. What one leaves behind is more.
+    let grown = after.as_u64().unwrap() - before.as_u64().unwrap();
+    assert!(grown <= 65_536, "the memory of the module grew by {grown}");
     // Who left hears nothing more.
     let deaf = tab
         .run("const before = heard; await notes.update('n3', { n: -1 }); await sync.forceSync(); return heard - before")
