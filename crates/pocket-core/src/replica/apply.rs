@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::conflict::Resolver;
+use super::renew;
 use super::resolve::{self, Resolution};
 use super::resync::{self, Seen};
 use super::revoke;
@@ -141,6 +142,9 @@ impl Job for ApplyJob {
         }
         erase::forget_content(tx, self.target, &erased, Forget::Everything).await?;
         let revoked = self.revoke(tx, row.checkpoint.later.resync).await?;
+        if self.page.kind == PageKind::Feed && self.page.end < self.page.head {
+            renew::doubts_wait_on(tx, self.target, self.page.head).await?;
+        }
         if checkpoint.later.running.is_none() {
             met.extend(waiting(tx, self.target, row.checkpoint.seq, &self.page.kind).await?);
         }

@@ -104,15 +104,34 @@ impl RenewJob {
 
 /// A handshake under the new id told the head: what took effect under the old one stands at or before it.
 pub(super) async fn doubts_until(tx: &mut Tx, target: Target, head: Seq) -> Result<()> {
+    wait_until(tx, target, head, |until| until == NOT_YET).await
+}
+
+/// A page that does not reach the head leaves out what changed again behind it: of a transaction one half may be shown,
+/// and the other not yet.
+pub(super) async fn doubts_wait_on(tx: &mut Tx, target: Target, head: Seq) -> Result<()> {
+    wait_until(tx, target, head, |until| until < head).await
+}
+
+/// Those doubts that waited for a place of this kind wait for that of the head.
+async fn wait_until(
+    tx: &mut Tx,
+    target: Target,
+    head: Seq,
+    is_meant: impl Fn(Seq) -> bool,
+) -> Result<()> {
     let limit = ScanLimit::entries(usize::MAX);
     for (key, payload) in tx.scan(keys::all_waiting(target), limit).await? {
         let until: Seq = stored::decode(&payload)?;
-        if until != NOT_YET {
+        if !is_meant(until) {
             continue;
         }
         let place = keys::trailing_number(&key)
             .ok_or_else(|| stored::damaged("a waiting key is too short"))?;
         let mut entry = outbox::load(tx, target, Place::new(place)).await?;
+        if entry.doubt == Doubt::None {
+            continue;
+        }
         entry.progress = Progress::Conflicted(head);
         outbox::store_head(tx, target, &entry);
         tx.put(key, &[&stored::encode(&head)]);

@@ -98,6 +98,33 @@ async fn a_transaction_that_a_copy_sent_before_does_not_take_effect_twice() {
     assert!(world.journal().await.is_empty(), "nothing disagrees");
 }
 
+/// Found by the simulator: a page that did not reach the head showed what somebody had made of the one document, and left out
+/// the other, which had changed again behind it. The transaction lost, and of the other its first version was shown.
+#[tokio::test]
+async fn a_doubt_about_a_transaction_waits_until_both_of_its_documents_can_be_seen() {
+    let world = World::new().await;
+    world.attach(log(&[(1, 1)], 0, 0, 0)).await;
+    let both = vec![doc("one", 1, PAST, 1), doc("two", 2, PAST, 1)];
+    world.page(1, (0, 2, 2), both).await;
+    let mut tx = world.db.transaction();
+    for id in ["one", "two"] {
+        tx.update(&world.docs, id, &json!({"n": 2})).unwrap();
+    }
+    tx.commit().await.unwrap();
+    // A copy sent it: it stands at 3 and 4, and somebody changed the one again at 5, and the other at 6.
+    world.replica.renew().await.unwrap();
+    world.attach(log(&[(1, 1)], 5, 0, 0)).await;
+    let one = doc("one", 5, FUTURE, 3);
+    let state = world.page(1, (2, 5, 6), vec![one]).await.state;
+    assert_eq!(state.pending, 1, "it is in doubt");
+    assert_eq!(world.n("two").await, Some(2));
+    let two = doc("two", 6, FUTURE, 3);
+    let state = world.page(1, (5, 6, 6), vec![two]).await.state;
+    assert_eq!(state.pending, 0);
+    assert_eq!(world.n("one").await, Some(3));
+    assert_eq!(world.n("two").await, Some(3));
+}
+
 /// Of a transaction that took effect before the server forgot this client, one document was deleted since. That one
 /// counted as never sent, and came back by itself.
 #[tokio::test]
