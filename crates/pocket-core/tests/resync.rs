@@ -300,6 +300,22 @@ async fn an_outcome_that_comes_during_a_sweep_is_looked_after_before_the_resync_
     }
 }
 
+/// A scan that ended at its bound on bytes was taken for the last one.
+#[tokio::test]
+async fn a_sweep_of_large_documents_comes_to_the_last_of_them() {
+    let world = World::new().await;
+    world.attach(log(&[(1, 1)], 0, 0, 0)).await;
+    let body = format!(r#"{{"text":"{}"}}"#, "x".repeat(20_000));
+    let large = |n| record(&format!("d{n}"), n, PAST, Some(&body));
+    world
+        .page(1, (0, 450, 450), (1..=450).map(large).collect())
+        .await;
+    world.replica.begin_resync().await.unwrap();
+    world.page(1, (0, 450, 450), vec![large(450)]).await;
+    world.sweep().await;
+    assert_eq!(world.docs.count().await.unwrap(), 1);
+}
+
 #[tokio::test]
 async fn a_resync_goes_on_where_a_crash_left_it() {
     let world = World::new().await;

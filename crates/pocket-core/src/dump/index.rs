@@ -51,7 +51,7 @@ pub(super) fn read_index(line: &Map) -> Result<IndexConfig> {
     let flag = |name| line.get(name).and_then(Value::as_bool).unwrap_or(false);
     let only = match line.get("only") {
         None | Some(Value::Null) => None,
-        Some(only) => Some(Filter::from_json_str(only.as_str().ok_or_else(bad)?)?),
+        Some(only) => Some(Filter::from_stored(only.as_str().ok_or_else(bad)?)?),
     };
     let config = IndexConfig {
         fields,

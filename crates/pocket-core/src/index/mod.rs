@@ -230,7 +230,7 @@ impl Index {
 
 /// The filter of a partial index, as it is stored.
 fn read_filter(stored: &str) -> Result<Filter> {
-    Filter::from_json_str(stored).map_err(|error| {
+    Filter::from_stored(stored).map_err(|error| {
         Error::new(
             codes::NEWER_FORMAT,
             format!("the filter of an index is not understood: {error}; use a newer program"),

@@ -120,7 +120,7 @@ async fn wait_until(
     head: Seq,
     is_meant: impl Fn(Seq) -> bool,
 ) -> Result<()> {
-    let limit = ScanLimit::entries(usize::MAX);
+    let limit = ScanLimit::entries(usize::MAX).bytes(usize::MAX);
     for (key, payload) in tx.scan(keys::all_waiting(target), limit).await? {
         let until: Seq = stored::decode(&payload)?;
         if !is_meant(until) {

@@ -156,7 +156,9 @@ async fn renumber(
     last: MutationNumber,
 ) -> Result<()> {
     let numbers = keys::numbers_from(target, last.next());
-    let rows = tx.scan(numbers, ScanLimit::entries(usize::MAX)).await?;
+    let rows = tx
+        .scan(numbers, ScanLimit::entries(usize::MAX).bytes(usize::MAX))
+        .await?;
     for (key, payload) in rows {
         let mut entry = outbox::load(tx, target, stored::decode(&payload)?).await?;
         tx.delete(key);
@@ -200,7 +202,7 @@ pub(super) async fn begin(
 
 /// What met a conflict waits for places of the reading that ended: it is unsent again, and meets what is read now.
 async fn release_waiting(tx: &mut Tx, target: Target) -> Result<()> {
-    let limit = ScanLimit::entries(usize::MAX);
+    let limit = ScanLimit::entries(usize::MAX).bytes(usize::MAX);
     for (key, _) in tx.scan(keys::all_waiting(target), limit).await? {
         let place = keys::trailing_number(&key)
             .ok_or_else(|| stored::damaged("a waiting key is too short"))?;

@@ -1,19 +1,19 @@
 //! Outcomes: what a mutation's answer does to outbox, documents and journal.
 
+mod refusal;
 mod unerased;
 
 use std::sync::Arc;
 
+use self::refusal::{rejected, restamp, withdrawn};
 use self::unerased::Unerased;
 use super::conflict::Resolver;
-use super::resolve::{Loss, Resolution};
+use super::resolve::Resolution;
 use super::state::{ReplicaState, left_out, snapshot};
 use super::{load_target, store_target};
 use crate::commit::Job;
-use crate::config::MAX_CLOCK_AHEAD_MS;
 use crate::erase::{self, Forget};
-use crate::expire;
-use crate::journal::{JournalKind, RemoteVersion};
+use crate::journal::RemoteVersion;
 use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::outbox::{self, Entry, Slot};
 use crate::stored::{
@@ -21,9 +21,7 @@ use crate::stored::{
     TargetRow,
 };
 use crate::tx::Tx;
-use crate::{
-    Body, DocumentId, Hlc, MutationNumber, Outcome, Place, Result, Revision, Seq, Timestamp,
-};
+use crate::{Body, DocumentId, MutationNumber, Outcome, Place, Result, Revision, Seq};
 use pocket_storage::ordered::BTreeMap;
 
 /// The code of a refusal that a corrected clock mends.
@@ -430,148 +428,4 @@ fn wait(resolution: &mut Resolution<'_>, mut entry: Entry, seqs: &[Seq]) {
         keys::waiting(resolution.target, entry.place),
         &[&stored::encode(&until)],
     );
-}
-
-async fn rejected(
-    resolution: &mut Resolution<'_>,
-    entry: Entry,
-    code: &str,
-    reason: &str,
-) -> Result<Vec<Place>> {
-    let loss = Loss {
-        kind: JournalKind::Refusal,
-        rule: "refused-by-server",
-        code: Some(code.to_owned()),
-        reason: Some(reason.to_owned()),
-    };
-    refused(resolution, entry, loss).await
-}
-
-async fn withdrawn(resolution: &mut Resolution<'_>, entry: Entry) -> Result<Vec<Place>> {
-    let reason = format!(
-        "{} connections ended while this change was on its way, the last ones with nothing else on them; it was taken \
-         back so that the others arrive. Change the document, or look at what lies between here and the server",
-        entry.ended
-    );
-    let loss = Loss {
-        kind: JournalKind::Refusal,
-        rule: "withdrawn",
-        code: Some(crate::codes::WITHDRAWN.to_owned()),
-        reason: Some(reason),
-    };
-    refused(resolution, entry, loss).await
-}
-
-/// The mutation leaves the outbox, its documents go back to the server's versions.
-async fn refused(
-    resolution: &mut Resolution<'_>,
-    entry: Entry,
-    loss: Loss<'_>,
-) -> Result<Vec<Place>> {
-    let mut slots = Vec::with_capacity(entry.changes.len());
-    let mut remotes = Vec::with_capacity(entry.changes.len());
-    for change in &entry.changes {
-        let slot = Slot::load(resolution.tx, change.collection, &change.id).await?;
-        remotes.push(resolution.remote_of(&slot).await?);
-        slots.push(slot);
-    }
-    let expired = expire::deletions(&entry);
-    let next = resolution.lose(entry, slots, remotes, loss).await?;
-    for (collection, id) in expired {
-        expire::give_up(resolution.tx, collection, &id).await?;
-    }
-    Ok(next)
-}
-
-/// The clock was ahead: it is set back, and the mutation gets new revisions and becomes unsent again.
-async fn restamp(
-    resolution: &mut Resolution<'_>,
-    mut entry: Entry,
-    server_time: Timestamp,
-) -> Result<()> {
-    let tx = &mut *resolution.tx;
-    tx.set_server_time(server_time);
-    // Only a clock that is ahead is set back, so restamped mutations rise among themselves.
-    let limit = Timestamp::from_millis(server_time.millis().saturating_add(MAX_CLOCK_AHEAD_MS));
-    if tx.state().clock > Hlc::from_time(limit) {
-        let given = latest_given(tx, resolution.target, limit).await?;
-        let clock = Hlc::from_time(server_time).max(tx.state().seen).max(given);
-        // It may be ahead by what the server itself accepted before its own clock went back: then it goes on.
-        if clock.time() < tx.state().clock.time() {
-            tx.state().clock = clock;
-        }
-    }
-    let place = entry.place;
-    for change in &mut entry.changes {
-        let old = change.rev;
-        change.rev = tx.next_revision();
-        let mut slot = Slot::load(tx, change.collection, &change.id).await?;
-        let at = slot.pending().iter().position(|pending| *pending == place);
-        let before = at
-            .and_then(|at| at.checked_sub(1))
-            .and_then(|at| slot.pending().get(at))
-            .copied();
-        if let Some(before) = before {
-            let earlier = outbox::load(tx, resolution.target, before).await?;
-            let stands_on = earlier
-                .changes
-                .iter()
-                .find(|earlier| earlier.document() == change.document());
-            change.base = stands_on.and_then(|earlier| earlier.kind.body().map(|_| earlier.rev));
-        }
-        let behind = at.and_then(|at| slot.pending().get(at + 1)).copied();
-        if let Some(behind) = behind {
-            let (old, new) = (old, change.rev);
-            restand(tx, resolution.target, behind, change.document(), old, new).await?;
-        } else if let Some(document) = &mut slot.after
-            && document.head.rev == old
-        {
-            // A version written since sync was switched off has a revision of its own.
-            document.head.rev = change.rev;
-        }
-        slot.store(tx);
-    }
-    entry.progress = Progress::Unsent;
-    entry.acquit();
-    outbox::store_head(tx, resolution.target, &entry);
-    tx.outbox_grew();
-    Ok(())
-}
-
-/// The latest revision up to a time that something pending bears. A clock that was set back before has given it, and it
-/// may take effect still: none of its documents may get that revision twice.
-async fn latest_given(tx: &mut Tx, target: Target, limit: Timestamp) -> Result<Hlc> {
-    let mut latest = Hlc::ZERO;
-    for key in tx.keys(keys::outbox_from(target, Place::ZERO)).await? {
-        let place = keys::trailing_number(&key)
-            .ok_or_else(|| stored::damaged("a key of the outbox is too short"))?;
-        let row = outbox::load_row(tx, target, Place::new(place)).await?;
-        let given = row.changes.iter().map(|change| change.rev.hlc);
-        let may_stand = given.filter(|hlc| hlc.time() <= limit);
-        latest = may_stand.fold(latest, Hlc::max);
-    }
-    Ok(latest)
-}
-
-/// A later unsent change that stood on `old` stands on `new`. One that was sent never changes: it meets a conflict,
-/// or is restamped itself.
-async fn restand(
-    tx: &mut Tx,
-    target: Target,
-    place: Place,
-    document: (keys::CollectionId, crate::DocumentId),
-    old: crate::Revision,
-    new: crate::Revision,
-) -> Result<()> {
-    let mut entry = outbox::load(tx, target, place).await?;
-    if entry.progress != Progress::Unsent {
-        return Ok(());
-    }
-    for change in &mut entry.changes {
-        if change.document() == document && change.base == Some(old) {
-            change.base = Some(new);
-        }
-    }
-    outbox::store_head(tx, target, &entry);
-    Ok(())
 }

@@ -78,7 +78,7 @@ pub(super) async fn attempt(
         if let Access::Found(known) = &plan.access {
             reader.foresee(known.ids.len()).await;
         }
-        let mut source = Source::new(&plan, query, collection, &reader.tuning);
+        let mut source = Source::new(&plan, query, collection, &reader.tuning, purpose);
         let mut batches = 0;
         while found.wants_more()
             && let Some(documents) = source.next(query, reader).await?

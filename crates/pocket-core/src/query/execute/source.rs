@@ -9,7 +9,7 @@ use super::sieve::Wanted;
 use super::{Prepared, Reader};
 use crate::config::QueryTuning;
 use crate::keys::CollectionId;
-use crate::query::plan::{Access, Plan};
+use crate::query::plan::{Access, Plan, Purpose};
 use crate::query::sort::Row;
 use crate::{Document, DocumentId, Result};
 
@@ -65,14 +65,18 @@ enum Left {
 }
 
 impl Source {
-    /// Of a query that is read to its end, unless it is in order and has a limit.
+    /// Of a query that is read to its end, unless it is in order and has a limit. What is only counted has no order, and
+    /// is held no longer than a page.
     pub(in crate::query) fn new(
         plan: &Plan,
         query: &Prepared,
         collection: CollectionId,
         tuning: &QueryTuning,
+        purpose: Purpose,
     ) -> Self {
+        let counts = matches!(purpose, Purpose::Count);
         let ends = match (plan.is_in_order, query.reach()) {
+            (true, None) if counts => Ends::Both,
             (true, Some(_)) => Ends::One,
             (true, None) => Ends::BothInOrder,
             (false, _) => Ends::Both,

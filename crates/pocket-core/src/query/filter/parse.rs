@@ -17,9 +17,14 @@ const JOINTS: &str = "$and $or $nor $not";
 
 /// Reads a whole filter.
 pub(super) fn filter(document: &Value) -> Result<Node> {
-    let node = Scope::document().filter(document)?.measured()?;
+    let node = stored(document)?;
     ids::check(&node)?;
     Ok(node)
+}
+
+/// Reads a whole filter that was once good.
+pub(super) fn stored(document: &Value) -> Result<Node> {
+    Scope::document().filter(document)?.measured()
 }
 
 /// Reads one operator at a path, as a builder gives it.

@@ -26,6 +26,9 @@ use crate::{CollectionName, DocumentId, Place, Result, Seq};
 /// Documents looked at in one commit of a sweep.
 const SWEPT: usize = 500;
 
+/// And how many bytes they have together, about.
+const SWEPT_BYTES: usize = 4 * 1024 * 1024;
+
 pub(in crate::replica) struct SweepJob {
     pub(in crate::replica) target: Target,
     pub(in crate::replica) resolver: Arc<dyn Resolver>,
@@ -63,8 +66,10 @@ impl Job for SweepJob {
         if !cursor.is_empty() {
             range = range.after(cursor.to_vec());
         }
-        let entries = tx.scan(range, ScanLimit::entries(SWEPT)).await?;
-        let is_last = entries.len() < SWEPT;
+        let limit = ScanLimit::entries(SWEPT);
+        let entries = tx.scan(range, limit.bytes(SWEPT_BYTES)).await?;
+        // Fewer than were asked for may also mean that they are large. The store counts the envelopes, too.
+        let is_last = !limit.bytes(SWEPT_BYTES / 2).is_reached_by(&entries);
         let (mut changes, mut met) = (0, Vec::new());
         let mut lost_behind = BTreeMap::new();
         for (key, payload) in &entries {
@@ -88,9 +93,9 @@ impl Job for SweepJob {
             changes += 1;
         }
         if let Some(running) = &mut row.checkpoint.later.running {
-            running.sweep = entries
-                .last()
-                .map(|(key, _)| serde_bytes::ByteBuf::from(key.clone()));
+            if let Some((key, _)) = entries.last() {
+                running.sweep = Some(serde_bytes::ByteBuf::from(key.clone()));
+            }
         }
         let again = is_last && std::mem::take(&mut row.checkpoint.later.unsure);
         if again && let Some(running) = &mut row.checkpoint.later.running {
@@ -203,7 +208,7 @@ impl SweepJob {
 
     /// Everything was read: what waits for a place, maybe of a lost history, waits no longer.
     async fn waiting(&self, tx: &mut Tx, read_to: Seq) -> Result<Vec<Place>> {
-        let limit = ScanLimit::entries(usize::MAX);
+        let limit = ScanLimit::entries(usize::MAX).bytes(usize::MAX);
         let mut places = Vec::new();
         for (key, _) in tx.scan(keys::all_waiting(self.target), limit).await? {
             let place = keys::trailing_number(&key)

@@ -178,7 +178,7 @@ impl EmbeddedEngine {
             let deleted = match feed.later.deleted {
                 Some(time) => Some(Timestamp::from_millis(time)),
                 None if feed.later.live => None,
-                None => self.deleted_before_it_was_noted(keys, seq, &key).await?,
+                None => self.deletion_time(keys, seq, &key).await?,
             };
             if let Some(deleted) = deleted {
                 if !retention.is_over(deleted, now, seq, row.head) {
@@ -202,8 +202,9 @@ impl EmbeddedEngine {
         Ok(())
     }
 
-    /// Feed entries of earlier versions do not say whether they are deletions: the record does.
-    async fn deleted_before_it_was_noted(
+    /// When the document was deleted, if its record is the deletion of this place. Feed entries of earlier versions do not
+    /// say whether they are deletions.
+    async fn deletion_time(
         &self,
         keys: &Keys,
         seq: Seq,
@@ -283,7 +284,11 @@ impl EmbeddedEngine {
         for deletion in &deletions {
             let key = &deletion.key;
             batch.delete(deletion.at.clone());
-            batch.delete(log.keys.document(&key.collection, &key.id));
+            // A program that did not know these entries may have left one behind a document that it wrote anew.
+            let stands = self.deletion_time(&log.keys, deletion.seq, key).await?;
+            if stands.is_some() {
+                batch.delete(log.keys.document(&key.collection, &key.id));
+            }
         }
         let clients = self.still_gone(log, &found.clients, retention, now).await?;
         for client in &clients {
