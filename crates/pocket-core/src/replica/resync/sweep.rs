@@ -93,9 +93,9 @@ impl Job for SweepJob {
             changes += 1;
         }
         if let Some(running) = &mut row.checkpoint.later.running {
-            if let Some((key, _)) = entries.last() {
-                running.sweep = Some(serde_bytes::ByteBuf::from(key.clone()));
-            }
+            running.sweep = entries
+                .last()
+                .map(|(key, _)| serde_bytes::ByteBuf::from(key.clone()));
         }
         let again = is_last && std::mem::take(&mut row.checkpoint.later.unsure);
         if again && let Some(running) = &mut row.checkpoint.later.running {
