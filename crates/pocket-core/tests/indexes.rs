@@ -12,6 +12,7 @@ use pocket_core::{
     JournalKind, JournalState, Order, Record, RecordState, Revision, Seq, Target, Timestamp, Value,
     Winner, codes, field,
 };
+use pocket_storage::{Batch, Direction, Durability, KeyRange, ScanLimit, Storage};
 use pocket_storage_memory::MemoryStorage;
 use serde_json::json;
 
@@ -372,4 +373,47 @@ async fn a_collection_without_indexes_has_none_and_one_that_is_not_there_cannot_
     db.delete_collection("users").await.unwrap();
     let error = users.create_index(email()).await.unwrap_err();
     assert_eq!(error.code(), codes::COLLECTION_NOT_FOUND);
+}
+
+/// A database with one damaged document could not be opened any more once an index of its collection was tried, not even to
+/// save what it holds.
+#[tokio::test]
+async fn an_index_that_a_damaged_document_stops_keeps_nobody_from_the_rest() {
+    let storage = MemoryStorage::new();
+    let db = open(storage.clone()).await;
+    let users = db.collection::<Value>("users").unwrap();
+    // More than an index is built of at once.
+    let many: Vec<_> = (0..600)
+        .map(|n| value(&format!(r#"{{"_id":"d{n}","email":"d{n}@y.z"}}"#)))
+        .collect();
+    users.insert_many(&many).await.unwrap();
+    let everything = storage
+        .scan(
+            KeyRange::all(),
+            ScanLimit::entries(10_000),
+            Direction::Forward,
+        )
+        .await;
+    let mut batch = Batch::new();
+    for (key, value) in everything.unwrap() {
+        if key.first() == Some(&b'd') && key.ends_with(b"d599") {
+            let mut hurt = value.to_vec();
+            *hurt.last_mut().unwrap() ^= 1;
+            batch.put(key, hurt);
+        }
+    }
+    assert!(!batch.is_empty());
+    storage.commit(batch, Durability::PowerLoss).await.unwrap();
+
+    let stopped = users.create_index(IndexConfig::new("email")).await;
+    assert_eq!(stopped.unwrap_err().code(), codes::CORRUPT);
+    drop((db, users));
+    let db = open(storage).await;
+    let users = db.collection::<Value>("users").unwrap();
+    assert!(users.get("d1").await.unwrap().is_some());
+    accepted(&users, r#"{"_id":"new","email":"n@y.z"}"#).await;
+    let found = users.find().filter(field("email").eq("n@y.z")).all().await;
+    assert_eq!(found.unwrap_err().code(), codes::CORRUPT, "it looks at all");
+    users.drop_index("email_1").await.unwrap();
+    assert!(users.indexes().is_empty());
 }

@@ -184,7 +184,12 @@ impl DatabaseBuilder {
             database.configure(config).await?;
         }
         if self.build_indexes {
-            database.finish_indexes().await?;
+            match database.finish_indexes().await {
+                // One damaged document keeps its collection from an index, and nobody from the rest of the data: queries do
+                // without it, and the next opening tries again.
+                Err(error) if error.code() == codes::CORRUPT => {}
+                finished => finished?,
+            }
             if !any {
                 // Only space is at stake, and no error here may keep anybody from the data: a store that is full, one
                 // damaged document. The next sweep tries again.
