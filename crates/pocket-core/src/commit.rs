@@ -8,11 +8,9 @@
 mod memory;
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 
 use futures_util::FutureExt;
 use futures_util::future::Shared;
@@ -32,6 +30,7 @@ use crate::query::Meetings;
 use crate::registry::Registry;
 use crate::replica::guard;
 use crate::stored;
+use crate::turn;
 use crate::tx::Tx;
 use crate::{ClientId, Env, Error, Limits, Result, Timestamp, codes};
 
@@ -454,15 +453,7 @@ async fn gather(queue: &Queue, answered: usize) {
     }
     let wanted = lock(queue).len() + answered;
     for _ in 0..GATHERING_TURNS {
-        let mut passed = false;
-        let turn = poll_fn(|context| {
-            if std::mem::replace(&mut passed, true) {
-                return Poll::Ready(());
-            }
-            context.waker().wake_by_ref();
-            Poll::Pending
-        });
-        turn.await;
+        turn::pass().await;
         if lock(queue).len() >= wanted {
             return;
         }

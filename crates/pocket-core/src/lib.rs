@@ -47,6 +47,7 @@ mod scratch;
 mod stored;
 mod subscription;
 mod transaction;
+mod turn;
 mod tx;
 mod value;
 mod write;

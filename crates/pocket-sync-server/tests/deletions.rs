@@ -116,6 +116,38 @@ fn store_as_before(storage: &MemoryStorage, which: impl Fn(u64) -> bool) {
     now(storage.commit(batch, Durability::PowerLoss)).unwrap();
 }
 
+/// A program that did not know entries of deletions wrote a document anew, and left that of its deletion behind.
+#[test]
+fn a_deletion_that_was_left_behind_takes_no_document_away() {
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let engine = fresh(&storage);
+    let mut writer = Writer::attach(&engine, 1);
+    commit(&engine, writer.push(&[("back", None), ("gone", None)]));
+    commit(&engine, writer.push_deletions(&["back", "gone"]));
+    let of_deletion = [
+        b"N",
+        ns().as_str().as_bytes(),
+        &[0],
+        b"t",
+        &3_u64.to_be_bytes(),
+    ]
+    .concat();
+    let left = now(storage.get(&of_deletion)).unwrap().unwrap();
+    commit(&engine, writer.push(&[("back", None)]));
+    assert_eq!(now(storage.get(&of_deletion)).unwrap(), None);
+    let mut batch = Batch::new();
+    batch.put(of_deletion, left);
+    now(storage.commit(batch, Durability::PowerLoss)).unwrap();
+
+    let engine = fresh(&storage);
+    while now(engine.compact(&ns(), &Retention::forever().places(0)))
+        .unwrap()
+        .more
+    {}
+    let page = read(&fresh(&storage), 0, None, 100);
+    assert_eq!(seen(&page), [(5, "back".to_owned(), true)]);
+}
+
 /// Small numbers that look like chance.
 struct Chance(u64);
 

@@ -4,7 +4,7 @@ use super::resolve::{self, Resolution};
 use crate::journal::RemoteVersion;
 use crate::keys;
 use crate::merge::{self, Prefer};
-use crate::outbox::{self, PendingChange, Slot};
+use crate::outbox::{self, Entry, PendingChange, Slot};
 use crate::stored::{Doubt, Presence, Progress, Shadow};
 use crate::{Body, ChangeKind, Place, Result, Revision};
 
@@ -94,6 +94,21 @@ impl Resolution<'_> {
         let clock = self.tx.state().clock.max(rev.hlc);
         self.tx.state().clock = clock;
         rev
+    }
+
+    /// What is stored of the documents of a mutation, and the server's version of each.
+    pub(super) async fn sides_of(
+        &mut self,
+        entry: &Entry,
+    ) -> Result<(Vec<Slot>, Vec<Option<RemoteVersion>>)> {
+        let mut slots = Vec::with_capacity(entry.changes.len());
+        let mut remotes = Vec::with_capacity(entry.changes.len());
+        for change in &entry.changes {
+            let slot = Slot::load(self.tx, change.collection, &change.id).await?;
+            remotes.push(self.remote_of(&slot).await?);
+            slots.push(slot);
+        }
+        Ok((slots, remotes))
     }
 
     /// The server's version of a document: from the shadow, what readers see, or the base of its first pending change.

@@ -128,12 +128,13 @@ async fn wait_until(
         }
         let place = keys::trailing_number(&key)
             .ok_or_else(|| stored::damaged("a waiting key is too short"))?;
-        let mut entry = outbox::load(tx, target, Place::new(place)).await?;
-        if entry.doubt == Doubt::None {
+        let place = Place::new(place);
+        let mut row = outbox::load_row(tx, target, place).await?;
+        if row.later.doubt == Doubt::None {
             continue;
         }
-        entry.progress = Progress::Conflicted(head);
-        outbox::store_head(tx, target, &entry);
+        row.progress = Progress::Conflicted(head);
+        tx.put_row(keys::outbox(target, place), &row);
         tx.put(key, &[&stored::encode(&head)]);
     }
     Ok(())

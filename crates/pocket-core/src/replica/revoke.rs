@@ -71,13 +71,7 @@ pub(super) async fn lose_changes(
             return Ok(());
         }
         let entry = outbox::load(resolution.tx, resolution.target, place).await?;
-        let mut slots = Vec::with_capacity(entry.changes.len());
-        let mut remotes = Vec::with_capacity(entry.changes.len());
-        for change in &entry.changes {
-            let slot = Slot::load(resolution.tx, change.collection, &change.id).await?;
-            remotes.push(resolution.remote_of(&slot).await?);
-            slots.push(slot);
-        }
+        let (slots, remotes) = resolution.sides_of(&entry).await?;
         let loss = Loss {
             kind: JournalKind::Refusal,
             rule: "access-revoked",

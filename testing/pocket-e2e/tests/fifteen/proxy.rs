@@ -81,9 +81,11 @@ async fn serve(client: TcpStream, server: SocketAddr, mut weather: watch::Receiv
         }
     };
     let mut served = std::pin::pin!(served);
+    // What is sent after the weather changed does not pass before that is seen.
     tokio::select! {
-        () = &mut served => return,
+        biased;
         _ = weather.changed() => {}
+        () = &mut served => return,
     }
     // Nobody moves bytes any more, and both sockets live on.
     while *weather.borrow_and_update() == Weather::HalfOpen && weather.changed().await.is_ok() {}

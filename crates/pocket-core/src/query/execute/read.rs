@@ -1,9 +1,8 @@
 //! Reading for queries, counted.
 
-use std::future::{pending, poll_fn};
+use std::future::pending;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::task::Poll;
 
 use bytes::Bytes;
 use futures_util::future::try_join;
@@ -19,7 +18,7 @@ use crate::keys::CollectionId;
 #[cfg(test)]
 use crate::query::tests;
 use crate::stored::{self, IndexRow, StoredDocument};
-use crate::{Document, DocumentId, Result, envelope, keys};
+use crate::{Document, DocumentId, Result, envelope, keys, turn};
 
 /// Calls to the store after which others are let run, should all have been answered at once.
 const TURN: u64 = 8;
@@ -385,15 +384,7 @@ impl Reader {
             return;
         }
         if self.figures.calls.is_multiple_of(TURN) {
-            let mut passed = false;
-            let turn = poll_fn(|context| {
-                if std::mem::replace(&mut passed, true) {
-                    return Poll::Ready(());
-                }
-                context.waker().wake_by_ref();
-                Poll::Pending
-            });
-            turn.await;
+            turn::pass().await;
         }
     }
 }

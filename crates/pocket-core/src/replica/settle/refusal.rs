@@ -46,13 +46,7 @@ async fn refused(
     entry: Entry,
     loss: Loss<'_>,
 ) -> Result<Vec<Place>> {
-    let mut slots = Vec::with_capacity(entry.changes.len());
-    let mut remotes = Vec::with_capacity(entry.changes.len());
-    for change in &entry.changes {
-        let slot = Slot::load(resolution.tx, change.collection, &change.id).await?;
-        remotes.push(resolution.remote_of(&slot).await?);
-        slots.push(slot);
-    }
+    let (slots, remotes) = resolution.sides_of(&entry).await?;
     let expired = expire::deletions(&entry);
     let next = resolution.lose(entry, slots, remotes, loss).await?;
     for (collection, id) in expired {

@@ -178,7 +178,7 @@ impl EmbeddedEngine {
             let deleted = match feed.later.deleted {
                 Some(time) => Some(Timestamp::from_millis(time)),
                 None if feed.later.live => None,
-                None => self.deletion_time(keys, seq, &key).await?,
+                None => self.deleted_before_it_was_noted(keys, seq, &key).await?,
             };
             if let Some(deleted) = deleted {
                 if !retention.is_over(deleted, now, seq, row.head) {
@@ -202,9 +202,8 @@ impl EmbeddedEngine {
         Ok(())
     }
 
-    /// When the document was deleted, if its record is the deletion of this place. Feed entries of earlier versions do not
-    /// say whether they are deletions.
-    async fn deletion_time(
+    /// Feed entries of earlier versions do not say whether they are deletions: the record does.
+    async fn deleted_before_it_was_noted(
         &self,
         keys: &Keys,
         seq: Seq,
@@ -212,11 +211,7 @@ impl EmbeddedEngine {
     ) -> EngineResult<Option<Timestamp>> {
         let at = keys.document(&key.collection, &key.id);
         let value = self.inner.storage.get(&at).await.map_err(read_error)?;
-        let Some(value) = value else { return Ok(None) };
-        let (row, _) = stored::open_record_row(&at, &value)?;
-        let dead = row.seq == seq && !row.is_live();
-        let hlc: Hlc = row.rev.hlc;
-        Ok(dead.then(|| hlc.time()))
+        deleted_at(&at, value.as_ref(), seq)
     }
 
     /// Clients that were not seen for longer than deletions are remembered.
@@ -281,13 +276,17 @@ impl EmbeddedEngine {
         let mut batch = Batch::new();
         let log_key = log.keys.log();
         let deletions = self.still_deleted(&found.deletions).await?;
-        for deletion in &deletions {
-            let key = &deletion.key;
+        let documents = deletions.iter().map(|Deletion { key, .. }| key);
+        let documents: Vec<_> = documents
+            .map(|key| log.keys.document(&key.collection, &key.id))
+            .collect();
+        let records = self.inner.storage.get_many(&documents).await;
+        let records = records.map_err(read_error)?;
+        for ((deletion, at), record) in deletions.iter().zip(documents).zip(records) {
             batch.delete(deletion.at.clone());
             // A program that did not know these entries may have left one behind a document that it wrote anew.
-            let stands = self.deletion_time(&log.keys, deletion.seq, key).await?;
-            if stands.is_some() {
-                batch.delete(log.keys.document(&key.collection, &key.id));
+            if deleted_at(&at, record.as_ref(), deletion.seq)?.is_some() {
+                batch.delete(at);
             }
         }
         let clients = self.still_gone(log, &found.clients, retention, now).await?;
@@ -454,4 +453,15 @@ impl EmbeddedEngine {
 fn is_over(seen: Timestamp, now: Timestamp, most: Duration) -> bool {
     let age = now.millis().saturating_sub(seen.millis());
     u128::try_from(age).is_ok_and(|age| age >= most.as_millis())
+}
+
+/// When the document at a key was deleted, if its record is the deletion of this place.
+fn deleted_at(key: &[u8], record: Option<&Bytes>, place: Seq) -> EngineResult<Option<Timestamp>> {
+    let Some(record) = record else {
+        return Ok(None);
+    };
+    let (row, _) = stored::open_record_row(key, record)?;
+    let is_this = row.seq == place && !row.is_live();
+    let hlc: Hlc = row.rev.hlc;
+    Ok(is_this.then(|| hlc.time()))
 }
