@@ -63,6 +63,24 @@ impl Opener {
             .map_err(from_sled)
     }
 
+    /// A database that sled opened, if it is a whole store of ours.
+    fn engine(&self, database: sled::Db) -> Result<Engine> {
+        match database.get(MARK).map_err(from_sled)? {
+            Some(mark) if mark == MARK_VALUE => {}
+            Some(_) => return Err(self.corrupt("written by a later version of Pocket")),
+            None => return Err(self.corrupt("a sled database, but not a Pocket store")),
+        }
+        // sled syncs neither its settings nor the names of its files; without this, a store that lost power
+        // early may not open again.
+        sync_everything(&self.path).map_err(|error| from_io(&error))?;
+        let log = fs::metadata(self.path.join("db")).map_err(|error| from_io(&error))?;
+        let verify = log.len() <= self.options.check_up_to;
+        Engine::new(database, &self.path, verify).map_err(|error| match error {
+            StorageError::Corrupt(what) => self.corrupt(&what),
+            other => other,
+        })
+    }
+
     fn corrupt(&self, what: &str) -> StorageError {
         StorageError::Corrupt(format!("{}: {what}", self.path.display()))
     }
@@ -89,20 +107,9 @@ impl BlockingOpener for Opener {
             Err(StorageError::Corrupt(what)) => return Err(self.corrupt(&what)),
             Err(error) => return Err(error),
         };
-        match database.get(MARK).map_err(from_sled)? {
-            Some(mark) if mark == MARK_VALUE => {}
-            Some(_) => return Err(self.corrupt("written by a later version of Pocket")),
-            None => return Err(self.corrupt("a sled database, but not a Pocket store")),
-        }
-        // sled syncs neither its settings nor the names of its files; without this, a store that lost power
-        // early may not open again.
-        sync_everything(&self.path).map_err(|error| from_io(&error))?;
-        let log = fs::metadata(self.path.join("db")).map_err(|error| from_io(&error))?;
-        let verify = log.len() <= self.options.check_up_to;
-        Engine::new(database, &self.path, verify).map_err(|error| match error {
-            StorageError::Corrupt(what) => self.corrupt(&what),
-            other => other,
-        })
+        // So that the next try does not meet the lock of one that failed.
+        self.engine(database)
+            .inspect_err(|_| wait_until_released(&self.path))
     }
 }
 
