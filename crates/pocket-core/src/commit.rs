@@ -5,6 +5,7 @@
 //! sees the writes of those before it; one that fails leaves nothing behind. The batch checks the state row, so a
 //! second handle on the same store makes the commit fail and the jobs run again on what is there now.
 
+mod job;
 mod memory;
 
 use std::collections::VecDeque;
@@ -14,12 +15,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::Shared;
-use pocket_storage::{BoxFuture, Durability, MaybeSend, Storage, StorageError};
+use pocket_storage::{BoxFuture, Durability, Storage, StorageError};
 use tokio::sync::oneshot;
 
+use self::job::{Entered, Queued};
 use self::memory::Memory;
 use crate::config::{
-    GATHERING_TURNS, JOBS_READ_AHEAD, MAX_COMMIT_ATTEMPTS, MAX_JOINED_BYTES, MAX_JOINED_WRITES,
+    FIRST_READ_AHEAD, GATHERING_TURNS, JOBS_READ_AHEAD, MAX_COMMIT_ATTEMPTS, MAX_JOINED_BYTES,
+    MAX_JOINED_WRITES, MAX_READ_AHEAD_BYTES,
 };
 use crate::elsewhere;
 use crate::events::Notifier;
@@ -34,113 +37,7 @@ use crate::turn;
 use crate::tx::Tx;
 use crate::{ClientId, Env, Error, Limits, Result, Timestamp, codes};
 
-/// A write that can be run again: it changes nothing but its [`Tx`].
-#[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
-#[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
-pub(crate) trait Job: MaybeSend + 'static {
-    type Output: MaybeSend + 'static;
-
-    /// Whether it scans. A scan does not see the writes of jobs before it, so such a job runs alone.
-    fn runs_alone(&self) -> bool {
-        false
-    }
-
-    /// About how many bytes it writes.
-    fn weight(&self) -> usize {
-        0
-    }
-
-    /// Keys that it reads first, where they are few and known before it runs.
-    fn reads(&self, _registry: &Registry) -> Vec<Vec<u8>> {
-        Vec::new()
-    }
-
-    /// Whether it stores what a server sent, or what follows from that.
-    fn is_by_sync(&self) -> bool {
-        false
-    }
-
-    /// Whether what breaks a unique index is stored and the journal tells of it, instead of that the job fails.
-    fn keeps_duplicates(&self) -> bool {
-        self.is_by_sync()
-    }
-
-    /// Behind it, the journal got entries about unique indexes.
-    fn add_violations(_output: &mut Self::Output, _entries: &[u64]) {}
-
-    async fn run(&mut self, tx: &mut Tx) -> Result<Self::Output>;
-}
-
-/// A job in the queue, its output type hidden.
-#[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
-#[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
-trait Queued: MaybeSend {
-    fn runs_alone(&self) -> bool;
-    fn weight(&self) -> usize;
-    fn reads(&self, registry: &Registry) -> Vec<Vec<u8>>;
-    fn durability(&self) -> Durability;
-    fn client(&self) -> Option<ClientId>;
-    fn keeps_duplicates(&self) -> bool;
-    fn add_violations(&mut self, entries: &[u64]);
-    async fn run(&mut self, tx: &mut Tx) -> Result<()>;
-    fn finish(self: Box<Self>, outcome: Result<()>);
-}
-
-struct Entered<J: Job> {
-    job: J,
-    durability: Durability,
-    /// The client that the store must be.
-    client: Option<ClientId>,
-    output: Option<J::Output>,
-    answer: oneshot::Sender<Result<J::Output>>,
-}
-
-#[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
-#[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
-impl<J: Job> Queued for Entered<J> {
-    fn runs_alone(&self) -> bool {
-        self.job.runs_alone()
-    }
-
-    fn weight(&self) -> usize {
-        self.job.weight()
-    }
-
-    fn reads(&self, registry: &Registry) -> Vec<Vec<u8>> {
-        self.job.reads(registry)
-    }
-
-    fn durability(&self) -> Durability {
-        self.durability
-    }
-
-    fn client(&self) -> Option<ClientId> {
-        self.client
-    }
-
-    fn keeps_duplicates(&self) -> bool {
-        self.job.keeps_duplicates()
-    }
-
-    fn add_violations(&mut self, entries: &[u64]) {
-        if let Some(output) = &mut self.output {
-            J::add_violations(output, entries);
-        }
-    }
-
-    async fn run(&mut self, tx: &mut Tx) -> Result<()> {
-        self.output = Some(self.job.run(tx).await?);
-        Ok(())
-    }
-
-    fn finish(self: Box<Self>, outcome: Result<()>) {
-        let output = self.output;
-        let answer = outcome
-            .and_then(|()| output.ok_or_else(|| stored::damaged("a write that ran has no output")));
-        // The caller may have gone; the write stands all the same.
-        let _ = self.answer.send(answer);
-    }
-}
+pub(crate) use self::job::Job;
 
 /// Everything a commit needs.
 #[derive(Debug)]
@@ -246,13 +143,12 @@ impl CommitCore {
             let base = memory.state.sequence;
             let mut tx = Tx::new(self.clone(), memory.state, memory.registry, memory.client);
             let mut outcomes = Vec::with_capacity(jobs.len());
-            let mut read = 0;
+            let mut ahead = ReadAhead::default();
             loop {
-                for at in outcomes.len()..jobs.len() {
-                    if at >= read {
-                        read = jobs.len().min(at + JOBS_READ_AHEAD);
-                        let keys = reads(&jobs[at..read], tx.registry());
-                        tx.read_ahead_for_all(keys).await;
+                while outcomes.len() < jobs.len() && tx.kept.bytes <= MAX_JOINED_BYTES {
+                    let at = outcomes.len();
+                    if let Some(keys) = ahead.keys(at, jobs, tx.registry()) {
+                        ahead.took(tx.read_ahead_for_all(keys).await);
                     }
                     let job = &mut jobs[at];
                     // A panic in one job, such as that of an application's own rule, must not end all writing.
@@ -267,7 +163,9 @@ impl CommitCore {
                     }
                     outcomes.push(outcome);
                 }
-                if !take_jobs(queue, jobs) {
+                // A small change of a large document writes more than its job weighs.
+                give_back(queue, jobs, outcomes.len());
+                if tx.kept.bytes > MAX_JOINED_BYTES || !take_jobs(queue, jobs) {
                     break;
                 }
             }
@@ -323,9 +221,45 @@ impl CommitCore {
     }
 }
 
-/// The keys that jobs will read first.
-fn reads(jobs: &[Box<dyn Queued>], registry: &Registry) -> Vec<Vec<u8>> {
-    jobs.iter().flat_map(|job| job.reads(registry)).collect()
+/// Reads what the next jobs begin with in one call, for as many of them as hold little.
+struct ReadAhead {
+    /// Those before it have been read for.
+    read: usize,
+    step: usize,
+}
+
+impl Default for ReadAhead {
+    fn default() -> Self {
+        Self {
+            read: 0,
+            step: FIRST_READ_AHEAD,
+        }
+    }
+}
+
+impl ReadAhead {
+    /// What to read before job number `at` runs, if its keys were not among the last.
+    fn keys(
+        &mut self,
+        at: usize,
+        jobs: &[Box<dyn Queued>],
+        registry: &Registry,
+    ) -> Option<Vec<Vec<u8>>> {
+        if at < self.read {
+            return None;
+        }
+        self.read = jobs.len().min(at + self.step);
+        let next = jobs[at..self.read].iter();
+        Some(next.flat_map(|job| job.reads(registry)).collect())
+    }
+
+    fn took(&mut self, bytes: usize) {
+        self.step = if bytes > MAX_READ_AHEAD_BYTES {
+            (self.step / 2).max(1)
+        } else {
+            (self.step * 2).min(JOBS_READ_AHEAD)
+        };
+    }
 }
 
 /// Runs a job, and what follows from every one.
@@ -457,6 +391,14 @@ async fn gather(queue: &Queue, answered: usize) {
         if lock(queue).len() >= wanted {
             return;
         }
+    }
+}
+
+/// Puts back the jobs that have not run, as the next ones.
+fn give_back(queue: &Queue, jobs: &mut Vec<Box<dyn Queued>>, ran: usize) {
+    let mut queue = lock(queue);
+    for job in jobs.drain(ran..).rev() {
+        queue.push_front(job);
     }
 }
 

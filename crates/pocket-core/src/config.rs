@@ -128,11 +128,16 @@ pub(crate) const GATHERING_TURNS: usize = 3;
 /// Local writes that are joined into one commit at the most.
 pub(crate) const MAX_JOINED_WRITES: usize = 512;
 
-/// Of writes that are joined, so many have the documents that they begin with read in one call, which are in memory
-/// together then.
+/// Of writes that are joined, so many have the documents that they begin with read in one call, at first.
+pub(crate) const FIRST_READ_AHEAD: usize = 16;
+
+/// The same, later and at the most.
 pub(crate) const JOBS_READ_AHEAD: usize = 128;
 
-/// Bytes of local writes that are joined into one commit at the most; a single write may be larger.
+/// Where these documents were larger together, the next call reads half as many.
+pub(crate) const MAX_READ_AHEAD_BYTES: usize = 1024 * 1024;
+
+/// Bytes behind which no further write is joined into a commit, of what the writes bring and of the rows they store.
 pub(crate) const MAX_JOINED_BYTES: usize = 8 * 1024 * 1024;
 
 /// Times a commit is tried again when another handle on the same store was faster.

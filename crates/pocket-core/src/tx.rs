@@ -22,6 +22,8 @@ use crate::{Body, ClientId, Digest, DocumentId, Hlc, Result, Revision, Timestamp
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
     pub(crate) values: BTreeMap<Vec<u8>, Option<Bytes>>,
+    /// Of all values that were written, also of those that others took the place of.
+    pub(crate) bytes: usize,
     pub(crate) state: State,
     pub(crate) registry: Registry,
     pub(crate) client: ClientId,
@@ -82,6 +84,7 @@ impl Tx {
             ahead_for_all: Ahead::default(),
             kept: Kept {
                 values: BTreeMap::new(),
+                bytes: 0,
                 state,
                 registry,
                 client,
@@ -103,6 +106,8 @@ impl Tx {
         self.kept.registry = self.own_registry.clone();
         self.kept.client = self.own_client;
         self.kept.outbox_grew |= std::mem::take(&mut self.own_outbox_grew);
+        let written = self.own.values().flatten();
+        self.kept.bytes += written.map(Bytes::len).sum::<usize>();
         self.kept.values.append(&mut self.own);
         if !self.own_events.is_empty() {
             let events = std::mem::take(&mut self.own_events);
@@ -225,17 +230,20 @@ impl Tx {
     }
 
     /// As [`read_ahead`](Self::read_ahead) for jobs that run one behind the other, instead of what was read for those
-    /// before them. If it fails, each of them meets the error when it reads.
-    pub(crate) async fn read_ahead_for_all(&mut self, mut keys: Vec<Vec<u8>>) {
+    /// before them. If it fails, each of them meets the error when it reads. Tells how many bytes were read.
+    pub(crate) async fn read_ahead_for_all(&mut self, mut keys: Vec<Vec<u8>>) -> usize {
         self.ahead_for_all.clear();
         if keys.len() < 2 {
-            return;
+            return 0;
         }
         keys.sort_unstable();
         keys.dedup();
-        if let Ok(values) = self.core.storage.get_many(&keys).await {
-            self.ahead_for_all.extend(keys.into_iter().zip(values));
-        }
+        let Ok(values) = self.core.storage.get_many(&keys).await else {
+            return 0;
+        };
+        let bytes = values.iter().flatten().map(Bytes::len).sum();
+        self.ahead_for_all.extend(keys.into_iter().zip(values));
+        bytes
     }
 
     /// As [`read_ahead`](Self::read_ahead) for the entries of a range.

@@ -21,6 +21,8 @@ struct Disk {
     commits: AtomicUsize,
     /// The commit that fails; none for 0.
     fails: AtomicUsize,
+    /// What the largest commit wrote, in bytes.
+    largest: AtomicUsize,
 }
 
 #[async_trait]
@@ -54,6 +56,8 @@ impl Storage for Disk {
         if self.fails.load(Ordering::Relaxed) == number {
             return Err(StorageError::Backend("the cable".to_owned()));
         }
+        self.largest
+            .fetch_max(batch.write_bytes(), Ordering::Relaxed);
         self.entries.commit(batch, durability).await
     }
 
@@ -166,4 +170,28 @@ async fn writes_of_one_commit_take_effect_and_are_told_in_the_order_they_came() 
         };
         assert_eq!(change.document_id.as_str(), id);
     }
+}
+
+#[tokio::test]
+async fn small_changes_of_large_documents_do_not_all_wait_for_one_commit() {
+    let disk = Arc::<Disk>::default();
+    let (_database, todos) = open(&disk).await;
+    let text = "x".repeat(400_000);
+    let ids: Vec<String> = (0..60).map(|number| format!("{number:02}")).collect();
+    for id in &ids {
+        let large = format!(r#"{{"_id":"{id}","text":"{text}"}}"#);
+        let large = Value::from_json_str(&large).unwrap();
+        todos.insert(&large).await.unwrap();
+    }
+    disk.commits.store(0, Ordering::Relaxed);
+    disk.largest.store(0, Ordering::Relaxed);
+    let patch = Value::from_json_str(r#"{"done":true}"#).unwrap();
+    let patches = ids.iter().map(|id| todos.update(id, &patch));
+    for answer in join_all(patches).await {
+        answer.unwrap();
+    }
+    let commits = disk.commits.load(Ordering::Relaxed);
+    assert!((3..=20).contains(&commits), "{commits} commits");
+    let largest = disk.largest.load(Ordering::Relaxed);
+    assert!(largest < 12_000_000, "{largest} bytes in one commit");
 }
