@@ -1,5 +1,7 @@
 //! Sorting: that of the standard library, and in WebAssembly one instance of it for all types.
 //!
+//! [`places`] and [`arrange`] sort by what is beside the elements, such as keys that were read once.
+//!
 //! Each type that is sorted makes an instance of three to five thousand bytes, which a page has to download. So there the
 //! places of elements are sorted, and the elements put there.
 
@@ -34,9 +36,26 @@ pub fn sort_unstable<T: Ord>(items: &mut [T]) {
 }
 
 fn sort_places<T>(items: &mut [T], compare: impl Fn(&T, &T) -> Ordering) {
-    let mut places = places(items.len(), &|left, right| {
+    let places = places(items.len(), &|left, right| {
         compare(&items[left], &items[right])
     });
+    arrange(items, places);
+}
+
+/// Which element comes to each place when elements are sorted, told which of two comes first; what is equal keeps its
+/// order.
+#[inline(never)]
+pub fn places(count: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..count).collect();
+    places.sort_by(|left, right| compare(*left, *right));
+    places
+}
+
+/// Puts elements where [`places`] said.
+///
+/// # Panics
+/// When `places` does not name each element once.
+pub fn arrange<T>(items: &mut [T], mut places: Vec<usize>) {
     // Along each circle of elements that take each other's places.
     for start in 0..items.len() {
         let mut at = start;
@@ -49,14 +68,6 @@ fn sort_places<T>(items: &mut [T], compare: impl Fn(&T, &T) -> Ordering) {
             at = from;
         }
     }
-}
-
-/// Which element comes to each place.
-#[inline(never)]
-fn places(count: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
-    let mut places: Vec<usize> = (0..count).collect();
-    places.sort_by(|left, right| compare(*left, *right));
-    places
 }
 
 #[cfg(test)]

@@ -235,27 +235,15 @@ impl Ranking<'_> {
             let nulls = std::iter::repeat(Encoded::NULL);
             keys.extend(row.keys.iter().chain(nulls).take(width));
         }
-        let mut order: Vec<usize> = (0..rows.len()).collect();
-        sorting::sort_unstable_by(&mut order, |left, right| {
-            let of = |place: &usize| {
+        let order = sorting::places(rows.len(), &|left, right| {
+            let of = |place: usize| {
                 let keys = &keys[place * width..][..width];
-                (keys.iter().copied(), &rows[*place].document.id)
+                (keys.iter().copied(), &rows[place].document.id)
             };
             self.turn(self.sort.compare(of(left), of(right)))
         });
         drop(keys);
-        // Each cycle of places is turned by one.
-        for first in 0..rows.len() {
-            let mut place = first;
-            loop {
-                let from = std::mem::replace(&mut order[place], place);
-                if from == first {
-                    break;
-                }
-                rows.swap(place, from);
-                place = from;
-            }
-        }
+        sorting::arrange(rows, order);
     }
 }
 
