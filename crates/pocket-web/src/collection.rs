@@ -9,6 +9,7 @@ use pocket_sync_client::sleep;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
+use crate::answers;
 use crate::encode::{self, Writer};
 use crate::error::{self, Told, validation};
 use crate::handle::{self, Call, Listeners, RawHandle, RawLive};
@@ -189,7 +190,7 @@ impl RawCollection {
             } else {
                 query.explain().await?
             };
-            Ok(options::plan_json(&plan))
+            Ok(answers::plan_json(&plan))
         })
     }
 
@@ -282,7 +283,7 @@ impl RawCollection {
 
     /// Its indexes, as JSON.
     pub fn indexes(&self) -> String {
-        options::indexes_json(&self.0.indexes())
+        answers::indexes_json(&self.0.indexes())
     }
 }
 

@@ -8,6 +8,7 @@ use pocket_core::Database;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
+use crate::answers;
 use crate::collection::RawCollection;
 use crate::error::{Result, Told};
 use crate::handle::{self, Call, RawHandle};
@@ -99,7 +100,7 @@ impl RawDatabase {
     /// The settings of all collections, by name, as JSON.
     #[wasm_bindgen(js_name = listCollections)]
     pub fn list_collections(&self) -> String {
-        options::collections_json(&self.database.list_collections())
+        answers::collections_json(&self.database.list_collections())
     }
 
     /// Deletes a collection and gives how many documents there were.
@@ -133,7 +134,7 @@ impl RawDatabase {
         let database = self.database.clone();
         answer(async move {
             let stats = database.stats().await?;
-            Ok(options::stats_json(&stats))
+            Ok(answers::stats_json(&stats))
         })
     }
 

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 #[cfg(target_arch = "wasm32")]
+mod answers;
+#[cfg(target_arch = "wasm32")]
 mod collection;
 #[cfg(target_arch = "wasm32")]
 mod database;

@@ -9,6 +9,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
+use crate::answers;
 use crate::database::RawDatabase;
 use crate::encode::{self, Writer};
 use crate::error::{Result, Told, error, validation};
@@ -156,7 +157,7 @@ impl RawSync {
         let engine = self.0.clone();
         promise(async move {
             let checkpoint = engine.checkpoint().await.told()?;
-            Ok(options::checkpoint_json(&checkpoint).into())
+            Ok(answers::checkpoint_json(&checkpoint).into())
         })
     }
 
@@ -173,7 +174,7 @@ impl RawSync {
         let engine = self.0.clone();
         promise(async move {
             let wiped = engine.wipe().await.told()?;
-            Ok(options::wiped_json(&wiped).into())
+            Ok(answers::wiped_json(&wiped).into())
         })
     }
 }
@@ -183,7 +184,7 @@ fn done(work: impl Future<Output = Result<(), SyncError>> + 'static) -> Promise 
 }
 
 fn snapshot_of(engine: &SyncEngine) -> String {
-    options::snapshot_json(&engine.snapshot())
+    answers::snapshot_json(&engine.snapshot())
 }
 
 /// The rule for all collections, among those by their names: no collection can be named so.
