@@ -460,25 +460,4 @@ pub(crate) struct JournalRow {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn that_a_mutation_was_never_sent_is_seen_without_reading_it() {
-        for (progress, unsent) in [
-            (Progress::Unsent, true),
-            (Progress::Pinned(MutationNumber::new(7)), false),
-            (Progress::Conflicted(Seq::new(70_000)), false),
-        ] {
-            let row = MutationRow {
-                progress,
-                content: 1,
-                ended: 2,
-                changes: Vec::new(),
-                later: MutationLater::default(),
-            };
-            assert_eq!(MutationRow::is_unsent(&encode(&row)).ok(), Some(unsent));
-        }
-        assert!(MutationRow::is_unsent(b"no row").is_err());
-    }
-}
+mod tests;
