@@ -3,10 +3,13 @@
 mod common;
 
 use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{Device, Fault};
+use pocket_storage::faulty::{CallKind, Faults, FaultyStorage, Moment};
 use pocket_storage::{
-    Batch, Direction, Durability, KeyRange, Result, ScanLimit, Storage, StorageError,
+    Batch, Direction, Durability, KeyRange, Result, ScanLimit, Storage, StorageError, View,
 };
 use pocket_storage_redb::RedbStorage;
 
@@ -181,4 +184,39 @@ async fn a_store_that_is_being_backed_up_reopens_itself_all_the_same() {
     let read = snapshot.scan(KeyRange::all(), limit, Direction::Forward);
     assert!(matches!(read.await, Err(StorageError::Closed)));
     store.close().await.expect("closes");
+}
+
+/// Whether a visit was answered, and whether its visitor was called.
+async fn visit(store: &dyn Storage) -> (Result<bool>, bool) {
+    let called = Arc::new(AtomicBool::new(false));
+    let seen = called.clone();
+    let visitor = move |_: Box<dyn View>| seen.store(true, Ordering::Relaxed);
+    let answer = store.visit(Box::new(visitor)).await;
+    (answer, called.load(Ordering::Relaxed))
+}
+
+#[tokio::test]
+async fn a_visit_fails_when_it_is_told_to() {
+    let store = Arc::new(open(&Device::default()).expect("opens"));
+    let faults = Faults::new();
+    let faulty = FaultyStorage::new(store, &faults);
+    assert!(matches!(visit(&faulty).await, (Ok(true), true)));
+    let cable = || StorageError::Backend("the cable".to_owned());
+    faults.fail_at_kind(CallKind::Visit, 2, Moment::Before, cable());
+    faults.fail_at_kind(CallKind::Visit, 3, Moment::After, cable());
+    for called in [false, true] {
+        let (answer, was_called) = visit(&faulty).await;
+        assert!(
+            matches!(answer, Err(StorageError::Backend(_))),
+            "{answer:?}"
+        );
+        assert_eq!(was_called, called);
+    }
+    assert!(matches!(visit(&faulty).await, (Ok(true), true)));
+    assert_eq!(faults.calls().visit, 4);
+    faults.crash();
+    assert!(matches!(
+        visit(&faulty).await,
+        (Err(StorageError::Closed), false)
+    ));
 }

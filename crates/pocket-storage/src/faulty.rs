@@ -30,7 +30,7 @@ use bytes::Bytes;
 
 use crate::{
     Batch, Capabilities, Direction, Durability, Entry, KeyRange, Result, ScanLimit, Sieve, Sifted,
-    Snapshot, Storage, StorageError,
+    Snapshot, Storage, StorageError, View, Visitor,
 };
 
 /// What a call does, for counting and choosing.
@@ -43,6 +43,8 @@ pub enum CallKind {
     GetMany,
     /// [`Storage::scan`] and [`Storage::sift`].
     Scan,
+    /// [`Storage::visit`], where the backend does it.
+    Visit,
     /// [`Storage::commit`].
     Commit,
     /// [`Storage::close`].
@@ -68,6 +70,8 @@ pub struct Calls {
     pub get_many: u64,
     /// Calls of [`Storage::scan`].
     pub scan: u64,
+    /// Calls of [`Storage::visit`] that were answered.
+    pub visit: u64,
     /// Calls of [`Storage::commit`].
     pub commit: u64,
     /// Calls of [`Storage::close`].
@@ -77,7 +81,7 @@ pub struct Calls {
 impl Calls {
     /// All calls.
     pub fn total(&self) -> u64 {
-        self.get + self.get_many + self.scan + self.commit + self.close
+        self.get + self.get_many + self.scan + self.visit + self.commit + self.close
     }
 
     fn of(&mut self, kind: CallKind) -> &mut u64 {
@@ -85,6 +89,7 @@ impl Calls {
             CallKind::Get => &mut self.get,
             CallKind::GetMany => &mut self.get_many,
             CallKind::Scan => &mut self.scan,
+            CallKind::Visit => &mut self.visit,
             CallKind::Commit => &mut self.commit,
             CallKind::Close => &mut self.close,
         }
@@ -221,8 +226,12 @@ impl Faults {
     }
 
     fn plan(&self) -> MutexGuard<'_, Plan> {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.plan)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A [`Storage`] around another one, in which what its [`Faults`] say goes wrong.
@@ -293,6 +302,29 @@ impl Storage for FaultyStorage {
     /// Taken without a fault; it can no more fail than what was read before.
     async fn snapshot(&self) -> Result<Option<Box<dyn Snapshot>>> {
         self.inner.snapshot().await
+    }
+
+    async fn visit(&self, visitor: Box<dyn Visitor>) -> Result<bool> {
+        if self.faults.crashed() {
+            return Err(StorageError::Closed);
+        }
+        // It is a call once somebody is called.
+        let begun = Arc::new(Mutex::new(None));
+        let (faults, told) = (self.faults.clone(), begun.clone());
+        let visitor = move |view: Box<dyn View>| {
+            let begin = faults.begin(CallKind::Visit);
+            let goes_on = begin.is_ok();
+            *lock(&told) = Some(begin);
+            if goes_on {
+                visitor.visit(view);
+            }
+        };
+        let answer = self.inner.visit(Box::new(visitor)).await;
+        let begun = lock(&begun).take();
+        match begun {
+            Some(fault) => self.faults.end(fault?, answer),
+            None => answer,
+        }
     }
 
     async fn close(&self) -> Result<()> {
