@@ -28,7 +28,15 @@ pub(super) struct Rows<R> {
 #[derive(Debug)]
 enum Node<R> {
     Leaf(Vec<Arc<R>>),
-    Inner(Vec<Child<R>>),
+    Inner(Inner<R>),
+}
+
+#[derive(Debug)]
+struct Inner<R> {
+    children: Vec<Child<R>>,
+    /// Between each child and the next: no row of the one is greater, all of the other are. It was a row once, so that a
+    /// search need not go down to the rows of a child to pass it.
+    borders: Arc<Vec<Arc<R>>>,
 }
 
 #[derive(Debug)]
@@ -51,7 +59,10 @@ impl<R> Clone for Node<R> {
     fn clone(&self) -> Self {
         match self {
             Self::Leaf(rows) => Self::Leaf(rows.clone()),
-            Self::Inner(children) => Self::Inner(children.clone()),
+            Self::Inner(inner) => Self::Inner(Inner {
+                children: inner.children.clone(),
+                borders: inner.borders.clone(),
+            }),
         }
     }
 }
@@ -92,7 +103,7 @@ impl<R: Ord> Rows<R> {
             .collect();
         while level.len() > 1 {
             level = divided(level)
-                .map(|children| Child::new(Node::Inner(children)))
+                .map(|children| Child::new(Node::Inner(Inner::new(children))))
                 .collect();
         }
         match level.pop() {
@@ -139,10 +150,10 @@ impl<R: Ord> Rows<R> {
                     let within = rows.binary_search_by(|here| (**here).cmp(row)).ok()?;
                     return Some(before + within);
                 }
-                Node::Inner(children) => {
-                    let at = below(children, row);
-                    before += children[..at].iter().map(|child| child.len).sum::<usize>();
-                    node = &children.get(at)?.node;
+                Node::Inner(inner) => {
+                    let (passed, rest) = inner.children.split_at(inner.child_of(row));
+                    before += passed.iter().map(|child| child.len).sum::<usize>();
+                    node = &rest.first()?.node;
                 }
             }
         }
@@ -159,19 +170,17 @@ impl<R: Ord> Rows<R> {
                     len: self.len - second.len,
                     node: self.root.clone(),
                 };
-                self.root = Arc::new(Node::Inner(vec![first, second]));
+                self.root = Arc::new(Node::Inner(Inner::new(vec![first, second])));
             }
         }
     }
 
     /// Takes out the row that is equal.
     pub(super) fn remove(&mut self, row: &R) -> Option<Arc<R>> {
-        // Nothing is copied for a row that is not there.
-        self.find(row)?;
         let removed = Arc::make_mut(&mut self.root).remove(row)?;
         self.len -= 1;
-        while let Node::Inner(children) = &*self.root
-            && let [only] = &children[..]
+        while let Node::Inner(inner) = &*self.root
+            && let [only] = &inner.children[..]
         {
             self.root = only.node.clone();
         }
@@ -179,9 +188,99 @@ impl<R: Ord> Rows<R> {
     }
 }
 
-/// The child in which a row is, or would be; behind all of them when it is greater than all rows.
-fn below<R: Ord>(children: &[Child<R>], row: &R) -> usize {
-    children.partition_point(|child| child.node.last().is_none_or(|last| **last < *row))
+impl<R> Inner<R> {
+    fn new(children: Vec<Child<R>>) -> Self {
+        let all_but_last = &children[..children.len().saturating_sub(1)];
+        let borders = all_but_last.iter().filter_map(|child| child.node.last());
+        Self {
+            borders: Arc::new(borders.cloned().collect()),
+            children,
+        }
+    }
+
+    /// Takes in what stands behind it, and behind this border.
+    fn extend(&mut self, border: Arc<R>, other: &Self) {
+        self.children.extend(other.children.iter().cloned());
+        let borders = Arc::make_mut(&mut self.borders);
+        borders.push(border);
+        borders.extend(other.borders.iter().cloned());
+    }
+
+    /// Gives its second half away.
+    fn split(&mut self) -> Self {
+        let half = self.children.len() / 2;
+        let children = self.children.split_off(half);
+        let borders = Arc::make_mut(&mut self.borders);
+        let theirs = borders.split_off(half);
+        // The one between the halves is for whoever holds them.
+        borders.pop();
+        Self {
+            children,
+            borders: Arc::new(theirs),
+        }
+    }
+
+    /// Joins a child and the next one if they have few things.
+    fn join(&mut self, at: usize) -> bool {
+        let [left, right, ..] = &mut self.children[at..] else {
+            return false;
+        };
+        if left.node.size() + right.node.size() > FEW {
+            return false;
+        }
+        let border = Arc::make_mut(&mut self.borders).remove(at);
+        Arc::make_mut(&mut left.node).extend(border, &right.node);
+        left.len += right.len;
+        self.children.remove(at + 1);
+        true
+    }
+
+    /// Takes out a child that has no more rows.
+    fn drop_child(&mut self, at: usize) {
+        self.children.remove(at);
+        if !self.borders.is_empty() {
+            let border = at.min(self.borders.len() - 1);
+            Arc::make_mut(&mut self.borders).remove(border);
+        }
+    }
+}
+
+impl<R: Ord> Inner<R> {
+    /// The child in which a row is, or would be.
+    fn child_of(&self, row: &R) -> usize {
+        self.borders.partition_point(|border| **border < *row)
+    }
+
+    /// Tells whether no equal one was there.
+    fn insert(&mut self, row: Arc<R>) -> bool {
+        let at = self.child_of(&row);
+        let child = &mut self.children[at];
+        match Arc::make_mut(&mut child.node).insert(row) {
+            Put::Replaced => return false,
+            Put::Added => child.len += 1,
+            Put::Divided(second) => {
+                child.len = child.len + 1 - second.len;
+                if let Some(last) = child.node.last() {
+                    Arc::make_mut(&mut self.borders).insert(at, last.clone());
+                }
+                self.children.insert(at + 1, second);
+            }
+        }
+        true
+    }
+
+    fn remove(&mut self, row: &R) -> Option<Arc<R>> {
+        let at = self.child_of(row);
+        let child = self.children.get_mut(at)?;
+        let removed = Arc::make_mut(&mut child.node).remove(row)?;
+        child.len -= 1;
+        if child.len == 0 {
+            self.drop_child(at);
+        } else if !self.join(at) && at > 0 {
+            self.join(at - 1);
+        }
+        Some(removed)
+    }
 }
 
 /// The same things in groups for nodes.
@@ -207,7 +306,7 @@ impl<R> Node<R> {
     fn len(&self) -> usize {
         match self {
             Self::Leaf(rows) => rows.len(),
-            Self::Inner(children) => children.iter().map(|child| child.len).sum(),
+            Self::Inner(inner) => inner.children.iter().map(|child| child.len).sum(),
         }
     }
 
@@ -215,24 +314,22 @@ impl<R> Node<R> {
     fn size(&self) -> usize {
         match self {
             Self::Leaf(rows) => rows.len(),
-            Self::Inner(children) => children.len(),
+            Self::Inner(inner) => inner.children.len(),
         }
     }
 
     fn last(&self) -> Option<&Arc<R>> {
         match self {
             Self::Leaf(rows) => rows.last(),
-            Self::Inner(children) => children.last()?.node.last(),
+            Self::Inner(inner) => inner.children.last()?.node.last(),
         }
     }
 
-    /// Takes in what stands behind it.
-    fn extend(&mut self, other: &Self) {
+    /// Takes in what stands behind it, and behind this border.
+    fn extend(&mut self, border: Arc<R>, other: &Self) {
         match (self, other) {
             (Self::Leaf(rows), Self::Leaf(others)) => rows.extend(others.iter().cloned()),
-            (Self::Inner(children), Self::Inner(others)) => {
-                children.extend(others.iter().cloned());
-            }
+            (Self::Inner(inner), Self::Inner(other)) => inner.extend(border, other),
             // All leaves are equally deep, so neighbours are alike.
             _ => debug_assert!(false, "a leaf beside an inner node"),
         }
@@ -245,7 +342,7 @@ impl<R> Node<R> {
         }
         Some(Child::new(match self {
             Self::Leaf(rows) => Self::Leaf(rows.split_off(rows.len() / 2)),
-            Self::Inner(children) => Self::Inner(children.split_off(children.len() / 2)),
+            Self::Inner(inner) => Self::Inner(inner.split()),
         }))
     }
 }
@@ -260,16 +357,9 @@ impl<R: Ord> Node<R> {
                 }
                 Err(at) => rows.insert(at, row),
             },
-            Self::Inner(children) => {
-                let at = below(children, &row).min(children.len() - 1);
-                let child = &mut children[at];
-                match Arc::make_mut(&mut child.node).insert(row) {
-                    Put::Replaced => return Put::Replaced,
-                    Put::Added => child.len += 1,
-                    Put::Divided(second) => {
-                        child.len = child.len + 1 - second.len;
-                        children.insert(at + 1, second);
-                    }
+            Self::Inner(inner) => {
+                if !inner.insert(row) {
+                    return Put::Replaced;
                 }
             }
         }
@@ -282,34 +372,9 @@ impl<R: Ord> Node<R> {
                 let at = rows.binary_search_by(|here| (**here).cmp(row)).ok()?;
                 Some(rows.remove(at))
             }
-            Self::Inner(children) => {
-                let at = below(children, row);
-                let child = children.get_mut(at)?;
-                let removed = Arc::make_mut(&mut child.node).remove(row)?;
-                child.len -= 1;
-                if child.len == 0 {
-                    children.remove(at);
-                } else if !join(children, at) && at > 0 {
-                    join(children, at - 1);
-                }
-                Some(removed)
-            }
+            Self::Inner(inner) => inner.remove(row),
         }
     }
-}
-
-/// Joins a child and the next one if they have few things.
-fn join<R>(children: &mut Vec<Child<R>>, at: usize) -> bool {
-    let [left, right, ..] = &mut children[at..] else {
-        return false;
-    };
-    let few = left.node.size() + right.node.size() <= FEW;
-    if few {
-        Arc::make_mut(&mut left.node).extend(&right.node);
-        left.len += right.len;
-        children.remove(at + 1);
-    }
-    few
 }
 
 /// Rows one after another.
@@ -330,8 +395,8 @@ impl<'a, R> Range<'a, R> {
                     self.leaf = rows.get(at..).unwrap_or_default().iter();
                     return;
                 }
-                Node::Inner(children) => {
-                    let mut children = children.iter();
+                Node::Inner(inner) => {
+                    let mut children = inner.children.iter();
                     let Some(child) = children.find(|child| {
                         let is_here = at < child.len;
                         at -= if is_here { 0 } else { child.len };
@@ -372,87 +437,4 @@ impl<R> ExactSizeIterator for Range<'_, R> {}
 impl<R> FusedIterator for Range<'_, R> {}
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn numbers(rows: &Rows<u32>) -> Vec<u32> {
-        rows.range(0, rows.len()).map(|row| **row).collect()
-    }
-
-    proptest! {
-        #[test]
-        fn rows_are_a_sorted_vector(edits in prop::collection::vec((any::<bool>(), 0..3_000_u32), 0..4_000)) {
-            let mut model: Vec<u32> = (0..600).map(|number| number * 5).collect();
-            let mut rows = Rows::of_sorted(model.iter().copied().map(Arc::new).collect());
-            let (first, kept) = (rows.clone(), model.clone());
-            for (insert, number) in edits {
-                let place = model.binary_search(&number);
-                prop_assert_eq!(rows.find(&number), place.ok());
-                match (insert, place) {
-                    (true, Err(at)) => model.insert(at, number),
-                    (false, Ok(at)) => drop(model.remove(at)),
-                    _ => {}
-                }
-                if insert {
-                    rows.insert(Arc::new(number));
-                } else {
-                    let removed = rows.remove(&number);
-                    prop_assert_eq!(removed.is_some(), place.is_ok());
-                }
-                prop_assert_eq!(rows.len(), model.len());
-            }
-            prop_assert_eq!(numbers(&rows), &model[..]);
-            prop_assert_eq!(rows.last().map(|row| **row), model.last().copied());
-            let middle = model.len() / 2;
-            prop_assert_eq!(rows.get(middle).map(|row| **row), model.get(middle).copied());
-            let part: Vec<_> = rows.range(middle, middle + 10).map(|row| **row).collect();
-            let until = model.len().min(middle + 10);
-            prop_assert_eq!(part, &model[middle..until]);
-            if let Some(last) = model.pop() {
-                prop_assert_eq!(rows.remove(&last).map(|row| *row), Some(last));
-            }
-            depth(&rows.root);
-            prop_assert_eq!(numbers(&rows), model);
-            // What was copied before shows what was then.
-            prop_assert_eq!(numbers(&first), kept);
-        }
-    }
-
-    /// Its depth, if all leaves are equally deep and each node knows its rows.
-    fn depth(node: &Node<u32>) -> usize {
-        assert!(node.size() <= MOST);
-        match node {
-            Node::Leaf(_) => 1,
-            Node::Inner(children) => {
-                let depths: Vec<_> = children.iter().map(|child| depth(&child.node)).collect();
-                assert!(depths.windows(2).all(|pair| pair[0] == pair[1]));
-                for child in children {
-                    assert!(child.len == child.node.len() && child.len > 0);
-                }
-                depths[0] + 1
-            }
-        }
-    }
-
-    #[test]
-    fn the_tree_stays_flat_and_shrinks_again() {
-        let mut rows = Rows::default();
-        for number in 0..10_000_u32 {
-            rows.insert(Arc::new(number * 7_919 % 10_000));
-        }
-        assert!(depth(&rows.root) <= 4, "{}", depth(&rows.root));
-        for number in (0..10_000_u32).filter(|number| number % 100 != 0) {
-            rows.remove(&number);
-        }
-        assert_eq!(rows.len(), 100);
-        assert!(depth(&rows.root) <= 3, "{}", depth(&rows.root));
-        for number in 0..100 {
-            rows.remove(&(number * 100));
-        }
-        assert_eq!((rows.len(), depth(&rows.root)), (0, 1));
-        rows.insert(Arc::new(1));
-        assert_eq!(numbers(&rows), [1]);
-    }
-}
+mod tests;
