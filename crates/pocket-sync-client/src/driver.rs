@@ -168,7 +168,7 @@ impl Driver {
             event = answered(&mut self.asking) => Some(event),
             answer = renewed(&mut self.renewing) => Some(self.take_token(answer)),
             () = elapsed(&mut self.timer) => Some(Event::Timer),
-            never = self.sweeper.run() => match never {},
+            never = self.sweeper.run(), if self.engagement.is_some() => match never {},
             // The database lives as long as the replica, so its sender does too.
             _ = self.outbox.changed() => Some(Event::OutboxGrew),
         }
@@ -225,6 +225,7 @@ impl Driver {
             Effect::Close { code, reason } => self.close(code, reason),
             Effect::Send(frame) => {
                 if let Wire::Open(_, socket) = &mut self.wire {
+                    socket.limit(self.session.message_bytes());
                     socket.send(frame);
                 }
             }
@@ -341,6 +342,7 @@ impl Driver {
             let answer = answer(&mut self.store).await;
             self.handle(Event::Stored(answer));
         }
+        self.sweeper.rest().await;
         if let Some(closing) = self.closing.take() {
             let _ = closing.await;
         }

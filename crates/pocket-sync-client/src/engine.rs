@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{Direction, SyncConfig, check_token};
 use crate::driver::{Control, Driver, Parts, WAITING_CALLS};
-use crate::listeners::ENTRIES_AT_ONCE;
+use crate::listeners::entries_behind;
 use crate::platform;
 use crate::session::{Pass, Session};
 use crate::transport;
@@ -275,10 +275,13 @@ impl SyncEngine {
                     if let Some(entry) = read.pop_front() {
                         return Some((entry, (journal, told, after, read)));
                     }
-                    told.wait_for(|last| *last > after).await.ok()?;
-                    // What cannot be read now can be read from the journal later.
-                    let entries = journal.list(Some(after), ENTRIES_AT_ONCE).await.ok()?;
-                    after = entries.last().map_or(*told.borrow(), |last| last.number);
+                    let last = *told.wait_for(|last| *last > after).await.ok()?;
+                    let Some(entries) = entries_behind(&journal, after).await else {
+                        // What cannot be read now comes with the next entry.
+                        told.wait_for(|told| *told > last).await.ok()?;
+                        continue;
+                    };
+                    after = entries.last().map_or(last, |last| last.number);
                     read.extend(entries);
                 }
             },

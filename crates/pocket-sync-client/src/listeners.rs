@@ -11,9 +11,9 @@ use crate::platform::{Task, spawn};
 use crate::watched::Watched;
 
 /// Entries of the journal that are read at once.
-pub(crate) const ENTRIES_AT_ONCE: usize = 64;
+const ENTRIES_AT_ONCE: usize = 64;
 
-/// Times the journal is read before its entries are passed over.
+/// Times the journal is read before it is left for now.
 const READS: usize = 3;
 
 /// Who wants to hear of conflicts.
@@ -80,20 +80,24 @@ impl Telling {
     }
 }
 
+/// The next entries behind `after`; none when the store fails again and again.
+pub(crate) async fn entries_behind(journal: &Journal, after: u64) -> Option<Vec<JournalEntry>> {
+    for _ in 0..READS {
+        if let Ok(entries) = journal.list(Some(after), ENTRIES_AT_ONCE).await {
+            return Some(entries);
+        }
+    }
+    None
+}
+
 /// Tells the next entries behind `after` and returns the number of the last one that was told.
 async fn tell_from(journal: &Journal, watched: &Watched, after: u64, last: u64) -> u64 {
     let listeners = watched.listeners().clone();
     if listeners.is_empty() {
         return last;
     }
-    let mut entries = journal.list(Some(after), ENTRIES_AT_ONCE).await;
-    for _ in 1..READS {
-        if entries.is_err() {
-            entries = journal.list(Some(after), ENTRIES_AT_ONCE).await;
-        }
-    }
     // A store that fails again and again has told so on its own; the entries stay in the journal.
-    let entries = entries.unwrap_or_default();
+    let entries = entries_behind(journal, after).await.unwrap_or_default();
     for entry in &entries {
         for listener in &listeners {
             // One that panics is a matter between it and the panic hook; the others hear of it all the same.

@@ -76,15 +76,20 @@ impl Sweeper {
         }
     }
 
+    /// Ends the sweep that is under way. Safe to drop at any time.
+    pub(crate) async fn rest(&mut self) {
+        if let Some(sweep) = &mut self.under_way {
+            let left = sweep.await;
+            self.told = self.told.filter(|told| Some(told.client) != left);
+            self.under_way = None;
+            self.next = Box::pin(sleep(EVERY));
+        }
+    }
+
     /// Sweeps while it is polled. Safe to drop at any time, and goes on where it was.
     pub(crate) async fn run(&mut self) -> Infallible {
         loop {
-            if let Some(sweep) = &mut self.under_way {
-                let left = sweep.await;
-                self.told = self.told.filter(|told| Some(told.client) != left);
-                self.under_way = None;
-                self.next = Box::pin(sleep(EVERY));
-            }
+            self.rest().await;
             self.next.as_mut().await;
             let (replica, told) = (self.replica.clone(), self.told);
             self.under_way = Some(Box::pin(async move {
@@ -119,6 +124,7 @@ mod tests {
     use pocket_storage_memory::MemoryStorage;
 
     use super::*;
+    use crate::{SyncConfig, SyncEngine};
 
     #[derive(Clone, Debug, Default)]
     struct Clock(Arc<AtomicI64>, Arc<AtomicU8>);
@@ -247,6 +253,30 @@ mod tests {
         }
         assert_eq!(db.stats().await.unwrap().pending_changes, 0);
         assert!(sweeper.told.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_that_does_not_run_deletes_nothing() {
+        let clock = Clock::default();
+        let config = CollectionConfig::new("docs").ttl(Ttl::after_update(EVERY));
+        let builder = Database::builder("test").collection(config);
+        let builder = builder.env(clock.clone());
+        let db = builder.open(MemoryStorage::new()).await.unwrap();
+        let docs = db.collection::<Value>("docs").unwrap();
+        let document = Value::from_json_str(r#"{"_id":"a"}"#).unwrap();
+        docs.insert(&document).await.unwrap();
+        clock.0.fetch_add(600_000, Ordering::Relaxed);
+        let mut changes = docs.changes();
+        // Nobody is there to sync with.
+        let engine = SyncEngine::new(&db, SyncConfig::new("ws://127.0.0.1:1"));
+        engine.start().await.unwrap();
+        engine.stop().await.unwrap();
+        let deleted = tokio::time::timeout(HOUR, changes.next()).await;
+        assert!(deleted.is_err(), "{deleted:?}");
+        engine.start().await.unwrap();
+        let deleted = tokio::time::timeout(HOUR, changes.next()).await;
+        assert!(deleted.is_ok());
+        engine.stop().await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -149,6 +149,31 @@ async fn a_token_that_says_when_it_ends_is_renewed_before() {
 }
 
 #[tokio::test]
+async fn a_source_that_gives_the_same_token_again_is_not_asked_without_a_pause() {
+    let token = "e30.eyJleHAiOjE3MDAwMDAxMDB9.c2ln";
+    let mut config = SessionConfig::new(Scope::All);
+    config.renews = true;
+    config.token = Some(token.to_owned());
+    let mut bench = Bench::with(config).await;
+    bench.connect().await;
+    let mut asked_at = Vec::new();
+    for questions in 1..=12 {
+        while bench.renewals.len() < questions {
+            let asked = bench.pings().len();
+            for id in bench.pings().into_iter().skip(asked.saturating_sub(1)) {
+                bench.say(pong(id, 0)).await;
+            }
+            bench.wait_for_timer().await;
+        }
+        asked_at.push(bench.now.millis());
+        give(&mut bench, token).await;
+    }
+    let pauses = asked_at.windows(2).map(|pair| pair[1] - pair[0]);
+    let shortest = pauses.min().unwrap_or_default();
+    assert!(shortest >= 1_000, "{asked_at:?}");
+}
+
+#[tokio::test]
 async fn a_stop_ends_the_asking_and_a_start_begins_anew() {
     let mut bench = bench().await;
     bench.event(Event::Start).await;

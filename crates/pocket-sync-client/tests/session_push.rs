@@ -70,6 +70,29 @@ async fn the_server_may_allow_fewer_pushes_in_flight() {
 }
 
 #[tokio::test]
+async fn limits_beyond_all_reason_are_no_limits() {
+    let mut bench = Bench::with(in_batches_of(1)).await;
+    for id in ["a", "b", "c"] {
+        bench.insert_quietly(id).await;
+    }
+    bench.greet().await;
+    bench
+        .say(Welcome {
+            limits: ServerLimits {
+                document_bytes: usize::MAX,
+                message_bytes: usize::MAX,
+                nodes: usize::MAX,
+                levels: usize::MAX,
+                changes: usize::MAX,
+                pushes: usize::MAX,
+            },
+            ..welcome()
+        })
+        .await;
+    assert_eq!(bench.pushes().len(), 3);
+}
+
+#[tokio::test]
 async fn numbering_is_asked_for_several_pushes_at_once() {
     let bench = with_documents(2, 16).await;
     let pins = bench

@@ -104,6 +104,11 @@ impl Session {
         }
     }
 
+    /// The longest message the server takes, as it last said.
+    pub(crate) fn message_bytes(&self) -> usize {
+        self.config.limits.message_bytes
+    }
+
     /// Takes what happened at `now` and says what to do about it.
     pub fn handle(&mut self, now: Moment, event: Event) -> Vec<Effect> {
         self.now = self.now.max(now);

@@ -9,6 +9,7 @@ use pocket_core::replica::{ReplicaState, Resent};
 use pocket_core::storage::ordered::BTreeSet;
 use pocket_core::{ClientId, Mutation, MutationContent, MutationNumber, Outcome, PushLimit, Seq};
 use pocket_sync_protocol::codes::{self as wire, rejection};
+use pocket_sync_protocol::limits::MAX_MESSAGE_BYTES;
 use pocket_sync_protocol::{Outcomes, ProtocolError, Push, ServerLimits, encode_client};
 
 use super::StoreRequest;
@@ -100,10 +101,12 @@ struct Done {
 
 impl Pushing {
     pub(super) fn new(batch: usize, limits: &ServerLimits, now: Moment) -> Self {
+        // No server may be configured for more, whatever this one says.
+        let message_bytes = limits.message_bytes.min(MAX_MESSAGE_BYTES);
         Self {
             batch: batch.clamp(1, MAX_BATCH),
-            budget: limits.message_bytes / 2,
-            message_bytes: limits.message_bytes,
+            budget: message_bytes / 2,
+            message_bytes,
             window: limits.pushes.clamp(1, PUSHES_IN_FLIGHT),
             most: limits.pushes.clamp(1, PUSHES_IN_FLIGHT),
             arrived: 0,

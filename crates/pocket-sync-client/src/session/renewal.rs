@@ -11,6 +11,9 @@ use crate::{AuthReason, Moment, SyncError, jwt};
 /// How long before its end a token is renewed, in milliseconds; less for one that lives only minutes.
 const AHEAD_MILLIS: u64 = 30_000;
 
+/// The least time between two questions because a token ends, in milliseconds.
+const RENEWAL_PAUSE_MILLIS: u64 = 1_000;
+
 /// How far the renewal of the token is.
 #[derive(Debug, Default)]
 pub(super) struct Renewal {
@@ -102,10 +105,22 @@ impl Session {
         };
         match answer {
             Ok(token) => {
+                let before = self.config.token.as_deref().and_then(jwt::expiry_millis);
+                let after = jwt::expiry_millis(&token);
                 self.config.token = Some(token);
                 self.renewal.token += 1;
                 if self.link.is_attached() {
                     self.plan_renewal();
+                    // One that ends no later is due again at once.
+                    let pause = if after <= before {
+                        self.backoff.slow()
+                    } else {
+                        RENEWAL_PAUSE_MILLIS
+                    };
+                    let soonest = self.now.plus(pause);
+                    if let Some((at, _)) = &mut self.renewal.due {
+                        *at = soonest.max(*at);
+                    }
                 } else if matches!(reason, AuthReason::Refused(_)) {
                     self.attention = Attention::None;
                     self.retry_at = Some(self.now);

@@ -70,6 +70,7 @@ pub(crate) async fn connect(
         wait: Duration::ZERO,
         sequence: 0,
         outgoing: VecDeque::new(),
+        message_bytes: DEFAULT_MESSAGE_BYTES,
         under_way: VecDeque::new(),
         incoming: VecDeque::new(),
         more: false,
@@ -89,6 +90,8 @@ struct Http {
     /// The place of the next request.
     sequence: u64,
     outgoing: VecDeque<Bytes>,
+    /// The longest message the server takes; a request is hardly longer.
+    message_bytes: usize,
     /// Requests, oldest first; their answers are taken in this order.
     under_way: VecDeque<UnderWay>,
     incoming: VecDeque<Bytes>,
@@ -151,8 +154,8 @@ impl Http {
             wait: self.wait,
             interval: self.interval,
             close,
-            // The session keeps to what the server takes; a push of the largest size travels alone.
-            body: wire::join(&mut self.outgoing, DEFAULT_MESSAGE_BYTES),
+            // A push of the largest size travels alone.
+            body: wire::join(&mut self.outgoing, self.message_bytes),
         };
         self.sequence += 1;
         request
@@ -206,6 +209,10 @@ impl Http {
 impl Connection for Http {
     fn send(&mut self, frame: Bytes) {
         self.outgoing.push_back(frame);
+    }
+
+    fn limit(&mut self, message_bytes: usize) {
+        self.message_bytes = message_bytes;
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Incoming> {

@@ -126,6 +126,11 @@ pub(crate) trait Connection: MaybeSend {
     /// Takes a frame to be sent. The session bounds how many there are.
     fn send(&mut self, frame: Bytes);
 
+    /// The server takes messages of so many bytes: what is joined on the way is no longer.
+    fn limit(&mut self, message_bytes: usize) {
+        let _ = message_bytes;
+    }
+
     /// Writes what goes without waiting; [`poll`](Self::poll) writes the rest, and tells what went wrong.
     fn write(&mut self, context: &mut Context<'_>) {
         let _ = context;

@@ -109,3 +109,25 @@ async fn a_device_the_server_has_forgotten_goes_on_when_it_has_something_to_say(
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_takes_small_messages_gets_no_larger_requests() {
+    within(async {
+        let mut config = Config::default();
+        config.limits.message_bytes = 512 * 1024;
+        config.limits.document.bytes = 128 * 1024;
+        let world = World::with(Transport::Http, config, Arc::new(TokenTable::open())).await;
+        let device = world.device().await;
+        device.sync().await;
+        device.go_offline().await;
+        // More than the usual message takes.
+        let text = "x".repeat(100_000);
+        for n in 0..60 {
+            device.put(&format!("d{n}"), &text).await;
+        }
+        device.sync().await;
+        assert_eq!(device.pending().await, 0);
+        assert_eq!(world.documents().await.len(), 60);
+    })
+    .await;
+}
