@@ -114,8 +114,8 @@ async fn a_device_the_server_has_forgotten_goes_on_when_it_has_something_to_say(
 async fn a_server_that_takes_small_messages_gets_no_larger_requests() {
     within(async {
         let mut config = Config::default();
-        config.limits.message_bytes = 512 * 1024;
-        config.limits.document.bytes = 128 * 1024;
+        config.limits.wire.message_bytes = 512 * 1024;
+        config.limits.wire.document_bytes = 128 * 1024;
         let world = World::with(Transport::Http, config, Arc::new(TokenTable::open())).await;
         let device = world.device().await;
         device.sync().await;
