@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pocket_storage::blocking::{BlockingOpener, LockFile, sync_directory};
 use pocket_storage::{Result, StorageError};
@@ -25,6 +26,8 @@ type Connect = dyn Fn() -> io::Result<Box<dyn StorageBackend>> + Send + Sync;
 pub(crate) struct Opener {
     options: RedbBuilder,
     place: Place,
+    /// It was open before: should nothing be there now, it is not a new store but one that has gone.
+    was_open: AtomicBool,
     /// Held until the store is closed.
     _lock: Option<LockFile>,
 }
@@ -34,6 +37,7 @@ impl Opener {
         Self {
             options,
             place,
+            was_open: AtomicBool::new(false),
             _lock: lock,
         }
     }
@@ -70,6 +74,7 @@ impl Opener {
         let open = || OpenOptions::new().read(true).write(true).open(path);
         let file = match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.may_begin()?;
                 self.create(path)?;
                 open()
             }
@@ -89,12 +94,27 @@ impl Opener {
         Engine::new(database)
     }
 
-    fn database(&self, device: Box<dyn StorageBackend>, bytes: u64) -> Result<Database> {
-        let progress = std::sync::Arc::clone(&self.options.on_repair);
-        let path = match &self.place {
+    /// Whether a store may be begun where there is none.
+    fn may_begin(&self) -> Result<()> {
+        if !self.was_open.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(StorageError::Backend(format!(
+            "{} was there and has gone; bring back the disk or the file, and nothing is lost",
+            self.name()
+        )))
+    }
+
+    fn name(&self) -> String {
+        match &self.place {
             Place::File(path) => path.display().to_string(),
             Place::Device(_) => "the device".to_owned(),
-        };
+        }
+    }
+
+    fn database(&self, device: Box<dyn StorageBackend>, bytes: u64) -> Result<Database> {
+        let progress = std::sync::Arc::clone(&self.options.on_repair);
+        let path = self.name();
         Database::builder()
             .set_cache_size(self.options.cache_bytes)
             .set_check_integrity_on_open(bytes > 0 && bytes <= self.options.check_up_to)
@@ -108,18 +128,23 @@ impl BlockingOpener for Opener {
     type Store = Engine;
 
     fn open(&self) -> Result<Engine> {
-        match &self.place {
+        let opened = match &self.place {
             Place::File(path) => self.open_file(path),
             Place::Device(connect) => {
                 let device = connect().map_err(|error| from_io(&error))?;
                 let bytes = device.len().map_err(|error| from_io(&error))?;
+                if bytes == 0 {
+                    self.may_begin()?;
+                }
                 let database = self.database(device, bytes)?;
                 if bytes == 0 {
                     engine::initialize(&database)?;
                 }
                 Engine::new(database)
             }
-        }
+        }?;
+        self.was_open.store(true, Ordering::Relaxed);
+        Ok(opened)
     }
 }
 

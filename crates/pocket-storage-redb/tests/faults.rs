@@ -3,8 +3,8 @@
 mod common;
 
 use std::io::ErrorKind;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use common::{Device, Fault};
 use pocket_storage::faulty::{CallKind, Faults, FaultyStorage, Moment};
@@ -219,4 +219,34 @@ async fn a_visit_fails_when_it_is_told_to() {
         visit(&faulty).await,
         (Err(StorageError::Closed), false)
     ));
+}
+
+/// A mount that went away leaves an empty directory behind, or another disk.
+#[tokio::test]
+async fn a_store_that_has_gone_is_not_begun_anew() {
+    let device = Device::default();
+    let there = Arc::new(Mutex::new(device.clone()));
+    let seen = there.clone();
+    let store = RedbStorage::builder()
+        .open_on(move || seen.lock().expect("nobody panics").connect())
+        .expect("opens");
+    commit(&store, 0).await.expect("a commit");
+    device.set_fault(Some(Fault::Fail {
+        from: device.calls().all(),
+        times: 1,
+        error: ErrorKind::Other,
+    }));
+    *there.lock().expect("nobody panics") = Device::default();
+    commit(&store, 1).await.expect_err("the device fails");
+    for _ in 0..2 {
+        let read = store.get(b"newest").await;
+        let Err(StorageError::Backend(why)) = &read else {
+            panic!("{read:?}");
+        };
+        assert!(why.contains("has gone"), "{why}");
+    }
+    *there.lock().expect("nobody panics") = device;
+    assert!(is_whole(&store, 0).await);
+    commit(&store, 2).await.expect("it is back");
+    store.close().await.expect("closes");
 }

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pocket_storage::blocking::{BlockingOpener, LockFile, sync_directory};
 use pocket_storage::{Result, StorageError};
@@ -18,6 +19,8 @@ use crate::witness::{Sums, Witness};
 pub(crate) struct Opener {
     options: SledBuilder,
     path: PathBuf,
+    /// It was open before: should nothing be there now, it is not a new store but one that has gone.
+    was_open: AtomicBool,
     /// Held until the store is closed.
     _lock: LockFile,
 }
@@ -27,6 +30,7 @@ impl Opener {
         Self {
             options,
             path,
+            was_open: AtomicBool::new(false),
             _lock: lock,
         }
     }
@@ -91,7 +95,15 @@ impl BlockingOpener for Opener {
 
     fn open(&self) -> Result<Engine> {
         match fs::metadata(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.create()?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if self.was_open.load(Ordering::Relaxed) {
+                    return Err(StorageError::Backend(format!(
+                        "{} was there and has gone; bring back the disk or the directory, and nothing is lost",
+                        self.path.display()
+                    )));
+                }
+                self.create()?;
+            }
             Err(error) => return Err(from_io(&error)),
             Ok(found) if !found.is_dir() => {
                 return Err(self.corrupt("a file, but sled keeps a directory"));
@@ -108,8 +120,11 @@ impl BlockingOpener for Opener {
             Err(error) => return Err(error),
         };
         // So that the next try does not meet the lock of one that failed.
-        self.engine(database)
-            .inspect_err(|_| wait_until_released(&self.path))
+        let engine = self
+            .engine(database)
+            .inspect_err(|_| wait_until_released(&self.path))?;
+        self.was_open.store(true, Ordering::Relaxed);
+        Ok(engine)
     }
 }
 
