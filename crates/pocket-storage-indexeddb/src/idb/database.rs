@@ -129,7 +129,16 @@ impl Database {
 
     /// Begins a transaction.
     pub(crate) fn begin(&self, mode: Mode) -> Result<Transaction> {
-        Transaction::begin(&self.name, &self.raw, mode)
+        let begun = Transaction::begin(&self.name, &self.raw, mode);
+        if matches!(begun, Err(StorageError::Closed)) && self.end.get().is_none() {
+            // Nobody here closes what is in use: the browser gave it up, and has not told so yet.
+            self.end.set(Some(End::Lost));
+            return Err(StorageError::Backend(format!(
+                "the browser closed the connection to {:?}; the next call opens it again",
+                self.name
+            )));
+        }
+        begun
     }
 
     /// Waits until every transaction that was begun has ended: only then does closing release anything.
