@@ -313,7 +313,8 @@ impl Committer {
     /// Runs a job and waits until what it wrote survives what `durability` names. With a client, only while the store is
     /// that one.
     ///
-    /// A future that is dropped leaves the job in the queue: it may still take effect.
+    /// A future that is dropped before its commit has begun takes the job along. Later the write may be stored, and is told
+    /// once anybody writes.
     pub(crate) async fn submit<J: Job>(
         &self,
         job: J,
@@ -403,12 +404,16 @@ fn give_back(queue: &Queue, jobs: &mut Vec<Box<dyn Queued>>, ran: usize) {
 }
 
 /// Takes the next jobs of a round, behind those it has: one that runs alone, or as many others as are allowed together.
-/// Tells whether there was one.
+/// Those that nobody waits for are forgotten. Tells whether there was one.
 fn take_jobs(queue: &Queue, jobs: &mut Vec<Box<dyn Queued>>) -> bool {
     let mut queue = lock(queue);
     let before = jobs.len();
     let mut bytes: usize = jobs.iter().map(|job| job.weight()).sum();
     while let Some(next) = queue.front() {
+        if next.is_abandoned() {
+            queue.pop_front();
+            continue;
+        }
         let alone = next.runs_alone() || jobs.iter().any(|job| job.runs_alone());
         bytes += next.weight();
         let full = jobs.len() == MAX_JOINED_WRITES || bytes > MAX_JOINED_BYTES;

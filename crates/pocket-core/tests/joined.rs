@@ -195,3 +195,35 @@ async fn small_changes_of_large_documents_do_not_all_wait_for_one_commit() {
     let largest = disk.largest.load(Ordering::Relaxed);
     assert!(largest < 12_000_000, "{largest} bytes in one commit");
 }
+
+#[tokio::test]
+async fn a_write_that_nobody_waits_for_before_its_commit_begins_is_not_made() {
+    let disk = Arc::<Disk>::default();
+    let (_database, todos) = open(&disk).await;
+    let (first, given_up) = (todo("first"), todo("given up"));
+    let mut first = Box::pin(todos.insert(&first));
+    // It is being committed.
+    assert!(futures_util::poll!(&mut first).is_pending());
+    let mut waiting = Box::pin(todos.insert(&given_up));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    drop(waiting);
+    first.await.unwrap();
+    todos.insert(&todo("next")).await.unwrap();
+    assert!(todos.get("given up").await.unwrap().is_none());
+    assert_eq!(todos.count().await.unwrap(), 2);
+    // One that is given up later is stored, and told with the next.
+    let late = todo("late");
+    let mut late = Box::pin(todos.insert(&late));
+    assert!(futures_util::poll!(&mut late).is_pending());
+    drop(late);
+    let mut changes = todos.changes();
+    todos.insert(&todo("last")).await.unwrap();
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        match changes.next().await.unwrap() {
+            ChangeItem::Change(change) => told.push(change.document_id.to_string()),
+            lagged => panic!("{lagged:?}"),
+        }
+    }
+    assert_eq!(told, ["late", "last"]);
+}

@@ -52,6 +52,8 @@ pub(super) trait Queued: MaybeSend {
     fn runs_alone(&self) -> bool;
     fn weight(&self) -> usize;
     fn reads(&self, registry: &Registry) -> Vec<Vec<u8>>;
+    /// Whether nobody waits for its answer any more.
+    fn is_abandoned(&self) -> bool;
     fn durability(&self) -> Durability;
     fn client(&self) -> Option<ClientId>;
     fn keeps_duplicates(&self) -> bool;
@@ -82,6 +84,10 @@ impl<J: Job> Queued for Entered<J> {
 
     fn reads(&self, registry: &Registry) -> Vec<Vec<u8>> {
         self.job.reads(registry)
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.answer.is_closed()
     }
 
     fn durability(&self) -> Durability {
