@@ -140,8 +140,9 @@ pub(crate) const MAX_READ_AHEAD_BYTES: usize = 1024 * 1024;
 /// Bytes behind which no further write is joined into a commit, of what the writes bring and of the rows they store.
 pub(crate) const MAX_JOINED_BYTES: usize = 8 * 1024 * 1024;
 
-/// Times a commit is tried again when another handle on the same store was faster.
-pub(crate) const MAX_COMMIT_ATTEMPTS: usize = 64;
+/// Times a commit, or a query that has no snapshot, is tried again when another handle on the same store was faster. One that
+/// writes without a pause is faster often, which is no reason to fail; so the bound is only there to end.
+pub(crate) const MAX_COMMIT_ATTEMPTS: usize = 10_000;
 
 /// Who wins when a local change and the server's version of a document disagree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

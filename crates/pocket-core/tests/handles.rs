@@ -9,6 +9,8 @@ mod late;
 mod messages;
 #[path = "handles/property.rs"]
 mod property;
+#[path = "handles/raced.rs"]
+mod raced;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "live/storage.rs"]
 mod storage;

@@ -236,6 +236,10 @@ async fn open_head(
             .await?
             .is_empty()
         {
+            // Another handle may have made it just now.
+            if storage.get(keys::DATABASE).await?.is_some() {
+                continue;
+            }
             return Err(Error::new(
                 codes::CORRUPT,
                 "the store holds data, but no Pocket database",
