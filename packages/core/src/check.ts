@@ -1,6 +1,6 @@
 // What TypeScript would refuse, for callers without it: the WebAssembly reads whatever it is given as what it expects.
 
-import { encode, isBytes, isDate, isPlainObject } from './encode.js';
+import { encode, isBrokenText, isBytes, isDate, isPlainObject } from './encode.js';
 import { PocketError } from './error.js';
 
 /** What kind of thing it is, for messages. */
@@ -11,8 +11,9 @@ export function kindOf(value: unknown): string {
 
 /** Text, as it is. `what` names it in the error. */
 export function text(value: unknown, what: string, code: string): string {
-  if (typeof value === 'string') return value;
-  throw new PocketError(code, `${what} is text, not ${kindOf(value)}`);
+  if (typeof value !== 'string') throw new PocketError(code, `${what} is text, not ${kindOf(value)}`);
+  if (isBrokenText(value)) throw new PocketError(code, `${what} has half of a surrogate pair`);
+  return value;
 }
 
 /** The id of a document. */

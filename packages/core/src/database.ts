@@ -95,6 +95,8 @@ const COLLECTION_OPTIONS: Shapes<CollectionConfig> = {
   ttl: 'any',
 };
 
+const MIGRATION: Shapes<MigrationConfig> = { version: 'count', collection: 'text', migrate: 'any' };
+
 const TTL: Shapes<TtlConfig> = { field: 'text', afterMs: 'whole' };
 
 /** What a database has and does at the moment. */
@@ -136,7 +138,9 @@ function collectionJson(config: CollectionConfig): Record<string, unknown> {
 
 function rawMigration(config: MigrationConfig): object {
   optionObject(config, 'a migration');
+  checkShape('a migration', config, MIGRATION, 'migrations.');
   const { version, collection, migrate } = config;
+  if ((collection as unknown) === undefined) throw new PocketError('config', '`collection` of a migration is missing', { path: 'migrations.collection' });
   if (typeof migrate !== 'function') throw new PocketError('config', '`migrate` of a migration is a function', { path: 'migrations' });
   return {
     version,

@@ -43,6 +43,11 @@ export function encode(value: unknown, options: EncodeOptions = DOCUMENT): Uint8
 const utf8 = new TextEncoder();
 const BROKEN_TEXT = /\p{Surrogate}/u;
 
+/** Whether a text has half of a surrogate pair: outside of JavaScript there is no such text, and another would be taken for it. */
+export function isBrokenText(text: string): boolean {
+  return BROKEN_TEXT.test(text);
+}
+
 /** Whether these are bytes; also those of another window. */
 export function isBytes(value: object): value is Uint8Array {
   return value instanceof Uint8Array || Object.prototype.toString.call(value) === '[object Uint8Array]';
@@ -222,7 +227,7 @@ class Encoder {
         return;
       }
     }
-    if (BROKEN_TEXT.test(text)) throw this.#refused('the text has half of a surrogate pair');
+    if (isBrokenText(text)) throw this.#refused('the text has half of a surrogate pair');
     const bytes = utf8.encode(text);
     this.#head(bytes.length, 0xa0, 31, 0xd9, 0xda);
     this.#reserve(bytes.length);

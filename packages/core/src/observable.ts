@@ -1,5 +1,4 @@
-import type { PocketError } from './error.js';
-import { report, toPocketError } from './error.js';
+import { PocketError, report, toPocketError } from './error.js';
 
 /** Ends what `subscribe` began. */
 export interface Subscription {
@@ -42,6 +41,11 @@ export function tell<A>(listener: (argument: A) => void, argument: A): void {
   }
 }
 
+/** Refuses at once what could not be called later. */
+function checkListener(listener: unknown): void {
+  if (typeof listener !== 'function') throw new PocketError('config', 'a listener is a function; an object with `next` is none');
+}
+
 /** Listeners who may come and go while they are being told. */
 export class Listeners<T> {
   #listeners: readonly Listener<T>[] = [];
@@ -53,6 +57,8 @@ export class Listeners<T> {
 
   /** Adds one. The same functions may be added several times. */
   add(next: (value: T) => void, error?: (error: PocketError) => void): Subscription {
+    checkListener(next);
+    if (error !== undefined) checkListener(error);
     const listener: Listener<T> = { next, error };
     this.#listeners = [...this.#listeners, listener];
     return {

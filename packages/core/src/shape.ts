@@ -1,6 +1,7 @@
 // What options must look like, in the words of this API: the WebAssembly would tell it in those of its JSON reader.
 
 import { kindOf, optionObject } from './check.js';
+import { isBrokenText } from './encode.js';
 import { PocketError } from './error.js';
 
 /** The largest whole number of 32 bits. */
@@ -21,6 +22,7 @@ function expected(shape: Shape, value: unknown): string | undefined {
   if (typeof shape === 'object') return typeof value === 'string' && shape.includes(value) ? undefined : `one of ${shape.map((word) => `'${word}'`).join(', ')}`;
   switch (shape) {
     case 'text':
+      if (typeof value === 'string' && isBrokenText(value)) return 'text without half of a surrogate pair';
       return typeof value === 'string' ? undefined : 'text';
     case 'flag':
       return typeof value === 'boolean' ? undefined : 'true or false';

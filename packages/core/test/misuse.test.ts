@@ -21,7 +21,8 @@ async function opened(): Promise<{ db: Database; items: Collection }> {
 test('ids and names that are no text are refused before the WebAssembly sees them', async () => {
   const { db, items } = await opened();
   await items.insert({ _id: '5', n: 1 });
-  for (const id of [5, null, undefined, {}, ['5']].map(untyped)) {
+  await items.insert({ _id: '\ufffd', n: 1 });
+  for (const id of [5, null, undefined, {}, ['5'], '\ud800'].map(untyped)) {
     await assert.rejects(items.get(id), code('bad-id'));
     await assert.rejects(items.update(id, { n: 2 }), code('bad-id'));
     await assert.rejects(async () => items.delete(id), code('bad-id'));
@@ -41,7 +42,20 @@ test('ids and names that are no text are refused before the WebAssembly sees the
     );
     assert.ok(isPocketError(told, 'bad-id'));
   }
-  assert.deepEqual(await items.getAll(), [{ _id: '5', n: 1 }]);
+  assert.deepEqual(await items.getAll(), [{ _id: '5', n: 1 }, { _id: '\ufffd', n: 1 }]);
+  await db.close();
+});
+
+test('what cannot be called is refused as a listener at once', async () => {
+  const { db, items } = await opened();
+  const live = items.find().live();
+  for (const listener of [undefined, null, 5, { next: () => undefined }].map(untyped)) {
+    assert.throws(() => live.subscribe(listener), code('config'));
+    assert.throws(() => items.observeById('5').subscribe(listener), code('config'));
+    assert.throws(() => items.changes().subscribe(listener), code('config'));
+  }
+  assert.throws(() => live.subscribe(() => undefined, untyped(5)), code('config'));
+  live.close();
   await db.close();
 });
 
@@ -101,7 +115,11 @@ test('options of a database that are no options are refused as `config`', async 
     { name: 'x', storage, collections: [{ name: 'items', indexes: { fields: ['n'] } }] },
     { name: 'x', storage, collections: [{ name: 'items', indexes: ['n'] }] },
     { name: 'x', storage, migrations: {} },
+    { name: 'x\ud800', storage },
     { name: 'x', storage, schemaVersion: 2, migrations: [{ version: 2, collection: 'items' }] },
+    // Without a collection it would be for all of them.
+    { name: 'x', storage, migrations: [{ version: 2, colection: 'items', migrate: () => null }] },
+    { name: 'x', storage, migrations: [{ version: 2, migrate: () => null }] },
   ];
   for (const options of wrong) await assert.rejects(Database.create(options as DatabaseOptions), code('config'));
 });
