@@ -69,7 +69,7 @@ pub(crate) struct Entry {
     pub(crate) withdrawn: bool,
     pub(crate) ended: u32,
     pub(crate) doubt: Doubt,
-    /// It brings back what a restored server has lost.
+    /// It brings back what a restored server has lost, or may have.
     pub(crate) returns: bool,
     /// The place of the version that was in the way last, where nothing was known that explains it.
     pub(crate) met: Seq,

@@ -404,7 +404,7 @@ crate::later_fields! {
         met: Seq = "m",
         /// Nothing is in its way any more but a later mutation of one of its documents, which is on its way.
         freed: bool = "f",
-        /// It brings back what a restored server has lost.
+        /// It brings back what a restored server has lost, or may have: it was on its way there.
         returns: bool = "r",
     }
 }

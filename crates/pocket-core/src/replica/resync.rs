@@ -164,6 +164,8 @@ async fn renumber(
         tx.delete(key);
         if entry.is_pinned() {
             entry.progress = Progress::Unsent;
+            // It may have taken effect in the history that is lost: who has read it there is to hear of its end.
+            entry.returns = true;
             outbox::store_head(tx, target, &entry);
         }
     }

@@ -290,3 +290,36 @@ async fn the_end_of_what_a_restored_server_lost_is_told_although_the_rest_was_ne
         assert_eq!(kinds, [&expected]);
     }
 }
+
+/// Found by the simulator: a creation had taken effect, and a page had shown that, when the server was restored before its
+/// answer came. It counted as never sent; so its deletion cancelled it, and what the lost history had shown was back.
+#[tokio::test]
+async fn a_deletion_of_what_was_on_its_way_to_a_server_that_was_restored_is_told() {
+    for shown in [false, true] {
+        let world = World::new().await;
+        world.attach(log(&[(1, 1)], 10, 0, 0)).await;
+        world.page(1, (0, 10, 10), Vec::new()).await;
+        world.insert("lost", 3).await;
+        let sent = world.pin().await;
+        if shown {
+            let mut record = record("lost", 11, PAST, Some(r#"{"_id":"lost","n":3}"#));
+            record.rev = sent[0].changes()[0].rev;
+            world.page(1, (10, 11, 11), vec![record]).await;
+        }
+        world.attach(log(&[(1, 1), (3, 11)], 10, 0, 0)).await;
+        world.docs.delete("lost").await.unwrap();
+        assert_eq!(world.n("lost").await, None, "shown: {shown}");
+        if shown {
+            world.page(3, (0, 10, 10), Vec::new()).await;
+            world.sweep().await;
+        }
+        let pushed = world.pin().await;
+        let kinds: Vec<_> = pushed
+            .iter()
+            .flat_map(Mutation::changes)
+            .map(|change| &change.kind)
+            .collect();
+        assert_eq!(kinds, [&ChangeKind::Delete], "shown: {shown}");
+        assert_eq!(world.n("lost").await, None, "shown: {shown}");
+    }
+}
