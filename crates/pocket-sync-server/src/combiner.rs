@@ -5,6 +5,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use pocket_core::Env;
@@ -20,6 +21,9 @@ use crate::metrics::Metrics;
 use crate::server::Hub;
 use crate::store_state::StoreState;
 use crate::{Joiner, Limits, Namespace};
+
+/// How long a store that does not tell what it has is left alone before it is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Who hears what became of pushes.
 pub(crate) struct Observers {
@@ -107,9 +111,27 @@ async fn run(
     mut receiver: mpsc::Receiver<Waiting>,
     observers: Observers,
 ) {
+    let end = LogEnd {
+        engine: &*engine,
+        namespace: &namespace,
+        doorbell: &doorbell,
+    };
+    // Whether it is open what the last commit left.
+    let mut unsure = false;
     loop {
         if joiner.is_empty() {
-            let Some(Waiting { push, tag }) = receiver.recv().await else {
+            let waiting = if unsure {
+                match tokio::time::timeout(ASK_AGAIN, receiver.recv()).await {
+                    Ok(waiting) => waiting,
+                    Err(_) => {
+                        unsure = !end.tell().await;
+                        continue;
+                    }
+                }
+            } else {
+                receiver.recv().await
+            };
+            let Some(Waiting { push, tag }) = waiting else {
                 return;
             };
             joiner.push(push, tag);
@@ -152,15 +174,46 @@ async fn run(
                     .collect();
                 // Behind the answers, so that each writer learns its outcomes before it reads its own records.
                 doorbell.ring(committed.head);
+                unsure = false;
                 drop(hubs);
             }
             Err(error) => {
                 span.record("error", tracing::field::display(&error));
                 tracing::warn!(%namespace, %error, "a commit failed");
-                for tag in waiting {
-                    tag.tell(Err(error.clone()));
+                unsure |= matches!(error, EngineError::Unknown(_));
+                let hubs: Vec<_> = waiting
+                    .into_iter()
+                    .map(|tag| tag.tell(Err(error.clone())))
+                    .collect();
+                if unsure {
+                    unsure = !end.tell().await;
                 }
+                drop(hubs);
             }
+        }
+    }
+}
+
+/// Where a log ends that a commit of unknown result may have moved.
+struct LogEnd<'a> {
+    engine: &'a dyn Engine,
+    namespace: &'a Namespace,
+    doorbell: &'a Doorbell,
+}
+
+impl LogEnd<'_> {
+    /// Finds it out and rings. Whoever pushed may never come back to ask what became of it, and those who listen have no
+    /// reason to look: they would show the old versions until somebody writes again. Says whether the store told.
+    async fn tell(&self) -> bool {
+        let head = AssertUnwindSafe(self.engine.head(self.namespace))
+            .catch_unwind()
+            .await;
+        match head {
+            Ok(Ok(head)) => {
+                self.doorbell.ring(head);
+                true
+            }
+            Ok(Err(_)) | Err(_) => false,
         }
     }
 }

@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use pocket_core::{Outcome, Seq};
 use pocket_storage::StorageError;
-use pocket_storage::faulty::{Faults, FaultyStorage};
+use pocket_storage::faulty::{CallKind, Faults, FaultyStorage, Moment};
 use pocket_storage_memory::MemoryStorage;
 use pocket_sync_protocol::{Pull, ServerMessage};
 use pocket_sync_server::decide::Quota;
@@ -199,4 +199,41 @@ async fn a_server_with_a_full_disk_is_not_ready_and_tells_devices_why() {
     let answer = ask(running.address, "GET /health/ready").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     running.stop().await;
+}
+
+/// Found by the simulator: a commit had taken effect and its writer was told that this is not known. It never came back
+/// under that client id, and everybody else went on listening to a log that did not seem to move.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_commit_of_unknown_result_stored_is_told_although_its_writer_never_comes_back() {
+    // The store also fails to tell for a while.
+    for failures in [0, 2] {
+        let faults = Faults::new();
+        let running = Running::open(Arc::new(FaultyStorage::new(memory(), &faults))).await;
+        let mut listener = Peer::join(running.address, 1, None).await;
+        listener.pull(None, 0).await;
+        assert!(listener.catch_up().await.is_empty());
+        let mut writer = Peer::join(running.address, 2, None).await;
+        let next = faults.calls().commit + 1;
+        let error = || StorageError::Backend("fsync failed".to_owned());
+        faults.fail_at_kind(CallKind::Commit, next, Moment::After, error());
+        for failure in 1..=failures {
+            faults.fail_at_kind(CallKind::Commit, next + failure, Moment::Before, error());
+        }
+        writer.send_puts(1, &["a"]).await;
+        let ServerMessage::Error(told) = writer.receive().await else {
+            panic!("its result is not known")
+        };
+        assert_eq!((told.code.as_str(), told.retryable), ("retry-later", true));
+        drop(writer);
+
+        // Nobody writes, and the listener says nothing.
+        let (code, _) = listener.end().await;
+        assert_eq!(code, "going-away", "the log was opened anew");
+        let mut again = Peer::join(running.address, 1, Some(listener.session())).await;
+        let epoch = again.epoch();
+        assert_ne!(epoch, listener.epoch());
+        again.pull(Some(listener.epoch()), 0).await;
+        assert_eq!(again.catch_up().await, [common::key("a").id]);
+        running.stop().await;
+    }
 }

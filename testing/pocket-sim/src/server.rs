@@ -57,6 +57,10 @@ pub(crate) enum Done {
         tags: Vec<(u64, u64)>,
         result: EngineResult<Committed>,
     },
+    Looked {
+        namespace: Namespace,
+        result: EngineResult<Seq>,
+    },
     Compacted {
         namespace: Namespace,
         retention: Retention,
@@ -121,6 +125,8 @@ struct Peer {
 struct Hub {
     joiner: Joiner<(u64, u64)>,
     committing: bool,
+    /// Whether it is open what the last commit left.
+    unsure: bool,
     head: Seq,
     listeners: BTreeSet<u64>,
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use pocket_sync_server::Namespace;
+
 use crate::audit::{Audit, Violation, broken};
 use crate::client::{Client, ClientNews, Stage};
 use crate::clock::WorldClock;
@@ -49,6 +51,11 @@ pub(crate) enum Happening {
     /// The server's process ends in order.
     ServerGone {
         life: u64,
+    },
+    /// The server's store is asked once more what a commit left.
+    LookAgain {
+        life: u64,
+        namespace: Namespace,
     },
     Room {
         node: Node,
@@ -228,6 +235,11 @@ impl World {
             Happening::ServerGone { life } => {
                 if self.server.life == life {
                     self.kill_server(false);
+                }
+            }
+            Happening::LookAgain { life, namespace } => {
+                if self.server.life == life {
+                    self.look_again(&namespace);
                 }
             }
             Happening::Room { node } => self.make_room(node),

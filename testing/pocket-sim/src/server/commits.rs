@@ -1,15 +1,19 @@
 //! Commits of the engine, one after the other for each namespace, and the doorbell.
 
+use pocket_core::Seq;
 use pocket_sync_server::decide::PushRequest;
-use pocket_sync_server::engine::{Committed, EngineResult};
+use pocket_sync_server::engine::{Committed, EngineError, EngineResult};
 use pocket_sync_server::session::Event;
 use pocket_sync_server::{Engine, Namespace};
 
-use super::{Done, ServerNews, index_of};
+use super::{Done, Hub, ServerNews, index_of};
 use crate::audit::broken;
 use crate::counts::Kind;
 use crate::trace::Node;
 use crate::world::{Happening, World};
+
+/// After so many milliseconds a store that did not tell what it has is asked again, as the combiner does.
+const ASK_AGAIN: u64 = 1_000;
 
 impl World {
     /// Commits what waits, unless a commit is under way: then it joins the next one.
@@ -85,6 +89,7 @@ impl World {
                 }) => {
                     self.committed(&namespace, &pushes, tags, result);
                 }
+                Some(Done::Looked { namespace, result }) => self.looked(&namespace, &result),
             }
         }
     }
@@ -129,6 +134,7 @@ impl World {
                 }
             }
             Err(error) => {
+                let unknown = matches!(error, EngineError::Unknown(_));
                 for (connection, ticket) in tags {
                     let event = Event::Committed {
                         ticket,
@@ -136,17 +142,63 @@ impl World {
                     };
                     self.tell_peer(connection, delay, ServerNews::Event(event));
                 }
+                if let Some(hub) = self.hub(namespace) {
+                    hub.unsure |= unknown;
+                    if hub.unsure {
+                        return self.look(namespace);
+                    }
+                }
             }
         }
-        let Some(hub) = self
-            .server
-            .up
-            .as_mut()
-            .and_then(|up| up.hubs.get_mut(namespace))
-        else {
+        self.ring(namespace, head, delay);
+    }
+
+    fn hub(&mut self, namespace: &Namespace) -> Option<&mut Hub> {
+        let up = self.server.up.as_mut()?;
+        up.hubs.get_mut(namespace)
+    }
+
+    /// Asks the store where a log ends; nothing is committed meanwhile.
+    fn look(&mut self, namespace: &Namespace) {
+        let Some(up) = &mut self.server.up else {
+            return;
+        };
+        let (engine, namespace) = (up.engine.clone(), namespace.clone());
+        up.tasks.spawn(async move {
+            let result = engine.head(&namespace).await;
+            Done::Looked { namespace, result }
+        });
+    }
+
+    fn looked(&mut self, namespace: &Namespace, result: &EngineResult<Seq>) {
+        let head = result.as_ref().ok().copied();
+        let delay = self.fault_dice.below(3);
+        if head.is_none() {
+            let (life, namespace) = (self.server.life, namespace.clone());
+            self.schedule(ASK_AGAIN, Happening::LookAgain { life, namespace });
+        }
+        self.ring(namespace, head, delay);
+    }
+
+    pub(crate) fn look_again(&mut self, namespace: &Namespace) {
+        let Some(hub) = self.hub(namespace) else {
+            return;
+        };
+        // A commit that is under way will tell.
+        if hub.unsure && !hub.committing {
+            hub.committing = true;
+            self.look(namespace);
+            self.run_server();
+        }
+    }
+
+    /// A commit, or a look, is over; `head` is where the log ends, if that is known.
+    fn ring(&mut self, namespace: &Namespace, head: Option<Seq>, delay: u64) {
+        let Some(hub) = self.hub(namespace) else {
             return;
         };
         hub.committing = false;
+        hub.unsure &= head.is_none();
         if let Some(head) = head.filter(|head| *head > hub.head) {
             hub.head = head;
             let listeners: Vec<u64> = hub.listeners.iter().copied().collect();

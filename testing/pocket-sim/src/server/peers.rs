@@ -252,6 +252,7 @@ impl World {
                     let hub = up.hubs.entry(namespace.clone()).or_insert_with(|| Hub {
                         joiner: Joiner::new(changes, 8 << 20),
                         committing: false,
+                        unsure: false,
                         head: Seq::ZERO,
                         listeners: BTreeSet::new(),
                     });
