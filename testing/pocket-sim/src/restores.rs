@@ -221,6 +221,9 @@ impl World {
         let held = self.audit.closure(held);
         self.audit
             .give_up(|id, write| gone.contains(&id) && !(write.kind.puts() && held.contains(&id)));
+        let replaced = self.audit.replaced_by_lost();
+        self.audit
+            .give_up(|id, _| replaced.contains(&id) && !held.contains(&id));
     }
 }
 
