@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use pocket_core::Env;
+use pocket_core::{Body, Env};
 use pocket_sync_server::decide::DocumentKey;
 use pocket_sync_server::rules::Authority;
 use pocket_sync_server::{EmbeddedEngine, Engine, Namespace};
@@ -14,6 +14,7 @@ use crate::clock::SimEnv;
 use crate::counts::Kind;
 use crate::dice::Dice;
 use crate::disk::Backup;
+use crate::rights::team_of;
 use crate::server::namespace_name;
 use crate::tasks::at_once;
 use crate::trace::Node;
@@ -151,11 +152,9 @@ impl World {
         EmbeddedEngine::new(backup.open(), env, self.server.limits())
     }
 
-    /// Whether a document is there in the server's store, whatever the book knows of it.
-    pub(crate) fn stands_on_server(&self, key: &DocKey) -> bool {
-        let Some(namespace) = Namespace::new(&namespace_name(key.namespace)) else {
-            return false;
-        };
+    /// What the server's store has of a document, whatever the book knows of it: none where there is none, or a deletion.
+    fn on_server(&self, key: &DocKey) -> Option<Body> {
+        let namespace = Namespace::new(&namespace_name(key.namespace))?;
         let engine = self.engine_on(&self.server.disk.copy());
         let document = DocumentKey {
             collection: key.collection.clone(),
@@ -164,10 +163,25 @@ impl World {
         let authority = Authority::open();
         let fetched = at_once(engine.fetch(&namespace, &[document], &authority));
         let records = fetched.expect("a copy of a good store can be read").records;
-        records.iter().any(|record| {
+        records.iter().find_map(|record| {
             let record = record.decode().expect("a good store holds good records");
-            record.state.body().is_some()
+            record.state.body().cloned()
         })
+    }
+
+    /// Whether a document is there in the server's store.
+    pub(crate) fn stands_on_server(&self, key: &DocKey) -> bool {
+        self.on_server(key).is_some()
+    }
+
+    /// Whether a change that took effect, and that nobody was told of, has taken a document away from a device's user: the
+    /// server ended first, and its sender has another id since, or is forgotten. It deleted the document, or gave it to
+    /// others. Only the server's store tells.
+    pub(crate) fn was_taken_away(&self, index: usize, key: &DocKey) -> bool {
+        self.audit.may_have_moved(key)
+            && self
+                .on_server(key)
+                .is_none_or(|body| !self.audit.may_read_of(index, key, team_of(&body)))
     }
 
     /// The server's store becomes what it was when it was copied last.

@@ -156,12 +156,13 @@ impl RightsBook {
 impl Audit {
     /// Whether a device's user may read a version; everybody may where there are no rules.
     pub(crate) fn may_read(&self, device: usize, key: &DocKey, version: &Version) -> bool {
+        self.may_read_of(device, key, version.team)
+    }
+
+    /// Whether a device's user may read what a team has of a document.
+    pub(crate) fn may_read_of(&self, device: usize, key: &DocKey, team: Option<Team>) -> bool {
         self.rights.as_ref().is_none_or(|rights| {
-            rights.reads(
-                rights.devices[device],
-                key.collection.as_str(),
-                version.team,
-            )
+            rights.reads(rights.devices[device], key.collection.as_str(), team)
         })
     }
 

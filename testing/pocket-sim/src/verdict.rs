@@ -49,10 +49,9 @@ impl World {
             let current = self.audit.current(key);
             let current = current
                 .filter(|(_, version)| version.live && self.audit.may_read(index, key, version));
-            // A deletion that took effect, and that nobody was told of, is left out of what is read from the start.
-            let is_gone =
-                shown.is_none() && self.audit.may_have_moved(key) && !self.stands_on_server(key);
-            if shown != current.map(|(_, version)| version.rev) && !is_gone {
+            let differs = shown != current.map(|(_, version)| version.rev);
+            // What nobody was told of, since its sender never asked again, is left out of what is read from the start.
+            if differs && !(shown.is_none() && self.was_taken_away(index, key)) {
                 return Some(format!(
                     "client {index} shows {:?} of {key}, where {current:?} stands",
                     view.documents.get(key)

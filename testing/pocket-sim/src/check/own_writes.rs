@@ -56,6 +56,10 @@ impl World {
         if live.is_none() && self.audit.rights.is_some() && self.audit.may_have_moved(key) {
             return Ok(());
         }
+        // Or it deleted what had arrived.
+        if live.is_none() && self.audit.had(key, id) && self.was_taken_away(index, key) {
+            return Ok(());
+        }
         if journal.is_none() {
             *journal = Some(self.journal_of(index)?);
         }

@@ -106,6 +106,7 @@ impl World {
             !write.kind.puts() && (lost || versions.any(|(_, version)| !version.live))
         });
         roots.extend(deletes.map(|(id, _)| *id));
+        roots.extend(self.untold_deletions());
         roots.extend(self.audit.ended_in_time());
         let unheard = self.audit.writes.iter().filter(|(id, write)| {
             let latest = self.latest_at(write.client);
@@ -130,6 +131,16 @@ impl World {
             );
         }
         Ok(())
+    }
+
+    /// The deletes of what is not there: one of them took effect, and nobody was told of it.
+    fn untold_deletions(&self) -> Vec<WriteId> {
+        let deletes = self.audit.writes.iter();
+        let deletes = deletes.filter(|(_, write)| !write.kind.puts());
+        let untold = deletes.filter(|(_, write)| {
+            self.audit.may_have_moved(&write.document) && !self.stands_on_server(&write.document)
+        });
+        untold.map(|(id, _)| *id).collect()
     }
 
     /// The deletes of versions that a restored server has lost.
