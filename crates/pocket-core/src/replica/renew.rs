@@ -296,6 +296,8 @@ impl Resolution<'_> {
             slot.store(self.tx);
         }
         entry.progress = Progress::Unsent;
+        // A server that was restored since may have lost it, and others have it.
+        entry.returns |= entry.doubt == Doubt::Sent;
         entry.doubt = Doubt::None;
         outbox::stop_waiting(self.tx, self.target, entry.place);
         outbox::store_head(self.tx, self.target, entry);
