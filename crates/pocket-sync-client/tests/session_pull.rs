@@ -198,6 +198,41 @@ async fn a_server_that_tells_a_head_but_no_page_is_asked_again() {
     assert_eq!(bench.status(), Status::Idle);
 }
 
+/// Found by the simulator: the pull got lost, on its way to a log that is empty. Nothing was owed by the head that the server
+/// told, so it was not asked again; and nothing is sent before everything was read, so that head never moved.
+#[tokio::test]
+async fn reading_everything_again_is_asked_for_again_even_where_there_is_nothing() {
+    let mut bench = Bench::new().await;
+    bench.connect().await;
+    let first = bench.the_pull();
+    bench.say(page(&first, 0, 0, 0, &[])).await;
+    bench.insert_quietly("a").await;
+    bench.close(None).await;
+    let rights = Some(bytes::Bytes::from_static(b"12345678"));
+    bench
+        .reconnect(pocket_sync_protocol::Welcome {
+            rights,
+            ..welcome_at(0, 0)
+        })
+        .await;
+    let lost = bench.the_pull();
+    assert_eq!(bench.status(), Status::Syncing);
+    for beat in 0..2 {
+        bench.wait(HEARTBEAT).await;
+        let ping = bench.pings()[beat];
+        bench.say(pong(ping, 0)).await;
+    }
+    bench.wait_for_timer().await;
+    let again = bench.the_pull();
+    assert_eq!((again.after, again.epoch), (lost.after, lost.epoch));
+    bench.say(page(&again, 0, 0, 0, &[])).await;
+    let push = bench.the_push();
+    let follows = bench.the_pull();
+    bench.say(applied(&push, 1)).await;
+    bench.say(page(&follows, 0, 1, 1, &[])).await;
+    assert_eq!(bench.status(), Status::Idle);
+}
+
 #[tokio::test]
 async fn a_server_that_wants_a_resync_gets_a_reader_from_the_start() {
     let mut bench = Bench::new().await;

@@ -191,13 +191,16 @@ impl Live {
 }
 
 impl Session {
-    /// Whether the server has told of places that are not here yet.
+    /// Whether the server has told of places that are not here yet, or owes a page whatever it has told.
     pub(super) fn is_behind(&self) -> bool {
         let (Some(live), Some(replica)) = (self.link.live(), self.store.replica()) else {
             return false;
         };
         // What waits for places that were read long ago takes one more page, even if nothing is on it.
         let waits = replica.waiting > replica.undecided + replica.unread;
-        replica.checkpoint.seq < live.head || !replica.checkpoint.joining.is_empty() || waits
+        // So does reading everything again, even where there is nothing: nothing is sent until its end was told.
+        let checkpoint = &replica.checkpoint;
+        let reads_again = checkpoint.resyncing && !checkpoint.sweeping;
+        checkpoint.seq < live.head || !checkpoint.joining.is_empty() || waits || reads_again
     }
 }

@@ -483,7 +483,7 @@ impl Session {
             live.pull.resumes_at(),
         ];
         let stalled = Some(live.pull.stalls_at(live.patience))
-            .filter(|_| self.config.pulls() && self.is_behind());
+            .filter(|_| (self.config.pulls() || self.store.is_resyncing()) && self.is_behind());
         for moment in also.into_iter().chain([stalled]).flatten() {
             deadline = deadline.min(moment);
         }
