@@ -270,12 +270,14 @@ impl World {
             );
         }
         let place = seen.and_then(|seen| self.audit.place_of(key, seen.rev));
+        // Who is restored to a state from before its first welcome, and was forgotten, gives its numbers to other changes.
+        let numbers_come_twice = self.audit.doubles && self.audit.clients_forgotten;
         // What its own store has not heard to be applied is pending there, and shown in spite of anything newer.
         let pending = place.is_some_and(|place| {
             let version = &self.audit.history[key][&place];
             let own = client.ids.contains(&version.rev.client);
             own && version.by.is_none_or(|(id, number, _)| {
-                if client.id == Some(id) {
+                if client.id == Some(id) && !numbers_come_twice {
                     number.get() > client.confirmed
                 } else {
                     outbox > 0
