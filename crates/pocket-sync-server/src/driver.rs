@@ -261,7 +261,6 @@ impl<W: Wire> Driver<W> {
             .map(|joined| joined.namespace().clone());
         let span = work_span(&effect);
         let opened = self.joined.as_ref().map(|joined| Arc::clone(joined.hub()));
-        let opened = opened.filter(|_| matches!(effect, Effect::Attach { .. }));
         let is_check = matches!(effect, Effect::Authenticate { .. }) && self.session.is_open();
         let work = async move {
             // All sessions may ask at the same moment, while whoever comes in must not wait behind them.
@@ -270,19 +269,17 @@ impl<W: Wire> Driver<W> {
             } else {
                 None
             };
-            if let Some(hub) = opened
-                && let Err(error) = hub.prepared().await
-            {
-                let failed = Err(error);
-                server.store.note(&failed);
-                return Event::Attached(failed);
-            }
+            let effect = match (effect, opened) {
+                (Effect::Attach { request, .. }, Some(hub)) => {
+                    let attached = hub.attach(request).await;
+                    server.store.note(&attached);
+                    return Event::Attached(attached);
+                }
+                (effect, _) => effect,
+            };
             let (engine, authenticator) = (&*server.engine, &*server.authenticator);
             match perform(engine, authenticator, namespace.as_ref(), effect).await {
                 Ok(event) => {
-                    if let Event::Attached(attached) = &event {
-                        server.store.note(attached);
-                    }
                     if let Event::FeedRead {
                         result: Ok(page), ..
                     } = &event
