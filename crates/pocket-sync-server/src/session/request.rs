@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use pocket_core::{Outcome, Seq};
 use pocket_sync_protocol::{
-    Fetch, Outcomes, PageBuilder, Push, Records, ServerMessage, codes, encode_server,
+    Fetch, Outcomes, PageBuilder, Push, Records, ServerMessage, WireLimits, codes, encode_server,
 };
 
 use super::{Effect, InFlight, Session, State};
-use crate::decide::{DocumentKey, PushAnswer, PushRequest, Refusal};
+use crate::decide::{DocumentKey, PushAnswer, PushRequest, Refusal, outcome_bytes};
 use crate::engine::{EngineError, EngineResult, Fetched};
 
 impl Session {
@@ -75,7 +75,16 @@ impl Session {
         self.pump();
     }
 
-    fn answered(&mut self, id: u32, answer: PushAnswer) {
+    fn answered(&mut self, id: u32, mut answer: PushAnswer) {
+        let fitting = fitting(&answer.outcomes, &self.config.limits.frames());
+        let is_cut = fitting < answer.outcomes.len();
+        if is_cut {
+            // Only numbers that were pushed with other contents before have so much to tell. It is recorded, and told when
+            // they are pushed again.
+            answer.outcomes.truncate(fitting);
+            answer.written.clear();
+            answer.refusal = None;
+        }
         let gap = match answer.refusal {
             Some(Refusal::Gap(expected)) => Some(expected),
             _ => None,
@@ -101,6 +110,10 @@ impl Session {
         {
             // Only now, behind the outcomes: from here on these records need not come back to their writer.
             open.echo.add(answer.written);
+        }
+        if is_cut {
+            let message = "the other outcomes do not fit into one message; push theirs again";
+            self.refuse(id, codes::RETRY_LATER, message);
         }
         match answer.refusal {
             None | Some(Refusal::Gap(_)) => {}
@@ -194,4 +207,22 @@ impl Session {
         }
         self.effects.push(Effect::Send(frame));
     }
+}
+
+/// How many of these outcomes fit into one message; one does at the least.
+fn fitting(outcomes: &[Outcome], limits: &WireLimits) -> usize {
+    /// What stands around them.
+    const BYTES: usize = 64;
+    const NODES: usize = 16;
+    let (mut bytes, mut nodes) = (BYTES, NODES);
+    let fits = |outcome: &Outcome| {
+        bytes += outcome_bytes(outcome) + 8;
+        nodes += match outcome {
+            Outcome::Applied { .. } | Outcome::Rejected { .. } => 6,
+            Outcome::Conflict { seqs } => 4 + seqs.len(),
+        };
+        bytes <= limits.message_bytes && nodes <= limits.nodes
+    };
+    let fitting = outcomes.iter().map(fits).take_while(|fits| *fits).count();
+    fitting.max(1)
 }
