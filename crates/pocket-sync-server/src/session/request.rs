@@ -1,5 +1,6 @@
 //! Requests of an open session that are answered once: pushes and fetches.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use pocket_core::{Outcome, Seq};
@@ -158,9 +159,11 @@ impl Session {
         }
         let ticket = open.ticket();
         open.fetch = Some((ticket, fetch.id));
+        let mut named = HashSet::new();
         let documents = fetch.documents.into_iter();
         let documents = documents
             .map(|(collection, id)| DocumentKey { collection, id })
+            .filter(|key| named.insert(key.clone()))
             .collect();
         let authority = open.authority.clone();
         self.effects.push(Effect::Fetch {
@@ -180,6 +183,7 @@ impl Session {
         let fetched = match result {
             Ok(fetched) => fetched,
             Err(EngineError::Fatal(message)) => return self.fail(codes::INTERNAL, message),
+            Err(EngineError::TooLarge(_)) => return self.refuse_large_fetch(id),
             Err(error) => return self.refuse(id, codes::RETRY_LATER, &error.to_string()),
         };
         if fetched.epoch != open.log.epoch {
@@ -187,11 +191,7 @@ impl Session {
         }
         let mut builder = PageBuilder::new(self.config.limits.wire.message_bytes);
         if !fetched.records.iter().all(|record| builder.push(record)) {
-            return self.refuse(
-                id,
-                codes::TOO_LARGE,
-                "the records do not fit into one message; ask for fewer",
-            );
+            return self.refuse_large_fetch(id);
         }
         let message = ServerMessage::Records(Records {
             id,
@@ -206,6 +206,11 @@ impl Session {
             return self.too_large_to_send(&records.set, frame.len());
         }
         self.effects.push(Effect::Send(frame));
+    }
+
+    fn refuse_large_fetch(&mut self, id: u32) {
+        let message = "the records do not fit into one message; ask for fewer";
+        self.refuse(id, codes::TOO_LARGE, message);
     }
 }
 

@@ -115,13 +115,22 @@ fn a_fetch_is_answered_with_records_and_too_many_are_refused() {
             DocumentId::new("d1").unwrap(),
         )
     };
+    // Each is read once, however often it is named.
     let effects = harness.say(Fetch {
         id: 3,
-        documents: vec![document()],
+        documents: vec![document(); 1_000],
     });
-    let [Effect::Fetch { ticket, .. }] = effects[..] else {
+    let [
+        Effect::Fetch {
+            ticket,
+            ref documents,
+            ..
+        },
+    ] = effects[..]
+    else {
         panic!("{effects:?}")
     };
+    assert_eq!(documents.len(), 1);
     assert!(!harness.session.wants_frames());
     let fetched = Fetched {
         epoch: EPOCH,
