@@ -54,7 +54,8 @@ pub struct Config {
     /// How long one frame over a WebSocket may take to come in, from when its first bytes are there; each 1,024 bytes of
     /// it buy another second. A body over HTTP has the same time.
     pub frame_timeout: Duration,
-    /// A client that takes nothing of what is sent to it for so long is closed; it comes back and reads on.
+    /// A client that takes nothing of what is sent to it for so long is closed, also one over HTTP; it comes back and reads
+    /// on. In a router of somebody else this holds for WebSockets only.
     pub write_timeout: Duration,
     /// What a client is told to wait after `retry-later`.
     pub retry_after: Duration,

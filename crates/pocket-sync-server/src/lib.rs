@@ -38,6 +38,8 @@ mod http;
 #[cfg(not(target_arch = "wasm32"))]
 mod metrics;
 #[cfg(not(target_arch = "wasm32"))]
+mod patient;
+#[cfg(not(target_arch = "wasm32"))]
 mod polled;
 #[cfg(not(target_arch = "wasm32"))]
 mod server;

@@ -37,6 +37,7 @@ use crate::engine::{AttachRequest, Attached, Engine, EngineError, EngineResult};
 use crate::event::EventHook;
 use crate::forgetting::Forgetting;
 use crate::metrics::Metrics;
+use crate::patient::Patient;
 use crate::polled::Table;
 use crate::rules::Rules;
 use crate::store_state::{StoreState, StoreTrouble};
@@ -253,6 +254,8 @@ impl SyncServer {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps its delays");
         }
+        // Below TLS, where every byte that a slow client takes is seen.
+        let stream = Patient::new(stream, self.inner.config.write_timeout);
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.inner.tls {
             let shaking = tls.acceptor().accept(stream);
