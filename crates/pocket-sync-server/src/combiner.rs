@@ -305,7 +305,9 @@ mod tests {
             permits: Semaphore::new(0),
             sizes: Mutex::default(),
         });
-        let server = SyncServer::over(Arc::clone(&engine) as Arc<dyn Engine>).build();
+        let server = SyncServer::over(Arc::clone(&engine) as Arc<dyn Engine>)
+            .build()
+            .unwrap();
         let namespace = Namespace::new("n").unwrap();
         let hub = server.inner.hub(&namespace);
         let clients = [1, 2, 66, 3].map(|byte| ClientId::from_bytes([byte; 16]));

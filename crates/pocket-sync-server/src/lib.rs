@@ -53,7 +53,7 @@ mod websocket;
 #[cfg(not(target_arch = "wasm32"))]
 pub use admin::Peer;
 pub use auth::TokenTable;
-pub use config::{Admin, Config};
+pub use config::{Admin, Config, ConfigError};
 #[cfg(not(target_arch = "wasm32"))]
 pub use direct::NamespaceHandle;
 pub use engine::{EmbeddedEngine, Engine};

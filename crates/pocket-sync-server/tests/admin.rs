@@ -27,7 +27,7 @@ async fn served(token: Option<&str>, page: bool) -> Served {
 
 async fn served_from(storage: MemoryStorage, config: Config) -> Served {
     let storage = Arc::new(storage);
-    let server = SyncServer::builder(storage).config(config).build();
+    let server = SyncServer::builder(storage).config(config).build().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (stop, stopped) = oneshot::channel::<()>();

@@ -268,7 +268,8 @@ async fn pings_without_a_pause_put_off_no_deadline() {
     let server = SyncServer::builder(memory())
         .authenticate_with(move |_| async move { Ok(Access::all("ann").until(until)) })
         .config(config)
-        .build();
+        .build()
+        .unwrap();
     let running = Running::of(server).await;
     let early = flood(Peer::dial(running.address, 1).await).await;
     // The hello allows 128 KiB and no more, which a quick sender has sent before its time is over.

@@ -19,7 +19,8 @@ async fn a_validator_that_refuses_or_panics_costs_its_mutation_only() {
     let server = SyncServer::builder(Arc::new(MemoryStorage::new()))
         .authorizer(authorize)
         .validator(validate)
-        .build();
+        .build()
+        .unwrap();
     let running = Running::of(server).await;
     let mut ann = User::join(&running, "ann").await;
     for (name, expected) in [
@@ -60,7 +61,7 @@ async fn the_server_reads_and_writes_and_clients_hear_of_it() {
         };
         assert_ne!(count, 3, "a hook with a defect");
     });
-    let running = Running::of(built.build()).await;
+    let running = Running::of(built.build().unwrap()).await;
     let mut ann = User::join(&running, "ann").await;
     ann.read_after(0).await;
     let namespace = running
