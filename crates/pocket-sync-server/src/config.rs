@@ -17,7 +17,8 @@ use crate::rules::Rules;
 pub struct Admin {
     /// Whether there is a page at `/`.
     pub page: bool,
-    /// The token that lets in from elsewhere; without one, only who asks from this machine.
+    /// The token that lets in, from everywhere. Without one, only who asks from this machine, which also looks so behind a
+    /// proxy on it that adds no header: set a token there.
     pub token: Option<Secret>,
 }
 
