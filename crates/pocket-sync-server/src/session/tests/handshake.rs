@@ -345,7 +345,16 @@ fn a_live_session_under_new_rules_comes_back_if_they_change_its_rights() {
     harness.event(Event::RightsChanged(rules("one")));
     let effects = harness.event(Event::Authenticated(Ok(Access::all("ann"))));
     assert!(sent(&effects).is_empty() && !harness.session.is_over());
-    harness.event(Event::RightsChanged(rules("two")));
-    let effects = harness.event(Event::Authenticated(Ok(Access::all("ann"))));
+    // While nobody can tell who has a token new rules hold all the same: they did not for as long as that took.
+    let of = |effects: &[Effect]| match effects {
+        [Effect::Commit { push, .. }] => push.authority.clone(),
+        other => panic!("{other:?}"),
+    };
+    let before = of(&harness.say(push(1)));
+    harness.event(Event::RightsChanged(rules("one")));
+    let away = Err(AuthError::Unavailable("down".to_owned()));
+    harness.event(Event::Authenticated(away));
+    assert_ne!(of(&harness.say(push(2))), before, "the rules of now");
+    let effects = harness.event(Event::RightsChanged(rules("two")));
     assert_eq!(error(&effects), ("going-away".to_owned(), Some(1001)));
 }
