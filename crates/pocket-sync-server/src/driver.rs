@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Sleep};
 use tracing::Instrument;
 
-use crate::auth::Secret;
+use crate::auth::{AuthError, Secret};
 use crate::connected::Joined;
 use crate::engine::EngineError;
 use crate::perform;
@@ -273,7 +273,9 @@ impl<W: Wire> Driver<W> {
                 (Effect::Attach { request, .. }, Some(hub)) => {
                     let attached = hub.attach(request).await;
                     server.store.note(&attached);
-                    return Event::Attached(attached);
+                    let event = Event::Attached(attached);
+                    log_failure(&event);
+                    return event;
                 }
                 (effect, _) => effect,
             };
@@ -286,6 +288,7 @@ impl<W: Wire> Driver<W> {
                     {
                         tracing::Span::current().record("records", page.records.len());
                     }
+                    log_failure(&event);
                     event
                 }
                 Err(effect) => {
@@ -335,6 +338,28 @@ fn work_span(effect: &Effect) -> tracing::Span {
             tracing::info_span!("fetch", documents = documents.len())
         }
         _ => tracing::Span::none(),
+    }
+}
+
+/// The client is told that something failed, and the log what. Commits are logged where they are joined.
+fn log_failure(event: &Event) {
+    match event {
+        Event::Authenticated(Err(error @ AuthError::Unavailable(_))) => {
+            tracing::warn!(%error, "a token could not be checked");
+        }
+        Event::Attached(Err(EngineError::Refused(_)))
+        | Event::Fetched {
+            result: Err(EngineError::TooLarge(_)),
+            ..
+        } => {}
+        Event::Attached(Err(error))
+        | Event::FeedRead {
+            result: Err(error), ..
+        }
+        | Event::Fetched {
+            result: Err(error), ..
+        } => tracing::warn!(%error, "the store failed a session"),
+        _ => {}
     }
 }
 

@@ -9,6 +9,7 @@ use pocket_sync_protocol::{Hello, VersionRange, Welcome, codes};
 
 use super::echo::Echo;
 use super::rate::Rate;
+use super::telling::told;
 use super::{Checking, Effect, Greeting, Moment, Now, Open, Session, State};
 use crate::Namespace;
 use crate::auth::{Access, AuthError, Secret};
@@ -94,7 +95,11 @@ impl Session {
         let code = match error {
             AuthError::Refused(_) => codes::UNAUTHORIZED,
             AuthError::Expired => codes::TOKEN_EXPIRED,
-            AuthError::Unavailable(_) => codes::INTERNAL,
+            AuthError::Unavailable(_) => {
+                // Why is for the log: nobody knows yet who asks.
+                let message = "the token cannot be checked now; try again later".to_owned();
+                return self.fail(codes::INTERNAL, message);
+            }
         };
         self.fail(code, error.to_string());
     }
@@ -189,7 +194,7 @@ impl Session {
                     EngineError::Full(_) => codes::SERVER_FULL,
                     _ => codes::INTERNAL,
                 };
-                return self.fail(code, error.to_string());
+                return self.fail(code, told(&error));
             }
         };
         self.heard = now.moment;

@@ -8,6 +8,7 @@ use pocket_sync_protocol::{
     Fetch, Outcomes, PageBuilder, Push, Records, ServerMessage, WireLimits, codes, encode_server,
 };
 
+use super::telling::told;
 use super::{Effect, InFlight, Session, State};
 use crate::decide::{DocumentKey, PushAnswer, PushRequest, Refusal, outcome_bytes};
 use crate::engine::{EngineError, EngineResult, Fetched};
@@ -66,11 +67,14 @@ impl Session {
                 return self.reopened();
             }
             Ok(answer) => self.answered(id, answer),
-            Err(EngineError::Fatal(message)) => return self.fail(codes::INTERNAL, message),
-            Err(error @ EngineError::Full(_)) => {
-                self.refuse(id, codes::SERVER_FULL, &error.to_string());
+            Err(error) => {
+                let code = match error {
+                    EngineError::Fatal(_) => return self.fail(codes::INTERNAL, told(&error)),
+                    EngineError::Full(_) => codes::SERVER_FULL,
+                    _ => codes::RETRY_LATER,
+                };
+                self.refuse(id, code, &told(&error));
             }
-            Err(error) => self.refuse(id, codes::RETRY_LATER, &error.to_string()),
         }
         self.stop_when_done();
         self.pump();
@@ -182,9 +186,9 @@ impl Session {
         };
         let fetched = match result {
             Ok(fetched) => fetched,
-            Err(EngineError::Fatal(message)) => return self.fail(codes::INTERNAL, message),
             Err(EngineError::TooLarge(_)) => return self.refuse_large_fetch(id),
-            Err(error) => return self.refuse(id, codes::RETRY_LATER, &error.to_string()),
+            Err(error @ EngineError::Fatal(_)) => return self.fail(codes::INTERNAL, told(&error)),
+            Err(error) => return self.refuse(id, codes::RETRY_LATER, &told(&error)),
         };
         if fetched.epoch != open.log.epoch {
             return self.reopened();
