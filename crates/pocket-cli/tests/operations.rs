@@ -246,10 +246,12 @@ fn who_looks_after_a_server_sees_clients_figures_and_the_page() {
     place.ok(&["insert", "things", r#"{"_id":"a"}"#]);
     let mut sync = place.start("db", &["sync", "--server", &url]);
     sync.line_with("idle");
-    let clients = place.ok(&["clients", "--server", &url, "--json"]);
+    let token = ["--admin-token", "sesame"];
+    let ask = ["clients", "--server", &url, token[0], token[1]];
+    let clients = place.ok(&[&ask[..], &["--json"]].concat());
     assert!(clients.contains("\"namespace\":\"default\""), "{clients}");
     assert!(clients.contains("\"lag\":0"), "{clients}");
-    let line = place.ok(&["clients", "--server", &url]);
+    let line = place.ok(&ask);
     assert!(
         line.contains("anonymous") && line.contains("0 behind"),
         "{line}"
@@ -257,7 +259,10 @@ fn who_looks_after_a_server_sees_clients_figures_and_the_page() {
     place
         .run(&["clients", "--server", &url, "--admin-token", "other"])
         .failed(1, "unauthorized");
-    let metrics = get(&url, "/metrics", "");
+    place
+        .run(&["clients", "--server", &url])
+        .failed(1, "unauthorized");
+    let metrics = get(&url, "/metrics", "Authorization: Bearer sesame\r\n");
     assert!(
         metrics.contains("pocket_outcomes_total{kind=\"applied\"} 1"),
         "{metrics}"

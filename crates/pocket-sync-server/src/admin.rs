@@ -1,7 +1,8 @@
 //! What people and machines that look after a server may see: figures, and a page that shows what it does.
 //!
-//! Everything here is read only. Whoever has the admin token may see it, and whoever asks from this machine itself: the
-//! connection comes from a loopback address, names this machine as its host, and has passed through no proxy.
+//! Everything here is read only. Where an admin token is set, whoever has it may see it. Where none is, whoever asks from
+//! this machine itself: the connection comes from a loopback address, names this machine as its host, and shows no sign of
+//! a proxy. One that leaves none, as nginx does by itself, opens all of it to its own clients.
 
 mod counts;
 mod shown;
@@ -83,10 +84,11 @@ impl SyncServer {
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim());
-        if let (Some(token), Some(bearer)) = (&self.inner.config.admin.token, bearer) {
-            // Compared as hashes: how long it takes tells nothing about a token that is nearly right.
+        if let Some(token) = &self.inner.config.admin.token {
+            // Also from this machine: a proxy on it may look like somebody who sits at it. Compared as hashes: how long it
+            // takes tells nothing about a token that is nearly right.
             let hash = |text: &str| Sha256::digest(text.as_bytes());
-            return hash(token.expose()) == hash(bearer);
+            return bearer.is_some_and(|bearer| hash(token.expose()) == hash(bearer));
         }
         let peer = extensions.get::<Peer>();
         peer.is_some_and(|Peer(peer)| peer.ip().to_canonical().is_loopback())
@@ -115,7 +117,7 @@ impl SyncServer {
     }
 }
 
-/// Whether a browser or a program means this machine, and nobody stands in between.
+/// Whether a browser or a program means this machine, and nothing tells of somebody in between.
 fn is_this_machine(headers: &HeaderMap) -> bool {
     let forwarded = ["x-forwarded-for", "x-real-ip", "x-forwarded-host"];
     if forwarded.iter().any(|name| headers.contains_key(*name))
@@ -225,7 +227,7 @@ fn answer(result: Answer) -> Response<Body> {
     let (status, map) = match result {
         Ok(map) => (StatusCode::OK, map),
         Err(Refusal::Unauthorized) => {
-            let message = "this needs the admin token, or a request from the server's own machine";
+            let message = "this needs the admin token; where none is set, a request from the server's own machine";
             (
                 StatusCode::UNAUTHORIZED,
                 told("unauthorized", message.to_owned()),

@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use pocket_core::codes;
+use pocket_sync_protocol::limits::MAX_MESSAGE_BYTES;
+
 use crate::Limits;
 use crate::auth::Secret;
 use crate::engine::Retention;
@@ -14,7 +17,8 @@ use crate::rules::Rules;
 pub struct Admin {
     /// Whether there is a page at `/`.
     pub page: bool,
-    /// The token that lets in from elsewhere; without one, only who asks from this machine.
+    /// The token that lets in, from everywhere. Without one, only who asks from this machine, which also looks so behind a
+    /// proxy on it that adds no header: set a token there.
     pub token: Option<Secret>,
 }
 
@@ -54,7 +58,8 @@ pub struct Config {
     /// How long one frame over a WebSocket may take to come in, from when its first bytes are there; each 1,024 bytes of
     /// it buy another second. A body over HTTP has the same time.
     pub frame_timeout: Duration,
-    /// A client that takes nothing of what is sent to it for so long is closed; it comes back and reads on.
+    /// A client that takes nothing of what is sent to it for so long is closed, also one over HTTP; it comes back and reads
+    /// on. In a router of somebody else this holds for a WebSocket only.
     pub write_timeout: Duration,
     /// What a client is told to wait after `retry-later`.
     pub retry_after: Duration,
@@ -68,6 +73,104 @@ pub struct Config {
     pub connections_per_address: usize,
     /// The connections at once; further ones wait until one ends.
     pub connections: usize,
+}
+
+/// The smallest message of a server, in bytes: the answer to a full push fits.
+const LEAST_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// What channels and semaphores can count up to.
+const MOST_QUEUED: usize = usize::MAX >> 3;
+
+/// A setting with which no server can work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{setting} is {value}, and has to be {bound}")]
+pub struct ConfigError {
+    setting: &'static str,
+    value: String,
+    bound: String,
+}
+
+impl ConfigError {
+    /// Its stable code: `config`.
+    pub const fn code(&self) -> &'static str {
+        codes::CONFIG
+    }
+
+    /// The name of the setting, as the path to its field.
+    pub const fn setting(&self) -> &'static str {
+        self.setting
+    }
+}
+
+impl Config {
+    /// Finds the first setting with which sessions would stop, or never begin.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names it and its bound.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let limits = &self.limits;
+        let counts = [
+            ("limits.wire.changes", limits.wire.changes),
+            ("limits.wire.pushes", limits.wire.pushes),
+            ("limits.decide.changes", limits.decide.changes),
+            ("limits.decide.unconfirmed", limits.decide.unconfirmed),
+            (
+                "limits.decide.unconfirmed_bytes",
+                limits.decide.unconfirmed_bytes,
+            ),
+            ("limits.push_bytes", limits.push_bytes),
+            ("limits.page_records", limits.page_records),
+            (
+                "limits.window",
+                usize::try_from(limits.window).unwrap_or(usize::MAX),
+            ),
+            ("limits.commit_queue", limits.commit_queue),
+            ("limits.namespaces", limits.namespaces),
+            ("connections", self.connections),
+        ];
+        let times = [
+            ("heartbeat", self.heartbeat),
+            ("client_timeout", self.client_timeout),
+            ("recheck", self.recheck),
+            ("handshake_timeout", self.handshake_timeout),
+            ("frame_timeout", self.frame_timeout),
+            ("write_timeout", self.write_timeout),
+        ];
+        let counts = counts.into_iter().filter(|(_, value)| *value == 0);
+        let times = times.into_iter().filter(|(_, value)| value.is_zero());
+        let none = counts
+            .map(|(setting, _)| setting)
+            .chain(times.map(|(setting, _)| setting))
+            .next();
+        let bytes = limits.wire.message_bytes;
+        if let Some(setting) = none {
+            Err(ConfigError {
+                setting,
+                value: "0".to_owned(),
+                bound: "more".to_owned(),
+            })
+        } else if !(LEAST_MESSAGE_BYTES..=MAX_MESSAGE_BYTES).contains(&bytes) {
+            Err(ConfigError {
+                setting: "limits.wire.message_bytes",
+                value: bytes.to_string(),
+                bound: format!("{LEAST_MESSAGE_BYTES} to {MAX_MESSAGE_BYTES}"),
+            })
+        } else if limits.commit_queue > MOST_QUEUED {
+            Err(ConfigError {
+                setting: "limits.commit_queue",
+                value: limits.commit_queue.to_string(),
+                bound: format!("at most {MOST_QUEUED}"),
+            })
+        } else if self.connections > MOST_QUEUED {
+            Err(ConfigError {
+                setting: "connections",
+                value: self.connections.to_string(),
+                bound: format!("at most {MOST_QUEUED}"),
+            })
+        } else {
+            Ok(())
+        }
+    }
 }
 
 impl Default for Config {
@@ -93,6 +196,47 @@ impl Default for Config {
             connections_per_user: 10,
             connections_per_address: 100,
             connections: 10_000,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A session panicked, or never read a frame, long after the server had begun with such a limit.
+    #[test]
+    fn a_limit_with_which_no_session_works_is_named() {
+        type Change = fn(&mut Config);
+        assert_eq!(Config::default().check(), Ok(()));
+        let cases: [(&str, Change); 10] = [
+            ("limits.window", |config| config.limits.window = 0),
+            ("limits.page_records", |config| {
+                config.limits.page_records = 0;
+            }),
+            ("limits.commit_queue", |config| {
+                config.limits.commit_queue = 0;
+            }),
+            ("limits.commit_queue", |config| {
+                config.limits.commit_queue = usize::MAX;
+            }),
+            ("limits.push_bytes", |config| config.limits.push_bytes = 0),
+            ("limits.wire.message_bytes", |config| {
+                config.limits.wire.message_bytes = 511;
+            }),
+            ("limits.wire.message_bytes", |config| {
+                config.limits.wire.message_bytes = usize::MAX;
+            }),
+            ("connections", |config| config.connections = 0),
+            ("connections", |config| config.connections = usize::MAX),
+            ("recheck", |config| config.recheck = Duration::ZERO),
+        ];
+        for (setting, change) in cases {
+            let mut config = Config::default();
+            change(&mut config);
+            let error = config.check().unwrap_err();
+            assert_eq!((error.setting(), error.code()), (setting, "config"));
+            assert!(error.to_string().starts_with(setting), "{error}");
         }
     }
 }

@@ -41,7 +41,12 @@ pub(crate) struct Connected {
     clients: Mutex<Clients>,
     users: Arc<Seats<Arc<str>>>,
     addresses: Arc<Seats<IpAddr>>,
+    /// Clients that are coming in on another connection, to take the seat of the one they have.
+    replacing: Arc<Seats<(Namespace, ClientId)>>,
 }
+
+/// The seat of a user's connection, until the one that replaces it takes it.
+type UserSeat = Arc<Mutex<Option<Seat<Arc<str>>>>>;
 
 /// By namespace, so that whoever asks for one does not look through all.
 type Clients = HashMap<Namespace, HashMap<ClientId, Newest>>;
@@ -52,6 +57,7 @@ struct Newest {
     info: ClientInfo,
     position: Arc<AtomicU64>,
     events: Events,
+    seat: UserSeat,
 }
 
 impl Newest {
@@ -99,11 +105,11 @@ impl Connected {
         of.map(|(client, _)| *client).collect()
     }
 
-    /// The connection of a client's session.
-    fn newest_of(&self, namespace: &Namespace, client: ClientId) -> Option<u64> {
+    /// The connection of a client's session, and who the user is.
+    fn newest_of(&self, namespace: &Namespace, client: ClientId) -> Option<(u64, Arc<str>)> {
         let clients = lock(&self.clients);
         let newest = clients.get(namespace)?.get(&client)?;
-        Some(newest.connection)
+        Some((newest.connection, Arc::clone(&newest.info.user)))
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -132,7 +138,9 @@ pub(crate) struct Joined {
     connection: u64,
     is_registered: bool,
     position: Arc<AtomicU64>,
-    _seat: Option<Seat<Arc<str>>>,
+    seat: UserSeat,
+    /// It has no seat yet, for it replaces a connection that has one.
+    replacing: Option<Seat<(Namespace, ClientId)>>,
 }
 
 impl Joined {
@@ -148,17 +156,28 @@ impl Joined {
         connection: u64,
     ) -> Result<Self, AttachRefusal> {
         let newest = server.connected.newest_of(namespace, request.client);
-        if newest.is_some_and(|newest| newest > connection) {
+        if newest
+            .as_ref()
+            .is_some_and(|(newest, _)| *newest > connection)
+        {
             return Err(AttachRefusal::Replaced);
         }
         let user = &request.user;
-        let seat = if **user == *ANONYMOUS {
-            None
-        } else {
+        let is_seated = **user != *ANONYMOUS;
+        // A line that died leaves a session behind, which must not keep its own client out.
+        let replaces = is_seated && newest.is_some_and(|(_, other)| other == *user);
+        let replacing = replaces.then(|| {
+            let key = (namespace.clone(), request.client);
+            Seats::take(&server.connected.replacing, key, 1)
+        });
+        let replacing = replacing.flatten();
+        let seat = if is_seated && replacing.is_none() {
             let most = server.config.connections_per_user;
             let users = &server.connected.users;
             let seat = Seats::take(users, Arc::clone(user), most);
             Some(seat.ok_or(AttachRefusal::Crowded)?)
+        } else {
+            None
         };
         Ok(Self {
             server: Arc::clone(server),
@@ -169,7 +188,8 @@ impl Joined {
             connection,
             is_registered: false,
             position: Arc::default(),
-            _seat: seat,
+            seat: Arc::new(Mutex::new(seat)),
+            replacing,
         })
     }
 
@@ -200,6 +220,7 @@ impl Joined {
             },
             position: Arc::clone(&self.position),
             events: events.clone(),
+            seat: Arc::clone(&self.seat),
         };
         let older = {
             let mut clients = lock(&self.server.connected.clients);
@@ -210,6 +231,13 @@ impl Joined {
                 _ => of.insert(self.client, newest),
             }
         };
+        if self.replacing.take().is_some() {
+            let left = older.as_ref().and_then(|older| lock(&older.seat).take());
+            // Gone meanwhile, and maybe somebody has its seat: this one was let in, and is counted.
+            let users = &self.server.connected.users;
+            let seat = left.or_else(|| Seats::take(users, Arc::clone(&self.user), usize::MAX));
+            *lock(&self.seat) = seat;
+        }
         if let Some(older) = older {
             // It may be gone already; then there is nothing to end.
             let _ = older.events.send(Box::new(Event::Replaced));

@@ -17,6 +17,7 @@ use pocket_core::{
 };
 use pocket_sync_protocol::PushedMutation;
 use pocket_sync_protocol::codes::rejection;
+use pocket_sync_protocol::limits::MAX_REASON_BYTES;
 
 use self::overlay::Client;
 
@@ -34,6 +35,8 @@ pub struct DecideLimits {
     pub changes: usize,
     /// The outcomes kept for one client before it must confirm some.
     pub unconfirmed: usize,
+    /// The bytes of such outcomes, roughly; the last one may go over. They are stored anew with each push of the client.
+    pub unconfirmed_bytes: usize,
     /// How far a revision may be ahead of the server's hybrid clock, in milliseconds.
     pub clock_ahead: i64,
     /// What a namespace may hold.
@@ -78,6 +81,7 @@ impl Default for DecideLimits {
         Self {
             changes: 1_000,
             unconfirmed: 20_000,
+            unconfirmed_bytes: 1024 * 1024,
             clock_ahead: 60_000,
             quota: Quota::default(),
         }
@@ -143,7 +147,7 @@ pub enum Refusal {
     Replaced,
     /// The client id belongs to another user.
     OtherUser,
-    /// Too many outcomes wait to be confirmed.
+    /// Too many outcomes wait to be confirmed, or too large ones.
     Unconfirmed,
 }
 
@@ -207,7 +211,8 @@ fn admit(client: &mut Client, push: &PushRequest) -> Option<Refusal> {
     let confirmed = push.confirmed.min(record.last);
     while record.confirmed < confirmed {
         record.confirmed = record.confirmed.next();
-        record.outcomes.pop_front();
+        let outcome = record.outcomes.pop_front();
+        client.outcome_bytes -= outcome.as_ref().map_or(0, outcome_bytes);
         client.changed = true;
     }
     None
@@ -238,7 +243,9 @@ fn settle(
     if number > record.last.next() && !active("pocket-mutant:gap-accepted") {
         return Err(Refusal::Gap(record.last.next()));
     }
-    if record.outcomes.len() >= limits.unconfirmed {
+    if record.outcomes.len() >= limits.unconfirmed
+        || client.outcome_bytes >= limits.unconfirmed_bytes
+    {
         return Err(Refusal::Unconfirmed);
     }
     let (outcome, written) = judge(limits, overlay, push, mutation);
@@ -250,12 +257,13 @@ fn settle(
     while record.last.next() < number {
         // Only a planted bug comes here: what is missing counts as done.
         record.last = record.last.next();
-        record
-            .outcomes
-            .push_back(Outcome::Applied { first: Seq::ZERO });
+        let done = Outcome::Applied { first: Seq::ZERO };
+        client.outcome_bytes += outcome_bytes(&done);
+        record.outcomes.push_back(done);
     }
     if number > record.last {
         record.last = number;
+        client.outcome_bytes += outcome_bytes(&outcome);
         record.outcomes.push_back(outcome.clone());
     }
     Ok((outcome, written))
@@ -399,7 +407,22 @@ fn validate(
     })
 }
 
-fn rejected(code: &str, reason: String) -> Outcome {
+/// What an outcome costs to keep, roughly.
+pub(crate) fn outcome_bytes(outcome: &Outcome) -> usize {
+    let own = match outcome {
+        Outcome::Applied { .. } => 0,
+        Outcome::Conflict { seqs } => 9 * seqs.len(),
+        Outcome::Rejected { code, reason, .. } => code.len() + reason.len() + 9,
+    };
+    16 + own
+}
+
+/// A rejection; its reason is recorded as long as it is told, and no longer.
+fn rejected(code: &str, mut reason: String) -> Outcome {
+    let fits = |end: &usize| reason.is_char_boundary(*end);
+    let most = reason.len().min(MAX_REASON_BYTES);
+    let end = (0..=most).rev().find(fits).unwrap_or_default();
+    reason.truncate(end);
     Outcome::Rejected {
         code: code.to_owned(),
         reason,

@@ -243,7 +243,7 @@ impl NamespaceHandle {
             client,
             presented: None,
         };
-        let attached = self.server.engine.attach(&self.namespace, &request).await?;
+        let attached = self.hub.attach(request).await?;
         Ok(Writer {
             client,
             session: attached.session,

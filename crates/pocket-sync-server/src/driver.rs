@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Sleep};
 use tracing::Instrument;
 
-use crate::auth::Secret;
+use crate::auth::{AuthError, Secret};
 use crate::connected::Joined;
 use crate::engine::EngineError;
 use crate::perform;
@@ -261,7 +261,6 @@ impl<W: Wire> Driver<W> {
             .map(|joined| joined.namespace().clone());
         let span = work_span(&effect);
         let opened = self.joined.as_ref().map(|joined| Arc::clone(joined.hub()));
-        let opened = opened.filter(|_| matches!(effect, Effect::Attach { .. }));
         let is_check = matches!(effect, Effect::Authenticate { .. }) && self.session.is_open();
         let work = async move {
             // All sessions may ask at the same moment, while whoever comes in must not wait behind them.
@@ -270,25 +269,26 @@ impl<W: Wire> Driver<W> {
             } else {
                 None
             };
-            if let Some(hub) = opened
-                && let Err(error) = hub.prepared().await
-            {
-                let failed = Err(error);
-                server.store.note(&failed);
-                return Event::Attached(failed);
-            }
+            let effect = match (effect, opened) {
+                (Effect::Attach { request, .. }, Some(hub)) => {
+                    let attached = hub.attach(request).await;
+                    server.store.note(&attached);
+                    let event = Event::Attached(attached);
+                    log_failure(&event);
+                    return event;
+                }
+                (effect, _) => effect,
+            };
             let (engine, authenticator) = (&*server.engine, &*server.authenticator);
             match perform(engine, authenticator, namespace.as_ref(), effect).await {
                 Ok(event) => {
-                    if let Event::Attached(attached) = &event {
-                        server.store.note(attached);
-                    }
                     if let Event::FeedRead {
                         result: Ok(page), ..
                     } = &event
                     {
                         tracing::Span::current().record("records", page.records.len());
                     }
+                    log_failure(&event);
                     event
                 }
                 Err(effect) => {
@@ -338,6 +338,28 @@ fn work_span(effect: &Effect) -> tracing::Span {
             tracing::info_span!("fetch", documents = documents.len())
         }
         _ => tracing::Span::none(),
+    }
+}
+
+/// The client is told that something failed, and the log what. Commits are logged where they are joined.
+fn log_failure(event: &Event) {
+    match event {
+        Event::Authenticated(Err(error @ AuthError::Unavailable(_))) => {
+            tracing::warn!(%error, "a token could not be checked");
+        }
+        Event::Attached(Err(EngineError::Refused(_)))
+        | Event::Fetched {
+            result: Err(EngineError::TooLarge(_)),
+            ..
+        } => {}
+        Event::Attached(Err(error))
+        | Event::FeedRead {
+            result: Err(error), ..
+        }
+        | Event::Fetched {
+            result: Err(error), ..
+        } => tracing::warn!(%error, "the store failed a session"),
+        _ => {}
     }
 }
 

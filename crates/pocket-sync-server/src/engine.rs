@@ -280,6 +280,9 @@ pub enum EngineError {
     /// Whether it was stored is unknown; ask again with the same numbers.
     #[error("whether it was stored is unknown; ask again with the same numbers: {0}")]
     Unknown(String),
+    /// There is more to read than one message holds; ask for less.
+    #[error("{0}")]
+    TooLarge(String),
     /// It cannot be done; somebody must look after the server.
     #[error("{0}")]
     Fatal(String),
@@ -358,7 +361,7 @@ pub trait Engine: Debug + MaybeSend + MaybeSync + 'static {
     /// Reads documents by id. Missing ones, and those that `authority` may not see, are left out.
     ///
     /// # Errors
-    /// As [`changes`](Self::changes).
+    /// As [`changes`](Self::changes), and [`EngineError::TooLarge`] when they do not fit into one message.
     async fn fetch(
         &self,
         namespace: &Namespace,

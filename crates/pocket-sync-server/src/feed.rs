@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use pocket_core::mutants::active;
-use pocket_core::{Body, Seq};
+use pocket_core::{Body, CollectionName, Seq};
 use pocket_sync_protocol::EncodedRecord;
 
 use crate::decide::{Current, DocumentKey};
@@ -12,6 +12,9 @@ use crate::rules::{Authority, Marks, View};
 
 /// What an entry costs beside its record, roughly.
 const ENTRY_BYTES: usize = 256;
+
+/// Entries of a tail looked at by one read, when some of them may be left out.
+const LOOKED_AT: usize = 8_192;
 
 /// The newest records of a namespace. Complete for every reader that stands at its floor or behind it.
 ///
@@ -60,19 +63,87 @@ impl Stretch {
     }
 }
 
-/// What a reader gets of a record who was told of all removals up to `told`.
-pub(crate) fn view(
-    authority: &Authority,
-    record: &EncodedRecord,
-    marks: &Marks,
+/// Looks at records for one reader. It asks the rules of the application, so no lock may be held meanwhile.
+pub(crate) struct Viewer<'a> {
+    authority: &'a Authority,
     told: Seq,
-) -> View {
-    let document = || {
-        let record = record.decode().ok()?;
-        let body = record.state.body().cloned()?;
-        Some((record.id, body))
-    };
-    authority.view(&record.collection, record.client, marks, told, document)
+    /// Whether the reader may read a collection at all: asked once, for it is the same for all of its records.
+    collections: HashMap<CollectionName, bool>,
+}
+
+impl<'a> Viewer<'a> {
+    /// For one who was told of all removals up to `told`.
+    pub(crate) fn new(authority: &'a Authority, told: Seq) -> Self {
+        Self {
+            authority,
+            told,
+            collections: HashMap::new(),
+        }
+    }
+
+    /// What the reader gets of a record.
+    pub(crate) fn view(&mut self, record: &EncodedRecord, marks: &Marks) -> View {
+        if self.authority.sees_everything() {
+            return View::Shown;
+        }
+        let known = self.collections.get(&record.collection).copied();
+        let may_read = known.unwrap_or_else(|| {
+            let may_read = self.authority.may_read(&record.collection);
+            self.collections.insert(record.collection.clone(), may_read);
+            may_read
+        });
+        let document = || {
+            let record = record.decode().ok()?;
+            let body = record.state.body().cloned()?;
+            Some((record.id, body))
+        };
+        let (collection, writer) = (&record.collection, record.client);
+        self.authority
+            .view((collection, may_read), writer, marks, self.told, document)
+    }
+}
+
+/// Part of a tail, taken out to be looked at for one reader.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// The place it covers.
+    pub(crate) end: Seq,
+    entries: Vec<(DocumentKey, Marks, EncodedRecord)>,
+}
+
+impl Taken {
+    /// What the reader may see of it, as much as he asked for.
+    pub(crate) fn sift(self, request: &ReadRequest) -> Stretch {
+        let mut viewer = Viewer::new(&request.authority, request.told);
+        let mut stretch = Stretch::behind(request.after);
+        let mut bytes = 0;
+        for (key, marks, record) in self.entries {
+            let view = match viewer.view(&record, &marks) {
+                View::Hidden if active("pocket-mutant:label-filter-forgotten") => View::Shown,
+                view => view,
+            };
+            let seq = record.seq;
+            bytes += match view {
+                View::Hidden => {
+                    stretch.end = seq;
+                    continue;
+                }
+                View::Removed { .. } => request.removal_cost(&key),
+                View::Shown => request.cost(&record),
+            };
+            if request.is_full(&stretch, bytes) {
+                return stretch;
+            }
+            if let View::Removed { own } = view {
+                stretch.removals.push(Removed { key, seq, own });
+            } else {
+                stretch.records.push(record);
+            }
+            stretch.end = seq;
+        }
+        stretch.end = self.end;
+        stretch
+    }
 }
 
 impl Tail {
@@ -146,57 +217,37 @@ impl Tail {
         record.decode().ok()?.state.body().cloned()
     }
 
-    /// What `request` asks for up to `last`, or none if the tail does not reach back so far.
-    pub(crate) fn read(&self, request: &ReadRequest, last: Seq) -> Option<Stretch> {
+    /// What `request` may ask for up to `last`, or none if the tail does not reach back so far.
+    pub(crate) fn take(&self, request: &ReadRequest, last: Seq) -> Option<Taken> {
         if request.after < self.floor {
             return None;
         }
-        let mut stretch = Stretch::behind(request.after.max(last));
+        let mut taken = Taken {
+            end: request.after.max(last),
+            entries: Vec::new(),
+        };
         if request.after >= last {
-            return Some(stretch);
+            return Some(taken);
         }
+        let all = request.authority.sees_everything();
+        let most = if all { request.records } else { LOOKED_AT };
         let mut bytes = 0;
         let mut end = request.after;
         for (seq, entry) in self.entries.range(request.after.next()..=last) {
             let left_out = !entry.current.live && request.leaves_out_deletion_at(*seq);
-            if left_out || !request.wants(&entry.key.collection) {
-                end = *seq;
-                continue;
-            }
-            let view = view(
-                &request.authority,
-                &entry.record,
-                &entry.marks,
-                request.told,
-            );
-            let view = match view {
-                View::Hidden if active("pocket-mutant:label-filter-forgotten") => View::Shown,
-                view => view,
-            };
-            bytes += match view {
-                View::Hidden => {
-                    end = *seq;
-                    continue;
+            if !left_out && request.wants(&entry.key.collection) {
+                bytes += request.cost(&entry.record);
+                let is_over = all && bytes > request.bytes && !taken.entries.is_empty();
+                if taken.entries.len() >= most || is_over {
+                    taken.end = end;
+                    break;
                 }
-                View::Removed { .. } => request.removal_cost(&entry.key),
-                View::Shown => request.cost(&entry.record),
-            };
-            if stretch.len() >= request.records || (bytes > request.bytes && !stretch.is_empty()) {
-                stretch.end = end;
-                return Some(stretch);
-            }
-            if let View::Removed { own } = view {
-                stretch.removals.push(Removed {
-                    key: entry.key.clone(),
-                    seq: *seq,
-                    own,
-                });
-            } else {
-                stretch.records.push(entry.record.clone());
+                let (marks, record) = (entry.marks.clone(), entry.record.clone());
+                taken.entries.push((entry.key.clone(), marks, record));
             }
             end = *seq;
         }
-        Some(stretch)
+        Some(taken)
     }
 
     fn remove(&mut self, seq: Seq) -> Option<TailEntry> {
@@ -208,8 +259,13 @@ impl Tail {
 
 impl ReadRequest {
     /// Whether records of this collection are read.
-    pub(crate) fn wants(&self, collection: &pocket_core::CollectionName) -> bool {
+    pub(crate) fn wants(&self, collection: &CollectionName) -> bool {
         self.collections.is_empty() || self.collections.contains(collection)
+    }
+
+    /// Whether a stretch has no room for one more, with which it would have so many bytes.
+    fn is_full(&self, stretch: &Stretch, bytes: usize) -> bool {
+        stretch.len() >= self.records || (bytes > self.bytes && !stretch.is_empty())
     }
 
     /// Whether a deletion at this place does not concern the reader.
@@ -283,7 +339,7 @@ mod tests {
             authority: crate::rules::Authority::open(),
             digests: false,
         };
-        let stretch = tail.read(&request, Seq::new(last))?;
+        let stretch = tail.take(&request, Seq::new(last))?.sift(&request);
         Some((
             stretch.end.get(),
             stretch

@@ -38,6 +38,8 @@ mod http;
 #[cfg(not(target_arch = "wasm32"))]
 mod metrics;
 #[cfg(not(target_arch = "wasm32"))]
+mod patient;
+#[cfg(not(target_arch = "wasm32"))]
 mod polled;
 #[cfg(not(target_arch = "wasm32"))]
 mod server;
@@ -51,7 +53,7 @@ mod websocket;
 #[cfg(not(target_arch = "wasm32"))]
 pub use admin::Peer;
 pub use auth::TokenTable;
-pub use config::{Admin, Config};
+pub use config::{Admin, Config, ConfigError};
 #[cfg(not(target_arch = "wasm32"))]
 pub use direct::NamespaceHandle;
 pub use engine::{EmbeddedEngine, Engine};

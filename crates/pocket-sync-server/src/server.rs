@@ -21,6 +21,7 @@ use pocket_storage::Storage;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tracing::Instrument;
 
 use self::builder::Source;
 pub use self::builder::SyncServerBuilder;
@@ -32,10 +33,11 @@ pub use crate::connected::ClientInfo;
 use crate::connected::{Connected, Seat};
 use crate::direct::{NamespaceHandle, Writers};
 use crate::doorbell::Doorbell;
-use crate::engine::{Engine, EngineError, EngineResult};
+use crate::engine::{AttachRequest, Attached, Engine, EngineError, EngineResult};
 use crate::event::EventHook;
 use crate::forgetting::Forgetting;
 use crate::metrics::Metrics;
+use crate::patient::Patient;
 use crate::polled::Table;
 use crate::rules::Rules;
 use crate::store_state::{StoreState, StoreTrouble};
@@ -90,6 +92,8 @@ pub(crate) struct Hub {
     namespace: Namespace,
     /// Its opening, while it is under way.
     opening: Mutex<Option<Opening>>,
+    /// The turn of the session that begins.
+    beginning: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What all wait for who come in while a namespace is opened.
@@ -250,6 +254,8 @@ impl SyncServer {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps its delays");
         }
+        // Below TLS, where every byte that a slow client takes is seen.
+        let stream = Patient::new(stream, self.inner.config.write_timeout);
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.inner.tls {
             let shaking = tls.acceptor().accept(stream);
@@ -325,6 +331,7 @@ impl Inner {
             engine,
             namespace: namespace.clone(),
             opening: Mutex::default(),
+            beginning: Arc::default(),
         });
         hubs.insert(namespace.clone(), Arc::downgrade(&hub));
         hub
@@ -399,6 +406,25 @@ impl Hub {
             under_way.clone()
         };
         opening.await
+    }
+
+    /// Begins a session once the namespace is open.
+    ///
+    /// Whoever waits may give up. Once it is his turn the engine finishes all the same: a commit that is dropped on its way
+    /// has no known result, and the log would be opened anew, which sends away everybody else. Before that he leaves the
+    /// queue, so that those who give up and come back do not make it longer for each other.
+    pub(crate) async fn attach(self: &Arc<Self>, request: AttachRequest) -> EngineResult<Attached> {
+        self.prepared().await?;
+        let turn = Arc::clone(&self.beginning).lock_owned().await;
+        let hub = Arc::clone(self);
+        let task = async move {
+            let _turn = turn;
+            let done = AssertUnwindSafe(hub.engine.attach(&hub.namespace, &request));
+            let done = done.catch_unwind().await;
+            done.unwrap_or_else(|_| Err(broke_off()))
+        };
+        let task = tokio::spawn(task.in_current_span());
+        task.await.unwrap_or_else(|_| Err(broke_off()))
     }
 
     pub(crate) fn listen(&self) -> watch::Receiver<Seq> {

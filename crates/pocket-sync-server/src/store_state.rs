@@ -42,7 +42,9 @@ impl StoreState {
             Err(EngineError::Full(_)) => Some(StoreTrouble::Full),
             Err(EngineError::Unknown(_) | EngineError::Fatal(_)) => Some(StoreTrouble::Failed),
             // These tell nothing of the store.
-            Err(EngineError::Refused(_) | EngineError::NotApplied(_)) => return,
+            Err(
+                EngineError::Refused(_) | EngineError::NotApplied(_) | EngineError::TooLarge(_),
+            ) => return,
         };
         *self.lock() = trouble.map(|trouble| (trouble, Instant::now()));
     }

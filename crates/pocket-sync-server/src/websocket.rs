@@ -8,6 +8,7 @@ mod wire;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::upgrade::{OnUpgrade, Parts, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -18,6 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use self::meter::Meter;
 use self::wire::Socket;
 use crate::auth::Secret;
+use crate::patient::Patient;
 use crate::server::{Held, Inner};
 use crate::session::{HELLO_BYTES, Session};
 use crate::{SyncServer, driver};
@@ -46,19 +48,31 @@ pub(crate) async fn upgraded(
             return;
         }
     };
-    // The bare socket where it is one, so that no layer of the HTTP server stays in between.
+    // The bare socket where it is one, so that no layer of the HTTP server stays in between; patience a socket has itself.
+    let upgraded = match upgraded.downcast::<TokioIo<Patient<TcpStream>>>() {
+        Ok(Parts { io, read_buf, .. }) => {
+            let stream = io.into_inner().into_inner();
+            return Box::pin(serve_bare(server, stream, read_buf, token)).await;
+        }
+        Err(upgraded) => upgraded,
+    };
+    // In a router of somebody else.
     match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(Parts { io, read_buf, .. }) => {
-            let read = read_buf.to_vec();
-            // All of what the request was read into hangs on it.
-            drop(read_buf);
-            Box::pin(serve(server.inner, io.into_inner(), read, token)).await;
+            Box::pin(serve_bare(server, io.into_inner(), read_buf, token)).await;
         }
         Err(upgraded) => {
             let stream = TokioIo::<Upgraded>::new(upgraded);
             Box::pin(serve(server.inner, stream, Vec::new(), token)).await;
         }
     }
+}
+
+async fn serve_bare(server: SyncServer, stream: TcpStream, read: Bytes, token: Option<Secret>) {
+    let bytes = read.to_vec();
+    // All of what the request was read into hangs on it.
+    drop(read);
+    serve(server.inner, stream, bytes, token).await;
 }
 
 async fn serve<S>(server: Arc<Inner>, stream: S, read: Vec<u8>, token: Option<Secret>)

@@ -27,7 +27,7 @@ async fn served(token: Option<&str>, page: bool) -> Served {
 
 async fn served_from(storage: MemoryStorage, config: Config) -> Served {
     let storage = Arc::new(storage);
-    let server = SyncServer::builder(storage).config(config).build();
+    let server = SyncServer::builder(storage).config(config).build().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -96,7 +96,7 @@ const ROUTES: [&str; 6] = [
 ];
 
 #[tokio::test]
-async fn who_is_elsewhere_needs_the_token_and_who_is_here_does_not() {
+async fn everybody_needs_the_token_where_one_is_set_and_else_has_to_be_here() {
     let open = served(None, true).await;
     let locked = served(Some("sesame"), true).await;
     open.put("a", "x", "{}").await;
@@ -108,9 +108,9 @@ async fn who_is_elsewhere_needs_the_token_and_who_is_here_does_not() {
         "X-Forwarded-For: 192.0.2.1\r\nAuthorization: Bearer other\r\n",
     ];
     for route in ROUTES {
+        let here = open.get(route, "").await;
+        assert!(here.starts_with("HTTP/1.1 200"), "{route}: {here}");
         for server in [&open, &locked] {
-            let here = server.get(route, "").await;
-            assert!(here.starts_with("HTTP/1.1 200"), "{route}: {here}");
             for head in elsewhere {
                 let answer = server.get(route, head).await;
                 assert!(
@@ -120,6 +120,10 @@ async fn who_is_elsewhere_needs_the_token_and_who_is_here_does_not() {
                 assert!(!answer.contains("things"), "{answer}");
             }
         }
+        // A proxy on this machine that adds nothing: `proxy_pass http://127.0.0.1:7700` of nginx.
+        let answer = locked.get(route, "").await;
+        assert!(answer.starts_with("HTTP/1.1 401"), "{route}: {answer}");
+        assert!(!answer.contains("things"), "{answer}");
         let with_token = "X-Forwarded-For: 192.0.2.1\r\nAuthorization: Bearer sesame\r\n";
         let answer = locked.get(route, with_token).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{route}: {answer}");

@@ -54,7 +54,7 @@ async fn when_all_tokens_are_checked_again_the_application_is_asked_for_a_few_at
         answered: watch::Sender::new(0),
     });
     let server = SyncServer::builder(Arc::new(MemoryStorage::new())).authenticator(waits.clone());
-    let running = Running::of(server.build()).await;
+    let running = Running::of(server.build().unwrap()).await;
     let mut peers = Vec::new();
     for number in 0..SESSIONS {
         let number = u8::try_from(number).unwrap();

@@ -30,7 +30,8 @@ async fn running(storage: &MemoryStorage, env: &Arc<TestEnv>, config: Config) ->
     let server = SyncServer::builder(Arc::new(storage.clone()))
         .env(env.clone())
         .config(config)
-        .build();
+        .build()
+        .unwrap();
     Running::of(server).await
 }
 
@@ -164,7 +165,8 @@ async fn a_server_that_stopped_or_never_forgets_leaves_everything_as_it_is() {
         let server = SyncServer::builder(shared.clone())
             .env(env.clone())
             .config(config)
-            .build();
+            .build()
+            .unwrap();
         let running = Running::of(server).await;
         if never {
             env.pass(400 * DAY);
@@ -193,7 +195,8 @@ async fn a_server_that_somebody_else_listens_for_forgets_from_its_first_connecti
     let server = SyncServer::builder(Arc::new(storage.clone()))
         .env(env.clone())
         .config(config())
-        .build();
+        .build()
+        .unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = server.router();

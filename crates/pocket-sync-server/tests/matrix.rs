@@ -147,7 +147,8 @@ async fn everybody_gets_what_he_may_and_nothing_else_on_both_transports() {
         .config(config)
         .tokens(tokens)
         .authorizer(RULES.parse::<RulesFile>().unwrap())
-        .build();
+        .build()
+        .unwrap();
     let running = Running::of(server).await;
     let here = Namespace::new("default").unwrap();
     let here = running.server.namespace(&here);
@@ -274,7 +275,8 @@ async fn every_route_has_a_row_and_says_nothing_to_strangers() {
     let server = SyncServer::builder(Arc::new(MemoryStorage::new()))
         .tokens(tokens)
         .config(config)
-        .build();
+        .build()
+        .unwrap();
     // The router tells its paths only in its debug form.
     let told = format!("{:?}", server.router().merge(server.admin_router()));
     let (own, _) = told.split_once("fallback_router").unwrap();

@@ -56,7 +56,7 @@ async fn ask(address: SocketAddr, request: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_can_be_mounted_below_a_path_and_says_when_it_stops() {
-    let server = SyncServer::builder(memory()).build();
+    let server = SyncServer::builder(memory()).build().unwrap();
     let below = server.router().merge(server.admin_router());
     let address = serve(Router::new().nest("/pocket", below)).await;
     let url = format!("ws://{address}/pocket/sync");

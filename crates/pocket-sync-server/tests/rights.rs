@@ -49,7 +49,7 @@ fn server(storage: &Arc<MemoryStorage>) -> SyncServerBuilder {
 }
 
 async fn running(storage: &Arc<MemoryStorage>) -> Running {
-    Running::of(server(storage).build()).await
+    Running::of(server(storage).build().unwrap()).await
 }
 
 /// A peer that writes and reads as one of the users.
@@ -445,7 +445,8 @@ async fn rules_that_came_later_hold_for_what_is_there_already() {
     let open = Running::of(
         SyncServer::builder(storage.clone())
             .tokens(tokens())
-            .build(),
+            .build()
+            .unwrap(),
     )
     .await;
     let mut ann = User::join(&open, "ann").await;

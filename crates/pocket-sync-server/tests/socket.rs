@@ -55,6 +55,28 @@ async fn what_one_device_writes_another_reads_live() {
     running.stop().await;
 }
 
+/// Only a WebSocket was given up on: who asked over HTTP and read no answer kept a connection for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_over_http_and_reads_no_answer_is_closed() {
+    let mut config = Config::default();
+    config.write_timeout = Duration::from_millis(100);
+    config.admin.page = true;
+    let running = Running::start(memory(), TokenTable::open(), config).await;
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    // Far more than what lies between the two can hold.
+    let requests = "GET /admin/page.js HTTP/1.1\r\nhost: x\r\n\r\n".repeat(10_000);
+    // It is closed, with what was not read.
+    let asked = within(stream.write_all(requests.as_bytes())).await;
+    let closed = async {
+        while running.server.connections() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(closed).await;
+    drop((asked, stream));
+    running.stop().await;
+}
+
 /// A connection keeps what it once collected to be sent, so the server sends long messages as fragments.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_much_longer_than_the_buffer_of_a_connection_arrives_whole() {
@@ -246,7 +268,8 @@ async fn pings_without_a_pause_put_off_no_deadline() {
     let server = SyncServer::builder(memory())
         .authenticate_with(move |_| async move { Ok(Access::all("ann").until(until)) })
         .config(config)
-        .build();
+        .build()
+        .unwrap();
     let running = Running::of(server).await;
     let early = flood(Peer::dial(running.address, 1).await).await;
     // The hello allows 128 KiB and no more, which a quick sender has sent before its time is over.

@@ -152,7 +152,8 @@ async fn serve() -> SocketAddr {
     let address = listener.local_addr().unwrap();
     let server = SyncServer::builder(Arc::new(MemoryStorage::new()))
         .tokens(TokenTable::open())
-        .build();
+        .build()
+        .unwrap();
     tokio::spawn(async move { server.serve(listener, std::future::pending()).await });
     address
 }

@@ -56,7 +56,7 @@ impl Server {
     pub(crate) async fn start(store: Arc<dyn Storage>) -> Outcome<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let url = format!("ws://{}/sync", listener.local_addr()?);
-        let server = SyncServer::builder(store).build();
+        let server = SyncServer::builder(store).build()?;
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             let shutdown = async {

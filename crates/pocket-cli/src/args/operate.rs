@@ -19,7 +19,7 @@ pub(crate) struct ClientsArgs {
     /// The server: ws(s):// or http(s)://
     #[arg(long, value_name = "URL")]
     pub(crate) server: String,
-    /// The server's admin token; a server on this machine needs none
+    /// The server's admin token, where it has one; without one only a server on this machine answers
     #[arg(
         long,
         env = "POCKET_ADMIN_TOKEN",

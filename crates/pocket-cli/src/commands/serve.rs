@@ -86,7 +86,9 @@ pub(super) async fn run(global: &Global, args: ServeArgs, out: &mut Output, stop
     if let Some((tls, _)) = &tls {
         builder = builder.tls(tls.clone());
     }
-    let server = builder.build();
+    let server = builder
+        .build()
+        .map_err(|error| Failure::new(error.code(), error.to_string()))?;
     let mut sources = args.rights.sources(&rights, &server);
     sources.extend(tls.map(|(tls, files)| {
         let read = move || tls.reload().map_err(|error| error.to_string());

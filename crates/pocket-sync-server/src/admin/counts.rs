@@ -90,7 +90,9 @@ mod tests {
     /// Each viewer of the page had up to 200,000 records counted every second and a half.
     #[tokio::test(start_paused = true)]
     async fn many_records_are_not_counted_each_time_somebody_looks() {
-        let server = SyncServer::builder(Arc::new(MemoryStorage::new())).build();
+        let server = SyncServer::builder(Arc::new(MemoryStorage::new()))
+            .build()
+            .unwrap();
         let namespace = Namespace::new("a").unwrap();
         let todos = CollectionName::new("todos").unwrap();
         let body = Body::from_map(&Map::new(), &DocumentLimits::default()).unwrap();

@@ -8,6 +8,7 @@ use pocket_core::{
     RecordState, Revision, Seq,
 };
 
+use super::outcome_bytes;
 use crate::digests::Moved;
 use crate::rules::{Admitted, Marks, Readership, Standing};
 use crate::stored::{ClientRecord, Usage};
@@ -86,6 +87,8 @@ struct Slot {
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) record: ClientRecord,
+    /// What its outcomes cost to keep.
+    pub(super) outcome_bytes: usize,
     pub(super) changed: bool,
 }
 
@@ -224,6 +227,7 @@ impl Overlay {
         self.clients.insert(
             client,
             Client {
+                outcome_bytes: record.outcomes.iter().map(outcome_bytes).sum(),
                 record,
                 changed: false,
             },

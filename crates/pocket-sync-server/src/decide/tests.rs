@@ -1,4 +1,5 @@
 mod attach;
+mod recorded;
 
 use pocket_core::{Body, CollectionName, DocumentId, DocumentLimits, Map, RecordState, Revision};
 use pocket_sync_protocol::BadMutation;
@@ -416,28 +417,6 @@ fn an_older_session_and_another_user_are_refused_and_leave_no_mark() {
         assert_eq!(run(&mut overlay, &push).refusal, Some(refusal));
         assert!(overlay.into_writes().is_empty());
     }
-}
-
-#[test]
-fn a_client_that_confirms_nothing_is_held_up() {
-    let limits = DecideLimits {
-        unconfirmed: 2,
-        ..DecideLimits::default()
-    };
-    let mut overlay = overlay();
-    let of = |number| mutation(number, vec![put(&format!("d{number}"), rev(10, 1), None)]);
-    let mut push = push(1, 1, vec![of(1), of(2), of(3)]);
-    let answer = decide(NOW, &limits, &mut overlay, &push);
-    assert_eq!(
-        (answer.outcomes.len(), answer.refusal),
-        (2, Some(Refusal::Unconfirmed))
-    );
-    (push.first, push.confirmed, push.mutations) =
-        (MutationNumber::new(3), MutationNumber::new(2), vec![of(3)]);
-    assert_eq!(
-        decide(NOW, &limits, &mut overlay, &push).outcomes,
-        [applied(13)]
-    );
 }
 
 #[test]

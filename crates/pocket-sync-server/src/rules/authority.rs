@@ -150,12 +150,13 @@ impl Authority {
         contained(|| authorizer.authorize(&attempt)).unwrap_or(false)
     }
 
-    /// What the reader gets of a record that `writer` wrote, who was told of all removals up to `told`.
+    /// What the reader gets of a record that `writer` wrote in a collection that he [may read](Self::may_read) or not, who
+    /// was told of all removals up to `told`.
     ///
     /// `document` is asked only for a record that was written under other rules.
     pub(crate) fn view(
         &self,
-        collection: &CollectionName,
+        (collection, may_read): (&CollectionName, bool),
         writer: ClientId,
         marks: &Marks,
         told: Seq,
@@ -170,7 +171,6 @@ impl Authority {
         } else {
             View::Hidden
         };
-        let may_read = self.may_read(collection);
         let unseen = || {
             let known = marks.audience(rules).is_some()
                 && (marks.was_written_blind(&inner.access.user, told)

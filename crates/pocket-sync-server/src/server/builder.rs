@@ -11,7 +11,6 @@ use pocket_storage::Storage;
 use tokio::sync::{Semaphore, watch};
 
 use super::{CHECKS, Inner, SyncServer};
-use crate::Config;
 use crate::admin::Counts;
 use crate::auth::{Access, AuthError, AuthenticateWith, Authenticator, TokenTable};
 use crate::connected::Connected;
@@ -21,6 +20,7 @@ use crate::event::EventHook;
 use crate::forgetting::Forgetting;
 use crate::polled::Table;
 use crate::rules::{Authorizer, Validator};
+use crate::{Config, ConfigError};
 
 /// Where namespaces are kept.
 pub(super) enum Source {
@@ -131,7 +131,11 @@ impl SyncServerBuilder {
     }
 
     /// The server.
-    pub fn build(self) -> SyncServer {
+    ///
+    /// # Errors
+    /// [`ConfigError`] names a setting with which no server can work.
+    pub fn build(self) -> Result<SyncServer, ConfigError> {
+        self.config.check()?;
         let engine = match self.source {
             Source::Engine(engine) => engine,
             Source::Storage(storage) => {
@@ -139,7 +143,7 @@ impl SyncServerBuilder {
                 Arc::new(EmbeddedEngine::new(storage, Arc::clone(&self.env), limits))
             }
         };
-        SyncServer {
+        Ok(SyncServer {
             inner: Arc::new(Inner {
                 rules: watch::Sender::new(self.config.rules.clone()),
                 engine,
@@ -162,7 +166,7 @@ impl SyncServerBuilder {
                 stop: watch::Sender::new(false),
                 served: watch::Sender::new(0),
             }),
-        }
+        })
     }
 }
 

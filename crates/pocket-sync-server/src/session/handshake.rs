@@ -9,6 +9,7 @@ use pocket_sync_protocol::{Hello, VersionRange, Welcome, codes};
 
 use super::echo::Echo;
 use super::rate::Rate;
+use super::telling::told;
 use super::{Checking, Effect, Greeting, Moment, Now, Open, Session, State};
 use crate::Namespace;
 use crate::auth::{Access, AuthError, Secret};
@@ -94,7 +95,11 @@ impl Session {
         let code = match error {
             AuthError::Refused(_) => codes::UNAUTHORIZED,
             AuthError::Expired => codes::TOKEN_EXPIRED,
-            AuthError::Unavailable(_) => codes::INTERNAL,
+            AuthError::Unavailable(_) => {
+                // Why is for the log: nobody knows yet who asks.
+                let message = "the token cannot be checked now; try again later".to_owned();
+                return self.fail(codes::INTERNAL, message);
+            }
         };
         self.fail(code, error.to_string());
     }
@@ -102,8 +107,15 @@ impl Session {
     /// Tokens, users or rules are others now.
     pub(super) fn rights_changed(&mut self, rules: Rules) {
         self.rules = rules;
+        if let State::Open(open) = &self.state
+            && let Some(access) = open.greeting.access.clone()
+            && !self.judge_by(access)
+        {
+            return;
+        }
         match &mut self.state {
             State::Open(open) => {
+                // Who somebody is may be told late, or not at all now: the rules hold until then for whom it was last.
                 if open.checking == Checking::No {
                     // The next regular check stays where it is, or those of all sessions would fall together from now on.
                     self.effects.push(open.ask());
@@ -116,6 +128,25 @@ impl Session {
             State::Authenticating(_) | State::Attaching(_) => self.is_outdated = true,
             State::Waiting { .. } | State::Over => {}
         }
+    }
+
+    /// Goes on with what the rules of now allow to whom this access is for; false when the session has ended by that.
+    fn judge_by(&mut self, access: Access) -> bool {
+        let State::Open(open) = &mut self.state else {
+            return false;
+        };
+        let greeting = &mut open.greeting;
+        greeting.access = Some(access.clone());
+        let namespace = greeting.namespace.clone();
+        let authority = Authority::new(namespace, access, greeting.client, &self.rules);
+        if authority.rights() != open.authority.rights() {
+            // The next welcome tells the new ones, and the client reads by them from the start.
+            let message = "your rights have changed; connect again".to_owned();
+            self.fail(codes::GOING_AWAY, message);
+            return false;
+        }
+        open.authority = authority;
+        true
     }
 
     /// The token was checked again while the session lives.
@@ -139,19 +170,9 @@ impl Session {
             return self.fail(codes::FORBIDDEN, message);
         }
         open.expires = access.expires;
-        let authority = Authority::new(
-            greeting.namespace.clone(),
-            access,
-            greeting.client,
-            &self.rules,
-        );
-        if authority.rights() != open.authority.rights() {
-            // The next welcome tells the new ones, and the client reads by them from the start.
-            let message = "your rights have changed; connect again".to_owned();
-            return self.fail(codes::GOING_AWAY, message);
+        if self.judge_by(access) {
+            self.timer(now);
         }
-        open.authority = authority;
-        self.timer(now);
     }
 
     pub(super) fn attached(&mut self, now: Now, result: EngineResult<Attached>) {
@@ -173,7 +194,7 @@ impl Session {
                     EngineError::Full(_) => codes::SERVER_FULL,
                     _ => codes::INTERNAL,
                 };
-                return self.fail(code, error.to_string());
+                return self.fail(code, told(&error));
             }
         };
         self.heard = now.moment;

@@ -14,6 +14,7 @@ use pocket_sync_protocol::{
 };
 
 use super::echo::Echo;
+use super::telling::told;
 use super::{Effect, Moment, Open, Session, State};
 use crate::engine::{EngineError, EngineResult, FeedPage, ReadRequest, Removed};
 
@@ -183,11 +184,11 @@ impl Session {
         };
         let page = match result {
             Ok(page) => page,
-            Err(EngineError::Fatal(message)) => return self.fail(codes::INTERNAL, message),
+            Err(error @ EngineError::Fatal(_)) => return self.fail(codes::INTERNAL, told(&error)),
             Err(error) => {
                 let id = pull.id;
                 open.pull = None;
-                return self.refuse(id, codes::RETRY_LATER, &error.to_string());
+                return self.refuse(id, codes::RETRY_LATER, &told(&error));
             }
         };
         if page.epoch != open.log.epoch {

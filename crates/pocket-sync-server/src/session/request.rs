@@ -1,14 +1,16 @@
 //! Requests of an open session that are answered once: pushes and fetches.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use pocket_core::{Outcome, Seq};
 use pocket_sync_protocol::{
-    Fetch, Outcomes, PageBuilder, Push, Records, ServerMessage, codes, encode_server,
+    Fetch, Outcomes, PageBuilder, Push, Records, ServerMessage, WireLimits, codes, encode_server,
 };
 
+use super::telling::told;
 use super::{Effect, InFlight, Session, State};
-use crate::decide::{DocumentKey, PushAnswer, PushRequest, Refusal};
+use crate::decide::{DocumentKey, PushAnswer, PushRequest, Refusal, outcome_bytes};
 use crate::engine::{EngineError, EngineResult, Fetched};
 
 impl Session {
@@ -65,17 +67,29 @@ impl Session {
                 return self.reopened();
             }
             Ok(answer) => self.answered(id, answer),
-            Err(EngineError::Fatal(message)) => return self.fail(codes::INTERNAL, message),
-            Err(error @ EngineError::Full(_)) => {
-                self.refuse(id, codes::SERVER_FULL, &error.to_string());
+            Err(error) => {
+                let code = match error {
+                    EngineError::Fatal(_) => return self.fail(codes::INTERNAL, told(&error)),
+                    EngineError::Full(_) => codes::SERVER_FULL,
+                    _ => codes::RETRY_LATER,
+                };
+                self.refuse(id, code, &told(&error));
             }
-            Err(error) => self.refuse(id, codes::RETRY_LATER, &error.to_string()),
         }
         self.stop_when_done();
         self.pump();
     }
 
-    fn answered(&mut self, id: u32, answer: PushAnswer) {
+    fn answered(&mut self, id: u32, mut answer: PushAnswer) {
+        let fitting = fitting(&answer.outcomes, &self.config.limits.frames());
+        let is_cut = fitting < answer.outcomes.len();
+        if is_cut {
+            // Only numbers that were pushed with other contents before have so much to tell. It is recorded, and told when
+            // they are pushed again.
+            answer.outcomes.truncate(fitting);
+            answer.written.clear();
+            answer.refusal = None;
+        }
         let gap = match answer.refusal {
             Some(Refusal::Gap(expected)) => Some(expected),
             _ => None,
@@ -101,6 +115,10 @@ impl Session {
         {
             // Only now, behind the outcomes: from here on these records need not come back to their writer.
             open.echo.add(answer.written);
+        }
+        if is_cut {
+            let message = "the other outcomes do not fit into one message; push theirs again";
+            self.refuse(id, codes::RETRY_LATER, message);
         }
         match answer.refusal {
             None | Some(Refusal::Gap(_)) => {}
@@ -145,9 +163,11 @@ impl Session {
         }
         let ticket = open.ticket();
         open.fetch = Some((ticket, fetch.id));
+        let mut named = HashSet::new();
         let documents = fetch.documents.into_iter();
         let documents = documents
             .map(|(collection, id)| DocumentKey { collection, id })
+            .filter(|key| named.insert(key.clone()))
             .collect();
         let authority = open.authority.clone();
         self.effects.push(Effect::Fetch {
@@ -166,19 +186,16 @@ impl Session {
         };
         let fetched = match result {
             Ok(fetched) => fetched,
-            Err(EngineError::Fatal(message)) => return self.fail(codes::INTERNAL, message),
-            Err(error) => return self.refuse(id, codes::RETRY_LATER, &error.to_string()),
+            Err(EngineError::TooLarge(_)) => return self.refuse_large_fetch(id),
+            Err(error @ EngineError::Fatal(_)) => return self.fail(codes::INTERNAL, told(&error)),
+            Err(error) => return self.refuse(id, codes::RETRY_LATER, &told(&error)),
         };
         if fetched.epoch != open.log.epoch {
             return self.reopened();
         }
         let mut builder = PageBuilder::new(self.config.limits.wire.message_bytes);
         if !fetched.records.iter().all(|record| builder.push(record)) {
-            return self.refuse(
-                id,
-                codes::TOO_LARGE,
-                "the records do not fit into one message; ask for fewer",
-            );
+            return self.refuse_large_fetch(id);
         }
         let message = ServerMessage::Records(Records {
             id,
@@ -194,4 +211,27 @@ impl Session {
         }
         self.effects.push(Effect::Send(frame));
     }
+
+    fn refuse_large_fetch(&mut self, id: u32) {
+        let message = "the records do not fit into one message; ask for fewer";
+        self.refuse(id, codes::TOO_LARGE, message);
+    }
+}
+
+/// How many of these outcomes fit into one message; one does at the least.
+fn fitting(outcomes: &[Outcome], limits: &WireLimits) -> usize {
+    /// What stands around them.
+    const BYTES: usize = 64;
+    const NODES: usize = 16;
+    let (mut bytes, mut nodes) = (BYTES, NODES);
+    let fits = |outcome: &Outcome| {
+        bytes += outcome_bytes(outcome) + 8;
+        nodes += match outcome {
+            Outcome::Applied { .. } | Outcome::Rejected { .. } => 6,
+            Outcome::Conflict { seqs } => 4 + seqs.len(),
+        };
+        bytes <= limits.message_bytes && nodes <= limits.nodes
+    };
+    let fitting = outcomes.iter().map(fits).take_while(|fits| *fits).count();
+    fitting.max(1)
 }

@@ -6,9 +6,30 @@ use pocket_sync_protocol::codes::{self, close};
 use pocket_sync_protocol::{ErrorMessage, ServerMessage, encode_server};
 
 use super::{Effect, Session, State};
+use crate::engine::EngineError;
 
 /// Codes of errors that are kept until they are asked for.
 const TOLD: usize = 64;
+
+/// What a client is told of a failure: what it can do, and nothing of the server's inside or of documents that it may not
+/// read. Whoever drives the session has the rest for the log.
+pub(super) fn told(error: &EngineError) -> String {
+    let text = match error {
+        EngineError::Refused(_) => return error.to_string(),
+        EngineError::NotApplied(_) => {
+            "the server cannot do this now, and stored nothing; try again"
+        }
+        EngineError::Full(_) => "the server's disk is full, nothing was stored",
+        EngineError::Unknown(_) => {
+            "whether it was stored is unknown; ask again with the same numbers"
+        }
+        EngineError::TooLarge(_) => "there is more to read than one message holds; ask for less",
+        EngineError::Fatal(_) => {
+            "the server cannot do this; its log says why, for whoever looks after it"
+        }
+    };
+    text.to_owned()
+}
 
 impl Session {
     pub(super) fn shutdown(&mut self) {

@@ -57,7 +57,8 @@ impl Peer {
                 Ok(Access::all("ann").until(Timestamp::from_millis(until)))
             })
             .config(config)
-            .build();
+            .build()
+            .unwrap();
         let (near, far) = tokio::io::duplex(PIPE);
         let inner = Arc::clone(&server.inner);
         tokio::spawn(async move {

@@ -41,7 +41,8 @@ impl Running {
         let server = SyncServer::builder(storage)
             .tokens(tokens)
             .config(config)
-            .build();
+            .build()
+            .unwrap();
         Self::of(server).await
     }
 

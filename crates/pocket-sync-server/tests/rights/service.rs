@@ -19,7 +19,8 @@ async fn a_validator_that_refuses_or_panics_costs_its_mutation_only() {
     let server = SyncServer::builder(Arc::new(MemoryStorage::new()))
         .authorizer(authorize)
         .validator(validate)
-        .build();
+        .build()
+        .unwrap();
     let running = Running::of(server).await;
     let mut ann = User::join(&running, "ann").await;
     for (name, expected) in [
@@ -60,7 +61,7 @@ async fn the_server_reads_and_writes_and_clients_hear_of_it() {
         };
         assert_ne!(count, 3, "a hook with a defect");
     });
-    let running = Running::of(built.build()).await;
+    let running = Running::of(built.build().unwrap()).await;
     let mut ann = User::join(&running, "ann").await;
     ann.read_after(0).await;
     let namespace = running
@@ -141,5 +142,48 @@ async fn a_user_has_ten_connections_and_the_eleventh_waits() {
     );
     // Another user is not concerned.
     let _bob = User::join(&running, "bob").await;
+    running.stop().await;
+}
+
+/// A device whose line had died was refused for as long as its old session was not missed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_comes_back_needs_no_further_place() {
+    let mut config = Config::default();
+    config.connections_per_user = 2;
+    let running = Running::start(Arc::new(MemoryStorage::new()), tokens(), config).await;
+    let join = async |number: u8, session| {
+        let mut peer = Peer::dial(running.address, number).await;
+        peer.hello(Some("ann"), session).await;
+        match peer.next().await.unwrap() {
+            ServerMessage::Welcome(welcome) => peer.welcome = Some(welcome),
+            ServerMessage::Error(error) => peer.errors.push(error),
+            other => panic!("{other:?}"),
+        }
+        peer
+    };
+    let _other = join(201, None).await;
+    let mut last = join(202, None).await;
+    for _ in 0..3 {
+        let mut again = join(202, Some(last.session())).await;
+        assert!(again.welcome.is_some(), "{:?}", again.errors);
+        assert_eq!(last.end().await, ("replaced".to_owned(), Some(4409)));
+        std::mem::swap(&mut last, &mut again);
+    }
+    // It has its place, and no other device has got one by that.
+    let further = join(203, None).await;
+    assert_eq!(further.errors[0].code, "rate-limited");
+    // A copy of a device is refused, and takes nothing from it.
+    let copied = join(202, None).await;
+    assert_eq!(copied.errors[0].code, "client-copied");
+    assert_eq!(running.server.clients().len(), 2);
+    let further = join(203, None).await;
+    assert_eq!(further.errors[0].code, "rate-limited");
+    drop(last);
+    let came = async {
+        while join(203, None).await.welcome.is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    super::common::peer::within(came).await;
     running.stop().await;
 }

@@ -62,7 +62,7 @@ impl Server {
             let tokens = TokenTable::default();
             builder = builder.tokens(tokens.token(TOKEN, Some("ann"), Namespaces::All));
         }
-        let server = builder.build();
+        let server = builder.build().unwrap();
         let listener = TcpListener::bind(self.address).await.unwrap();
         self.address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();

@@ -20,7 +20,8 @@ async fn main() {
     let server = SyncServer::builder(Arc::new(RedbStorage::open(store).unwrap()))
         .authenticator(Arc::new(TokenTable::open()))
         .config(config)
-        .build();
+        .build()
+        .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("{}", listener.local_addr().unwrap());
     // Until it is killed.

@@ -96,7 +96,8 @@ impl World {
             .authenticator(self.authenticator.clone())
             .env(Arc::new(MovedClock(self.clock.clone())))
             .config(self.config.clone())
-            .build();
+            .build()
+            .unwrap();
         let listener = TcpListener::bind(self.address).await.unwrap();
         self.address = listener.local_addr().unwrap();
         self.server = Some(server.clone());

@@ -53,6 +53,7 @@ pub(crate) async fn run(
     let opened = open::store(stage, out.is_json()).await;
     let storage = Gate::new(opened.map_err(of_demo)?);
     let server = SyncServer::builder(storage.clone()).build();
+    let server = server.map_err(|error| Failure::new(error.code(), error.to_string()))?;
     tell(address, out)?;
     let url = format!(
         "http://{}/",

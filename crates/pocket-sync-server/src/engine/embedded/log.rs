@@ -17,6 +17,9 @@ use crate::stored::{ClientRecord, HistoryRow, Later, LogLater, LogRow, Usage};
 
 /// Openings that are never forgotten: the newest.
 const EPOCHS: usize = 100;
+/// Openings that are kept at the most: a welcome tells them all, and has to fit into a frame. Whoever has been away for so
+/// many reads everything again.
+const MOST_EPOCHS: usize = 10_000;
 
 /// One namespace.
 pub(super) struct Log {
@@ -305,9 +308,28 @@ fn forget_epochs(epochs: &mut Vec<(Epoch, Seq)>, horizon: Seq) {
     let successors = epochs.iter().skip(1).take(spare);
     let ended = successors.take_while(|(_, first)| *first <= horizon);
     let ended = ended.count();
-    epochs.drain(..ended);
+    epochs.drain(..ended.max(epochs.len().saturating_sub(MOST_EPOCHS)));
 }
 
 fn not_open() -> EngineError {
     EngineError::NotApplied("the log of the namespace is not open".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server that began very often without forgetting deletions told so many openings that no client took its welcome.
+    #[test]
+    fn openings_are_bounded_also_where_no_deletion_was_forgotten() {
+        let name = |number: u128| Epoch::from_bytes(number.to_be_bytes());
+        let mut epochs: Vec<_> = (0..10_002)
+            .map(|number| (name(number), Seq::new(1)))
+            .collect();
+        forget_epochs(&mut epochs, Seq::ZERO);
+        assert_eq!(epochs.len(), MOST_EPOCHS);
+        assert_eq!(epochs[0].0, name(2), "the oldest go");
+        // Each is a name, a place and the list of both.
+        assert!(3 * MOST_EPOCHS < pocket_sync_protocol::WireLimits::default().nodes / 2);
+    }
 }

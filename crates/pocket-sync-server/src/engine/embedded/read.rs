@@ -4,6 +4,7 @@
 //! commit's end is known: a record that is missing because an unfinished commit replaced it would be missing for good
 //! if that commit were lost.
 
+use bytes::Bytes;
 use pocket_core::Seq;
 use pocket_sync_protocol::EncodedRecord;
 
@@ -13,7 +14,7 @@ use super::places::Placed;
 use super::{ATTEMPTS, EmbeddedEngine, busy, read_error};
 use crate::decide::DocumentKey;
 use crate::engine::{EngineError, EngineResult, FeedPage, Fetched, ReadRequest, Removed};
-use crate::feed::{self, Stretch};
+use crate::feed::{Stretch, Viewer};
 use crate::rules::{Authority, Marks, View};
 use crate::stored;
 
@@ -24,25 +25,27 @@ const SCAN_STEP: usize = 1_024;
 /// Records read at once before their size is known.
 const FIRST_RECORDS: usize = 16;
 /// Records read at once at the most.
-const MOST_RECORDS: usize = 512;
+const MOST_RECORDS: usize = 128;
 
 impl EmbeddedEngine {
     pub(super) async fn read(&self, log: &Log, request: &ReadRequest) -> EngineResult<FeedPage> {
         for _ in 0..ATTEMPTS {
             let limit = |head: Seq| request.until.unwrap_or(head).min(head);
             let seen = log.sight(|open| {
-                let stretch = open.tail.read(request, limit(open.state.head));
-                stretch.map(|stretch| {
-                    let digests = open.digests_at(request, stretch.end);
-                    (stretch, digests)
+                let taken = open.tail.take(request, limit(open.state.head));
+                taken.map(|taken| {
+                    let digests = open.digests_at(request, taken.end);
+                    (taken, digests)
                 })
             });
-            let Some((before, stretch)) = seen else {
+            let Some((before, taken)) = seen else {
                 self.open_for_reading(log).await?;
                 continue;
             };
-            if let Some((stretch, digests)) = stretch {
-                let digests = digests_for(request, digests);
+            if let Some((taken, digests)) = taken {
+                let end = taken.end;
+                let stretch = taken.sift(request);
+                let digests = digests_for(request, digests.filter(|_| stretch.end == end));
                 let page = page(request, before.head, before, stretch);
                 return Ok(FeedPage { digests, ..page });
             }
@@ -75,58 +78,69 @@ impl EmbeddedEngine {
                     .map(|key| open.tail.record(key))
                     .collect::<Vec<_>>()
             });
-            let Some((before, mut records)) = seen else {
+            let Some((before, found)) = seen else {
                 self.open_for_reading(log).await?;
                 continue;
             };
-            let is_missing =
-                |(_, found): &(&DocumentKey, &mut Option<(EncodedRecord, Marks)>)| found.is_none();
-            let missing: Vec<_> = documents
-                .iter()
-                .zip(&mut records)
-                .filter(is_missing)
-                .collect();
-            let keys: Vec<_> = missing
-                .iter()
-                .map(|(key, _)| log.keys.document(&key.collection, &key.id))
-                .collect();
+            let mut shown = Shown::to(authority, self.inner.limits.wire.message_bytes);
+            let mut records: Vec<Option<EncodedRecord>> = Vec::with_capacity(documents.len());
+            let mut missing = Vec::new();
+            for (key, found) in documents.iter().zip(found) {
+                if found.is_none() {
+                    missing.push((records.len(), key));
+                }
+                records.push(match found {
+                    Some((record, marks)) => shown.take(record, &marks)?,
+                    None => None,
+                });
+            }
             let mut after = before;
-            if !keys.is_empty() {
-                let values = self
-                    .inner
-                    .storage
-                    .get_many(&keys)
-                    .await
-                    .map_err(read_error)?;
-                for (((key, slot), at), value) in missing.into_iter().zip(&keys).zip(values) {
-                    let Some(value) = value else { continue };
-                    let (record, marks) =
-                        stored::open_record(at, &value, key.collection.clone(), key.id.clone())?;
-                    *slot = Some((EncodedRecord::encode(&record), marks));
+            if !missing.is_empty() {
+                let mut steps = Steps::default();
+                let mut rest = missing.as_slice();
+                while !rest.is_empty() {
+                    let (now, later) = rest.split_at(steps.next(shown.room()).min(rest.len()));
+                    rest = later;
+                    let values = self
+                        .load_records(log, now.iter().map(|(_, key)| *key))
+                        .await?;
+                    for ((place, key), (at, value)) in now.iter().zip(values) {
+                        let Some(value) = value else { continue };
+                        steps.looked_at(&value);
+                        let (collection, id) = (key.collection.clone(), key.id.clone());
+                        let (record, marks) = stored::open_record(&at, &value, collection, id)?;
+                        records[*place] = shown.take(EncodedRecord::encode(&record), &marks)?;
+                    }
                 }
                 let Some(settled) = self.settled(log, before).await else {
                     continue;
                 };
                 after = settled;
             }
-            let records: Vec<_> = records.into_iter().flatten().collect();
-            if records.iter().any(|(record, _)| record.seq > after.head) {
+            if shown.newest > after.head {
                 self.rejoin(log).await;
                 continue;
             }
-            let shown = |found: (EncodedRecord, Marks)| {
-                let (record, marks) = found;
-                let view = feed::view(authority, &record, &marks, Seq::ZERO);
-                (view == View::Shown).then_some(record)
-            };
-            let records = records.into_iter().filter_map(shown).collect();
             return Ok(Fetched {
                 epoch: after.epoch,
                 head: after.head,
-                records,
+                records: records.into_iter().flatten().collect(),
             });
         }
         Err(busy())
+    }
+
+    /// What is stored of documents, with the keys it stands under.
+    async fn load_records(
+        &self,
+        log: &Log,
+        documents: impl Iterator<Item = &DocumentKey>,
+    ) -> EngineResult<impl Iterator<Item = (Vec<u8>, Option<Bytes>)>> {
+        let keys: Vec<_> = documents
+            .map(|key| log.keys.document(&key.collection, &key.id))
+            .collect();
+        let values = self.inner.storage.get_many(&keys).await;
+        Ok(keys.into_iter().zip(values.map_err(read_error)?))
     }
 
     async fn open_for_reading(&self, log: &Log) -> EngineResult<()> {
@@ -182,22 +196,17 @@ impl EmbeddedEngine {
         let mut stretch = Stretch::behind(request.after);
         let mut newest = Seq::ZERO;
         let mut bytes = 0;
-        let mut step = FIRST_RECORDS;
+        let mut viewer = Viewer::new(&request.authority, request.told);
+        let mut steps = Steps::default();
         let mut rest = entries.as_slice();
         while !rest.is_empty() {
+            let step = steps.next(request.bytes.saturating_sub(bytes));
             let (now, later) = rest.split_at(step.min(rest.len()));
             rest = later;
-            let keys: Vec<_> = now
-                .iter()
-                .map(|(_, key)| log.keys.document(&key.collection, &key.id))
-                .collect();
             let values = self
-                .inner
-                .storage
-                .get_many(&keys)
-                .await
-                .map_err(read_error)?;
-            for (((seq, key), at), value) in now.iter().zip(&keys).zip(values) {
+                .load_records(log, now.iter().map(|(_, key)| key))
+                .await?;
+            for ((seq, key), (at, value)) in now.iter().zip(values) {
                 let Some(value) = value else {
                     let row = self.stored_row(&log.keys).await?;
                     if row.is_some_and(|row| *seq <= row.horizon) {
@@ -210,8 +219,9 @@ impl EmbeddedEngine {
                         key.id, key.collection
                     )));
                 };
-                let (record, marks) =
-                    stored::open_record(at, &value, key.collection.clone(), key.id.clone())?;
+                steps.looked_at(&value);
+                let (collection, id) = (key.collection.clone(), key.id.clone());
+                let (record, marks) = stored::open_record(&at, &value, collection, id)?;
                 if record.seq != *seq {
                     // Superseded while we read: it stands further on in the feed.
                     newest = newest.max(record.seq);
@@ -224,7 +234,7 @@ impl EmbeddedEngine {
                     continue;
                 }
                 let record = EncodedRecord::encode(&record);
-                match feed::view(&request.authority, &record, &marks, request.told) {
+                match viewer.view(&record, &marks) {
                     View::Hidden => {}
                     View::Removed { own } => {
                         bytes += request.removal_cost(key);
@@ -248,8 +258,6 @@ impl EmbeddedEngine {
                 }
                 stretch.end = *seq;
             }
-            let average = bytes / stretch.records.len().max(1) + 1;
-            step = (request.bytes.saturating_sub(bytes) / average).clamp(1, MOST_RECORDS);
         }
         stretch.end = end;
         Ok((stretch, newest))
@@ -290,6 +298,87 @@ impl EmbeddedEngine {
             end = reached;
         }
         Ok((wanted, end))
+    }
+}
+
+/// How many records are read at once: as many as there is room for by what those before weighed, shown or not.
+struct Steps {
+    step: usize,
+    looked_at: usize,
+    bytes: usize,
+}
+
+impl Default for Steps {
+    fn default() -> Self {
+        Self {
+            step: FIRST_RECORDS,
+            looked_at: 0,
+            bytes: 0,
+        }
+    }
+}
+
+impl Steps {
+    fn looked_at(&mut self, value: &Bytes) {
+        self.looked_at += 1;
+        self.bytes += value.len();
+    }
+
+    /// The next step, when there is room for so many bytes.
+    fn next(&mut self, room: usize) -> usize {
+        if let Some(average) = self.bytes.checked_div(self.looked_at) {
+            // Small ones may be followed by large ones: no more than twice as many as before.
+            let most = (2 * self.step).min(MOST_RECORDS);
+            self.step = (room / (average + 1)).clamp(1, most);
+        }
+        self.step
+    }
+}
+
+/// What the reader of a fetch gets.
+struct Shown<'a> {
+    viewer: Viewer<'a>,
+    records: usize,
+    bytes: usize,
+    /// The bytes of a message.
+    most: usize,
+    /// The newest place of a record that was looked at.
+    newest: Seq,
+}
+
+impl<'a> Shown<'a> {
+    fn to(authority: &'a Authority, most: usize) -> Self {
+        Self {
+            viewer: Viewer::new(authority, Seq::ZERO),
+            records: 0,
+            bytes: 0,
+            most,
+            newest: Seq::ZERO,
+        }
+    }
+
+    /// The bytes that there is room for.
+    fn room(&self) -> usize {
+        self.most.saturating_sub(self.bytes)
+    }
+
+    /// The record, if the reader may see it. One always has room.
+    fn take(
+        &mut self,
+        record: EncodedRecord,
+        marks: &Marks,
+    ) -> EngineResult<Option<EncodedRecord>> {
+        self.newest = self.newest.max(record.seq);
+        if self.viewer.view(&record, marks) != View::Shown {
+            return Ok(None);
+        }
+        self.records += 1;
+        self.bytes += record.bytes.len();
+        if self.bytes > self.most && self.records > 1 {
+            let message = "the records do not fit into one message".to_owned();
+            return Err(EngineError::TooLarge(message));
+        }
+        Ok(Some(record))
     }
 }
 

@@ -345,7 +345,68 @@ fn a_live_session_under_new_rules_comes_back_if_they_change_its_rights() {
     harness.event(Event::RightsChanged(rules("one")));
     let effects = harness.event(Event::Authenticated(Ok(Access::all("ann"))));
     assert!(sent(&effects).is_empty() && !harness.session.is_over());
-    harness.event(Event::RightsChanged(rules("two")));
-    let effects = harness.event(Event::Authenticated(Ok(Access::all("ann"))));
+    // While nobody can tell who has a token new rules hold all the same: they did not for as long as that took.
+    let of = |effects: &[Effect]| match effects {
+        [Effect::Commit { push, .. }] => push.authority.clone(),
+        other => panic!("{other:?}"),
+    };
+    let before = of(&harness.say(push(1)));
+    harness.event(Event::RightsChanged(rules("one")));
+    let away = Err(AuthError::Unavailable("down".to_owned()));
+    harness.event(Event::Authenticated(away));
+    assert_ne!(of(&harness.say(push(2))), before, "the rules of now");
+    let effects = harness.event(Event::RightsChanged(rules("two")));
     assert_eq!(error(&effects), ("going-away".to_owned(), Some(1001)));
+}
+
+#[test]
+fn what_went_wrong_inside_is_not_told_to_the_other_side() {
+    let secret = "ldap://10.0.0.7 refused cn=pocket";
+    let texts = |effects: &[Effect]| format!("{:?} {effects:?}", sent(effects));
+    let mut told = Vec::new();
+    let mut harness = Harness::new();
+    harness.say(hello(None));
+    let away = Err(AuthError::Unavailable(secret.to_owned()));
+    let effects = harness.event(Event::Authenticated(away));
+    assert_eq!(error(&effects), ("internal".to_owned(), Some(1011)));
+    told.push(texts(&effects));
+    let failures: [fn(String) -> EngineError; 4] = [
+        EngineError::NotApplied,
+        EngineError::Full,
+        EngineError::Unknown,
+        EngineError::Fatal,
+    ];
+    for failure in failures.map(|failure| failure(secret.to_owned())) {
+        let mut harness = Harness::new();
+        harness.say(hello(None));
+        harness.event(Event::Authenticated(Ok(Access::all("ann"))));
+        told.push(texts(&harness.event(Event::Attached(Err(failure.clone())))));
+        let mut harness = Harness::open(5, None);
+        let ticket = harness.push(1);
+        let result = Err(failure.clone());
+        told.push(texts(&harness.event(Event::Committed { ticket, result })));
+        let mut harness = Harness::open(5, None);
+        let (ticket, _) = asked(&harness.pull(None, 0, 1, 1));
+        let result = Err(failure.clone());
+        told.push(texts(&harness.event(Event::FeedRead { ticket, result })));
+        let mut harness = Harness::open(5, None);
+        let name = CollectionName::new("todos").unwrap();
+        let effects = harness.say(Fetch {
+            id: 3,
+            documents: vec![(name, DocumentId::new("d1").unwrap())],
+        });
+        let [Effect::Fetch { ticket, .. }] = effects[..] else {
+            panic!("{effects:?}")
+        };
+        let result = Err(failure);
+        told.push(texts(&harness.event(Event::Fetched { ticket, result })));
+    }
+    assert_eq!(told.len(), 17);
+    for text in told {
+        assert!(text.contains("Error("), "{text}");
+        assert!(
+            !text.contains("ldap") && !text.contains("10.0.0.7"),
+            "{text}"
+        );
+    }
 }

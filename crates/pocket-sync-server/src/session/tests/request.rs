@@ -42,6 +42,45 @@ fn a_gap_is_told_with_the_number_that_is_expected() {
     );
 }
 
+/// Numbers pushed once more with nothing in them are answered with what is recorded: a small push got an answer larger than any
+/// message may be.
+#[test]
+fn outcomes_that_do_not_fit_into_a_message_are_told_when_they_are_pushed_again() {
+    let conflict = |places: u64| Outcome::Conflict {
+        seqs: (0..places).map(|place| Seq::new(1 << 40 | place)).collect(),
+    };
+    let reason = Outcome::Rejected {
+        code: "validation".to_owned(),
+        reason: "r".repeat(512),
+        server_time: None,
+    };
+    // By their values, and by their bytes.
+    for (outcome, count) in [(conflict(1_000), 4_000), (reason, 10_000)] {
+        let mut harness = Harness::open(0, None);
+        let ticket = harness.push(1);
+        let answer = PushAnswer {
+            first: MutationNumber::new(1),
+            outcomes: vec![outcome.clone(); count],
+            written: vec![1..=5],
+            refusal: Some(Refusal::Unconfirmed),
+            ..PushAnswer::default()
+        };
+        let effects = harness.event(Event::Committed {
+            ticket,
+            result: Ok(answer),
+        });
+        // Decoding checks the limits of a frame.
+        let [ServerMessage::Outcomes(told), ServerMessage::Error(error)] = &sent(&effects)[..]
+        else {
+            panic!("{} effects", effects.len())
+        };
+        assert!((90..count).contains(&told.outcomes.len()));
+        assert!(told.outcomes.iter().all(|told| *told == outcome));
+        assert_eq!((error.id, error.code.as_str()), (Some(1), "retry-later"));
+        assert!(!harness.session.is_over());
+    }
+}
+
 #[test]
 fn a_commit_that_failed_is_to_be_sent_again() {
     for (failure, code) in [
@@ -76,13 +115,22 @@ fn a_fetch_is_answered_with_records_and_too_many_are_refused() {
             DocumentId::new("d1").unwrap(),
         )
     };
+    // Each is read once, however often it is named.
     let effects = harness.say(Fetch {
         id: 3,
-        documents: vec![document()],
+        documents: vec![document(); 1_000],
     });
-    let [Effect::Fetch { ticket, .. }] = effects[..] else {
+    let [
+        Effect::Fetch {
+            ticket,
+            ref documents,
+            ..
+        },
+    ] = effects[..]
+    else {
         panic!("{effects:?}")
     };
+    assert_eq!(documents.len(), 1);
     assert!(!harness.session.wants_frames());
     let fetched = Fetched {
         epoch: EPOCH,
