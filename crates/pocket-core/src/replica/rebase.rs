@@ -5,7 +5,7 @@ use crate::journal::RemoteVersion;
 use crate::keys;
 use crate::merge::{self, Prefer};
 use crate::outbox::{self, Entry, PendingChange, Slot};
-use crate::stored::{Doubt, Presence, Progress, Shadow};
+use crate::stored::{DocumentLater, Doubt, Presence, Progress, Shadow};
 use crate::{Body, ChangeKind, Place, Result, Revision};
 
 impl Resolution<'_> {
@@ -171,6 +171,7 @@ pub(super) fn show(slot: &mut Slot, change: &PendingChange) {
     if let Some(document) = &mut slot.after {
         document.head.rev = change.rev;
         document.head.presence = resolve::presence(&change.kind);
+        document.head.later = DocumentLater::default();
         document.body = change.kind.body().cloned();
     }
 }

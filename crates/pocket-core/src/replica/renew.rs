@@ -288,10 +288,8 @@ impl Resolution<'_> {
                 }
                 outbox::store_head(self.tx, self.target, &later);
             }
-            if let Some(document) = &mut slot.after
-                && document.head.rev == old
-            {
-                document.head.rev = change.rev;
+            if let Some(document) = &mut slot.after {
+                document.head.rename(old, change.rev);
             }
             slot.store(self.tx);
         }

@@ -17,7 +17,8 @@ use crate::journal::{JournalKind, RemoteVersion, Winner};
 use crate::keys::{self, CollectionId, Target};
 use crate::outbox::{self, Entry, PendingChange, Slot};
 use crate::stored::{
-    self, DocumentHead, Doubt, Later, Presence, Progress, ServerVersion, StoredDocument,
+    self, DocumentHead, DocumentLater, Doubt, Later, Presence, Progress, ServerVersion,
+    StoredDocument,
 };
 use crate::tx::Tx;
 use crate::{Body, ChangeKind, Place, Result, Seq, check_body, codes};
@@ -504,7 +505,7 @@ pub(super) fn server_document(
         server: Some(version),
         resync,
         pending: Vec::new(),
-        later: Later,
+        later: DocumentLater::default(),
     };
     StoredDocument { head, body }
 }
