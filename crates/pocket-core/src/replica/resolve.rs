@@ -219,7 +219,7 @@ impl Resolution<'_> {
     async fn decide(
         &mut self,
         mut entry: Entry,
-        slots: Vec<Slot>,
+        mut slots: Vec<Slot>,
         waited: Option<Seq>,
     ) -> Result<Vec<Place>> {
         let mut remotes = Vec::with_capacity(slots.len());
@@ -229,14 +229,12 @@ impl Resolution<'_> {
         if waited.is_some() {
             self.leave_refused_bases(&mut entry, &slots).await?;
         }
-        for (change, slot) in entry.changes.iter_mut().zip(&slots) {
+        for (at, slot) in slots.iter_mut().enumerate() {
             let remote = self.remote_of(slot).await?;
-            if let Some(remote) = remote
-                .as_ref()
-                .filter(|remote| is_restamped(change, remote))
-            {
-                change.base = Some(remote.version.rev);
+            if let Some(remote) = &remote {
+                self.follow_base(&mut entry, at, slot, remote).await?;
             }
+            let change = &entry.changes[at];
             verdicts.push(match &remote {
                 Some(remote) if stands_on_other(change, slot, entry.place, remote) => {
                     let (verdict, by, question) = self.ask(change, remote)?;
@@ -450,16 +448,6 @@ fn ruled(ruling: &Ruling) -> (Decision, Rule) {
             (decision.clone(), rule)
         }
     }
-}
-
-/// Whether the server's version is the base of a change under a later revision: a corrected clock gave it one while
-/// the change was on its way.
-fn is_restamped(change: &PendingChange, remote: &RemoteVersion) -> bool {
-    let (Some(base), Some(base_body), Some(body)) = (change.base, &change.base_body, &remote.body)
-    else {
-        return false;
-    };
-    base.client == remote.version.rev.client && base_body == body
 }
 
 /// Whether the server's version is the one that a change was made on. Two copies of a store may give the same revision to

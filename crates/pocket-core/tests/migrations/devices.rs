@@ -293,6 +293,48 @@ fn changes_of(pinned: &[Mutation]) -> Vec<(Option<Revision>, Revision)> {
     changes.map(|change| (change.base, change.rev)).collect()
 }
 
+#[tokio::test]
+async fn a_new_shape_of_an_edit_that_gets_another_time_stays_the_smallest_step_behind_it() {
+    let storage = MemoryStorage::new();
+    let db = app().open(storage.clone()).await.unwrap();
+    arrive(&db, 0, "1", body(r#"{"done":false}"#)).await;
+    let old = docs(&db).await;
+    let mut tx = db.transaction();
+    tx.update(&old, "1", &json!({"note": "mine"})).unwrap();
+    tx.insert(&old, &value(r#"{"_id":"2"}"#)).unwrap();
+    tx.commit().await.unwrap();
+    let first = pin(&db).await[0].number;
+    drop((old, db));
+    let db = app().migration(to_2()).open(storage).await.unwrap();
+    let pinned = pin(&db).await;
+    let shape = pinned[0].number;
+    // The edit is refused for its clock, and what stands on it is on its way.
+    let refused = Outcome::Rejected {
+        code: "clock".into(),
+        reason: "ahead".into(),
+        server_time: Some(Timestamp::from_millis(1_700_000_000_000)),
+    };
+    answer(&db, first, refused).await;
+    answer(&db, shape, conflict_at(1)).await;
+    let again = pin(&db).await;
+    let [(_, edited), _, (Some(base), _)] = changes_of(&again)[..] else {
+        panic!("{again:?}");
+    };
+    assert_ne!(base, edited, "what is on its way never changes");
+    let first = Seq::new(2);
+    answer(&db, again[0].number, Outcome::Applied { first }).await;
+    answer(&db, again[1].number, conflict_at(2)).await;
+    arrive(&db, 1, "3", body("{}")).await;
+    let shaped = changes_of(&pin(&db).await);
+    let [(base, rev)] = shaped[..] else {
+        panic!("{shaped:?}");
+    };
+    assert_eq!(base, Some(edited));
+    assert_eq!(rev.hlc.bits(), edited.hlc.bits() + 1);
+    let docs = docs(&db).await;
+    assert_eq!(docs.get_document("1").await.unwrap().unwrap().rev, rev);
+}
+
 /// Switches sync of the documents off or on.
 async fn switch(db: &Database, sync: bool) {
     let config = CollectionConfig::new("docs").sync(sync);
