@@ -8,8 +8,8 @@ use crate::index;
 use crate::keys::{self, Target};
 use crate::outbox::{self, Edit, Slot};
 use crate::stored::{
-    self, CollectionLater, CollectionRow, DocumentHead, Presence, Progress, StoredDocument,
-    TargetRow,
+    self, CollectionLater, CollectionRow, DocumentHead, DocumentLater, Presence, Progress,
+    StoredDocument, TargetRow,
 };
 use crate::tx::Tx;
 use crate::{ChangeKind, CollectionName, ConflictStrategy, DocumentId, Place, Result, Revision};
@@ -144,16 +144,19 @@ async fn enqueue_all(tx: &mut Tx, row: &CollectionRow) -> Result<()> {
             };
             // The version may be that of another client, or of an id this one had: what is sent bears the id of now.
             let rev = Revision::new(stored.head.rev.hlc, tx.client());
+            // What only got another shape meanwhile is nobody's edit, as it would not be had sync been on.
+            let migrated = before.is_live() && stored.head.later.reshaped == Some(before.head.rev);
             let mut slot = Slot::of(row.id(), id, Some(stored));
             if let Some(document) = &mut slot.after {
                 document.head.rev = rev;
+                document.head.later = DocumentLater::default();
             }
             slot.before = Some(before).filter(StoredDocument::is_live);
             let mut edit = Edit {
                 slot,
                 kind,
                 rev,
-                migrated: false,
+                migrated,
             };
             outbox::enqueue(tx, std::slice::from_mut(&mut edit)).await?;
             edit.slot.store(tx);
@@ -231,6 +234,9 @@ async fn drop_unsent(tx: &mut Tx, collection: &CollectionRow) -> Result<()> {
             for change in &gone {
                 let mut slot = Slot::load(tx, change.collection, &change.id).await?;
                 slot.forget_place(entry.place);
+                if let Some(document) = slot.after.as_mut().filter(|it| it.head.rev == change.rev) {
+                    document.head.later.reshaped = change.base.filter(|_| change.migrated);
+                }
                 // A local-only collection has no use for a tombstone, but for what is still on its way.
                 slot.after = slot.after.filter(|document| {
                     document.head.presence == Presence::Live || !document.head.pending.is_empty()

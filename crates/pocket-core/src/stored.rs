@@ -230,12 +230,29 @@ pub(crate) struct DocumentHead {
     pub(crate) resync: u64,
     /// The mutations of the outbox that touch it, in order.
     pub(crate) pending: Vec<Place>,
-    pub(crate) later: Later,
+    pub(crate) later: DocumentLater,
+}
+
+crate::later_fields! {
+    /// Later fields of a document.
+    pub(crate) struct DocumentLater {
+        /// While its collection does not sync: the version of which this one is another shape, and nothing beside. None
+        /// where somebody has edited it since.
+        reshaped: Option<Revision> = "m",
+    }
 }
 
 impl DocumentHead {
     /// How many values its row has.
     const FIELDS: u32 = 6;
+
+    /// A pending version got another revision: it may be what readers see, or what that is another shape of.
+    pub(crate) fn rename(&mut self, old: Revision, new: Revision) {
+        let revs = std::iter::once(&mut self.rev).chain(&mut self.later.reshaped);
+        for rev in revs.filter(|rev| **rev == old) {
+            *rev = new;
+        }
+    }
 }
 
 impl StoredDocument {

@@ -7,7 +7,7 @@ use crate::index;
 use crate::keys::{self, CollectionId, Target};
 use crate::outbox::{self, Edit, Slot};
 use crate::registry::Registry;
-use crate::stored::{CollectionRow, DocumentHead, Later, Presence, StoredDocument};
+use crate::stored::{CollectionRow, DocumentHead, DocumentLater, Presence, StoredDocument};
 use crate::tx::Tx;
 use crate::{
     Body, ChangeEvent, ChangeKind, CollectionName, Document, DocumentId, Error, Result, Revision,
@@ -320,7 +320,7 @@ pub(crate) fn apply(
         server: old.and_then(|head| head.server),
         resync: old.map_or(0, |head| head.resync),
         pending: old.map_or_else(Vec::new, |head| head.pending.clone()),
-        later: Later,
+        later: DocumentLater::default(),
     };
     // Without sync nobody needs a tombstone, but for what was sent before sync was switched off.
     let needed = row.sync || presence == Presence::Live || !head.pending.is_empty();

@@ -310,7 +310,11 @@ impl World {
                         format!("client {index} shows {key} of place {place} after {shown}"),
                     );
                 }
-                client.shown.insert(key.clone(), place);
+                // A copy may have had effect with what is pending here. This device has not heard of that, so its own
+                // write may lose still, to what stood before: it never showed what the server made of it.
+                if !pending {
+                    client.shown.insert(key.clone(), place);
+                }
             }
             // A deletion that nobody was told of is left out of a first sync; and what was erased here comes back only
             // when everything is read again, should the server refuse that.

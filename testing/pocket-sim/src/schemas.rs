@@ -140,10 +140,9 @@ impl Audit {
         }
         // One step for each shape, and for each version that was lost between.
         let steps = change.rev.hlc.bits().wrapping_sub(base.rev.hlc.bits());
-        // What was written while sync of its collection was off is an edit when that is switched on; and a device whose
-        // clock was ahead gives all it has new times.
-        let is_edit = key.collection.as_str() == "late" || counts.of(Kind::RejectedClock) > 0;
-        if is_edit || (1..=STEPS).contains(&steps) {
+        // A device whose clock was ahead gives all it has new times.
+        let restamped = counts.of(Kind::RejectedClock) > 0;
+        if restamped || (1..=STEPS).contains(&steps) {
             return Ok(());
         }
         broken(

@@ -9,7 +9,7 @@ use super::Reshaped;
 use crate::commit::Job;
 use crate::keys;
 use crate::outbox::{Edit, Slot};
-use crate::stored::{self, CollectionRow, DocumentHead, Presence, StoredDocument};
+use crate::stored::{self, CollectionRow, DocumentHead, DocumentLater, Presence, StoredDocument};
 use crate::tx::Tx;
 use crate::{
     ChangeKind, Collection, CollectionName, Database, DocumentId, Error, Result, Revision, codes,
@@ -78,12 +78,20 @@ pub(crate) async fn store_reshaped(
     } else {
         Presence::Deleted
     };
+    // An outbox would remember that nobody made this; where there is none, the document has to, for when sync is switched
+    // on again.
+    let is_known = old.head.server.is_some() || !old.head.pending.is_empty();
+    let reshaped = old.head.later.reshaped.or(Some(old.head.rev));
+    let later = DocumentLater {
+        reshaped: reshaped.filter(|_| !row.sync && is_known),
+    };
     let body_changes = body.is_some();
     let needed = row.sync || body.is_some() || !old.head.pending.is_empty();
     slot.after = needed.then_some(StoredDocument {
         head: DocumentHead {
             rev,
             presence,
+            later,
             ..old.head
         },
         body,

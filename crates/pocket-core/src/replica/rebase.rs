@@ -2,11 +2,11 @@
 
 use super::resolve::{self, Resolution};
 use crate::journal::RemoteVersion;
-use crate::keys;
+use crate::keys::{self, CollectionId};
 use crate::merge::{self, Prefer};
 use crate::outbox::{self, Entry, PendingChange, Slot};
-use crate::stored::{Doubt, Presence, Progress, Shadow};
-use crate::{Body, ChangeKind, Place, Result, Revision};
+use crate::stored::{DocumentLater, Doubt, Presence, Progress, Shadow};
+use crate::{Body, ChangeKind, DocumentId, Place, Result, Revision};
 
 impl Resolution<'_> {
     /// Later pending edits of a document move from the version `old` to `new`, by three-way merge.
@@ -86,6 +86,67 @@ impl Resolution<'_> {
         Ok(())
     }
 
+    /// The change of `entry` that has the place `at` there stands on the same version as before, should that have got a later
+    /// revision.
+    pub(super) async fn follow_base(
+        &mut self,
+        entry: &mut Entry,
+        at: usize,
+        slot: &mut Slot,
+        remote: &RemoteVersion,
+    ) -> Result<()> {
+        let (place, now) = (entry.place, remote.version.rev);
+        let change = &mut entry.changes[at];
+        if !is_restamped(change, remote) {
+            return Ok(());
+        }
+        if !change.migrated {
+            change.base = Some(now);
+            return Ok(());
+        }
+        if matches!(change.kind, ChangeKind::Delete) || change.base == Some(now) {
+            // What counts from the last write is not over where that has another time: it meets a conflict, and gives way.
+            return Ok(());
+        }
+        let old = change.rev;
+        change.base = Some(now);
+        change.rev = self.step_behind(now, old);
+        let new = change.rev;
+        let document = change.document();
+        self.restand_behind(place, slot, &document, (old, new))
+            .await?;
+        outbox::store_head(self.tx, self.target, entry);
+        if let Some(document) = &mut slot.after {
+            document.head.rename(old, new);
+        }
+        slot.store(self.tx);
+        Ok(())
+    }
+
+    /// What was made on a pending version stands on it by its new revision.
+    pub(super) async fn restand_behind(
+        &mut self,
+        place: Place,
+        slot: &Slot,
+        document: &(CollectionId, DocumentId),
+        (old, new): (Revision, Revision),
+    ) -> Result<()> {
+        let behind = slot.pending().iter().copied();
+        for place in behind.filter(|behind| *behind > place).collect::<Vec<_>>() {
+            let mut later = outbox::load(self.tx, self.target, place).await?;
+            if later.is_pinned() {
+                continue;
+            }
+            for follower in &mut later.changes {
+                if follower.document() == *document && follower.base == Some(old) {
+                    follower.base = Some(new);
+                }
+            }
+            outbox::store_head(self.tx, self.target, &later);
+        }
+        Ok(())
+    }
+
     /// The smallest step in time behind a version, of this device, and not the one that was lost.
     fn step_behind(&mut self, stand: Revision, lost: Revision) -> Revision {
         let step = |rev: Revision| Revision::new(rev.hlc.aside(), self.tx.client());
@@ -161,6 +222,16 @@ impl Resolution<'_> {
     }
 }
 
+/// Whether the server's version is the base of a change under a later revision: a corrected clock gave it one while
+/// the change was on its way, or the answer to a conflict did, which came to the same.
+fn is_restamped(change: &PendingChange, remote: &RemoteVersion) -> bool {
+    let (Some(base), Some(base_body), Some(body)) = (change.base, &change.base_body, &remote.body)
+    else {
+        return false;
+    };
+    base.client == remote.version.rev.client && base_body == body
+}
+
 /// Whether the server's version lives and its body is nowhere here: the document was erased here, behind what is pending.
 pub(super) fn is_bodiless(remote: &RemoteVersion) -> bool {
     remote.version.presence == Presence::Live && remote.body.is_none()
@@ -171,6 +242,7 @@ pub(super) fn show(slot: &mut Slot, change: &PendingChange) {
     if let Some(document) = &mut slot.after {
         document.head.rev = change.rev;
         document.head.presence = resolve::presence(&change.kind);
+        document.head.later = DocumentLater::default();
         document.body = change.kind.body().cloned();
     }
 }

@@ -275,23 +275,11 @@ impl Resolution<'_> {
             let old = change.rev;
             change.rev = Revision::new(old.hlc, client);
             let mut slot = Slot::load(self.tx, change.collection, &change.id).await?;
-            let behind: Vec<Place> = slot.pending().to_vec();
-            for place in behind.into_iter().filter(|place| *place > entry.place) {
-                let mut later = outbox::load(self.tx, self.target, place).await?;
-                if later.is_pinned() {
-                    continue;
-                }
-                for follower in &mut later.changes {
-                    if follower.document() == change.document() && follower.base == Some(old) {
-                        follower.base = Some(change.rev);
-                    }
-                }
-                outbox::store_head(self.tx, self.target, &later);
-            }
-            if let Some(document) = &mut slot.after
-                && document.head.rev == old
-            {
-                document.head.rev = change.rev;
+            let revs = (old, change.rev);
+            self.restand_behind(entry.place, &slot, &change.document(), revs)
+                .await?;
+            if let Some(document) = &mut slot.after {
+                document.head.rename(old, change.rev);
             }
             slot.store(self.tx);
         }

@@ -17,7 +17,8 @@ use crate::journal::{JournalKind, RemoteVersion, Winner};
 use crate::keys::{self, CollectionId, Target};
 use crate::outbox::{self, Entry, PendingChange, Slot};
 use crate::stored::{
-    self, DocumentHead, Doubt, Later, Presence, Progress, ServerVersion, StoredDocument,
+    self, DocumentHead, DocumentLater, Doubt, Later, Presence, Progress, ServerVersion,
+    StoredDocument,
 };
 use crate::tx::Tx;
 use crate::{Body, ChangeKind, Place, Result, Seq, check_body, codes};
@@ -218,7 +219,7 @@ impl Resolution<'_> {
     async fn decide(
         &mut self,
         mut entry: Entry,
-        slots: Vec<Slot>,
+        mut slots: Vec<Slot>,
         waited: Option<Seq>,
     ) -> Result<Vec<Place>> {
         let mut remotes = Vec::with_capacity(slots.len());
@@ -228,14 +229,12 @@ impl Resolution<'_> {
         if waited.is_some() {
             self.leave_refused_bases(&mut entry, &slots).await?;
         }
-        for (change, slot) in entry.changes.iter_mut().zip(&slots) {
+        for (at, slot) in slots.iter_mut().enumerate() {
             let remote = self.remote_of(slot).await?;
-            if let Some(remote) = remote
-                .as_ref()
-                .filter(|remote| is_restamped(change, remote))
-            {
-                change.base = Some(remote.version.rev);
+            if let Some(remote) = &remote {
+                self.follow_base(&mut entry, at, slot, remote).await?;
             }
+            let change = &entry.changes[at];
             verdicts.push(match &remote {
                 Some(remote) if stands_on_other(change, slot, entry.place, remote) => {
                     let (verdict, by, question) = self.ask(change, remote)?;
@@ -451,16 +450,6 @@ fn ruled(ruling: &Ruling) -> (Decision, Rule) {
     }
 }
 
-/// Whether the server's version is the base of a change under a later revision: a corrected clock gave it one while
-/// the change was on its way.
-fn is_restamped(change: &PendingChange, remote: &RemoteVersion) -> bool {
-    let (Some(base), Some(base_body), Some(body)) = (change.base, &change.base_body, &remote.body)
-    else {
-        return false;
-    };
-    base.client == remote.version.rev.client && base_body == body
-}
-
 /// Whether the server's version is the one that a change was made on. Two copies of a store may give the same revision to
 /// different writes, so what they hold is compared too, where both are known.
 pub(super) fn is_base(change: &PendingChange, remote: &RemoteVersion) -> bool {
@@ -504,7 +493,7 @@ pub(super) fn server_document(
         server: Some(version),
         resync,
         pending: Vec::new(),
-        later: Later,
+        later: DocumentLater::default(),
     };
     StoredDocument { head, body }
 }

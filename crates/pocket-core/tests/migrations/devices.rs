@@ -49,8 +49,15 @@ pub(crate) async fn arrive(db: &Database, from: u64, id: &str, body: Body) {
         };
         replica.attach(&attachment).await.unwrap();
     }
-    let seq = Seq::new(from + 1);
-    let page = IncomingPage {
+    let page = page((from, from + 1), id, body);
+    replica.apply(page, Arc::new(Local)).await.unwrap();
+}
+
+/// A page behind a place up to another one, where the server's version of a document stands.
+fn page((from, to): (u64, u64), id: &str, body: Body) -> IncomingPage {
+    let written = Timestamp::from_millis(1_000 * i64::try_from(to).unwrap());
+    let seq = Seq::new(to);
+    IncomingPage {
         kind: PageKind::Feed,
         epoch: Epoch::from_bytes([3; 16]),
         start: Seq::new(from),
@@ -59,18 +66,22 @@ pub(crate) async fn arrive(db: &Database, from: u64, id: &str, body: Body) {
         records: vec![Record {
             collection: CollectionName::new("docs").unwrap(),
             id: DocumentId::new(id).unwrap(),
-            rev: Revision::new(
-                Hlc::from_time(Timestamp::from_millis(
-                    1_000 * i64::try_from(1 + from).unwrap(),
-                )),
-                ClientId::from_bytes([0xee; 16]),
-            ),
+            rev: Revision::new(Hlc::from_time(written), ClientId::from_bytes([0xee; 16])),
             seq,
             state: RecordState::Live(body),
         }],
         removals: Vec::new(),
-    };
+    }
+}
+
+/// Reads from the start: a version of document "1" that came to stand since.
+async fn read_again(db: &Database, body: Body) {
+    let replica = Replica::new(db, Target::DEFAULT);
+    let state = replica.load(&Scope::All).await.unwrap();
+    assert!(state.checkpoint.resyncing);
+    let page = page((0, 3), "1", body);
     replica.apply(page, Arc::new(Local)).await.unwrap();
+    replica.sweep(Arc::new(Local)).await.unwrap();
 }
 
 async fn pending(db: &Database) -> u64 {
@@ -274,6 +285,144 @@ async fn a_new_shape_behind_an_edit_that_lost_stays_the_smallest_step_in_time() 
         changes[0].kind.body(),
         Some(&body(r#"{"completed":false}"#))
     );
+}
+
+/// A change that its server has yet to take, beside the version that it says it stands on.
+fn changes_of(pinned: &[Mutation]) -> Vec<(Option<Revision>, Revision)> {
+    let changes = pinned.iter().flat_map(Mutation::changes);
+    changes.map(|change| (change.base, change.rev)).collect()
+}
+
+#[tokio::test]
+async fn a_new_shape_of_an_edit_that_gets_another_time_stays_the_smallest_step_behind_it() {
+    let storage = MemoryStorage::new();
+    let db = app().open(storage.clone()).await.unwrap();
+    arrive(&db, 0, "1", body(r#"{"done":false}"#)).await;
+    let old = docs(&db).await;
+    let mut tx = db.transaction();
+    tx.update(&old, "1", &json!({"note": "mine"})).unwrap();
+    tx.insert(&old, &value(r#"{"_id":"2"}"#)).unwrap();
+    tx.commit().await.unwrap();
+    let first = pin(&db).await[0].number;
+    drop((old, db));
+    let db = app().migration(to_2()).open(storage).await.unwrap();
+    let pinned = pin(&db).await;
+    let shape = pinned[0].number;
+    // The edit is refused for its clock, and what stands on it is on its way.
+    let refused = Outcome::Rejected {
+        code: "clock".into(),
+        reason: "ahead".into(),
+        server_time: Some(Timestamp::from_millis(1_700_000_000_000)),
+    };
+    answer(&db, first, refused).await;
+    answer(&db, shape, conflict_at(1)).await;
+    let again = pin(&db).await;
+    let [(_, edited), _, (Some(base), _)] = changes_of(&again)[..] else {
+        panic!("{again:?}");
+    };
+    assert_ne!(base, edited, "what is on its way never changes");
+    let first = Seq::new(2);
+    answer(&db, again[0].number, Outcome::Applied { first }).await;
+    answer(&db, again[1].number, conflict_at(2)).await;
+    arrive(&db, 1, "3", body("{}")).await;
+    let shaped = changes_of(&pin(&db).await);
+    let [(base, rev)] = shaped[..] else {
+        panic!("{shaped:?}");
+    };
+    assert_eq!(base, Some(edited));
+    assert_eq!(rev.hlc.bits(), edited.hlc.bits() + 1);
+    let docs = docs(&db).await;
+    assert_eq!(docs.get_document("1").await.unwrap().unwrap().rev, rev);
+}
+
+/// Switches sync of the documents off or on.
+async fn switch(db: &Database, sync: bool) {
+    let config = CollectionConfig::new("docs").sync(sync);
+    db.create_collection(config).await.unwrap();
+}
+
+/// A device that read a document of the old shape and switched sync of it off.
+async fn apart() -> Database {
+    let opened = app().migration(to_2()).open(MemoryStorage::new()).await;
+    let db = opened.unwrap();
+    arrive(&db, 0, "1", body(r#"{"done":false}"#)).await;
+    switch(&db, false).await;
+    assert!(docs(&db).await.reshape("1").await.unwrap());
+    assert!(!docs(&db).await.reshape("1").await.unwrap());
+    db
+}
+
+/// Found by the simulator: where sync was off, nothing said that nobody had made the new shape. When it was on again that
+/// was an edit: it could stand against one that somebody had made, and the journal had entries with nobody's work in them.
+#[tokio::test]
+async fn a_new_shape_that_was_made_while_sync_was_off_gives_way_as_any_other() {
+    let db = apart().await;
+    switch(&db, true).await;
+    let pinned = pin(&db).await;
+    let [(Some(base), rev)] = changes_of(&pinned)[..] else {
+        panic!("{pinned:?}");
+    };
+    assert_eq!(base.hlc, Hlc::from_time(Timestamp::from_millis(1_000)));
+    assert_eq!(rev.hlc.bits(), base.hlc.bits() + 1);
+    answer(&db, pinned[0].number, conflict_at(2)).await;
+    // It was not read for a while, so everything is read again.
+    let theirs = r#"{"done":true,"note":"theirs"}"#;
+    read_again(&db, body(theirs)).await;
+    assert_eq!((pending(&db).await, journaled(&db).await), (0, 0));
+    let shown = docs(&db).await.get("1").await.unwrap().unwrap();
+    assert_eq!(shown, value(r#"{"_id":"1","done":true,"note":"theirs"}"#));
+}
+
+#[tokio::test]
+async fn an_edit_that_was_made_while_sync_was_off_is_one_whatever_shape_it_got() {
+    for reshaped_again in [false, true] {
+        let db = apart().await;
+        let documents = docs(&db).await;
+        let note = if reshaped_again {
+            json!({"done": "mine"})
+        } else {
+            json!({"note": "mine"})
+        };
+        documents.update("1", &note).await.unwrap();
+        assert_eq!(documents.reshape("1").await.unwrap(), reshaped_again);
+        switch(&db, true).await;
+        let first = pin(&db).await[0].number;
+        answer(&db, first, conflict_at(2)).await;
+        read_again(&db, body(r#"{"done":true}"#)).await;
+        assert_eq!((pending(&db).await, journaled(&db).await), (1, 1));
+    }
+}
+
+/// An edit is on its way, and its new shape was never sent: that leaves the outbox with its collection.
+#[tokio::test]
+async fn a_new_shape_that_was_pending_when_sync_was_switched_off_is_one_when_it_is_on_again() {
+    let opened = app().migration(to_2()).open(MemoryStorage::new()).await;
+    let db = opened.unwrap();
+    arrive(&db, 0, "1", body(r#"{"done":false}"#)).await;
+    let documents = docs(&db).await;
+    documents
+        .update("1", &json!({"note": "mine"}))
+        .await
+        .unwrap();
+    let edit = pin(&db).await;
+    let [(_, edited)] = changes_of(&edit)[..] else {
+        panic!("{edit:?}");
+    };
+    assert!(documents.reshape("1").await.unwrap());
+    switch(&db, false).await;
+    assert_eq!(pending(&db).await, 1);
+    switch(&db, true).await;
+    let pinned = pin(&db).await;
+    let [(base, _)] = changes_of(&pinned)[..] else {
+        panic!("{pinned:?}");
+    };
+    assert_eq!(base, Some(edited));
+    let first = Seq::new(2);
+    answer(&db, edit[0].number, Outcome::Applied { first }).await;
+    answer(&db, pinned[0].number, conflict_at(3)).await;
+    let theirs = r#"{"done":true,"note":"theirs"}"#;
+    read_again(&db, body(theirs)).await;
+    assert_eq!((pending(&db).await, journaled(&db).await), (0, 0));
 }
 
 #[tokio::test]

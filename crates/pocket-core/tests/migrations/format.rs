@@ -1,19 +1,33 @@
-//! The stored format of a migration that is half done: byte for byte what the fixture holds, which opens and is
-//! finished. `POCKET_BLESS=1` writes it anew; after a deliberate change only.
+//! The stored format of a migration that is half done, and of a document that got another shape while sync was off: byte
+//! for byte what the fixtures hold, which open and go on. `POCKET_BLESS=1` writes them anew; after a deliberate change only.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use pocket_core::replica::{Attachment, Conflict, Decision, Replica, Resolver, Scope, ServerLog};
 use pocket_core::storage::faulty::{CallKind, Faults, FaultyStorage, Moment};
 use pocket_core::storage::{Batch, Direction, Durability, KeyRange, ScanLimit, Storage};
 use pocket_core::{
-    CollectionConfig, Database, DatabaseBuilder, Env, Integer, Map, Migrated, Migration, Timestamp,
-    Value,
+    Binding, CollectionConfig, ConflictStrategy, Database, DatabaseBuilder, Env, Integer, Lineage,
+    Map, Migrated, Migration, Mutation, Outcome, PushLimit, SessionToken, Target, Timestamp, Value,
 };
 use pocket_storage_memory::MemoryStorage;
 
-const FIXTURE: &str = include_str!("../fixtures/migrating-1.txt");
+const HALF_DONE: (&str, &str) = (
+    "migrating-1.txt",
+    include_str!("../fixtures/migrating-1.txt"),
+);
+const APART: (&str, &str) = ("reshaped-1.txt", include_str!("../fixtures/reshaped-1.txt"));
+
+/// Nothing here is in conflict.
+struct Nobody;
+
+impl Resolver for Nobody {
+    fn resolve(&self, _: &Conflict, _: Option<ConflictStrategy>) -> (Decision, &'static str) {
+        (Decision::KeepLocal, "nobody")
+    }
+}
 
 /// A clock that stands and a random source that counts.
 #[derive(Debug, Default)]
@@ -76,9 +90,7 @@ async fn half_done() -> MemoryStorage {
 }
 
 /// What is sent is not merged with any more, so the migration's edit has a row of its own.
-async fn pin(db: &Database) {
-    use pocket_core::replica::{Attachment, Replica, Scope, ServerLog};
-    use pocket_core::{Binding, Lineage, PushLimit, SessionToken, Target};
+async fn pin(db: &Database) -> Vec<Mutation> {
     let replica = Replica::new(db, Target::DEFAULT);
     replica.load(&Scope::All).await.unwrap();
     let attachment = Attachment {
@@ -97,7 +109,23 @@ async fn pin(db: &Database) {
         changes: 10,
         bytes: 1 << 20,
     };
-    assert_eq!(replica.pin(limit).await.unwrap().mutations.len(), 1);
+    let pinned = replica.pin(limit).await.unwrap().mutations;
+    assert_eq!(pinned.len(), 1);
+    pinned
+}
+
+/// A document was sent, sync of its collection was switched off, and it got another shape.
+async fn apart() -> MemoryStorage {
+    let storage = MemoryStorage::new();
+    let db = migrating().open(storage.clone()).await.unwrap();
+    let documents = db.collection::<Value>("one").unwrap();
+    let document = Value::from_json_str(r#"{"_id":"a","n":1}"#).unwrap();
+    documents.insert(&document).await.unwrap();
+    pin(&db).await;
+    let config = CollectionConfig::new("one").sync(false);
+    db.create_collection(config).await.unwrap();
+    assert!(documents.reshape("a").await.unwrap());
+    storage
 }
 
 async fn text(storage: &MemoryStorage) -> String {
@@ -128,29 +156,58 @@ fn unhex(text: &str) -> Vec<u8> {
         .collect()
 }
 
-#[tokio::test]
-async fn a_half_done_migration_is_stored_as_the_fixture_has_it() {
-    let today = text(&half_done().await).await;
+/// Compares a store with a fixture, or writes that anew.
+async fn is_as_in(storage: &MemoryStorage, (name, fixture): (&str, &str)) {
+    let today = text(storage).await;
     if std::env::var_os("POCKET_BLESS").is_some() {
-        let path = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/fixtures/migrating-1.txt"
-        );
-        std::fs::write(path, &today).unwrap();
+        let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+        std::fs::write(format!("{fixtures}/{name}"), &today).unwrap();
         return;
     }
-    assert_eq!(today, FIXTURE, "the stored format changed");
+    assert_eq!(today, fixture, "the stored format changed");
 }
 
-#[tokio::test]
-async fn a_half_done_migration_of_the_first_format_is_finished() {
+async fn store_of((_, fixture): (&str, &str)) -> MemoryStorage {
     let storage = MemoryStorage::new();
     let mut batch = Batch::new();
-    for line in FIXTURE.lines() {
+    for line in fixture.lines() {
         let (key, value) = line.split_once(' ').unwrap();
         batch.put(unhex(key), unhex(value));
     }
     storage.commit(batch, Durability::PowerLoss).await.unwrap();
+    storage
+}
+
+#[tokio::test]
+async fn a_half_done_migration_is_stored_as_the_fixture_has_it() {
+    is_as_in(&half_done().await, HALF_DONE).await;
+}
+
+#[tokio::test]
+async fn a_new_shape_without_sync_is_stored_as_the_fixture_has_it() {
+    is_as_in(&apart().await, APART).await;
+}
+
+#[tokio::test]
+async fn a_new_shape_without_sync_of_the_first_format_is_nobodys_edit_when_sync_is_on() {
+    // Opening it with the settings of the program switches sync on.
+    let db = migrating().open(store_of(APART).await).await.unwrap();
+    assert_eq!(db.stats().await.unwrap().pending_changes, 2);
+    let shape = pin(&db).await[0].number;
+    let refused = Outcome::Rejected {
+        code: "forbidden".into(),
+        reason: "not yours".into(),
+        server_time: None,
+    };
+    let replica = Replica::new(&db, Target::DEFAULT);
+    let settled = replica.settle(shape, vec![refused], Arc::new(Nobody));
+    assert!(settled.await.unwrap().journaled.is_empty());
+    assert_eq!(db.stats().await.unwrap().pending_changes, 1);
+}
+
+#[tokio::test]
+async fn a_half_done_migration_of_the_first_format_is_finished() {
+    let storage = store_of(HALF_DONE).await;
     assert_eq!(
         app().open(storage.clone()).await.unwrap_err().code(),
         "newer-format"

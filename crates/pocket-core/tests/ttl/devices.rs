@@ -230,6 +230,77 @@ async fn a_deletion_behind_what_lost_does_not_move_onto_a_version_whose_time_is_
     assert_eq!(changes.iter().find(deletes), None);
 }
 
+/// The answer to every conflict is what is here, word for word.
+struct Again;
+
+impl Resolver for Again {
+    fn resolve(
+        &self,
+        conflict: &Conflict,
+        _: Option<ConflictStrategy>,
+    ) -> (Decision, &'static str) {
+        (Decision::Write(conflict.local.body.clone()), "custom")
+    }
+}
+
+/// Found by the simulator: the answer to a conflict came to the version that had expired, under a later revision. The
+/// deletion stood on that, and kept its own revision, which was before it.
+#[tokio::test]
+async fn a_deletion_gives_way_to_the_same_content_under_a_later_revision_and_is_made_again() {
+    let clock = Clock::at(NOW);
+    let device = Device::on(Arc::new(MemoryStorage::new()), clock).await;
+    device.attach(device.clock.now()).await;
+    let mut tx = device.db.transaction();
+    tx.insert(&device.docs, &until("a", 2_000)).unwrap();
+    tx.insert(&device.docs, &until("b", 9_000)).unwrap();
+    tx.commit().await.unwrap();
+    let mut tx = device.db.transaction();
+    tx.update(&device.docs, "b", &json!({"n": 2})).unwrap();
+    tx.insert(&device.docs, &until("c", 9_000)).unwrap();
+    tx.commit().await.unwrap();
+    device.clock.set(2_000);
+    assert_eq!(device.expire().await, 1);
+    let (first, changes) = device.sent().await;
+    assert_eq!(changes.len(), 5);
+    // Another device had made the document before.
+    device.arrive(1, Some(until("a", 3_000)), NOW).await;
+    let met = |seq| Outcome::Conflict {
+        seqs: vec![Seq::new(seq)],
+    };
+    let settle = |first: Option<MutationNumber>, outcomes| {
+        let rule = Arc::new(Again);
+        device.replica.settle(first.unwrap(), outcomes, rule)
+    };
+    settle(first, vec![met(1), met(1), met(1)]).await.unwrap();
+    let (first, changes) = device.sent().await;
+    assert_eq!(changes.len(), 5);
+    let own = changes[0].rev;
+    // The server takes both writes, and not the deletion of a version that it never had.
+    let taken = |seq| Outcome::Applied {
+        first: Seq::new(seq),
+    };
+    settle(first, vec![taken(2), taken(4), met(2)])
+        .await
+        .unwrap();
+    let page = IncomingPage {
+        kind: PageKind::Feed,
+        epoch: EPOCH,
+        start: Seq::new(1),
+        end: Seq::new(5),
+        head: Seq::new(5),
+        records: Vec::new(),
+        removals: Vec::new(),
+    };
+    device.replica.apply(page, Arc::new(Again)).await.unwrap();
+    assert_eq!(device.left().await, (0, 1));
+    // It is back, hidden, and the next sweep deletes it.
+    assert_eq!(device.docs.get("a").await.unwrap(), None);
+    assert_eq!(device.expire().await, 1);
+    let (_, changes) = device.sent().await;
+    assert_eq!(changes[0].base, Some(own));
+    assert_eq!(changes[0].rev.hlc.bits(), own.hlc.bits() + 1);
+}
+
 #[tokio::test]
 async fn what_is_made_anew_behind_a_deletion_that_gave_way_meets_a_conflict_of_its_own() {
     let device = Device::new().await;

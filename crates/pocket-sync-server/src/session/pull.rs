@@ -182,7 +182,7 @@ impl Session {
             open.forsaken = open.forsaken.saturating_sub(1);
             return;
         };
-        let page = match result {
+        let mut page = match result {
             Ok(page) => page,
             Err(error @ EngineError::Fatal(_)) => return self.fail(codes::INTERNAL, told(&error)),
             Err(error) => {
@@ -200,6 +200,9 @@ impl Session {
             // page tells the same: a commit that ended meanwhile may have deleted what was read as live before.
             head = page.began;
             pull.fixed_head = Some(head);
+            if page.head > head {
+                hold_back(&mut page, head);
+            }
         }
         if pull.unacknowledged {
             pull.first_sync = pull.first_sync.max(Some(page.head));
@@ -325,6 +328,16 @@ impl Session {
             }
         }
     }
+}
+
+/// Keeps a stretch from reaching a head behind which the log moved on while it was read. A document that was written anew
+/// meanwhile is not in it, it stands behind that head: who has read up to there and takes that for all there is would hold
+/// one half of a transaction, and would remove what a reading from the start did not show.
+fn hold_back(page: &mut FeedPage, head: Seq) {
+    page.records.retain(|record| record.seq < head);
+    page.removals.retain(|removed| removed.seq < head);
+    let before = Seq::new(head.get().saturating_sub(1));
+    page.end = page.end.min(before).max(page.start);
 }
 
 /// What decides whether a record comes back to its writer.

@@ -7,7 +7,9 @@ use pocket_storage::{Batch, Durability, Storage};
 use pocket_storage_memory::{MemoryDisk, MemoryStorage};
 
 use super::model::{check, documents};
-use crate::stored::{DocumentHead, IndexPhase, Later, Presence, State, StateLater, StoredDocument};
+use crate::stored::{
+    DocumentHead, DocumentLater, IndexPhase, Presence, State, StateLater, StoredDocument,
+};
 use crate::{
     Body, Collection, CollectionConfig, Database, DocumentLimits, IndexConfig, Map, Order,
     Revision, Value, codes, envelope, keys, stored,
@@ -297,7 +299,7 @@ async fn after_a_program_that_knows_no_indexes_wrote_all_are_built_anew() {
             server: None,
             resync: 0,
             pending: Vec::new(),
-            later: Later,
+            later: DocumentLater::default(),
         },
         body: Some(Body::from_map(&map, &DocumentLimits::default()).unwrap()),
     };

@@ -95,11 +95,9 @@ pub(super) async fn restamp(
         if let Some(behind) = behind {
             let (old, new) = (old, change.rev);
             restand(tx, resolution.target, behind, change.document(), old, new).await?;
-        } else if let Some(document) = &mut slot.after
-            && document.head.rev == old
-        {
+        } else if let Some(document) = &mut slot.after {
             // A version written since sync was switched off has a revision of its own.
-            document.head.rev = change.rev;
+            document.head.rename(old, change.rev);
         }
         slot.store(tx);
     }

@@ -180,6 +180,44 @@ fn nothing_is_withheld_during_a_first_sync() {
     assert_eq!(places(&pages(&effects)[0]), [1]);
 }
 
+/// Found by the simulator: a document was written anew while the first page of a reading from the start was read. The page
+/// told the head of before as its head and went up to it, without that document: the client removed it, and was up to date.
+#[test]
+fn a_first_page_during_which_the_log_moved_on_does_not_reach_the_head_it_fixes() {
+    let mut harness = Harness::open(5, None);
+    let effects = harness.pull(None, 0, 2, 100);
+    let (ticket, request) = asked(&effects);
+    // What stood at 3 and 4 stands at 6 and 7 by now.
+    let page = FeedPage {
+        epoch: EPOCH,
+        start: request.after,
+        end: Seq::new(5),
+        head: Seq::new(7),
+        began: Seq::new(5),
+        horizon: Seq::ZERO,
+        records: [2, 5].map(|seq| record(seq, OTHER)).into(),
+        removals: Vec::new(),
+        digests: None,
+    };
+    let result = Ok(page);
+    let effects = harness.event(Event::FeedRead { ticket, result });
+    let first = pages(&effects).remove(0);
+    assert_eq!((first.end, first.head), (Seq::new(4), Seq::new(5)));
+    assert_eq!(places(&first), [2]);
+    let (_, request) = asked(&effects);
+    assert_eq!(request.after, Seq::new(4));
+    assert_eq!(
+        request.live_until,
+        Some(Seq::new(5)),
+        "what was deleted behind the fixed head is told"
+    );
+    let rest = [(5, OTHER), (6, OTHER), (7, OTHER)];
+    let effects = harness.read(&effects, 7, 7, &rest);
+    let second = pages(&effects).remove(0);
+    assert_eq!((second.end, second.head), (Seq::new(7), Seq::new(7)));
+    assert_eq!(places(&second), [5, 6, 7]);
+}
+
 #[test]
 fn a_newer_pull_replaces_the_older_and_late_answers_to_it_are_ignored() {
     let mut harness = Harness::open(5, None);
