@@ -65,11 +65,13 @@ pub(super) enum Duplicates {
 }
 
 /// Records an index and begins to build it; a small one is ready at once. Does nothing if there is the same already.
-pub(crate) struct CreateJob {
-    pub(crate) collection: CollectionName,
+pub(super) struct CreateJob {
+    pub(super) collection: CollectionName,
     /// Checked, with its name written out.
-    pub(crate) config: IndexConfig,
+    pub(super) config: IndexConfig,
     pub(super) duplicates: Duplicates,
+    /// Whether it begins to build, or only records.
+    pub(super) begins: bool,
 }
 
 #[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
@@ -115,6 +117,9 @@ impl Job for CreateJob {
         let number = tx.state().later.last_index;
         let index = Index::new(number, collection, self.config.clone())?;
         index.clone().store(tx)?;
+        if !self.begins {
+            return Ok((number, Built::default()));
+        }
         match build(tx, index, self.duplicates).await? {
             Step::Broken(error) => Err(error),
             Step::Further(built) | Step::Ready(built) => Ok((number, built)),

@@ -123,7 +123,7 @@ impl Database {
         Ok(())
     }
 
-    /// Records an index, and builds it at once if it is small.
+    /// Records an index, and builds it at once if it is small and none of its documents is damaged.
     pub(crate) async fn record_index(
         &self,
         collection: &CollectionName,
@@ -134,14 +134,17 @@ impl Database {
         if known.iter().any(|index| index.config == config) {
             return Ok(());
         }
-        let collection = collection.clone();
-        let duplicates = Duplicates::Told;
-        let job = CreateJob {
-            collection,
-            config,
-            duplicates,
+        let job = |begins| CreateJob {
+            collection: collection.clone(),
+            config: config.clone(),
+            duplicates: Duplicates::Told,
+            begins,
         };
-        self.submit(job).await?;
+        match self.submit(job(true)).await {
+            // It is as one that was half built when the building met the damage, and whoever builds on is told.
+            Err(error) if error.code() == codes::CORRUPT => self.submit(job(false)).await?,
+            recorded => recorded?,
+        };
         Ok(())
     }
 
@@ -237,6 +240,7 @@ impl Building {
                 collection,
                 config,
                 duplicates,
+                begins: true,
             };
             let (number, built) = self.database.submit(job).await?;
             self.number = Some(number);

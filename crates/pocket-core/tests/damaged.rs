@@ -1,0 +1,103 @@
+//! One damaged value keeps nobody from the rest of the database.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use pocket_core::{
+    Collection, CollectionConfig, Database, DatabaseBuilder, IndexConfig, IndexState, Value, codes,
+};
+use pocket_storage::{Batch, Direction, Durability, KeyRange, ScanLimit, Storage};
+use pocket_storage_memory::MemoryStorage;
+
+/// What is stored under the keys that begin and end so.
+async fn stored(storage: &MemoryStorage, begin: &[u8], end: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let limit = ScanLimit::entries(100_000).bytes(usize::MAX);
+    let all = storage.scan(KeyRange::all(), limit, Direction::Forward);
+    let all = all.await.unwrap().into_iter();
+    let found = all.filter(|(key, _)| key.starts_with(begin) && key.ends_with(end));
+    found.map(|(key, value)| (key, value.to_vec())).collect()
+}
+
+/// Flips a bit in the one value whose key begins and ends so.
+async fn damage(storage: &MemoryStorage, begin: &[u8], end: &[u8]) {
+    let found = stored(storage, begin, end).await;
+    let [(key, value)] = found.try_into().unwrap();
+    let mut value = value.clone();
+    *value.last_mut().unwrap() ^= 1;
+    let mut batch = Batch::new();
+    batch.put(key, value);
+    storage.commit(batch, Durability::PowerLoss).await.unwrap();
+}
+
+/// Takes the one value away whose key begins and ends so.
+async fn remove(storage: &MemoryStorage, begin: &[u8], end: &[u8]) {
+    let found = stored(storage, begin, end).await;
+    let [(key, _)] = found.try_into().unwrap();
+    let mut batch = Batch::new();
+    batch.delete(key);
+    storage.commit(batch, Durability::PowerLoss).await.unwrap();
+}
+
+fn value(json: &str) -> Value {
+    Value::from_json_str(json).unwrap()
+}
+
+fn builder(configs: impl IntoIterator<Item = CollectionConfig>) -> DatabaseBuilder {
+    let builder = Database::builder("test");
+    configs
+        .into_iter()
+        .fold(builder, DatabaseBuilder::collection)
+}
+
+/// Three documents in each collection, of which the second of the first one is damaged.
+async fn filled(names: &[&str]) -> MemoryStorage {
+    let storage = MemoryStorage::new();
+    let configs = names.iter().copied().map(CollectionConfig::new);
+    let db = builder(configs).open(storage.clone()).await.unwrap();
+    for (at, name) in names.iter().enumerate() {
+        let docs = db.collection::<Value>(name).unwrap();
+        for id in 1..=3 {
+            let document = format!(r#"{{"_id":"{at}-{id}","n":{id}}}"#);
+            docs.insert(&value(&document)).await.unwrap();
+        }
+    }
+    drop(db);
+    damage(&storage, b"d", b"0-2").await;
+    storage
+}
+
+fn states(docs: &Collection<Value>) -> Vec<(String, IndexState)> {
+    let indexes = docs.indexes().into_iter();
+    indexes
+        .map(|index| (index.config.name(), index.state))
+        .collect()
+}
+
+/// The first documents were read in the commit that records the index, so one damaged among them kept the database from
+/// opening for as long as the index was configured.
+#[tokio::test]
+async fn an_index_that_is_configured_over_a_damaged_document_is_recorded_and_the_database_opens() {
+    let storage = filled(&["docs"]).await;
+    let config = CollectionConfig::new("docs").index(IndexConfig::new("n"));
+    let db = builder([config.clone()]).open(storage.clone()).await.unwrap();
+    let docs = db.collection::<Value>("docs").unwrap();
+    assert_eq!(states(&docs), [("n_1".to_owned(), IndexState::Building)]);
+    assert!(docs.get("0-3").await.unwrap().is_some());
+    let error = db.create_collection(config).await.unwrap_err();
+    assert_eq!(error.code(), codes::CORRUPT, "who waits for it is told");
+    // Once the damage is gone, the index becomes ready.
+    remove(&storage, b"d", b"0-2").await;
+    let building = db.build_indexes().next().await.unwrap().unwrap();
+    assert_eq!((building.done, building.ready), (2, true));
+    assert_eq!(states(&docs), [("n_1".to_owned(), IndexState::Ready)]);
+}
+
+/// Whoever configured sync over a damaged document could not open the database any more.
+#[tokio::test]
+async fn sync_that_is_switched_on_over_a_damaged_document_sends_the_others() {
+    let storage = filled(&["docs"]).await;
+    let config = CollectionConfig::new("docs").sync(true);
+    let db = builder([config]).open(storage).await.unwrap();
+    assert_eq!(db.stats().await.unwrap().pending_changes, 2);
+    let docs = db.collection::<Value>("docs").unwrap();
+    let error = docs.get("0-2").await.unwrap_err();
+    assert_eq!(error.code(), codes::CORRUPT, "it is what it was");
+}
