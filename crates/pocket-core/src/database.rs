@@ -106,9 +106,10 @@ impl Database {
     pub async fn create_collection(&self, config: CollectionConfig) -> Result<()> {
         let has_indexes = !config.indexes.is_empty();
         let had_ttl = self.has_ttl();
+        let name = config.checked_name()?;
         self.configure(config).await?;
         if has_indexes || had_ttl || self.has_ttl() {
-            self.finish_indexes().await?;
+            self.finish_indexes(Some(&name)).await?;
         }
         Ok(())
     }

@@ -1,8 +1,11 @@
 //! One damaged value keeps nobody from the rest of the database.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::time::Duration;
+
 use pocket_core::{
-    Collection, CollectionConfig, Database, DatabaseBuilder, IndexConfig, IndexState, Value, codes,
+    Collection, CollectionConfig, Database, DatabaseBuilder, IndexConfig, IndexState, Ttl, Value,
+    codes,
 };
 use pocket_storage::{Batch, Direction, Durability, KeyRange, ScanLimit, Storage};
 use pocket_storage_memory::MemoryStorage;
@@ -77,7 +80,10 @@ fn states(docs: &Collection<Value>) -> Vec<(String, IndexState)> {
 async fn an_index_that_is_configured_over_a_damaged_document_is_recorded_and_the_database_opens() {
     let storage = filled(&["docs"]).await;
     let config = CollectionConfig::new("docs").index(IndexConfig::new("n"));
-    let db = builder([config.clone()]).open(storage.clone()).await.unwrap();
+    let db = builder([config.clone()])
+        .open(storage.clone())
+        .await
+        .unwrap();
     let docs = db.collection::<Value>("docs").unwrap();
     assert_eq!(states(&docs), [("n_1".to_owned(), IndexState::Building)]);
     assert!(docs.get("0-3").await.unwrap().is_some());
@@ -100,4 +106,41 @@ async fn sync_that_is_switched_on_over_a_damaged_document_sends_the_others() {
     let docs = db.collection::<Value>("docs").unwrap();
     let error = docs.get("0-2").await.unwrap_err();
     assert_eq!(error.code(), codes::CORRUPT, "it is what it was");
+}
+
+/// The first index that could not be finished ended the round over all of them, at every opening, so that nothing was built
+/// or removed any more, in no collection. And `create_collection` told of damage elsewhere.
+#[tokio::test]
+async fn an_index_that_cannot_be_built_keeps_no_other_from_being_built_or_removed() {
+    let storage = filled(&["docs", "more"]).await;
+    let indexed = |name: &str| CollectionConfig::new(name).index(IndexConfig::new("n"));
+    let db = builder([]).open(storage.clone()).await.unwrap();
+    let more = db.collection::<Value>("more").unwrap();
+    // More than an index is built of at once.
+    let many: Vec<_> = (0..600)
+        .map(|n| value(&format!(r#"{{"_id":"m{n}","n":{n}}}"#)))
+        .collect();
+    more.insert_many(&many).await.unwrap();
+    let ttl = Ttl::after_update(Duration::from_secs(3_600));
+    let first = [indexed("docs"), CollectionConfig::new("more").ttl(ttl)];
+    builder(first).open(storage.clone()).await.unwrap();
+    // The hidden index of the time to live is dropped and not removed yet.
+    let second = builder([indexed("more")]).build_indexes(false);
+    let db = second.open(storage.clone()).await.unwrap();
+    let more = db.collection::<Value>("more").unwrap();
+    let building = [("n_1".to_owned(), IndexState::Building)];
+    assert_eq!(states(&more), building);
+    assert_eq!(stored(&storage, b"x", b"").await.len(), 3);
+
+    let db = builder([]).open(storage.clone()).await.unwrap();
+    let docs = db.collection::<Value>("docs").unwrap();
+    let more = db.collection::<Value>("more").unwrap();
+    assert_eq!(states(&docs), building);
+    assert_eq!(states(&more), [("n_1".to_owned(), IndexState::Ready)]);
+    let definitions = stored(&storage, b"x", b"").await;
+    assert_eq!(definitions.len(), 2, "what was dropped is removed");
+
+    db.create_collection(indexed("new")).await.unwrap();
+    let error = db.create_collection(indexed("docs")).await.unwrap_err();
+    assert_eq!(error.code(), codes::CORRUPT);
 }

@@ -352,7 +352,8 @@ impl Job for RemoveJob {
             return Ok(true);
         }
         let range = keys::index_entries(self.number);
-        let entries = tx.scan(range, ScanLimit::entries(ENTRIES)).await?;
+        // Whatever they hold, they go.
+        let entries = tx.scan_each(range, ScanLimit::entries(ENTRIES)).await?;
         let is_all = entries.len() < ENTRIES;
         for (key, _) in entries {
             tx.delete(key);

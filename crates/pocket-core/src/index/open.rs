@@ -91,13 +91,19 @@ impl Database {
         ))
     }
 
-    /// As [`build_indexes`](Self::build_indexes) without telling.
-    pub(crate) async fn finish_indexes(&self) -> Result<()> {
+    /// As [`build_indexes`](Self::build_indexes) without telling, of all collections or of one. One that cannot be
+    /// finished keeps none of the others; the first error is returned when all were tried.
+    pub(crate) async fn finish_indexes(&self, only: Option<&CollectionName>) -> Result<()> {
         let registry = self.core().registry();
+        let only = only.map(|name| registry.existing(name)).transpose()?;
+        let only = only.map(|row| row.id());
+        let mut finished = Ok(());
         for index in registry.all_indexes().filter(|index| !index.is_ready()) {
-            self.finish_index(index.number).await?;
+            if only.is_none_or(|only| only == index.collection) {
+                finished = finished.and(self.finish_index(index.number).await);
+            }
         }
-        Ok(())
+        finished
     }
 
     /// Builds one index, or removes what is left of it if it was dropped.
