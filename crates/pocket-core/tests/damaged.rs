@@ -144,3 +144,49 @@ async fn an_index_that_cannot_be_built_keeps_no_other_from_being_built_or_remove
     let error = db.create_collection(indexed("docs")).await.unwrap_err();
     assert_eq!(error.code(), codes::CORRUPT);
 }
+
+/// A sweep ended at the first damaged document, every time, and what lies behind it in its collection and all that is over
+/// in others was never deleted.
+#[tokio::test]
+async fn a_sweep_steps_over_a_damaged_document_and_tells_of_it_at_the_end() {
+    let storage = MemoryStorage::new();
+    let lasting = |name: &str| CollectionConfig::new(name).ttl(Ttl::at_field("until"));
+    let db = builder([lasting("docs"), lasting("more")])
+        .open(storage.clone())
+        .await
+        .unwrap();
+    let over = |id: &str| {
+        value(&format!(
+            r#"{{"_id":"{id}","until":{{"$date":"2001-01-01T00:00:00.000Z"}}}}"#
+        ))
+    };
+    for name in ["docs", "more"] {
+        let docs = db.collection::<Value>(name).unwrap();
+        for id in ["a", "b", "c"] {
+            docs.insert(&over(&format!("{name}-{id}"))).await.unwrap();
+        }
+    }
+    damage(&storage, b"d", b"docs-a").await;
+    // An entry says no more than its key does.
+    damage(&storage, b"i", b"docs-c").await;
+    let error = db.expire().await.unwrap_err();
+    assert_eq!(error.code(), codes::CORRUPT);
+    let left = stored(&storage, b"d", b"").await;
+    assert_eq!(left.len(), 1, "only the damaged one is left");
+    // Set anew, the time to live finds what it can, too.
+    drop(db);
+    let sooner = |name: &str| {
+        let ttl = Ttl::after_field("until", Duration::from_secs(1));
+        CollectionConfig::new(name).ttl(ttl)
+    };
+    let db = builder([lasting("more")])
+        .open(storage.clone())
+        .await
+        .unwrap();
+    let docs = db.collection::<Value>("docs").unwrap();
+    docs.insert(&over("docs-d")).await.unwrap();
+    db.create_collection(sooner("docs")).await.unwrap();
+    assert_eq!(db.expire().await.unwrap(), 1);
+    remove(&storage, b"d", b"docs-a").await;
+    assert_eq!(stored(&storage, b"d", b"").await.len(), 0);
+}

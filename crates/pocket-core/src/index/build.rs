@@ -179,17 +179,26 @@ async fn build(tx: &mut Tx, mut index: Index, duplicates: Duplicates) -> Result<
         range = range.after(after.to_vec());
     }
     let limit = ScanLimit::entries(DOCUMENTS).bytes(DOCUMENT_BYTES);
-    let mut documents = tx.scan(range.clone(), limit).await?;
+    let documents = tx.scan_each(range.clone(), limit).await?;
     let (mut handled, mut added) = (0, 0);
     let shared = std::sync::Arc::new(index.clone());
     let sight = tx.sight(index.collection);
     let mut told = BTreeSet::new();
-    for (key, payload) in &documents {
+    let mut last = None;
+    for (key, payload) in documents {
         if added >= ADDED_ENTRIES {
             break;
         }
         handled += 1;
-        let stored = StoredDocument::decode(payload)?;
+        let key = last.insert(key);
+        let stored = payload.and_then(|payload| StoredDocument::decode(&payload));
+        let stored = if index.is_hidden() {
+            // Sweeps, which alone read it, can do nothing about a damaged document.
+            stored::unless_damaged(stored)?
+        } else {
+            Some(stored?)
+        };
+        let Some(stored) = stored else { continue };
         let Some(body) = stored.body else {
             continue;
         };
@@ -231,24 +240,22 @@ async fn build(tx: &mut Tx, mut index: Index, duplicates: Duplicates) -> Result<
             }
         }
     }
-    documents.truncate(handled);
-    let rest = documents.last().map(|(last, _)| range.after(last.clone()));
-    let is_last = match &rest {
-        Some(rest) => tx
-            .scan(rest.clone(), ScanLimit::entries(1))
-            .await?
-            .is_empty(),
+    let is_last = match &last {
+        Some(last) => {
+            let rest = range.after(last.clone());
+            let rest = tx.scan_each(rest, ScanLimit::entries(1));
+            rest.await?.is_empty()
+        }
         None => true,
     };
     index.phase = if is_last {
         IndexPhase::Ready
     } else {
-        let last = documents.last().map(|(last, _)| last.clone());
         IndexPhase::Building(last.map(serde_bytes::ByteBuf::from))
     };
     index.store(tx)?;
     let built = Built {
-        documents: documents.len() as u64,
+        documents: handled,
         told: told.len() as u64,
     };
     Ok(if is_last {
