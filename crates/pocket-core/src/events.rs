@@ -50,8 +50,9 @@ pub struct ChangeEvent {
 pub enum ChangeItem {
     /// A change.
     Change(ChangeEvent),
-    /// The subscriber fell behind, or another handle wrote to the same store and this one was not told what: the commits from the first to the second
-    /// are not told. Read again.
+    /// The subscriber fell behind, or another handle wrote to the same store and this one was not told what: the commits
+    /// from the first to the second are not told. Or the store is an earlier one than it was, and these commits, which were
+    /// told, are not in it. Read again.
     Lagged {
         /// The first commit left out.
         from: CommitSequence,
@@ -158,7 +159,8 @@ impl Notifier {
         let mut held = self.lock_told();
         let told = std::mem::replace(&mut *held, end);
         if told != base {
-            self.live.miss(Some(base));
+            // A query that has read that state already need not read again, unless it was told of a later one.
+            self.live.miss((told < base).then_some(base));
             if commits.is_empty() {
                 commits.push(CommitEvents::new(
                     end,
@@ -274,13 +276,11 @@ impl Cursor {
             }
             match self.receiver.recv().await {
                 Ok(commit) => {
-                    let from = self.last.next();
+                    let gap = self.gap(&commit);
                     self.last = commit.sequence;
-                    let before = CommitSequence::new(commit.sequence.get().saturating_sub(1));
-                    let to = commit.missed.unwrap_or(before).max(before);
-                    self.lagged |= commit.missed.is_some_and(|missed| missed >= from);
+                    self.lagged = false;
                     self.open = Some((commit, 0));
-                    if std::mem::take(&mut self.lagged) {
+                    if let Some((from, to)) = gap {
                         return Some(ChangeItem::Lagged { from, to });
                     }
                 }
@@ -289,5 +289,19 @@ impl Cursor {
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
         }
+    }
+
+    /// The commits that are not told before this one.
+    fn gap(&self, commit: &CommitEvents) -> Option<(CommitSequence, CommitSequence)> {
+        let last = self.last;
+        // What it stands on.
+        let before = CommitSequence::new(commit.sequence.get().saturating_sub(1));
+        let base = commit.missed.unwrap_or(before);
+        if base < last {
+            return Some((base.next(), last));
+        }
+        let to = base.max(before);
+        let is_missed = commit.missed.is_some_and(|missed| missed > last);
+        (is_missed || self.lagged).then(|| (last.next().min(to), to))
     }
 }
