@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use pocket_core::{
-    Collection, CollectionConfig, Database, DatabaseBuilder, IndexConfig, IndexState, Ttl, Value,
-    codes,
+    Collection, CollectionConfig, Database, DatabaseBuilder, IndexConfig, IndexState, PlanAccess,
+    Ttl, Value, codes,
 };
 use pocket_storage::{Batch, Direction, Durability, KeyRange, ScanLimit, Storage};
 use pocket_storage_memory::MemoryStorage;
@@ -189,4 +189,49 @@ async fn a_sweep_steps_over_a_damaged_document_and_tells_of_it_at_the_end() {
     assert_eq!(db.expire().await.unwrap(), 1);
     remove(&storage, b"d", b"docs-a").await;
     assert_eq!(stored(&storage, b"d", b"").await.len(), 0);
+}
+
+/// All that an index holds can be made again, and yet one damaged definition kept the whole database from opening.
+#[tokio::test]
+async fn an_index_whose_definition_is_damaged_is_removed_and_made_anew_if_it_is_configured() {
+    let storage = MemoryStorage::new();
+    let hour = Duration::from_secs(3_600);
+    let config = CollectionConfig::new("docs").ttl(Ttl::after_field("until", hour));
+    let config = config.index(IndexConfig::new("n"));
+    let db = builder([config.clone()])
+        .open(storage.clone())
+        .await
+        .unwrap();
+    let docs = db.collection::<Value>("docs").unwrap();
+    docs.create_index(IndexConfig::new("hand")).await.unwrap();
+    let over = r#"{"_id":"over","n":0,"until":{"$date":"2001-01-01T00:00:00.000Z"}}"#;
+    for document in [over, r#"{"_id":"a","n":1}"#, r#"{"_id":"b","n":2}"#] {
+        docs.upsert(&value(document)).await.unwrap();
+    }
+    drop((docs, db));
+    let definitions = stored(&storage, b"x", b"").await;
+    let numbers: Vec<_> = definitions.iter().map(|(key, _)| key.clone()).collect();
+    assert_eq!(numbers.len(), 3);
+    for number in &numbers {
+        damage(&storage, number, b"").await;
+    }
+    let db = builder([config]).open(storage.clone()).await.unwrap();
+    let docs = db.collection::<Value>("docs").unwrap();
+    assert_eq!(states(&docs), [("n_1".to_owned(), IndexState::Ready)]);
+    let found = docs.find().where_field("n").gte(2);
+    assert!(matches!(
+        found.explain().await.unwrap().access,
+        PlanAccess::Index { .. }
+    ));
+    assert_eq!(found.count().await.unwrap(), 1);
+    assert!(
+        stored(&storage, b"d", b"over").await.is_empty(),
+        "it is swept"
+    );
+    let made = stored(&storage, b"x", b"").await;
+    assert_eq!(made.len(), 2);
+    for (key, _) in &made {
+        assert!(!numbers.contains(key), "no number is used twice");
+    }
+    assert_eq!(stored(&storage, b"i", b"").await.len(), 2);
 }

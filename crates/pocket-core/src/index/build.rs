@@ -373,7 +373,8 @@ impl Job for RemoveJob {
     }
 }
 
-/// Begins all indexes anew, under other numbers: a program that knows no indexes wrote documents.
+/// Begins all indexes anew, under other numbers, if a program that knows no indexes wrote documents; and those of times to
+/// live that are lost.
 pub(super) struct RenewJob;
 
 #[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
@@ -384,15 +385,18 @@ impl Job for RenewJob {
     async fn run(&mut self, tx: &mut Tx) -> Result<()> {
         let all: Vec<_> = tx.registry().all_indexes().cloned().collect();
         let last = all.last().map_or(0, |index| index.number);
-        if last <= tx.state().later.last_index {
-            return Ok(());
+        if last > tx.state().later.last_index {
+            tx.state().later.last_index = last;
+            for index in all.iter().filter(|index| index.is_live()) {
+                drop_index(tx, index)?;
+                tx.state().later.last_index += 1;
+                let number = tx.state().later.last_index;
+                index.anew(number).store(tx)?;
+            }
         }
-        tx.state().later.last_index = last;
-        for index in all.iter().filter(|index| index.is_live()) {
-            drop_index(tx, index)?;
-            tx.state().later.last_index += 1;
-            let number = tx.state().later.last_index;
-            index.anew(number).store(tx)?;
+        let registry = tx.registry().clone();
+        for (collection, expiry) in registry.expiring_without_index() {
+            set_expiry(tx, collection, Some(expiry.clone()))?;
         }
         Ok(())
     }

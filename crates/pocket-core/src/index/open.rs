@@ -115,15 +115,14 @@ impl Database {
         Ok(())
     }
 
-    /// If a program that knows no indexes wrote to the database, all are begun anew.
+    /// If a program that knows no indexes wrote to the database, all are begun anew, and so is that of a time to live if
+    /// it is lost.
     pub(crate) async fn renew_indexes(&self) -> Result<()> {
         let last = self.core().state().unwrap_or_default().later.last_index;
         let registry = self.core().registry();
-        if registry
-            .all_indexes()
-            .next_back()
-            .is_some_and(|index| index.number > last)
-        {
+        let newest = registry.all_indexes().next_back();
+        let is_old = newest.is_some_and(|index| index.number > last);
+        if is_old || registry.expiring_without_index().next().is_some() {
             self.submit(RenewJob).await?;
         }
         Ok(())
