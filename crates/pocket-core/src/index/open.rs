@@ -153,19 +153,25 @@ impl Database {
         Ok(())
     }
 
-    /// As [`Collection::create_index`], but documents that break a unique one stay, and the journal tells of them;
-    /// returns how many pairs do.
+    /// As [`Collection::create_index`] for an index of a dump, but documents that break a unique one stay, and the journal
+    /// tells of them; returns how many pairs do.
     pub(crate) async fn make_index(
         &self,
         collection: &CollectionName,
         config: IndexConfig,
     ) -> Result<u64> {
-        let mut building = Building {
+        let job = CreateJob {
+            collection: collection.clone(),
+            config: config.checked_as_stored()?,
             duplicates: Duplicates::Told,
-            ..Building::new(self, collection, config)
+            begins: true,
         };
-        while building.step().await? {}
-        Ok(building.built.told)
+        let (number, mut built) = self.submit(job).await?;
+        if let Some(mut building) = Building::of_number(self, number) {
+            while building.step().await? {}
+            built += building.built;
+        }
+        Ok(built.told)
     }
 
     pub(crate) fn indexes_of(&self, collection: &CollectionName) -> Vec<IndexInfo> {
