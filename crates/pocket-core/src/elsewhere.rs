@@ -209,16 +209,9 @@ impl Details {
         let of_setting = |(key, value): &(Vec<u8>, Option<Bytes>)| {
             key.len() + value.as_ref().map_or(0, Bytes::len)
         };
-        let of_document = |document: &Document| {
-            document.id.as_str().len() + document.body.as_ref().map_or(0, Body::len)
-        };
-        let of_event = |event: &ChangeEvent| {
-            let versions = event.document.iter().chain(&event.previous_document);
-            event.collection.as_str().len() + versions.map(of_document).sum::<usize>()
-        };
         let events = kept.events.iter().flat_map(|commit| commit.events.iter());
-        let bytes =
-            settings.iter().map(of_setting).sum::<usize>() + events.map(of_event).sum::<usize>();
+        let bytes = settings.iter().map(of_setting).sum::<usize>()
+            + events.map(ChangeEvent::bytes).sum::<usize>();
         if bytes > MAX_COMMITTED_BYTES {
             return None;
         }

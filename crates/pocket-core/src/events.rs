@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
 
-use crate::config::{COMMITTED_MESSAGES, SUBSCRIBER_COMMITS};
+use crate::config::COMMITTED_MESSAGES;
 use crate::live::Router;
 use crate::registry::Registry;
-use crate::{CollectionName, CommitSequence, Document, DocumentId, Subscription, Timestamp};
+use crate::subscribers::Subscribers;
+use crate::{Body, CollectionName, CommitSequence, Document, DocumentId, Subscription, Timestamp};
 
 /// What a change did to its document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,6 +90,15 @@ impl ChangeEvent {
             sequence: CommitSequence::ZERO,
         })
     }
+
+    /// Bytes of what it tells.
+    pub(crate) fn bytes(&self) -> usize {
+        let of_document = |document: &Document| {
+            document.id.as_str().len() + document.body.as_ref().map_or(0, Body::len)
+        };
+        let versions = self.document.iter().chain(&self.previous_document);
+        self.collection.as_str().len() + versions.map(of_document).sum::<usize>()
+    }
 }
 
 /// The events of one commit.
@@ -97,6 +107,8 @@ pub(crate) struct CommitEvents {
     pub(crate) sequence: CommitSequence,
     /// Before it, up to this one, another handle on the store committed, and nobody here was told what.
     pub(crate) missed: Option<CommitSequence>,
+    /// About how many there are in memory for it.
+    pub(crate) bytes: usize,
     pub(crate) events: Arc<[ChangeEvent]>,
 }
 
@@ -113,6 +125,7 @@ impl CommitEvents {
         Self {
             sequence,
             missed: None,
+            bytes: events.iter().map(ChangeEvent::bytes).sum(),
             events: events.into(),
         }
     }
@@ -121,7 +134,7 @@ impl CommitEvents {
 /// Tells subscribers what was committed. It never waits for one.
 #[derive(Debug)]
 pub(crate) struct Notifier {
-    commits: broadcast::Sender<CommitEvents>,
+    subscribers: Subscribers,
     /// What was committed, for other handles of the store.
     messages: broadcast::Sender<Bytes>,
     outbox: watch::Sender<u64>,
@@ -133,7 +146,7 @@ pub(crate) struct Notifier {
 impl Default for Notifier {
     fn default() -> Self {
         Self {
-            commits: broadcast::Sender::new(SUBSCRIBER_COMMITS),
+            subscribers: Subscribers::default(),
             messages: broadcast::Sender::new(COMMITTED_MESSAGES),
             outbox: watch::Sender::new(0),
             told: Mutex::default(),
@@ -172,8 +185,7 @@ impl Notifier {
         }
         for commit in commits {
             self.live.committed(&commit, registry);
-            // No subscriber is no error.
-            let _ = self.commits.send(commit);
+            self.subscribers.tell(&commit);
         }
     }
 
@@ -188,8 +200,7 @@ impl Notifier {
         self.live.miss((told < at).then_some(at));
         let mut commit = CommitEvents::new(at, Timestamp::from_millis(0), Vec::new());
         commit.missed = Some(at);
-        // No subscriber is no error.
-        let _ = self.commits.send(commit);
+        self.subscribers.tell(&commit);
         true
     }
 
@@ -229,79 +240,6 @@ impl Notifier {
     pub(crate) fn changes(&self, only: Option<CollectionName>) -> Subscription<ChangeItem> {
         // Nothing is told between the two.
         let told = self.lock_told();
-        let start = Cursor {
-            receiver: self.commits.subscribe(),
-            only,
-            last: *told,
-            lagged: false,
-            open: None,
-        };
-        drop(told);
-        Subscription::new(futures_util::stream::unfold(
-            start,
-            |mut cursor| async move {
-                let item = cursor.next().await?;
-                Some((item, cursor))
-            },
-        ))
-    }
-}
-
-struct Cursor {
-    receiver: broadcast::Receiver<CommitEvents>,
-    only: Option<CollectionName>,
-    /// The last commit received.
-    last: CommitSequence,
-    lagged: bool,
-    /// The commit being handed out, and the next event in it.
-    open: Option<(CommitEvents, usize)>,
-}
-
-impl Cursor {
-    async fn next(&mut self) -> Option<ChangeItem> {
-        loop {
-            if let Some((commit, at)) = &mut self.open {
-                if let Some(event) = commit.events.get(*at) {
-                    *at += 1;
-                    if self
-                        .only
-                        .as_ref()
-                        .is_none_or(|only| *only == event.collection)
-                    {
-                        return Some(ChangeItem::Change(event.clone()));
-                    }
-                    continue;
-                }
-                self.open = None;
-            }
-            match self.receiver.recv().await {
-                Ok(commit) => {
-                    let gap = self.gap(&commit);
-                    self.last = commit.sequence;
-                    self.lagged = false;
-                    self.open = Some((commit, 0));
-                    if let Some((from, to)) = gap {
-                        return Some(ChangeItem::Lagged { from, to });
-                    }
-                }
-                // The receiver goes on at the oldest commit it still has; the next one tells how far the gap goes.
-                Err(broadcast::error::RecvError::Lagged(_)) => self.lagged = true,
-                Err(broadcast::error::RecvError::Closed) => return None,
-            }
-        }
-    }
-
-    /// The commits that are not told before this one.
-    fn gap(&self, commit: &CommitEvents) -> Option<(CommitSequence, CommitSequence)> {
-        let last = self.last;
-        // What it stands on.
-        let before = CommitSequence::new(commit.sequence.get().saturating_sub(1));
-        let base = commit.missed.unwrap_or(before);
-        if base < last {
-            return Some((base.next(), last));
-        }
-        let to = base.max(before);
-        let is_missed = commit.missed.is_some_and(|missed| missed > last);
-        (is_missed || self.lagged).then(|| (last.next().min(to), to))
+        self.subscribers.subscribe(only, *told)
     }
 }
