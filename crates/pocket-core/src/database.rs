@@ -190,7 +190,7 @@ impl Database {
         Journal::new(self.clone())
     }
 
-    /// The changes of all collections from now on.
+    /// The changes of all collections from now on, until the database is closed.
     pub fn changes(&self) -> Subscription<ChangeItem> {
         self.changes_of(None)
     }
@@ -217,15 +217,16 @@ impl Database {
         })
     }
 
-    /// Finishes what is under way and closes the store. Later calls answer `closed`, and live queries end.
+    /// Finishes what is under way and closes the store. Later calls answer `closed`; live queries
+    /// and streams of changes end behind what was committed.
     ///
     /// # Errors
     /// What the store says.
     pub async fn close(&self) -> Result<()> {
         let closed = self.core().storage.close().await;
-        // What was committed is told before live queries hear of the end.
+        // What was committed is told before anybody hears of the end.
         self.settled().await;
-        self.core().notifier.live.close();
+        self.core().notifier.close();
         Ok(closed?)
     }
 

@@ -131,12 +131,17 @@ impl CommitEvents {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code panics while it holds one of these locks half-way through a change.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Tells subscribers what was committed. It never waits for one.
 #[derive(Debug)]
 pub(crate) struct Notifier {
     subscribers: Subscribers,
-    /// What was committed, for other handles of the store.
-    messages: broadcast::Sender<Bytes>,
+    /// What was committed, for other handles of the store; none once it is closed.
+    messages: Mutex<Option<broadcast::Sender<Bytes>>>,
     outbox: watch::Sender<u64>,
     /// The last commit that was told or had nothing to tell: of this handle, or of another one that told it.
     told: Mutex<CommitSequence>,
@@ -147,7 +152,7 @@ impl Default for Notifier {
     fn default() -> Self {
         Self {
             subscribers: Subscribers::default(),
-            messages: broadcast::Sender::new(COMMITTED_MESSAGES),
+            messages: Mutex::new(Some(broadcast::Sender::new(COMMITTED_MESSAGES))),
             outbox: watch::Sender::new(0),
             told: Mutex::default(),
             live: Arc::default(),
@@ -206,17 +211,29 @@ impl Notifier {
 
     /// Whether somebody wants to tell other handles.
     pub(crate) fn is_followed(&self) -> bool {
-        self.messages.receiver_count() > 0
+        let messages = lock(&self.messages);
+        messages.as_ref().is_some_and(|it| it.receiver_count() > 0)
     }
 
     /// Tells those who tell other handles.
     pub(crate) fn tell_others(&self, message: Bytes) {
-        // No subscriber is no error.
-        let _ = self.messages.send(message);
+        if let Some(messages) = &*lock(&self.messages) {
+            // No subscriber is no error.
+            let _ = messages.send(message);
+        }
     }
 
-    pub(crate) fn committed_messages(&self) -> broadcast::Receiver<Bytes> {
-        self.messages.subscribe()
+    /// None once the database is closed.
+    pub(crate) fn committed_messages(&self) -> Option<broadcast::Receiver<Bytes>> {
+        let messages = lock(&self.messages);
+        messages.as_ref().map(broadcast::Sender::subscribe)
+    }
+
+    /// The database is closed: whoever listens gets what was told, and then the end.
+    pub(crate) fn close(&self) {
+        self.live.close();
+        self.subscribers.close();
+        *lock(&self.messages) = None;
     }
 
     pub(crate) fn outbox_grew(&self) {
@@ -229,7 +246,7 @@ impl Notifier {
     }
 
     fn lock_told(&self) -> MutexGuard<'_, CommitSequence> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.told)
     }
 
     pub(crate) fn outbox(&self) -> watch::Receiver<u64> {

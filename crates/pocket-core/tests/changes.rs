@@ -81,3 +81,39 @@ async fn a_live_query_that_falls_many_bytes_behind_tells_the_difference_in_one_s
     assert_eq!(step.changes.len(), MANY);
     assert!(live.next().now_or_never().is_none());
 }
+
+/// Live queries ended with their database, and whoever listened to its changes waited for ever; to arrivals even when all
+/// handles of it were gone.
+#[tokio::test]
+async fn closing_the_database_ends_its_streams_behind_what_was_committed() {
+    let (db, docs) = open().await;
+    let (mut changes, mut all, mut told) = (docs.changes(), db.changes(), db.committed());
+    let mut arrivals = docs.invalid_arrivals();
+    let mut waiting = db.changes();
+    let waiting = tokio::spawn(async move {
+        let first = waiting.next().await;
+        (first.is_some(), waiting.next().await.is_none())
+    });
+    let document = Value::from_json_str(r#"{"_id":"a"}"#).unwrap();
+    docs.insert(&document).await.unwrap();
+    db.close().await.unwrap();
+    assert_eq!(waiting.await.unwrap(), (true, true));
+    assert_eq!(items(&mut changes), ["a"]);
+    assert_eq!(items(&mut all), ["a"]);
+    assert!(told.next().now_or_never().unwrap().is_some());
+    assert!(changes.next().now_or_never().unwrap().is_none());
+    assert!(all.next().now_or_never().unwrap().is_none());
+    assert!(told.next().now_or_never().unwrap().is_none());
+    assert!(arrivals.next().now_or_never().unwrap().is_none());
+    // There will be none.
+    assert!(docs.changes().next().now_or_never().unwrap().is_none());
+    assert!(db.committed().next().now_or_never().unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_stream_of_changes_ends_with_the_last_handle_of_its_database() {
+    let (db, docs) = open().await;
+    let mut changes = docs.changes();
+    drop((db, docs));
+    assert!(changes.next().await.is_none());
+}
