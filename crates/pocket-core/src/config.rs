@@ -232,7 +232,8 @@ impl CollectionConfig {
         self
     }
 
-    /// An index it has; see [`Collection::create_index`](crate::Collection::create_index).
+    /// An index it has; see [`Collection::create_index`](crate::Collection::create_index). Another one that is recorded under
+    /// its name gives way to it.
     #[must_use]
     pub fn index(mut self, index: IndexConfig) -> Self {
         self.indexes.push(index);

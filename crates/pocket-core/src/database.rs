@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::commit::{CommitCore, Committer, Job};
 use crate::configure::ConfigureJob;
 use crate::expire::Expiry;
+use crate::index;
 use crate::migrate::Migrations;
 use crate::registry::not_found;
 use crate::replica::Engaged;
@@ -120,6 +121,7 @@ impl Database {
         if let Some(schema) = &config.schema {
             schema.compiled(name.as_str())?;
         }
+        index::check_names(&config.indexes)?;
         let ttl = config.ttl.map(Expiry::new).transpose()?;
         let registry = self.core().registry();
         if registry.get(&name).is_none_or(|row| {

@@ -72,6 +72,8 @@ pub(super) struct CreateJob {
     pub(super) duplicates: Duplicates,
     /// Whether it begins to build, or only records.
     pub(super) begins: bool,
+    /// Whether another one of its name gives way, or has this fail.
+    pub(super) replaces: bool,
 }
 
 #[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
@@ -87,12 +89,14 @@ impl Job for CreateJob {
     async fn run(&mut self, tx: &mut Tx) -> Result<(u32, Built)> {
         let collection = tx.registry().existing(&self.collection)?.id();
         let name = self.config.name();
-        let live: Vec<_> = tx.registry().shown_indexes(collection).collect();
-        if let Some(index) = live.iter().find(|index| index.name() == name) {
-            return if index.config == self.config {
-                Ok((index.number, Built::default()))
-            } else {
-                Err(Error::new(
+        let shown = tx.registry().shown_indexes(collection).cloned();
+        let (same, others): (Vec<_>, Vec<_>) = shown.partition(|index| index.name() == name);
+        if let Some(index) = same.first() {
+            if index.config == self.config {
+                return Ok((index.number, Built::default()));
+            }
+            if !self.replaces {
+                return Err(Error::new(
                     codes::CONFIG,
                     format!(
                         "`{}` has an index {name:?} that is another one: it has {}, not {}; drop it first, or take \
@@ -101,10 +105,11 @@ impl Job for CreateJob {
                         described(&index.config),
                         described(&self.config)
                     ),
-                ))
-            };
+                ));
+            }
+            drop_index(tx, index)?;
         }
-        if live.len() >= MAX_INDEXES {
+        if others.len() >= MAX_INDEXES {
             return Err(Error::new(
                 codes::CONFIG,
                 format!(

@@ -153,6 +153,23 @@ impl IndexConfig {
     }
 }
 
+/// # Errors
+/// `config` when two indexes of one configuration have the same name and are not the same.
+pub(crate) fn check_names(indexes: &[IndexConfig]) -> Result<()> {
+    for (place, index) in indexes.iter().enumerate() {
+        let name = index.name();
+        let named = |index: &IndexConfig| index.clone().named(&name);
+        let mut before = indexes[..place].iter();
+        if before.any(|other| other.name() == name && named(other) != named(index)) {
+            return Err(Error::new(
+                codes::CONFIG,
+                format!("two indexes of the name {name:?} are configured; give one another name"),
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Whether an index can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

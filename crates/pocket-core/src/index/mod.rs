@@ -17,6 +17,7 @@ pub(crate) mod tests;
 mod unique;
 
 pub(crate) use build::{drop_all, set_expiry};
+pub(crate) use config::check_names;
 pub use config::{
     IndexConfig, IndexInfo, IndexProgress, IndexState, MAX_INDEX_FIELDS, MAX_INDEXES,
 };

@@ -128,7 +128,8 @@ impl Database {
         Ok(())
     }
 
-    /// Records an index, and builds it at once if it is small and none of its documents is damaged.
+    /// Records an index of a configuration in place of another one of its name, which could not be dropped before the
+    /// database is open; builds it at once if it is small and none of its documents is damaged.
     pub(crate) async fn record_index(
         &self,
         collection: &CollectionName,
@@ -144,6 +145,7 @@ impl Database {
             config: config.clone(),
             duplicates: Duplicates::Told,
             begins,
+            replaces: true,
         };
         match self.submit(job(true)).await {
             // It is as one that was half built when the building met the damage, and whoever builds on is told.
@@ -165,6 +167,7 @@ impl Database {
             config: config.checked_as_stored()?,
             duplicates: Duplicates::Told,
             begins: true,
+            replaces: false,
         };
         let (number, mut built) = self.submit(job).await?;
         if let Some(mut building) = Building::of_number(self, number) {
@@ -252,6 +255,7 @@ impl Building {
                 config,
                 duplicates,
                 begins: true,
+                replaces: false,
             };
             let (number, built) = self.database.submit(job).await?;
             self.number = Some(number);
