@@ -254,7 +254,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         self.find().count().await
     }
 
-    /// The changes of this collection from now on, in order, each after it is durable.
+    /// The changes of this collection from now on, in order, each after it is durable, until the database is closed.
     pub fn changes(&self) -> Subscription<ChangeItem> {
         self.database.changes_of(Some(self.name.clone()))
     }

@@ -10,6 +10,10 @@ pub const MAX_TRANSACTION_CHANGES: usize = 1_000;
 /// Commits that a subscriber may fall behind before it is told [`Lagged`](crate::ChangeItem::Lagged).
 pub const SUBSCRIBER_COMMITS: usize = 256;
 
+/// Bytes of documents, as they are and as they were, that the commits may have which a subscriber falls behind; a single
+/// commit may have more.
+pub const SUBSCRIBER_BYTES: usize = 16 * 1024 * 1024;
+
 /// Rows that a live query with a limit holds behind those it shows, to fill up from: as many as it shows, but at least the
 /// first number and at most the second.
 pub(crate) const LIVE_RESERVE: (usize, usize) = (16, 1_024);
@@ -228,7 +232,8 @@ impl CollectionConfig {
         self
     }
 
-    /// An index it has; see [`Collection::create_index`](crate::Collection::create_index).
+    /// An index it has; see [`Collection::create_index`](crate::Collection::create_index). Another one that is recorded under
+    /// its name gives way to it.
     #[must_use]
     pub fn index(mut self, index: IndexConfig) -> Self {
         self.indexes.push(index);

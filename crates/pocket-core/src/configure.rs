@@ -112,18 +112,24 @@ async fn resyncs_done(tx: &mut Tx) -> Result<Option<u64>> {
     Ok(row.and_then(|row| row.checkpoint.resyncs_done()))
 }
 
-/// Sync was switched on: what is there becomes pending, on whatever version of the server is known.
+/// Sync was switched on: what is there becomes pending, on whatever version of the server is known. A damaged document
+/// cannot be sent, and keeps nobody from the others; whatever takes its place is sent as it is written.
 async fn enqueue_all(tx: &mut Tx, row: &CollectionRow) -> Result<()> {
     let mut range = keys::documents(row.id());
     loop {
-        let entries = tx.scan(range.clone(), ScanLimit::entries(1_000)).await?;
+        let entries = tx
+            .scan_each(range.clone(), ScanLimit::entries(1_000))
+            .await?;
         let Some((last, _)) = entries.last() else {
             return Ok(());
         };
         range = range.after(last.clone());
-        for (key, payload) in &entries {
-            let stored = StoredDocument::decode(payload)?;
-            let id = keys::document_id(key)
+        for (key, payload) in entries {
+            let stored = payload.and_then(|payload| StoredDocument::decode(&payload));
+            let Some(stored) = stored::unless_damaged(stored)? else {
+                continue;
+            };
+            let id = keys::document_id(&key)
                 .ok_or_else(|| stored::damaged("a document's key is too short"))?;
             let id = DocumentId::new(id)?;
             let Some(before) = known_version(tx, row, &id, &stored).await? else {

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::commit::{CommitCore, Committer, Job};
 use crate::configure::ConfigureJob;
 use crate::expire::Expiry;
+use crate::index;
 use crate::migrate::Migrations;
 use crate::registry::not_found;
 use crate::replica::Engaged;
@@ -106,9 +107,10 @@ impl Database {
     pub async fn create_collection(&self, config: CollectionConfig) -> Result<()> {
         let has_indexes = !config.indexes.is_empty();
         let had_ttl = self.has_ttl();
+        let name = config.checked_name()?;
         self.configure(config).await?;
         if has_indexes || had_ttl || self.has_ttl() {
-            self.finish_indexes().await?;
+            self.finish_indexes(Some(&name)).await?;
         }
         Ok(())
     }
@@ -119,6 +121,7 @@ impl Database {
         if let Some(schema) = &config.schema {
             schema.compiled(name.as_str())?;
         }
+        index::check_names(&config.indexes)?;
         let ttl = config.ttl.map(Expiry::new).transpose()?;
         let registry = self.core().registry();
         if registry.get(&name).is_none_or(|row| {
@@ -189,7 +192,7 @@ impl Database {
         Journal::new(self.clone())
     }
 
-    /// The changes of all collections from now on.
+    /// The changes of all collections from now on, until the database is closed.
     pub fn changes(&self) -> Subscription<ChangeItem> {
         self.changes_of(None)
     }
@@ -216,15 +219,16 @@ impl Database {
         })
     }
 
-    /// Finishes what is under way and closes the store. Later calls answer `closed`, and live queries end.
+    /// Finishes what is under way and closes the store. Later calls answer `closed`; live queries
+    /// and streams of changes end behind what was committed.
     ///
     /// # Errors
     /// What the store says.
     pub async fn close(&self) -> Result<()> {
         let closed = self.core().storage.close().await;
-        // What was committed is told before live queries hear of the end.
+        // What was committed is told before anybody hears of the end.
         self.settled().await;
-        self.core().notifier.live.close();
+        self.core().notifier.close();
         Ok(closed?)
     }
 

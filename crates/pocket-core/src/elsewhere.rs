@@ -28,13 +28,15 @@ impl Database {
     ///
     /// A message comes after its commit is durable, and before the write that it belongs to answers. It is opaque, at
     /// most a few hundred KiB, and holds documents in plain. Whoever reads too slowly gets a newer one next, from which
-    /// the others see that some are missing. While nobody subscribes, nothing is encoded.
+    /// the others see that some are missing. While nobody subscribes, nothing is encoded. It ends when the database is
+    /// closed.
     pub fn committed(&self) -> Subscription<Bytes> {
         let receiver = self.core().notifier.committed_messages();
-        Subscription::new(stream::unfold(receiver, |mut receiver| async move {
+        Subscription::new(stream::unfold(receiver, |receiver| async move {
+            let mut receiver = receiver?;
             loop {
                 match receiver.recv().await {
-                    Ok(message) => return Some((message, receiver)),
+                    Ok(message) => return Some((message, Some(receiver))),
                     Err(broadcast::error::RecvError::Lagged(_)) => {}
                     Err(broadcast::error::RecvError::Closed) => return None,
                 }
@@ -209,16 +211,9 @@ impl Details {
         let of_setting = |(key, value): &(Vec<u8>, Option<Bytes>)| {
             key.len() + value.as_ref().map_or(0, Bytes::len)
         };
-        let of_document = |document: &Document| {
-            document.id.as_str().len() + document.body.as_ref().map_or(0, Body::len)
-        };
-        let of_event = |event: &ChangeEvent| {
-            let versions = event.document.iter().chain(&event.previous_document);
-            event.collection.as_str().len() + versions.map(of_document).sum::<usize>()
-        };
         let events = kept.events.iter().flat_map(|commit| commit.events.iter());
-        let bytes =
-            settings.iter().map(of_setting).sum::<usize>() + events.map(of_event).sum::<usize>();
+        let bytes = settings.iter().map(of_setting).sum::<usize>()
+            + events.map(ChangeEvent::bytes).sum::<usize>();
         if bytes > MAX_COMMITTED_BYTES {
             return None;
         }

@@ -31,7 +31,8 @@ const CHUNK: usize = 256;
 /// Forgets the content of erased documents, but for entries of the journal that the running job wrote: an erase is sent
 /// when nothing is pending before it, so they are of changes behind it. For those see [`forget_earlier`].
 ///
-/// It scans the journal, which only jobs that run alone write to, so any job may call it.
+/// It scans the journal for bodies, which only jobs that run alone write there, so any job may call it: what others write
+/// into the journal, such as entries about unique indexes, has none.
 pub(crate) async fn forget_content(
     tx: &mut Tx,
     target: Target,

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
 
-use crate::config::{COMMITTED_MESSAGES, SUBSCRIBER_COMMITS};
+use crate::config::COMMITTED_MESSAGES;
 use crate::live::Router;
 use crate::registry::Registry;
-use crate::{CollectionName, CommitSequence, Document, DocumentId, Subscription, Timestamp};
+use crate::subscribers::Subscribers;
+use crate::{Body, CollectionName, CommitSequence, Document, DocumentId, Subscription, Timestamp};
 
 /// What a change did to its document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,8 +51,9 @@ pub struct ChangeEvent {
 pub enum ChangeItem {
     /// A change.
     Change(ChangeEvent),
-    /// The subscriber fell behind, or another handle wrote to the same store and this one was not told what: the commits from the first to the second
-    /// are not told. Read again.
+    /// The subscriber fell behind, or another handle wrote to the same store and this one was not told what: the commits
+    /// from the first to the second are not told. Or the store is an earlier one than it was, and these commits, which were
+    /// told, are not in it. Read again.
     Lagged {
         /// The first commit left out.
         from: CommitSequence,
@@ -88,6 +90,15 @@ impl ChangeEvent {
             sequence: CommitSequence::ZERO,
         })
     }
+
+    /// Bytes of what it tells.
+    pub(crate) fn bytes(&self) -> usize {
+        let of_document = |document: &Document| {
+            document.id.as_str().len() + document.body.as_ref().map_or(0, Body::len)
+        };
+        let versions = self.document.iter().chain(&self.previous_document);
+        self.collection.as_str().len() + versions.map(of_document).sum::<usize>()
+    }
 }
 
 /// The events of one commit.
@@ -96,6 +107,8 @@ pub(crate) struct CommitEvents {
     pub(crate) sequence: CommitSequence,
     /// Before it, up to this one, another handle on the store committed, and nobody here was told what.
     pub(crate) missed: Option<CommitSequence>,
+    /// About how many there are in memory for it.
+    pub(crate) bytes: usize,
     pub(crate) events: Arc<[ChangeEvent]>,
 }
 
@@ -112,17 +125,23 @@ impl CommitEvents {
         Self {
             sequence,
             missed: None,
+            bytes: events.iter().map(ChangeEvent::bytes).sum(),
             events: events.into(),
         }
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code panics while it holds one of these locks half-way through a change.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Tells subscribers what was committed. It never waits for one.
 #[derive(Debug)]
 pub(crate) struct Notifier {
-    commits: broadcast::Sender<CommitEvents>,
-    /// What was committed, for other handles of the store.
-    messages: broadcast::Sender<Bytes>,
+    subscribers: Subscribers,
+    /// What was committed, for other handles of the store; none once it is closed.
+    messages: Mutex<Option<broadcast::Sender<Bytes>>>,
     outbox: watch::Sender<u64>,
     /// The last commit that was told or had nothing to tell: of this handle, or of another one that told it.
     told: Mutex<CommitSequence>,
@@ -132,8 +151,8 @@ pub(crate) struct Notifier {
 impl Default for Notifier {
     fn default() -> Self {
         Self {
-            commits: broadcast::Sender::new(SUBSCRIBER_COMMITS),
-            messages: broadcast::Sender::new(COMMITTED_MESSAGES),
+            subscribers: Subscribers::default(),
+            messages: Mutex::new(Some(broadcast::Sender::new(COMMITTED_MESSAGES))),
             outbox: watch::Sender::new(0),
             told: Mutex::default(),
             live: Arc::default(),
@@ -158,7 +177,8 @@ impl Notifier {
         let mut held = self.lock_told();
         let told = std::mem::replace(&mut *held, end);
         if told != base {
-            self.live.miss(Some(base));
+            // A query that has read that state already need not read again, unless it was told of a later one.
+            self.live.miss((told < base).then_some(base));
             if commits.is_empty() {
                 commits.push(CommitEvents::new(
                     end,
@@ -170,8 +190,7 @@ impl Notifier {
         }
         for commit in commits {
             self.live.committed(&commit, registry);
-            // No subscriber is no error.
-            let _ = self.commits.send(commit);
+            self.subscribers.tell(&commit);
         }
     }
 
@@ -186,24 +205,35 @@ impl Notifier {
         self.live.miss((told < at).then_some(at));
         let mut commit = CommitEvents::new(at, Timestamp::from_millis(0), Vec::new());
         commit.missed = Some(at);
-        // No subscriber is no error.
-        let _ = self.commits.send(commit);
+        self.subscribers.tell(&commit);
         true
     }
 
     /// Whether somebody wants to tell other handles.
     pub(crate) fn is_followed(&self) -> bool {
-        self.messages.receiver_count() > 0
+        let messages = lock(&self.messages);
+        messages.as_ref().is_some_and(|it| it.receiver_count() > 0)
     }
 
     /// Tells those who tell other handles.
     pub(crate) fn tell_others(&self, message: Bytes) {
-        // No subscriber is no error.
-        let _ = self.messages.send(message);
+        if let Some(messages) = &*lock(&self.messages) {
+            // No subscriber is no error.
+            let _ = messages.send(message);
+        }
     }
 
-    pub(crate) fn committed_messages(&self) -> broadcast::Receiver<Bytes> {
-        self.messages.subscribe()
+    /// None once the database is closed.
+    pub(crate) fn committed_messages(&self) -> Option<broadcast::Receiver<Bytes>> {
+        let messages = lock(&self.messages);
+        messages.as_ref().map(broadcast::Sender::subscribe)
+    }
+
+    /// The database is closed: whoever listens gets what was told, and then the end.
+    pub(crate) fn close(&self) {
+        self.live.close();
+        self.subscribers.close();
+        *lock(&self.messages) = None;
     }
 
     pub(crate) fn outbox_grew(&self) {
@@ -216,7 +246,7 @@ impl Notifier {
     }
 
     fn lock_told(&self) -> MutexGuard<'_, CommitSequence> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.told)
     }
 
     pub(crate) fn outbox(&self) -> watch::Receiver<u64> {
@@ -227,67 +257,6 @@ impl Notifier {
     pub(crate) fn changes(&self, only: Option<CollectionName>) -> Subscription<ChangeItem> {
         // Nothing is told between the two.
         let told = self.lock_told();
-        let start = Cursor {
-            receiver: self.commits.subscribe(),
-            only,
-            last: *told,
-            lagged: false,
-            open: None,
-        };
-        drop(told);
-        Subscription::new(futures_util::stream::unfold(
-            start,
-            |mut cursor| async move {
-                let item = cursor.next().await?;
-                Some((item, cursor))
-            },
-        ))
-    }
-}
-
-struct Cursor {
-    receiver: broadcast::Receiver<CommitEvents>,
-    only: Option<CollectionName>,
-    /// The last commit received.
-    last: CommitSequence,
-    lagged: bool,
-    /// The commit being handed out, and the next event in it.
-    open: Option<(CommitEvents, usize)>,
-}
-
-impl Cursor {
-    async fn next(&mut self) -> Option<ChangeItem> {
-        loop {
-            if let Some((commit, at)) = &mut self.open {
-                if let Some(event) = commit.events.get(*at) {
-                    *at += 1;
-                    if self
-                        .only
-                        .as_ref()
-                        .is_none_or(|only| *only == event.collection)
-                    {
-                        return Some(ChangeItem::Change(event.clone()));
-                    }
-                    continue;
-                }
-                self.open = None;
-            }
-            match self.receiver.recv().await {
-                Ok(commit) => {
-                    let from = self.last.next();
-                    self.last = commit.sequence;
-                    let before = CommitSequence::new(commit.sequence.get().saturating_sub(1));
-                    let to = commit.missed.unwrap_or(before).max(before);
-                    self.lagged |= commit.missed.is_some_and(|missed| missed >= from);
-                    self.open = Some((commit, 0));
-                    if std::mem::take(&mut self.lagged) {
-                        return Some(ChangeItem::Lagged { from, to });
-                    }
-                }
-                // The receiver goes on at the oldest commit it still has; the next one tells how far the gap goes.
-                Err(broadcast::error::RecvError::Lagged(_)) => self.lagged = true,
-                Err(broadcast::error::RecvError::Closed) => return None,
-            }
-        }
+        self.subscribers.subscribe(only, *told)
     }
 }

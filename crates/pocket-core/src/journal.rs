@@ -3,7 +3,7 @@
 mod act;
 mod explain;
 
-use pocket_storage::Direction;
+use pocket_storage::{Direction, ScanLimit};
 use serde::{Deserialize, Serialize};
 
 use crate::index::Index;
@@ -211,17 +211,26 @@ impl Journal {
     /// # Errors
     /// `corrupt`, and what the store says.
     pub async fn list(&self, after: Option<u64>, limit: usize) -> Result<Vec<JournalEntry>> {
-        let limit = pocket_storage::ScanLimit::entries(limit);
         let storage = &self.database.core().storage;
-        let rows = storage
-            .scan(keys::journal_after(after), limit, Direction::Forward)
-            .await?;
-        let mut entries = Vec::with_capacity(rows.len());
-        for (key, value) in rows {
-            let row: JournalRow = stored::decode(&envelope::open(&key, &value)?)?;
-            let number = keys::trailing_number(&key)
-                .ok_or_else(|| stored::damaged("a journal key is too short"))?;
-            entries.push(self.entry(number, row).await?);
+        let mut range = keys::journal_after(after);
+        let mut entries = Vec::new();
+        while entries.len() < limit {
+            // A page has an end in bytes as well.
+            let page = ScanLimit::entries(limit - entries.len());
+            let rows = storage
+                .scan(range.clone(), page, Direction::Forward)
+                .await?;
+            let is_last = !page.is_reached_by(&rows);
+            for (key, value) in rows {
+                let row: JournalRow = stored::decode(&envelope::open(&key, &value)?)?;
+                let number = keys::trailing_number(&key)
+                    .ok_or_else(|| stored::damaged("a journal key is too short"))?;
+                entries.push(self.entry(number, row).await?);
+                range = range.after(key);
+            }
+            if is_last {
+                break;
+            }
         }
         Ok(entries)
     }

@@ -7,6 +7,7 @@
 extern crate self as pocket_core;
 
 mod ahead;
+mod backlog;
 mod bodies;
 mod change;
 pub mod codes;
@@ -45,6 +46,7 @@ mod revision;
 mod schema;
 mod scratch;
 mod stored;
+mod subscribers;
 mod subscription;
 mod transaction;
 mod turn;
@@ -61,7 +63,7 @@ pub use config::{
     CollectionConfig, ConflictStrategy, ENDED_ALONE, ENDED_WITHDRAWN, Limits, MAX_CLOCK_AHEAD_MS,
     MAX_FILTER_BYTES, MAX_FILTER_DEPTH, MAX_FILTER_NODES, MAX_LISTED_VALUES, MAX_PATH_BYTES,
     MAX_PATH_SEGMENTS, MAX_PATTERN_BYTES, MAX_PROJECTED_FIELDS, MAX_SORT_FIELDS,
-    MAX_TRANSACTION_CHANGES, SUBSCRIBER_COMMITS,
+    MAX_TRANSACTION_CHANGES, SUBSCRIBER_BYTES, SUBSCRIBER_COMMITS,
 };
 pub use database::{Database, DatabaseBuilder, DatabaseStats};
 pub use digest::Digest;

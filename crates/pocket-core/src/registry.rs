@@ -30,6 +30,8 @@ struct Tables {
 }
 
 impl Registry {
+    /// Reads it. All that an index holds can be made again, so one whose definition is damaged is one that is being
+    /// removed; what is damaged of a collection cannot be known otherwise.
     pub(crate) async fn read(storage: &dyn Storage) -> Result<Self> {
         let collections = all_of(storage, keys::collections());
         let indexes = all_of(storage, keys::indexes());
@@ -39,7 +41,8 @@ impl Registry {
             registry.insert_entry(key, value)?;
         }
         for (key, value) in &indexes {
-            registry.insert_index(Index::of_entry(key, value)?);
+            let index = stored::unless_damaged(Index::of_entry(key, value))?;
+            registry.insert_index(index.map_or_else(|| Index::lost(key), Ok)?);
         }
         Ok(registry)
     }
@@ -131,6 +134,14 @@ impl Registry {
     /// The collections with documents that expire.
     pub(crate) fn expiring(&self) -> impl Iterator<Item = CollectionId> {
         self.0.expiries.keys().copied()
+    }
+
+    /// As [`expiring`](Self::expiring), those without the hidden index that they should have.
+    pub(crate) fn expiring_without_index(&self) -> impl Iterator<Item = (CollectionId, &Expiry)> {
+        let expiries = self.0.expiries.iter();
+        expiries
+            .map(|(collection, expiry)| (*collection, &**expiry))
+            .filter(|(collection, _)| self.expiry_index(*collection).is_none())
     }
 
     /// The hidden index by which expired documents of a collection are found.

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::target::Binding;
 pub(crate) use self::target::{CheckpointRow, Resyncing, TargetRow};
-pub(crate) use crate::envelope::{Later, damaged, decode, decode_prefix, encode, seal_row};
+pub(crate) use crate::envelope::{
+    Later, damaged, decode, decode_prefix, encode, seal_row, unless_damaged,
+};
 use crate::expire::TtlRow;
 use crate::keys::CollectionId;
 use crate::parting::Parting;

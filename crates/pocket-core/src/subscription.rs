@@ -20,13 +20,13 @@ impl<T: 'static> Subscription<T> {
     #[cfg(not(target_arch = "wasm32"))]
     /// Makes one of a stream.
     pub fn new(stream: impl Stream<Item = T> + Send + 'static) -> Self {
-        Self(Box::pin(stream))
+        Self(Box::pin(stream.fuse()))
     }
 
     #[cfg(target_arch = "wasm32")]
     /// Makes one of a stream.
     pub fn new(stream: impl Stream<Item = T> + 'static) -> Self {
-        Self(Box::pin(stream))
+        Self(Box::pin(stream.fuse()))
     }
 
     /// The current value of `receiver`, then each newest one; values in between may be left out.
@@ -46,7 +46,7 @@ impl<T: 'static> Subscription<T> {
         ))
     }
 
-    /// Waits for the next value; `None` when there will be no more.
+    /// Waits for the next value; `None` when there will be no more, however often it is asked.
     pub async fn next(&mut self) -> Option<T> {
         self.0.next().await
     }

@@ -257,15 +257,25 @@ impl Tx {
 
     /// Scans the store. Only for jobs that run alone, before they write into the range.
     pub(crate) async fn scan(&mut self, range: KeyRange, limit: ScanLimit) -> Result<Vec<Entry>> {
-        let entries = self
-            .core
-            .storage
-            .scan(range, limit, Direction::Forward)
-            .await?;
+        let entries = self.scan_each(range, limit).await?.into_iter();
         entries
-            .into_iter()
-            .map(|(key, value)| envelope::open(&key, &value).map(|payload| (key, payload)))
+            .map(|(key, payload)| payload.map(|payload| (key, payload)))
             .collect()
+    }
+
+    /// As [`scan`](Self::scan), for jobs that step over what is damaged.
+    pub(crate) async fn scan_each(
+        &mut self,
+        range: KeyRange,
+        limit: ScanLimit,
+    ) -> Result<Vec<(Vec<u8>, Result<Bytes>)>> {
+        let storage = &self.core.storage;
+        let entries = storage.scan(range, limit, Direction::Forward).await?;
+        let entries = entries.into_iter().map(|(key, value)| {
+            let payload = envelope::open(&key, &value);
+            (key, payload)
+        });
+        Ok(entries.collect())
     }
 
     /// How many keys a range of few keys holds, with what was written and is not committed yet.

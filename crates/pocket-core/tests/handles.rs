@@ -1,6 +1,8 @@
 //! Several handles of one store, which tell each other what they commit.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "handles/back.rs"]
+mod back;
 #[path = "handles/joined.rs"]
 mod joined;
 #[path = "handles/late.rs"]

@@ -417,3 +417,58 @@ async fn an_index_that_a_damaged_document_stops_keeps_nobody_from_the_rest() {
     users.drop_index("email_1").await.unwrap();
     assert!(users.indexes().is_empty());
 }
+
+/// An index that was made unique in the program kept its database from opening, "drop it first", which needs an open one.
+#[tokio::test]
+async fn an_index_that_is_configured_otherwise_takes_the_place_of_the_recorded_one() {
+    let storage = MemoryStorage::new();
+    let opened = async |index: IndexConfig| {
+        let config = CollectionConfig::new("users").index(index);
+        let db = Database::builder("test").collection(config);
+        let db = db.open(storage.clone()).await.unwrap();
+        let users = db.collection::<Value>("users").unwrap();
+        let [index] = users.indexes().try_into().unwrap();
+        assert_eq!(index.state, IndexState::Ready);
+        (db, users, index.config)
+    };
+    let stored = async || {
+        let limit = ScanLimit::entries(10_000);
+        let all = storage.scan(KeyRange::all(), limit, Direction::Forward);
+        let keys: Vec<_> = all.await.unwrap().into_iter().map(|(key, _)| key).collect();
+        let of = |kind: u8| keys.iter().filter(move |key| key[0] == kind);
+        (of(b'x').cloned().collect::<Vec<_>>(), of(b'i').count())
+    };
+    let (_, users, _) = opened(IndexConfig::new("email")).await;
+    for document in [
+        r#"{"_id":"a","email":"x"}"#,
+        r#"{"_id":"b"}"#,
+        r#"{"_id":"c"}"#,
+    ] {
+        accepted(&users, document).await;
+    }
+    let before = stored().await;
+    assert_eq!(before.1, 3);
+    let (db, users, index) = opened(email().sparse()).await;
+    assert!(index.unique && index.sparse);
+    let after = stored().await;
+    assert_eq!(
+        (after.0.len(), after.1),
+        (1, 1),
+        "what the other one held is gone"
+    );
+    assert_ne!(after.0, before.0);
+    refused(&users, r#"{"_id":"d","email":"x"}"#).await;
+    // It is the same now, and not made again.
+    let (_, _, same) = opened(email().sparse()).await;
+    assert_eq!(same, index);
+    assert_eq!(stored().await, after);
+    // Who asks an open database for another one can drop the first.
+    let error = users.create_index(email()).await.unwrap_err();
+    assert_eq!(error.code(), codes::CONFIG);
+    // One configuration says one thing.
+    let both = CollectionConfig::new("users").index(email());
+    let both = both.index(IndexConfig::new("email"));
+    let error = db.create_collection(both).await.unwrap_err();
+    assert_eq!(error.code(), codes::CONFIG);
+    assert_eq!(stored().await, after);
+}

@@ -488,3 +488,31 @@ async fn a_mutation_that_waits_for_the_application_is_stored_as_it_was_first() {
     let value: &[u8] = &[1, 0, 0xb3, 0xc3, 0x1f, 0x5c, 0x91, 0xc0];
     assert_eq!(rows, [(key, value)]);
 }
+
+/// A page of the journal ended early where its rows were large together, and who took fewer entries than the limit for the
+/// end never saw the rest.
+#[tokio::test]
+async fn a_list_ends_before_its_limit_only_at_the_end_of_the_journal() {
+    const REFUSALS: usize = 16;
+    let world = World::new(server_wins()).await;
+    // So many changes that a scan of the store ends by bytes before it has read the rows of all.
+    let long = "x".repeat(240);
+    for refusal in 0..REFUSALS {
+        let mut transaction = world.db.transaction();
+        for at in 0..1_000 {
+            let document = format!(r#"{{"_id":"{refusal}-{at}-{long}"}}"#);
+            let document = Value::from_json_str(&document).unwrap();
+            transaction.insert(&world.docs, &document).unwrap();
+        }
+        transaction.commit().await.unwrap();
+        world.refused().await;
+    }
+    let journal = world.db.journal();
+    let listed = journal.list(None, 100).await.unwrap();
+    let numbers: Vec<_> = listed.iter().map(|entry| entry.number).collect();
+    assert_eq!(numbers, (1..=REFUSALS as u64).collect::<Vec<_>>());
+    assert_eq!(listed[REFUSALS - 1].documents.len(), 1_000);
+    let some = journal.list(Some(1), REFUSALS - 2).await.unwrap();
+    assert_eq!(some.len(), REFUSALS - 2);
+    assert_eq!(some[0].number, 2);
+}

@@ -184,7 +184,7 @@ impl DatabaseBuilder {
             database.configure(config).await?;
         }
         if self.build_indexes {
-            match database.finish_indexes().await {
+            match database.finish_indexes(None).await {
                 // One damaged document keeps its collection from an index, and nobody from the rest of the data: queries do
                 // without it, and the next opening tries again.
                 Err(error) if error.code() == codes::CORRUPT => {}

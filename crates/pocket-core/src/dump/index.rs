@@ -60,7 +60,7 @@ pub(super) fn read_index(line: &Map) -> Result<IndexConfig> {
         only,
         name: Some(name.to_owned()),
     };
-    config.checked()
+    config.checked_as_stored()
 }
 
 /// A time to live, in the line of its collection.

@@ -9,14 +9,14 @@ use pocket_storage::ScanLimit;
 
 use super::{Expiry, Sight};
 use crate::commit::Job;
-use crate::index::Interval;
+use crate::index::{Index, Interval};
 use crate::keys::{CollectionId, Target};
 use crate::migrate::{Reshaped, store_reshaped};
 use crate::outbox::{self, Entry, PendingChange, Slot};
 use crate::replica::Replica;
-use crate::stored::{Doubt, Progress, StoredKind};
+use crate::stored::{self, Doubt, Progress, StoredKind};
 use crate::tx::Tx;
-use crate::{ChangeKind, Database, DocumentId, Result, Revision, Timestamp, Value};
+use crate::{ChangeKind, Database, DocumentId, Error, Result, Revision, Timestamp, Value, codes};
 
 /// Documents that one commit deletes at the most, and about how many bytes they have: deletions that are sent keep what
 /// they delete until they are settled.
@@ -35,7 +35,8 @@ impl Database {
     /// was just told the server's time, does that ([`Replica::expire`]).
     ///
     /// # Errors
-    /// `corrupt`, and what the store says. What was deleted before stays deleted.
+    /// `corrupt` when there are damaged documents, after all others were looked at, and what the store says. What was
+    /// deleted stays deleted.
     pub async fn expire(&self) -> Result<u64> {
         self.sweep(None).await
     }
@@ -43,28 +44,39 @@ impl Database {
     /// `told` is who was told the server's time, and what it is.
     async fn sweep(&self, told: Option<(&Replica, Timestamp)>) -> Result<u64> {
         let registry = self.core().registry();
-        let mut count = 0;
+        let (mut count, mut swept) = (0, Ok(()));
         for collection in registry.expiring() {
-            if let Some(index) = registry.expiry_index(collection) {
-                self.finish_index(index.number).await?;
-            }
-            let mut after = None;
-            loop {
-                let job = SweepJob {
-                    collection,
-                    server_time: told.map(|(_, time)| time),
-                    after,
-                };
-                let swept = match told {
-                    Some((replica, _)) => replica.submit(job).await?,
-                    None => self.submit(job).await?,
-                };
-                count += swept.deleted;
-                let Some(reached) = swept.reached else { break };
-                after = Some(reached);
-            }
+            swept = swept.and(self.sweep_one(collection, told, &mut count).await);
         }
-        Ok(count)
+        swept.map(|()| count)
+    }
+
+    async fn sweep_one(
+        &self,
+        collection: CollectionId,
+        told: Option<(&Replica, Timestamp)>,
+        count: &mut u64,
+    ) -> Result<()> {
+        if let Some(index) = self.core().registry().expiry_index(collection) {
+            self.finish_index(index.number).await?;
+        }
+        let (mut after, mut damage) = (None, None);
+        loop {
+            let job = SweepJob {
+                collection,
+                server_time: told.map(|(_, time)| time),
+                after,
+            };
+            let swept = match told {
+                Some((replica, _)) => replica.submit(job).await?,
+                None => self.submit(job).await?,
+            };
+            *count += swept.deleted;
+            damage = damage.or(swept.damage);
+            let Some(reached) = swept.reached else { break };
+            after = Some(reached);
+        }
+        damage.map_or(Ok(()), Err)
     }
 
     /// Whether some collection has a time to live, so that [`expire`](Self::expire) may have something to do.
@@ -97,8 +109,11 @@ struct SweepJob {
     after: Option<Vec<u8>>,
 }
 
+#[derive(Default)]
 struct Swept {
     deleted: u64,
+    /// What the first damaged document said.
+    damage: Option<Error>,
     /// The entry that was looked at last, if there may be more behind it.
     reached: Option<Vec<u8>>,
 }
@@ -113,10 +128,7 @@ impl Job for SweepJob {
     }
 
     async fn run(&mut self, tx: &mut Tx) -> Result<Swept> {
-        let mut swept = Swept {
-            deleted: 0,
-            reached: None,
-        };
+        let mut swept = Swept::default();
         let index = tx.registry().expiry_index(self.collection);
         let Some(index) = index.filter(|index| index.is_ready()).cloned() else {
             return Ok(swept);
@@ -142,28 +154,31 @@ impl Job for SweepJob {
         if let Some(after) = self.after.clone() {
             range = range.after(after);
         }
-        let entries = tx.scan(range, ScanLimit::entries(DOCUMENTS)).await?;
+        let entries = tx.scan_each(range, ScanLimit::entries(DOCUMENTS)).await?;
         let is_all = entries.len() < DOCUMENTS;
         let (mut bytes, count) = (0, entries.len());
-        for (at, (key, _)) in entries.into_iter().enumerate() {
-            let id = index.entry(&key)?.id;
-            let slot = Slot::load(tx, self.collection, &id).await?;
-            let document = slot.after.as_ref();
-            let is_over = document.map_or(Ok(false), |stored| sight.is_over(&id, stored))?;
-            // Others have it, and they lose it: this device's clock is no reason.
-            let others_lose_it = row.sync && !is_only_here(tx, &slot).await?;
-            let may_go = match (&told, document) {
-                _ if !others_lose_it => true,
-                (Some(told), Some(stored)) => {
-                    slot.pending().is_empty() && told.is_over(&id, stored)?
-                }
-                _ => false,
+        for (at, (key, value)) in entries.into_iter().enumerate() {
+            // All that an entry says is its key.
+            stored::unless_damaged(value)?;
+            let found = Found {
+                collection: self.collection,
+                syncs: row.sync,
+                sight: &sight,
+                told: told.as_ref(),
             };
-            if is_over && may_go {
-                let body = document.and_then(|stored| stored.body.as_ref());
-                bytes += body.map_or(0, crate::Body::len);
-                swept.deleted += 1;
-                store_reshaped(tx, &name, &row, slot, Reshaped::Deleted).await?;
+            match found.slot(tx, &index, &key).await {
+                Ok(None) => {}
+                Ok(Some(slot)) => {
+                    let body = slot.after.as_ref().and_then(|stored| stored.body.as_ref());
+                    bytes += body.map_or(0, crate::Body::len);
+                    swept.deleted += 1;
+                    store_reshaped(tx, &name, &row, slot, Reshaped::Deleted).await?;
+                }
+                // It keeps no other from being deleted.
+                Err(error) if error.code() == codes::CORRUPT => {
+                    swept.damage.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
             }
             let is_last = at + 1 == count;
             if bytes >= DOCUMENT_BYTES || (is_last && !is_all) {
@@ -172,6 +187,39 @@ impl Job for SweepJob {
             }
         }
         Ok(swept)
+    }
+}
+
+/// What is asked about an entry of the hidden index.
+struct Found<'a> {
+    collection: CollectionId,
+    /// Whether the collection syncs.
+    syncs: bool,
+    /// What readers see.
+    sight: &'a Sight,
+    /// As it is by the server's time too, if somebody was just told it.
+    told: Option<&'a Sight>,
+}
+
+impl Found<'_> {
+    /// The document, if it may be deleted. Writes nothing.
+    async fn slot(&self, tx: &mut Tx, index: &Index, key: &[u8]) -> Result<Option<Slot>> {
+        let id = index.entry(key)?.id;
+        let slot = Slot::load(tx, self.collection, &id).await?;
+        let Some(stored) = &slot.after else {
+            return Ok(None);
+        };
+        if !self.sight.is_over(&id, stored)? {
+            return Ok(None);
+        }
+        // Others have it, and they lose it: this device's clock is no reason.
+        let others_lose_it = self.syncs && !is_only_here(tx, &slot).await?;
+        let may_go = match self.told {
+            _ if !others_lose_it => true,
+            Some(told) => slot.pending().is_empty() && told.is_over(&id, stored)?,
+            None => false,
+        };
+        Ok(may_go.then_some(slot))
     }
 }
 

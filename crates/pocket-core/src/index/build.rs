@@ -65,11 +65,15 @@ pub(super) enum Duplicates {
 }
 
 /// Records an index and begins to build it; a small one is ready at once. Does nothing if there is the same already.
-pub(crate) struct CreateJob {
-    pub(crate) collection: CollectionName,
+pub(super) struct CreateJob {
+    pub(super) collection: CollectionName,
     /// Checked, with its name written out.
-    pub(crate) config: IndexConfig,
+    pub(super) config: IndexConfig,
     pub(super) duplicates: Duplicates,
+    /// Whether it begins to build, or only records.
+    pub(super) begins: bool,
+    /// Whether another one of its name gives way, or has this fail.
+    pub(super) replaces: bool,
 }
 
 #[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
@@ -85,12 +89,14 @@ impl Job for CreateJob {
     async fn run(&mut self, tx: &mut Tx) -> Result<(u32, Built)> {
         let collection = tx.registry().existing(&self.collection)?.id();
         let name = self.config.name();
-        let live: Vec<_> = tx.registry().shown_indexes(collection).collect();
-        if let Some(index) = live.iter().find(|index| index.name() == name) {
-            return if index.config == self.config {
-                Ok((index.number, Built::default()))
-            } else {
-                Err(Error::new(
+        let shown = tx.registry().shown_indexes(collection).cloned();
+        let (same, others): (Vec<_>, Vec<_>) = shown.partition(|index| index.name() == name);
+        if let Some(index) = same.first() {
+            if index.config == self.config {
+                return Ok((index.number, Built::default()));
+            }
+            if !self.replaces {
+                return Err(Error::new(
                     codes::CONFIG,
                     format!(
                         "`{}` has an index {name:?} that is another one: it has {}, not {}; drop it first, or take \
@@ -99,10 +105,11 @@ impl Job for CreateJob {
                         described(&index.config),
                         described(&self.config)
                     ),
-                ))
-            };
+                ));
+            }
+            drop_index(tx, index)?;
         }
-        if live.len() >= MAX_INDEXES {
+        if others.len() >= MAX_INDEXES {
             return Err(Error::new(
                 codes::CONFIG,
                 format!(
@@ -115,6 +122,9 @@ impl Job for CreateJob {
         let number = tx.state().later.last_index;
         let index = Index::new(number, collection, self.config.clone())?;
         index.clone().store(tx)?;
+        if !self.begins {
+            return Ok((number, Built::default()));
+        }
         match build(tx, index, self.duplicates).await? {
             Step::Broken(error) => Err(error),
             Step::Further(built) | Step::Ready(built) => Ok((number, built)),
@@ -174,17 +184,26 @@ async fn build(tx: &mut Tx, mut index: Index, duplicates: Duplicates) -> Result<
         range = range.after(after.to_vec());
     }
     let limit = ScanLimit::entries(DOCUMENTS).bytes(DOCUMENT_BYTES);
-    let mut documents = tx.scan(range.clone(), limit).await?;
+    let documents = tx.scan_each(range.clone(), limit).await?;
     let (mut handled, mut added) = (0, 0);
     let shared = std::sync::Arc::new(index.clone());
     let sight = tx.sight(index.collection);
     let mut told = BTreeSet::new();
-    for (key, payload) in &documents {
+    let mut last = None;
+    for (key, payload) in documents {
         if added >= ADDED_ENTRIES {
             break;
         }
         handled += 1;
-        let stored = StoredDocument::decode(payload)?;
+        let key = last.insert(key);
+        let stored = payload.and_then(|payload| StoredDocument::decode(&payload));
+        let stored = if index.is_hidden() {
+            // Sweeps, which alone read it, can do nothing about a damaged document.
+            stored::unless_damaged(stored)?
+        } else {
+            Some(stored?)
+        };
+        let Some(stored) = stored else { continue };
         let Some(body) = stored.body else {
             continue;
         };
@@ -226,24 +245,22 @@ async fn build(tx: &mut Tx, mut index: Index, duplicates: Duplicates) -> Result<
             }
         }
     }
-    documents.truncate(handled);
-    let rest = documents.last().map(|(last, _)| range.after(last.clone()));
-    let is_last = match &rest {
-        Some(rest) => tx
-            .scan(rest.clone(), ScanLimit::entries(1))
-            .await?
-            .is_empty(),
+    let is_last = match &last {
+        Some(last) => {
+            let rest = range.after(last.clone());
+            let rest = tx.scan_each(rest, ScanLimit::entries(1));
+            rest.await?.is_empty()
+        }
         None => true,
     };
     index.phase = if is_last {
         IndexPhase::Ready
     } else {
-        let last = documents.last().map(|(last, _)| last.clone());
         IndexPhase::Building(last.map(serde_bytes::ByteBuf::from))
     };
     index.store(tx)?;
     let built = Built {
-        documents: documents.len() as u64,
+        documents: handled,
         told: told.len() as u64,
     };
     Ok(if is_last {
@@ -347,7 +364,8 @@ impl Job for RemoveJob {
             return Ok(true);
         }
         let range = keys::index_entries(self.number);
-        let entries = tx.scan(range, ScanLimit::entries(ENTRIES)).await?;
+        // Whatever they hold, they go.
+        let entries = tx.scan_each(range, ScanLimit::entries(ENTRIES)).await?;
         let is_all = entries.len() < ENTRIES;
         for (key, _) in entries {
             tx.delete(key);
@@ -360,7 +378,8 @@ impl Job for RemoveJob {
     }
 }
 
-/// Begins all indexes anew, under other numbers: a program that knows no indexes wrote documents.
+/// Begins all indexes anew, under other numbers, if a program that knows no indexes wrote documents; and those of times to
+/// live that are lost.
 pub(super) struct RenewJob;
 
 #[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
@@ -371,15 +390,18 @@ impl Job for RenewJob {
     async fn run(&mut self, tx: &mut Tx) -> Result<()> {
         let all: Vec<_> = tx.registry().all_indexes().cloned().collect();
         let last = all.last().map_or(0, |index| index.number);
-        if last <= tx.state().later.last_index {
-            return Ok(());
+        if last > tx.state().later.last_index {
+            tx.state().later.last_index = last;
+            for index in all.iter().filter(|index| index.is_live()) {
+                drop_index(tx, index)?;
+                tx.state().later.last_index += 1;
+                let number = tx.state().later.last_index;
+                index.anew(number).store(tx)?;
+            }
         }
-        tx.state().later.last_index = last;
-        for index in all.iter().filter(|index| index.is_live()) {
-            drop_index(tx, index)?;
-            tx.state().later.last_index += 1;
-            let number = tx.state().later.last_index;
-            index.anew(number).store(tx)?;
+        let registry = tx.registry().clone();
+        for (collection, expiry) in registry.expiring_without_index() {
+            set_expiry(tx, collection, Some(expiry.clone()))?;
         }
         Ok(())
     }

@@ -105,7 +105,16 @@ impl IndexConfig {
     }
 
     /// The same with its name written out, once it is known to make sense.
-    pub(crate) fn checked(mut self) -> Result<Self> {
+    pub(crate) fn checked(self) -> Result<Self> {
+        self.checked_with(Filter::from_json_str)
+    }
+
+    /// As [`checked`](Self::checked), of one that a version of this library has stored: its filter was accepted then.
+    pub(crate) fn checked_as_stored(self) -> Result<Self> {
+        self.checked_with(Filter::from_stored)
+    }
+
+    fn checked_with(mut self, read: impl Fn(&str) -> Result<Filter>) -> Result<Self> {
         let name = self.name();
         let bad = |what: &dyn std::fmt::Display| {
             Err(Error::new(
@@ -134,10 +143,7 @@ impl IndexConfig {
         }
         if let Some(only) = &self.only {
             // As it is stored, so that it is compared with what is.
-            match only
-                .to_json_string()
-                .and_then(|text| Filter::from_json_str(&text))
-            {
+            match only.to_json_string().and_then(|text| read(&text)) {
                 Ok(only) => self.only = Some(only),
                 Err(error) => return bad(&error),
             }
@@ -145,6 +151,23 @@ impl IndexConfig {
         self.name = Some(name);
         Ok(self)
     }
+}
+
+/// # Errors
+/// `config` when two indexes of one configuration have the same name and are not the same.
+pub(crate) fn check_names(indexes: &[IndexConfig]) -> Result<()> {
+    for (place, index) in indexes.iter().enumerate() {
+        let name = index.name();
+        let named = |index: &IndexConfig| index.clone().named(&name);
+        let mut before = indexes[..place].iter();
+        if before.any(|other| other.name() == name && named(other) != named(index)) {
+            return Err(Error::new(
+                codes::CONFIG,
+                format!("two indexes of the name {name:?} are configured; give one another name"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Whether an index can be used.

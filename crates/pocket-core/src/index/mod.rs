@@ -17,6 +17,7 @@ pub(crate) mod tests;
 mod unique;
 
 pub(crate) use build::{drop_all, set_expiry};
+pub(crate) use config::check_names;
 pub use config::{
     IndexConfig, IndexInfo, IndexProgress, IndexState, MAX_INDEX_FIELDS, MAX_INDEXES,
 };
@@ -33,6 +34,9 @@ use crate::{Error, Filter, Order, Result, Ttl, codes, envelope, keys};
 
 /// The field and the name that hidden indexes are recorded with; neither means anything.
 const EXPIRY_FIELD: &str = "_expires";
+
+/// The field of an index of which nothing is known any more.
+const LOST_FIELD: &str = "_lost";
 
 /// An index as it is used.
 ///
@@ -122,6 +126,20 @@ impl Index {
         let number = keys::index_number(key)
             .ok_or_else(|| stored::damaged("the key of an index is too short"))?;
         Self::of_row(number, stored::decode(&envelope::open(key, value)?)?)
+    }
+
+    /// The one of an entry of the store whose value is damaged: nobody knows what it was, and its entries are removed.
+    pub(crate) fn lost(key: &[u8]) -> Result<Self> {
+        let number = keys::index_number(key)
+            .ok_or_else(|| stored::damaged("the key of an index is too short"))?;
+        Ok(Self {
+            phase: IndexPhase::Dropping,
+            ..Self::new(
+                number,
+                CollectionId::default(),
+                IndexConfig::new(LOST_FIELD),
+            )?
+        })
     }
 
     fn of_row(number: u32, row: IndexRow) -> Result<Self> {

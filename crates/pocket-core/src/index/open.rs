@@ -91,13 +91,19 @@ impl Database {
         ))
     }
 
-    /// As [`build_indexes`](Self::build_indexes) without telling.
-    pub(crate) async fn finish_indexes(&self) -> Result<()> {
+    /// As [`build_indexes`](Self::build_indexes) without telling, of all collections or of one. One that cannot be
+    /// finished keeps none of the others; the first error is returned when all were tried.
+    pub(crate) async fn finish_indexes(&self, only: Option<&CollectionName>) -> Result<()> {
         let registry = self.core().registry();
+        let only = only.map(|name| registry.existing(name)).transpose()?;
+        let only = only.map(|row| row.id());
+        let mut finished = Ok(());
         for index in registry.all_indexes().filter(|index| !index.is_ready()) {
-            self.finish_index(index.number).await?;
+            if only.is_none_or(|only| only == index.collection) {
+                finished = finished.and(self.finish_index(index.number).await);
+            }
         }
-        Ok(())
+        finished
     }
 
     /// Builds one index, or removes what is left of it if it was dropped.
@@ -109,21 +115,21 @@ impl Database {
         Ok(())
     }
 
-    /// If a program that knows no indexes wrote to the database, all are begun anew.
+    /// If a program that knows no indexes wrote to the database, all are begun anew, and so is that of a time to live if
+    /// it is lost.
     pub(crate) async fn renew_indexes(&self) -> Result<()> {
         let last = self.core().state().unwrap_or_default().later.last_index;
         let registry = self.core().registry();
-        if registry
-            .all_indexes()
-            .next_back()
-            .is_some_and(|index| index.number > last)
-        {
+        let newest = registry.all_indexes().next_back();
+        let is_old = newest.is_some_and(|index| index.number > last);
+        if is_old || registry.expiring_without_index().next().is_some() {
             self.submit(RenewJob).await?;
         }
         Ok(())
     }
 
-    /// Records an index, and builds it at once if it is small.
+    /// Records an index of a configuration in place of another one of its name, which could not be dropped before the
+    /// database is open; builds it at once if it is small and none of its documents is damaged.
     pub(crate) async fn record_index(
         &self,
         collection: &CollectionName,
@@ -134,30 +140,41 @@ impl Database {
         if known.iter().any(|index| index.config == config) {
             return Ok(());
         }
-        let collection = collection.clone();
-        let duplicates = Duplicates::Told;
-        let job = CreateJob {
-            collection,
-            config,
-            duplicates,
+        let job = |begins| CreateJob {
+            collection: collection.clone(),
+            config: config.clone(),
+            duplicates: Duplicates::Told,
+            begins,
+            replaces: true,
         };
-        self.submit(job).await?;
+        match self.submit(job(true)).await {
+            // It is as one that was half built when the building met the damage, and whoever builds on is told.
+            Err(error) if error.code() == codes::CORRUPT => self.submit(job(false)).await?,
+            recorded => recorded?,
+        };
         Ok(())
     }
 
-    /// As [`Collection::create_index`], but documents that break a unique one stay, and the journal tells of them;
-    /// returns how many pairs do.
+    /// As [`Collection::create_index`] for an index of a dump, but documents that break a unique one stay, and the journal
+    /// tells of them; returns how many pairs do.
     pub(crate) async fn make_index(
         &self,
         collection: &CollectionName,
         config: IndexConfig,
     ) -> Result<u64> {
-        let mut building = Building {
+        let job = CreateJob {
+            collection: collection.clone(),
+            config: config.checked_as_stored()?,
             duplicates: Duplicates::Told,
-            ..Building::new(self, collection, config)
+            begins: true,
+            replaces: false,
         };
-        while building.step().await? {}
-        Ok(building.built.told)
+        let (number, mut built) = self.submit(job).await?;
+        if let Some(mut building) = Building::of_number(self, number) {
+            while building.step().await? {}
+            built += building.built;
+        }
+        Ok(built.told)
     }
 
     pub(crate) fn indexes_of(&self, collection: &CollectionName) -> Vec<IndexInfo> {
@@ -237,6 +254,8 @@ impl Building {
                 collection,
                 config,
                 duplicates,
+                begins: true,
+                replaces: false,
             };
             let (number, built) = self.database.submit(job).await?;
             self.number = Some(number);

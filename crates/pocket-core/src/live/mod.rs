@@ -48,8 +48,8 @@ impl<T: Serialize + DeserializeOwned> Query<T> {
 /// [`next`](Self::next) gives the current result at once and then one step for each commit that changes it, in order,
 /// each the exact state after that commit; [`result`](Self::result) is the result that the last step led to. Nothing
 /// runs in the background: the query works while it is waited for, on whatever was committed meanwhile. One that falls
-/// more than [`SUBSCRIBER_COMMITS`](crate::SUBSCRIBER_COMMITS) behind reads again and tells the difference in one step.
-/// It never holds up a writer.
+/// more than [`SUBSCRIBER_COMMITS`](crate::SUBSCRIBER_COMMITS) or [`SUBSCRIBER_BYTES`](crate::SUBSCRIBER_BYTES) behind reads
+/// again and tells the difference in one step. It never holds up a writer.
 ///
 /// A change is what can be seen in the result: another content of a document, as far as it is included, or another
 /// place. Another revision of the same content is none.

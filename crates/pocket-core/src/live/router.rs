@@ -5,7 +5,7 @@
 //! get every commit of their collection. The query itself decides what it makes of a commit: that a document's field has
 //! the right hash says little yet.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -13,7 +13,7 @@ use futures_util::task::AtomicWaker;
 use pocket_storage::ordered::BTreeSet;
 
 use super::interest::{Interest, Range, hashes, span};
-use crate::config::SUBSCRIBER_COMMITS;
+use crate::backlog::Backlog;
 use crate::events::CommitEvents;
 use crate::query::Filter;
 use crate::query::path::Path;
@@ -265,7 +265,7 @@ pub(super) struct Inbox {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    commits: VecDeque<CommitEvents>,
+    backlog: Backlog,
     missed: Missed,
     closed: bool,
 }
@@ -293,12 +293,12 @@ pub(super) enum Delivery {
 impl Inbox {
     fn push(&self, commit: &CommitEvents) {
         let mut waiting = lock(&self.waiting);
-        if waiting.commits.len() < SUBSCRIBER_COMMITS {
-            waiting.commits.push_back(commit.clone());
-        } else {
+        if waiting.backlog.is_full_for(commit) {
             // Reading again shows what these commits did.
-            waiting.commits.clear();
+            waiting.backlog.clear();
             waiting.missed = Missed::Something;
+        } else {
+            waiting.backlog.push(commit.clone());
         }
         drop(waiting);
         self.waker.wake();
@@ -315,7 +315,7 @@ impl Inbox {
     /// Forgets what waits: whoever reads the store now sees all of it there.
     pub(super) fn clear(&self) {
         let mut waiting = lock(&self.waiting);
-        waiting.commits.clear();
+        waiting.backlog.clear();
         waiting.missed = Missed::Nothing;
     }
 
@@ -338,7 +338,7 @@ impl Inbox {
             Missed::Until(_) | Missed::Something => return Some(Delivery::Missed),
         }
         // What was committed is told, whatever became of the database since.
-        let commit = waiting.commits.pop_front().map(Delivery::Commit);
+        let commit = waiting.backlog.take().map(Delivery::Commit);
         commit.or_else(|| waiting.closed.then_some(Delivery::Closed))
     }
 }

@@ -39,7 +39,9 @@ pub(crate) async fn run(
             migrations.check_from(version)?;
             let counted = check(database, migrations, (version, to), progress).await?;
             total = Some(counted);
-            begin(database, version, to, counted > 0).await?;
+            // Another handle may write documents until the version is raised, also where there was none.
+            let has_steps = !migrations.collections(version, to).is_empty();
+            begin(database, version, to, has_steps).await?;
             continue;
         };
         migrations.check_resumed(row.from)?;
@@ -182,14 +184,14 @@ fn goes_on(error: &Error, version: u32) -> Error {
 }
 
 /// Raises the version; from here on programs that know less are refused.
-async fn begin(database: &Database, from: u32, to: u32, has_documents: bool) -> Result<()> {
+async fn begin(database: &Database, from: u32, to: u32, has_steps: bool) -> Result<()> {
     let row = MigrationRow {
         from,
         after: serde_bytes::ByteBuf::new(),
         counts: (0, 0, 0),
         later: Later,
     };
-    let change = Some((from, to, has_documents.then_some(row)));
+    let change = Some((from, to, has_steps.then_some(row)));
     database.submit_durably(HeadJob { change }).await?;
     Ok(())
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::sort::{Sort, SortKeys};
 use crate::config::MAX_SORT_FIELDS;
-use crate::value::{Encoded, View};
+use crate::value::{Encoded, View, decode};
 use crate::{DocumentId, DocumentLimits, Error, Result, check_frame, codes};
 
 /// The first byte of a cursor: how the rest is written.
@@ -110,6 +110,10 @@ fn read(text: &str) -> Option<Cursor> {
     let keys: Vec<_> = field("k")?.array()?.collect::<Result<_>>().ok()?;
     if keys.len() > MAX_SORT_FIELDS {
         return None;
+    }
+    // No document was sorted by what no document can hold.
+    for key in &keys {
+        decode::value(key.bytes()).ok()?;
     }
     Some(Cursor {
         sort: sort.as_u64()?.try_into().ok()?,

@@ -86,7 +86,8 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     }
 
     /// The documents that sync brings from now on and that break the schema. They are stored and shown like any other:
-    /// another device may run a program that knows more. Nothing waits for the one who listens.
+    /// another device may run a program that knows more. Nothing waits for the one who listens. It ends when the database is
+    /// closed.
     pub fn invalid_arrivals(&self) -> Subscription<InvalidArrival>
     where
         T: 'static,

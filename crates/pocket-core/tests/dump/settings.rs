@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use pocket_core::dump::{DumpItem, DumpReader, LoadOptions, Loaded};
 use pocket_core::{
-    CollectionConfig, Database, DocumentLimits, Error, IndexConfig, IndexState, JournalKind,
-    Limits, Order, Ttl, Value, codes, field,
+    CollectionConfig, Database, DocumentLimits, Error, Filter, IndexConfig, IndexState,
+    JournalKind, Limits, Order, Ttl, Value, codes, field,
 };
 use pocket_storage_memory::MemoryStorage;
 
@@ -226,4 +226,27 @@ fn a_damaged_index_or_time_to_live_is_noticed() {
     let item = with(r#"{"index":"x","fields":[["a",1]],"more":1}"#).unwrap();
     let plain = IndexConfig::new("a").named("x");
     assert_eq!(item, DumpItem::Index(plain));
+}
+
+/// The filter of an index was read as a stored one, and then once more as a new one: what an earlier version had accepted
+/// could be dumped and not be loaded.
+#[tokio::test]
+async fn an_index_with_a_filter_that_is_no_longer_accepted_comes_back_too() {
+    let middle = [
+        r#"{"collection":"docs","sync":false,"conflict_strategy":null}"#,
+        r#"{"index":"n_1","fields":[["n",1]],"unique":false,"sparse":false,"only":"{\"_id\":{\"$gt\":5}}"}"#,
+        r#"{"document":{"_id":"a","n":2}}"#,
+    ];
+    let lines = super::written(super::HEAD, &middle, 1, 1);
+    let other = empty().await;
+    let loaded = load(&other, &lines, LoadOptions::new()).await.unwrap();
+    assert_eq!((loaded.stored, loaded.indexes_made), (1, 1));
+    let docs = other.collection::<Value>("docs").unwrap();
+    let index = docs.indexes().remove(0);
+    assert_eq!(index.state, IndexState::Ready);
+    let made = index.config.only.unwrap().to_json_string().unwrap();
+    assert_eq!(made, r#"{"_id":{"$gt":5}}"#);
+    // Nobody makes a new one so.
+    let error = Filter::from_json_str(&made).unwrap_err();
+    assert_eq!(error.code(), codes::BAD_QUERY);
 }

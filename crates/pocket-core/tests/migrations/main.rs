@@ -427,3 +427,44 @@ async fn a_tool_opens_any_version_and_leaves_it_but_not_one_that_is_half_migrate
         .unwrap();
     assert_eq!(new.schema_version(), 4);
 }
+
+/// Where the check met no document, the migration began without a note of itself, and what another handle had written since
+/// kept its old shape under the new version.
+#[tokio::test]
+async fn what_is_written_between_the_check_and_the_beginning_is_migrated_also_where_there_was_nothing()
+ {
+    let storage = MemoryStorage::new();
+    let old = app().open(storage.clone()).await.unwrap();
+    let written = docs(&old).await;
+    // The check reads a tombstone, which is no document, and what comes before it while it is there is not checked.
+    written.insert(&value(r#"{"_id":"1"}"#)).await.unwrap();
+    written.delete("1").await.unwrap();
+    let checked = Arc::new(Mutex::new(Vec::new()));
+    let (told, runtime) = (checked.clone(), tokio::runtime::Handle::current());
+    let listener = move |progress: &MigrationProgress| {
+        let is_check = progress.phase == MigrationPhase::Checking;
+        told.lock()
+            .unwrap()
+            .push((progress.phase, progress.documents));
+        if is_check {
+            let (written, runtime) = (written.clone(), runtime.clone());
+            let late = move || {
+                let document = value(r#"{"_id":"0","done":true}"#);
+                runtime.block_on(written.insert(&document)).unwrap();
+            };
+            std::thread::spawn(late).join().unwrap();
+        }
+    };
+    let new = app().migration(to_2()).on_migration(listener);
+    let new = new.open(storage).await.unwrap();
+    assert_eq!(
+        shown(&docs(&new).await, "0").await,
+        r#"{"_id":"0","completed":true}"#
+    );
+    let expected = [
+        (MigrationPhase::Checking, 0),
+        (MigrationPhase::Applying, 1),
+        (MigrationPhase::Done, 1),
+    ];
+    assert_eq!(*checked.lock().unwrap(), expected);
+}

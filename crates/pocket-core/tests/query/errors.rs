@@ -223,6 +223,10 @@ fn what_is_no_cursor_is_refused() {
         "Ag",
         "AYOhcwGhaaFhoWuR",
         "AYOhcwGhaaCha5A",
+        // A place behind a map with the key `$x`, or one with a NUL.
+        "AYOhcwehaaFhoWuRgaIkeAE",
+        "AYOhcwehaaFhoWuRgaJ4AAE",
+        "AYOhcwehaaFhoWuRkYGhYYGiJHgB",
     ] {
         let error = text.parse::<Cursor>().unwrap_err();
         assert_eq!(error.code(), codes::BAD_QUERY, "{text}");
@@ -237,6 +241,8 @@ fn the_text_of_a_cursor_of_the_first_version_is_read() {
     let text = "AYOhcwehaaFhoWuSAcA";
     let cursor: Cursor = text.parse().unwrap();
     assert_eq!(cursor.to_string(), text);
+    // The same place, behind a map.
+    "AYOhcwehaaFhoWuRgaF4AQ".parse::<Cursor>().unwrap();
     let longer = "AYOhc84AAAAHoWmhYaFrkgHAoWs";
     assert!(longer.parse::<Cursor>().is_err(), "bytes behind the end");
 }

@@ -86,7 +86,8 @@ macro_rules! operators {
             self.operator("$regex", pattern.into().into())
         }
 
-        /// `$all`: is an array with all of `values`, of which there is one at least.
+        /// `$all`: is an array with all of `values`, of which there is one at least; a value that is no array counts as one
+        /// with that element.
         pub fn all<V: Into<Value>>(self, values: impl IntoIterator<Item = V>) -> $out {
             self.operator("$all", values.into_iter().collect())
         }
