@@ -20,6 +20,8 @@ struct Inner {
     code: &'static str,
     message: Box<str>,
     source: Option<StorageError>,
+    /// The key of the damaged value that it is about, until somebody has told what that is.
+    key: Option<Box<[u8]>>,
 }
 
 impl fmt::Display for Error {
@@ -48,7 +50,20 @@ impl Error {
             code,
             message: message.to_string().into(),
             source,
+            key: None,
         }))
+    }
+
+    /// The error of a stored value that is damaged.
+    pub(crate) fn of_damaged(key: &[u8], message: impl fmt::Display) -> Self {
+        let mut error = Self::new(codes::CORRUPT, message);
+        error.0.key = Some(key.into());
+        error
+    }
+
+    /// The key of the damaged value that it is about.
+    pub(crate) fn damaged_key(&self) -> Option<&[u8]> {
+        self.0.key.as_deref()
     }
 
     /// The stable code; `docs/errors.md` says what to do about each.

@@ -14,6 +14,7 @@ mod collection;
 mod commit;
 mod config;
 mod configure;
+mod damage;
 mod database;
 mod digest;
 mod document;

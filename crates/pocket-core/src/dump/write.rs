@@ -196,7 +196,8 @@ impl Dump {
 
     /// A document, if its entry is of one that is there.
     fn document(&self, key: &[u8], value: &Bytes) -> Result<Option<Map>> {
-        let stored = StoredDocument::decode(&envelope::open(key, value)?)?;
+        let core = self.database.core();
+        let stored = StoredDocument::decode(&core.open(key, value)?)?;
         if !stored.is_live() {
             return Ok(None);
         }
