@@ -255,6 +255,45 @@ async fn whatever_meets_a_damaged_document_says_which_one_it_is() {
     assert_eq!(world.n("b").await, Some(2));
 }
 
+/// A query that an index helps left the document out without a word, 49 of 50 came.
+#[tokio::test]
+async fn a_document_whose_key_is_damaged_is_missed_where_an_index_led_to_it() {
+    let world = World::synced().await;
+    let limit = ScanLimit::entries(10_000);
+    let documents = KeyRange::prefix([b'd']);
+    let entries = world.storage.scan(documents, limit, Direction::Forward);
+    let mut batch = Batch::new();
+    for (key, value) in entries.await.unwrap() {
+        if key.ends_with(b"c") {
+            let mut hurt = key.clone();
+            *hurt.last_mut().unwrap() ^= 0x10;
+            batch.delete(key);
+            batch.put(hurt, value);
+        }
+    }
+    assert_eq!(batch.writes().len(), 2);
+    let committed = world.storage.commit(batch, Durability::PowerLoss).await;
+    committed.unwrap();
+    let by_index = || world.docs.find().filter(field("n").gte(2));
+    let rows = by_index().sort("n", Order::Ascending).all().await;
+    names(&rows.unwrap_err(), "s", "docs");
+    let limited = by_index().sort("n", Order::Ascending).limit(2);
+    names(&limited.all().await.unwrap_err(), "s", "docs");
+    let mut streamed = by_index().sort("n", Order::Ascending).stream();
+    let error = loop {
+        match streamed.next().await {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => break error,
+            None => panic!("a document is missing"),
+        }
+    };
+    names(&error, "s", "docs");
+    // Its own id leads nowhere, and that is all that one entry tells.
+    assert_eq!(world.n("c").await, None);
+    let by_id = world.docs.find().filter(field("_id").is_in(["a", "c"]));
+    assert_eq!(by_id.all().await.unwrap().len(), 1);
+}
+
 #[tokio::test]
 async fn a_damaged_local_document_is_replaced_or_deleted_and_its_entries_go() {
     let world = World::new().await;
