@@ -38,34 +38,56 @@ impl CommitCore {
 
     /// The same error; that of a damaged value says what the value is and what to do about it.
     pub(crate) fn named(&self, error: Error) -> Error {
-        let Some(key) = error.damaged_key() else {
-            return error;
-        };
         let registry = self.registry();
-        let collection = |number: CollectionId| match registry.row(number) {
-            Some((name, _)) => format!("`{name}`"),
-            None => format!("collection number {}", number.0),
-        };
-        let rest = "all others stay readable, and a dump can pass over what is damaged";
-        let what = match keys::kind_of(key) {
-            keys::Kind::Document(number, id) => format!(
-                "document {id:?} of {} is damaged: its value fails its checksum. Delete it, put another in its place                  (an upsert, or a dump that replaces what exists), or restore a backup; {rest}",
-                collection(number)
-            ),
-            keys::Kind::Outbox(place) => format!(
-                "the change at place {place} of the outbox is damaged; sync makes it anew of the documents it is about"
-            ),
-            keys::Kind::IndexEntry(number) => match registry.index(number) {
-                Some(index) => format!(
-                    "an entry of the index {:?} of {} is damaged; drop the index and make it again",
+        if let Some(keys::Kind::IndexEntry(number)) = error.damaged_key().map(keys::kind_of)
+            && let Some(index) = registry.index(number)
+        {
+            let name = registry.row(index.collection).map(|(name, _)| name);
+            let of = name.map(|name| format!(" of `{name}`"));
+            return Error::new(
+                codes::CORRUPT,
+                format!(
+                    "an entry of the index {:?}{} is damaged; drop the index and make it again",
                     index.name(),
-                    collection(index.collection)
+                    of.unwrap_or_default()
                 ),
-                None => return error,
-            },
-            keys::Kind::Other => return error,
-        };
-        Error::new(codes::CORRUPT, what)
+            );
+        }
+        named(error, |number| {
+            let (name, _) = registry.row(number)?;
+            Some(name.to_string())
+        })
+    }
+}
+
+/// As [`CommitCore::named`], where collections have these names.
+pub(crate) fn named(error: Error, name: impl Fn(CollectionId) -> Option<String>) -> Error {
+    let what = match error.damaged_key().map(keys::kind_of) {
+        Some(keys::Kind::Document(number, id)) => format!(
+            "document {id:?} of {} is damaged: its value fails its checksum. Delete it, put another in its place (an \
+             upsert, or a dump that replaces what exists), or restore a backup; all others stay readable",
+            name(number).map_or_else(
+                || format!("collection number {}", number.0),
+                |name| format!("`{name}`")
+            )
+        ),
+        Some(keys::Kind::Outbox(place)) => format!(
+            "the change at place {place} of the outbox is damaged; sync makes it anew of the documents it is about"
+        ),
+        Some(keys::Kind::IndexEntry(_)) => {
+            "an entry of an index is damaged; drop the index and make it again".to_owned()
+        }
+        Some(keys::Kind::Other) | None => return error,
+    };
+    let is_of_a_document = matches!(
+        error.damaged_key().map(keys::kind_of),
+        Some(keys::Kind::Document(..))
+    );
+    let named = Error::new(codes::CORRUPT, what);
+    if is_of_a_document {
+        named.of_a_document()
+    } else {
+        named
     }
 }
 

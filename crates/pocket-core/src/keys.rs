@@ -60,6 +60,12 @@ pub(crate) fn collection(name: &CollectionName) -> Vec<u8> {
     [&[COLLECTION], name.as_str().as_bytes()].concat()
 }
 
+/// The name in a key of [`collections`]; none in any other key.
+pub(crate) fn collection_name(key: &[u8]) -> Option<&str> {
+    let name = key.strip_prefix(&[COLLECTION])?;
+    std::str::from_utf8(name).ok()
+}
+
 /// All collections, by name.
 pub(crate) fn collections() -> KeyRange {
     KeyRange::prefix([COLLECTION])

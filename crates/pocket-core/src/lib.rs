@@ -47,6 +47,7 @@ mod schema;
 mod scratch;
 mod stored;
 mod subscription;
+mod sums;
 mod transaction;
 mod turn;
 mod tx;
@@ -98,6 +99,7 @@ pub use revision::{Hlc, Revision};
 pub use schema::{InvalidArrival, InvalidDocument, Schema, Validate, Violation};
 pub use stored::Binding;
 pub use subscription::Subscription;
+pub use sums::Sums;
 pub use transaction::Transaction;
 pub use value::{Body, DocumentLimits, Integer, Map, Timestamp, Value, check_body, check_frame};
 

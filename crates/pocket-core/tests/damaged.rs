@@ -230,6 +230,7 @@ fn names(error: &Error, id: &str, collection: &str) {
     assert_eq!(error.code(), codes::CORRUPT, "{error}");
     let named = format!("document {id:?} of `{collection}` is damaged");
     assert!(error.to_string().contains(&named), "{error}");
+    assert!(error.is_of_a_document(), "{error:?}");
 }
 
 #[tokio::test]
