@@ -1,4 +1,5 @@
 //! Damaged files: what is told of them, and how a user goes on.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 
@@ -24,6 +25,13 @@ fn damage(place: &Place, db: &str, id: &str) {
         store.commit(batch, Durability::PowerLoss).await.unwrap();
         store.close().await.unwrap();
     });
+}
+
+/// Lines of so many documents with so much text.
+fn many(count: u32, text: usize) -> String {
+    let text = "x".repeat(text);
+    let line = |n| format!("{{\"_id\":\"{n:05}\",\"text\":\"{text}\"}}\n");
+    (0..count).map(line).collect::<Vec<_>>().concat()
 }
 
 /// Three documents, of which the second is damaged.
@@ -121,10 +129,7 @@ fn a_backup_and_a_compaction_look_at_the_sums_of_what_they_copy() {
 #[test]
 fn a_damaged_page_is_told_in_one_line_with_what_to_do() {
     let place = Place::new();
-    let lines: String = (0..2_000)
-        .map(|n| format!("{{\"_id\":\"{n:05}\",\"text\":\"{}\"}}\n", "x".repeat(90)))
-        .collect();
-    let file = place.file("many.jsonl", lines);
+    let file = place.file("many.jsonl", many(2_000, 90));
     place.ok(&["import", "notes", &file, "--local-only"]);
     let store = place.path("db/store.redb");
     let mut bytes = std::fs::read(&store).unwrap();
@@ -178,10 +183,7 @@ fn bounded(place: &Place, blocks: u32, words: &[&str]) -> Outcome {
 #[test]
 fn where_files_may_not_grow_it_is_told_as_a_full_disk_with_how_to_go_on() {
     let place = Place::new();
-    let lines: String = (0..30_000)
-        .map(|n| format!("{{\"_id\":\"{n:05}\",\"text\":\"{}\"}}\n", "x".repeat(400)))
-        .collect();
-    let file = place.file("many.jsonl", lines);
+    let file = place.file("many.jsonl", many(30_000, 400));
     place.ok(&["insert", "notes", r#"{"_id":"first"}"#, "--local-only"]);
     let before = std::fs::metadata(place.path("db/store.redb"))
         .unwrap()

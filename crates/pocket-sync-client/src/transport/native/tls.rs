@@ -56,8 +56,9 @@ fn no_authorities(named: Option<(&str, &OsStr)>, reasons: &[String]) -> io::Erro
     };
     let message = match named {
         Some((name, value)) => format!(
-            "the variable {name} names {value:?}, in which no certificate of an authority was found; correct it, or leave \
-             it out to trust those of this machine{why}"
+            "the variable {name} names `{}`, in which no certificate of an authority was found; correct it, or leave it out \
+             to trust those of this machine{why}",
+            value.display()
         ),
         None => {
             format!("this machine has no trusted certificates; install `ca-certificates`{why}")
