@@ -13,11 +13,12 @@
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Seek, Write};
 
+use bytes::Bytes;
 use pocket_core::storage::{
     Batch, Direction, Durability, Entry, KeyRange, MAX_KEY_BYTES, MAX_VALUE_BYTES, ScanLimit,
     Snapshot, Storage, StorageError,
 };
-use pocket_core::{Value, codes as core_codes};
+use pocket_core::{Sums, Value, codes as core_codes};
 use sha2::{Digest, Sha256};
 
 use crate::args::StorageKind;
@@ -53,6 +54,30 @@ pub(crate) struct Totals {
     pub(crate) entries: u64,
     /// Bytes of keys and values.
     pub(crate) bytes: u64,
+    /// Values whose sums fail.
+    pub(crate) damaged: u64,
+}
+
+/// What becomes of values whose sums fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Damaged {
+    /// They end the copy.
+    Refused,
+    /// They are copied as they are.
+    Copied,
+}
+
+/// Looks at the sum of an entry.
+pub(crate) fn check_sum(
+    sums: &mut Sums,
+    damaged: Damaged,
+    key: &[u8],
+    value: &Bytes,
+) -> Result<u64> {
+    match sums.check(key, value) {
+        Err(error) if damaged == Damaged::Copied && error.code() == core_codes::CORRUPT => Ok(1),
+        checked => Ok(checked.map(|()| 0)?),
+    }
 }
 
 /// One state of a store.
@@ -75,7 +100,15 @@ impl State<'_> {
 }
 
 /// Writes every entry of a state.
-pub(crate) async fn write(state: State<'_>, about: &About, to: impl Write) -> Result<Totals> {
+///
+/// # Errors
+/// `corrupt` for a damaged value that is refused, `io`, and what the store says.
+pub(crate) async fn write(
+    state: State<'_>,
+    about: &About,
+    to: impl Write,
+    damaged: Damaged,
+) -> Result<Totals> {
     let failed = |error: &io::Error| match error.kind() {
         ErrorKind::BrokenPipe => Failure::silent(1),
         _ => Failure::io("cannot write the backup", error),
@@ -91,6 +124,7 @@ pub(crate) async fn write(state: State<'_>, about: &About, to: impl Write) -> Re
     ]));
     write!(to, "{MAGIC}{FORMAT}\n{head}\n").map_err(|error| failed(&error))?;
     let mut totals = Totals::default();
+    let mut sums = Sums::new();
     let mut range = KeyRange::all();
     loop {
         let entries = state.scan(range.clone()).await?;
@@ -99,6 +133,7 @@ pub(crate) async fn write(state: State<'_>, about: &About, to: impl Write) -> Re
         };
         range = range.after(last.clone());
         for (key, value) in &entries {
+            totals.damaged += check_sum(&mut sums, damaged, key, value)?;
             entry(&mut to, key, value).map_err(|error| failed(&error))?;
             totals.entries += 1;
             totals.bytes += (key.len() + value.len()) as u64;
@@ -168,7 +203,9 @@ impl Archive {
     pub(crate) fn check(file: File, name: &str) -> Result<Self> {
         let mut totals = Totals::default();
         let mut reader = Reader::open(&file, name)?;
+        let mut sums = Sums::new();
         while let Some((key, value)) = reader.next()? {
+            totals.damaged += check_sum(&mut sums, Damaged::Copied, &key, &value)?;
             totals.entries += 1;
             totals.bytes += (key.len() + value.len()) as u64;
         }
@@ -396,9 +433,14 @@ mod tests {
     #[tokio::test]
     async fn the_form_of_a_backup_is_fixed() {
         let mut written = Vec::new();
-        let totals = write(State::Still(&store().await), &about(), &mut written)
-            .await
-            .unwrap();
+        let totals = write(
+            State::Still(&store().await),
+            &about(),
+            &mut written,
+            Damaged::Copied,
+        )
+        .await
+        .unwrap();
         assert_eq!(written, first());
         let archive = check(&written).unwrap();
         assert_eq!((archive.about.clone(), archive.totals), (about(), totals));
@@ -406,15 +448,21 @@ mod tests {
             totals,
             Totals {
                 entries: 2,
-                bytes: 5
+                bytes: 5,
+                damaged: 2
             }
         );
         let restored = MemoryStorage::new();
         archive.restore(&restored).await.unwrap();
         let mut again = Vec::new();
-        write(State::Still(&restored), &about(), &mut again)
-            .await
-            .unwrap();
+        write(
+            State::Still(&restored),
+            &about(),
+            &mut again,
+            Damaged::Copied,
+        )
+        .await
+        .unwrap();
         assert_eq!(again, written);
     }
 
@@ -430,16 +478,26 @@ mod tests {
             storage.commit(batch, Durability::Relaxed).await.unwrap();
         }
         let mut written = Vec::new();
-        let totals = write(State::Still(&storage), &about(), &mut written)
-            .await
-            .unwrap();
+        let totals = write(
+            State::Still(&storage),
+            &about(),
+            &mut written,
+            Damaged::Copied,
+        )
+        .await
+        .unwrap();
         assert_eq!(totals.entries, 3_500);
         let restored = MemoryStorage::new();
         check(&written).unwrap().restore(&restored).await.unwrap();
         let mut again = Vec::new();
-        write(State::Still(&restored), &about(), &mut again)
-            .await
-            .unwrap();
+        write(
+            State::Still(&restored),
+            &about(),
+            &mut again,
+            Damaged::Copied,
+        )
+        .await
+        .unwrap();
         assert!(again == written);
     }
 

@@ -116,6 +116,12 @@ impl Failure {
         self
     }
 
+    /// The same failure with what else there is to say behind its message.
+    pub(crate) fn and(mut self, more: &str) -> Self {
+        self.message = format!("{}; {more}", self.message);
+        self
+    }
+
     /// Says it on stderr, unless it was said already.
     pub(crate) fn tell(&self, ends: &Ends, json: bool) {
         if !self.told {
@@ -140,7 +146,21 @@ impl Failure {
 impl From<pocket_core::Error> for Failure {
     fn from(error: pocket_core::Error) -> Self {
         let code = error.code();
+        // The file itself, and not a value in it.
+        let is_of_the_file = code == pocket_core::codes::CORRUPT && error.storage().is_some();
+        let is_of_a_document = error.is_of_a_document();
         let mut failure = Self::new(code, error);
+        if is_of_the_file && !failure.message.contains("restore") {
+            return failure.and(
+                "restore a backup (`pocket restore`), or save what can still be read (`pocket dump FILE --skip-damaged`)",
+            );
+        }
+        if is_of_a_document {
+            return failure.and(
+                "`pocket delete` removes it, `pocket import --upsert` or `pocket load --existing replace` puts another in its \
+                 place, `pocket dump --skip-damaged` saves all others",
+            );
+        }
         if code == pocket_core::codes::COLLECTION_NOT_FOUND {
             failure.message.push_str(
                 " (`pocket collections` lists what there is; `pocket insert` and `pocket collections set` make one)",

@@ -36,6 +36,7 @@ use signals::Manners;
 use telemetry::Telemetry;
 
 fn main() -> ExitCode {
+    quiet_contained_panics();
     let arguments = match args::read() {
         Ok(arguments) => arguments,
         Err(status) => return ExitCode::from(status),
@@ -49,6 +50,16 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(status)
+}
+
+/// Storage engines panic on damage that they did not expect. What becomes an error is told as that, and only that.
+fn quiet_contained_panics() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !pocket_storage::blocking::contains_panics() {
+            print(panic);
+        }
+    }));
 }
 
 fn run(arguments: Arguments) -> Result {

@@ -88,6 +88,24 @@ pub(crate) async fn existing_without_indexes(global: &Global) -> Result<Opened> 
     open_with(global, directory, builder().build_indexes(false)).await
 }
 
+/// As [`existing`]; `salvages`: a small file is not looked at as a whole first, so that what can still be read of a damaged
+/// one is, and no index is built.
+pub(crate) async fn to_read_from(global: &Global, salvages: bool) -> Result<Opened> {
+    if !salvages || global.held.is_some() {
+        return existing(global).await;
+    }
+    let directory = existing_directory(global)?;
+    let gate = Gate::new(store_with(directory, global.json, false).await?);
+    Ok(Opened {
+        database: builder()
+            .build_indexes(false)
+            .open_shared(gate.clone())
+            .await?,
+        gate,
+        is_held: false,
+    })
+}
+
 fn existing_directory(global: &Global) -> Result<Directory> {
     let directory = client_directory(global)?;
     if !directory.exists() {
@@ -206,13 +224,21 @@ pub(crate) async fn new(global: &Global, schema_version: u32) -> Result<Opened> 
 }
 
 /// Opens the store of a directory and describes the directory, if it is new.
-pub(crate) async fn store(mut directory: Directory, json: bool) -> Result<Arc<dyn Storage>> {
+pub(crate) async fn store(directory: Directory, json: bool) -> Result<Arc<dyn Storage>> {
+    store_with(directory, json, true).await
+}
+
+async fn store_with(
+    mut directory: Directory,
+    json: bool,
+    checks: bool,
+) -> Result<Arc<dyn Storage>> {
     // Opening may repair for a while, and blocks.
     let opening = tokio::task::spawn_blocking(move || {
         directory.prepare()?;
         directory.check_writable()?;
         let new = !directory.exists();
-        let storage = open(&directory, json)?;
+        let storage = open(&directory, json, checks)?;
         if new {
             // Somebody else may have made it, with other settings, before this process got the lock.
             let other = Directory::at(
@@ -234,17 +260,26 @@ pub(crate) async fn store(mut directory: Directory, json: bool) -> Result<Arc<dy
     })?
 }
 
-fn open(directory: &Directory, json: bool) -> Result<Arc<dyn Storage>, StorageError> {
+fn open(directory: &Directory, json: bool, checks: bool) -> Result<Arc<dyn Storage>, StorageError> {
     match directory.storage() {
-        StorageKind::Sled => SledStorage::builder()
-            .lock_file(directory.lock_file())
-            .open(directory.store())
-            .map(|storage| Arc::new(storage) as Arc<dyn Storage>),
-        StorageKind::Redb | StorageKind::Memory => RedbStorage::builder()
-            .lock_file(directory.lock_file())
-            .on_repair(repair_note(json))
-            .open(directory.store())
-            .map(|storage| Arc::new(storage) as Arc<dyn Storage>),
+        StorageKind::Sled => {
+            let mut builder = SledStorage::builder().lock_file(directory.lock_file());
+            if !checks {
+                builder = builder.check_up_to(0);
+            }
+            let opened = builder.open(directory.store());
+            opened.map(|storage| Arc::new(storage) as Arc<dyn Storage>)
+        }
+        StorageKind::Redb | StorageKind::Memory => {
+            let mut builder = RedbStorage::builder()
+                .lock_file(directory.lock_file())
+                .on_repair(repair_note(json));
+            if !checks {
+                builder = builder.check_up_to(0);
+            }
+            let opened = builder.open(directory.store());
+            opened.map(|storage| Arc::new(storage) as Arc<dyn Storage>)
+        }
     }
 }
 

@@ -76,6 +76,7 @@ pub(crate) fn listen(manners: Manners) -> Result<Stop, Failure> {
         .map_err(|error| Failure::io("cannot listen for signals", &error))?;
     let mut signals = {
         let _context = runtime.enter();
+        survive_size_limits();
         Signals::new(manners.hangs_up)
             .map_err(|error| Failure::io("cannot listen for signals", &error))?
     };
@@ -112,6 +113,19 @@ struct Signals {
     terminate: tokio::signal::unix::Signal,
     hangup: Option<tokio::signal::unix::Signal>,
 }
+
+/// Keeps the process from being ended where a file may not grow further (`ulimit -f`): the write fails, and is told as a full
+/// disk is. Whoever listens for a signal is not ended by it, and goes on listening when the first listener is dropped.
+#[cfg(unix)]
+fn survive_size_limits() {
+    use tokio::signal::unix::{SignalKind, signal};
+    // The same on Linux, macOS and the BSDs. Where it cannot be listened for it does what it did.
+    const FILE_SIZE_EXCEEDED: i32 = 25;
+    drop(signal(SignalKind::from_raw(FILE_SIZE_EXCEEDED)));
+}
+
+#[cfg(not(unix))]
+fn survive_size_limits() {}
 
 /// Whether whoever started this process had it ignore SIGHUP, as `nohup` does. Listening would undo that. Where there is no
 /// `/proc` nobody can tell, and SIGHUP does what it does by itself.

@@ -159,9 +159,11 @@ fn of_what_was_erased_the_journal_says_so_and_promises_nothing() {
         "{list}"
     );
     let why = place.ok_on("other", &["conflicts", "show", "1"]);
-    for part in ["erased for good", "cannot be restored"] {
+    for part in ["erased for good", "cannot be restored", "is erased since"] {
         assert!(why.contains(part), "{why}");
     }
+    // It said, too, that the local version is kept in the entry.
+    assert!(!why.contains("kept in this entry"), "{why}");
     let json = place.ok_on("other", &["conflicts", "--json"]);
     assert!(
         json.contains(r#""erased":true"#) && !json.contains(r#""deleted":true"#),
@@ -171,4 +173,39 @@ fn of_what_was_erased_the_journal_says_so_and_promises_nothing() {
         .run_on("other", &["conflicts", "restore", "1"])
         .failed(1, "journal-entry-erased");
     place.ok_on("other", &["conflicts", "dismiss", "1"]);
+}
+
+/// The base was told as deleted, and the merge as if it had known it.
+#[test]
+fn after_a_restored_server_a_base_is_told_as_not_kept_and_a_merge_as_without_it() {
+    let place = Place::new();
+    let backup = place.path("backup");
+    let backup = backup.to_str().unwrap();
+    let sync = |db: &str, url: &str| {
+        let words = ["sync", "--server", url, "--once", "--strategy", "merge"];
+        place.ok_on(db, &words);
+    };
+    let (server, url) = place.serve("server", &[]);
+    place.ok(&["insert", "things", r#"{"_id":"a","v":1,"w":1}"#]);
+    sync("db", &url);
+    drop(server);
+    place.ok_on("server", &["backup", backup]);
+    let (server, url) = place.serve("server", &[]);
+    place.ok(&["update", "things", "a", r#"{"v":2}"#]);
+    sync("db", &url);
+    drop(server);
+    std::fs::remove_dir_all(place.path("server")).unwrap();
+    place.ok_on("server", &["restore", backup]);
+    let (_server, url) = place.serve("server", &[]);
+    sync("other", &url);
+    place.ok_on("other", &["update", "things", "a", r#"{"w":9}"#]);
+    sync("other", &url);
+    sync("db", &url);
+    let list = place.ok(&["conflicts"]);
+    assert!(list.contains("base    not kept"), "{list}");
+    assert!(!list.contains("deleted"), "{list}");
+    let json = place.ok(&["conflicts", "--json"]);
+    assert!(!json.contains(r#""deleted":true"#), "{json}");
+    let why = place.ok(&["conflicts", "show", "1"]);
+    assert!(why.contains("is not known here"), "{why}");
 }

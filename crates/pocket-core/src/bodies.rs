@@ -10,7 +10,7 @@ use crate::stored::{self, StoredDocument};
 use crate::write::{Operation, Read, Write, WriteJob};
 use crate::{
     Body, Collection, Database, Document, DocumentId, Error, Result, Subscription, Transaction,
-    codes, envelope, field, keys,
+    codes, field, keys,
 };
 
 /// A document to be written: its body, and its id unless one is to be made.
@@ -93,7 +93,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
             .zip(values)
             .map(|((id, key), value)| {
                 let Some(value) = value else { return Ok(None) };
-                let stored = StoredDocument::decode(&envelope::open(&key, &value)?)?;
+                let stored = StoredDocument::decode(&core.open(&key, &value)?)?;
                 let document = sight.visible(Document::of_stored(id, stored))?;
                 Ok(document.filter(|document| !document.is_deleted()))
             });

@@ -14,7 +14,7 @@ use crate::stored::StoredDocument;
 use crate::write::{ClearJob, Operation, Write, WriteJob};
 use crate::{
     Body, ChangeItem, CollectionName, Database, Document, DocumentId, Error, Result, Subscription,
-    codes, envelope, ids, keys, stored,
+    codes, ids, keys, stored,
 };
 
 /// Documents of one collection, read and written as `T`.
@@ -330,7 +330,8 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         let collection = last.as_deref().and_then(keys::document_collection);
         let sight = self.database.core().sight(collection.unwrap_or_default());
         let documents = entries.into_iter().map(|(key, value)| {
-            let stored = StoredDocument::decode(&envelope::open(&key, &value)?)?;
+            let core = self.database.core();
+            let stored = StoredDocument::decode(&core.open(&key, &value)?)?;
             let id = keys::document_id(&key)
                 .ok_or_else(|| stored::damaged("a document's key is too short"))?;
             sight.visible(Document::of_stored(DocumentId::new(id)?, stored))
@@ -349,7 +350,7 @@ async fn read_document(
     let Some(value) = core.storage.get(&key).await? else {
         return Ok(None);
     };
-    let stored = StoredDocument::decode(&envelope::open(&key, &value)?)?;
+    let stored = StoredDocument::decode(&core.open(&key, &value)?)?;
     core.sight(collection)
         .visible(Document::of_stored(id, stored))
 }

@@ -24,6 +24,7 @@ use crate::config::{
     FIRST_READ_AHEAD, GATHERING_TURNS, JOBS_READ_AHEAD, MAX_COMMIT_ATTEMPTS, MAX_JOINED_BYTES,
     MAX_JOINED_WRITES, MAX_READ_AHEAD_BYTES,
 };
+use crate::damage;
 use crate::elsewhere;
 use crate::events::Notifier;
 use crate::ids::LastUuid;
@@ -182,7 +183,10 @@ impl CommitCore {
             let (batch, sealed) = tx.batch(stored);
             match self.storage.commit(batch, durability).await {
                 Ok(()) => {
-                    if let Some(settings) = settings {
+                    if tx.kept.lost {
+                        let doubt = elsewhere::doubt(base, tx.kept.state.sequence);
+                        self.notifier.tell_others(doubt);
+                    } else if let Some(settings) = settings {
                         let message = elsewhere::message(base, &tx.kept, settings, &sealed);
                         self.notifier.tell_others(message);
                     }
@@ -195,6 +199,9 @@ impl CommitCore {
                         client: kept.client,
                     });
                     self.notifier.committed(kept.events, (base, end), &registry);
+                    if kept.lost {
+                        self.notifier.live.miss(None);
+                    }
                     self.tell_switched(&switched);
                     if kept.outbox_grew {
                         self.notifier.outbox_grew();
@@ -270,6 +277,7 @@ async fn run(job: &mut dyn Queued, tx: &mut Tx) -> Result<()> {
         guard::check(tx, client).await?;
     }
     job.run(tx).await?;
+    damage::finish(tx).await?;
     let violations = index::finish(tx, job.keeps_duplicates()).await?;
     job.add_violations(&violations);
     Ok(())

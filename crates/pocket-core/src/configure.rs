@@ -3,6 +3,7 @@
 use pocket_storage::ScanLimit;
 
 use crate::commit::Job;
+use crate::damage::Server;
 use crate::expire::Expiry;
 use crate::index;
 use crate::keys::{self, Target};
@@ -220,11 +221,9 @@ async fn drop_unsent(tx: &mut Tx, collection: &CollectionRow) -> Result<()> {
     let target = Target::DEFAULT;
     let mut range = keys::outbox_from(target, Place::ZERO);
     loop {
-        let rows = tx.scan(range.clone(), ScanLimit::entries(1_000)).await?;
-        let Some((last, _)) = rows.last() else {
+        let Some(rows) = outbox::page(tx, target, &mut range, 1_000).await? else {
             return Ok(());
         };
-        range = range.after(last.clone());
         for (key, _) in &rows {
             let place = keys::trailing_number(key)
                 .ok_or_else(|| stored::damaged("a key of the outbox is too short"))?;
@@ -238,7 +237,8 @@ async fn drop_unsent(tx: &mut Tx, collection: &CollectionRow) -> Result<()> {
                 .into_iter()
                 .partition(|change| change.collection == collection.id());
             for change in &gone {
-                let mut slot = Slot::load(tx, change.collection, &change.id).await?;
+                let mut slot =
+                    Slot::recover(tx, change.collection, &change.id, Server::ReadAgain).await?;
                 slot.forget_place(entry.place);
                 if let Some(document) = slot.after.as_mut().filter(|it| it.head.rev == change.rev) {
                     document.head.later.reshaped = change.base.filter(|_| change.migrated);

@@ -83,8 +83,8 @@ fn checksum(key: &[u8], format: u8, encoding: u8, payload: &[u8]) -> u32 {
 }
 
 fn corrupt(key: &[u8], what: &str) -> Error {
-    Error::new(
-        codes::CORRUPT,
+    Error::of_damaged(
+        key,
         format!(
             "the stored value of key {} {what}; other values stay readable",
             String::from_utf8_lossy(key).escape_debug()

@@ -20,6 +20,10 @@ struct Inner {
     code: &'static str,
     message: Box<str>,
     source: Option<StorageError>,
+    /// The key of the damaged value that it is about, until somebody has told what that is.
+    key: Option<Box<[u8]>>,
+    /// It names a damaged document.
+    of_a_document: bool,
 }
 
 impl fmt::Display for Error {
@@ -48,7 +52,21 @@ impl Error {
             code,
             message: message.to_string().into(),
             source,
+            key: None,
+            of_a_document: false,
         }))
+    }
+
+    /// The error of a stored value that is damaged.
+    pub(crate) fn of_damaged(key: &[u8], message: impl fmt::Display) -> Self {
+        let mut error = Self::new(codes::CORRUPT, message);
+        error.0.key = Some(key.into());
+        error
+    }
+
+    /// The key of the damaged value that it is about.
+    pub(crate) fn damaged_key(&self) -> Option<&[u8]> {
+        self.0.key.as_deref()
     }
 
     /// The stable code; `docs/errors.md` says what to do about each.
@@ -59,6 +77,19 @@ impl Error {
     /// What the store said, where the store was the cause.
     pub fn storage(&self) -> Option<&StorageError> {
         self.0.source.as_ref()
+    }
+
+    /// Whether it is `corrupt` since the value of one document is damaged, which its message names: deleting that document, or
+    /// putting another in its place, works all the same.
+    pub fn is_of_a_document(&self) -> bool {
+        self.0.of_a_document
+    }
+
+    /// The same error, about one document.
+    #[must_use]
+    pub(crate) fn of_a_document(mut self) -> Self {
+        self.0.of_a_document = true;
+        self
     }
 
     /// Whether the same call may succeed later without a change by the caller.

@@ -60,6 +60,12 @@ pub(crate) fn collection(name: &CollectionName) -> Vec<u8> {
     [&[COLLECTION], name.as_str().as_bytes()].concat()
 }
 
+/// The name in a key of [`collections`]; none in any other key.
+pub(crate) fn collection_name(key: &[u8]) -> Option<&str> {
+    let name = key.strip_prefix(&[COLLECTION])?;
+    std::str::from_utf8(name).ok()
+}
+
 /// All collections, by name.
 pub(crate) fn collections() -> KeyRange {
     KeyRange::prefix([COLLECTION])
@@ -85,6 +91,37 @@ pub(crate) fn documents(collection: CollectionId) -> KeyRange {
 /// The documents of all collections.
 pub(crate) fn all_documents() -> KeyRange {
     KeyRange::prefix([DOCUMENT])
+}
+
+/// What a key is of, for telling people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind<'a> {
+    Document(CollectionId, &'a str),
+    /// A mutation, or a body of one.
+    Outbox(Place),
+    /// An entry of the index with this number.
+    IndexEntry(u32),
+    Other,
+}
+
+/// What a key is of.
+pub(crate) fn kind_of(key: &[u8]) -> Kind<'_> {
+    let number = |from: usize| {
+        let number = key.get(from..from + 8)?.first_chunk()?;
+        Some(Place::new(u64::from_be_bytes(*number)))
+    };
+    let kind = match key.first() {
+        Some(&DOCUMENT) => document_collection(key)
+            .zip(document_id(key))
+            .map(|(collection, id)| Kind::Document(collection, id)),
+        Some(&(OUTBOX | OUTBOX_BODY)) => number(5).map(Kind::Outbox),
+        Some(&INDEX_ENTRY) => {
+            let index = key.get(1..5).and_then(<[u8]>::first_chunk);
+            index.map(|index| Kind::IndexEntry(u32::from_be_bytes(*index)))
+        }
+        _ => None,
+    };
+    kind.unwrap_or(Kind::Other)
 }
 
 /// Whether a key is that of a document.
@@ -124,6 +161,11 @@ pub(crate) fn outbox_body(target: Target, place: Place, index: u32, which: BodyO
 /// The bodies of mutations from a place on, in order.
 pub(crate) fn outbox_bodies_from(target: Target, place: Place) -> KeyRange {
     range_from(OUTBOX_BODY, target, place.get())
+}
+
+/// The bodies of one mutation.
+pub(crate) fn outbox_bodies_of(target: Target, place: Place) -> KeyRange {
+    KeyRange::prefix(numbered(OUTBOX_BODY, target, place.get()))
 }
 
 /// `n` target number: the place of a numbered mutation whose outcome is unknown.
@@ -286,6 +328,24 @@ mod tests {
                 && !documents(CollectionId(0)).contains(&key)
         );
         assert_eq!(document_id(&key), Some(id.as_str()));
+    }
+
+    #[test]
+    fn a_key_says_what_it_is_of() {
+        let id = DocumentId::new("an id").unwrap();
+        let key = document(CollectionId(7), &id);
+        assert_eq!(kind_of(&key), Kind::Document(CollectionId(7), "an id"));
+        let place = Place::new(300);
+        for key in [
+            outbox(Target::DEFAULT, place),
+            outbox_body(Target::DEFAULT, place, 2, BodyOf::Base),
+        ] {
+            assert_eq!(kind_of(&key), Kind::Outbox(place));
+        }
+        assert_eq!(kind_of(&index_entry(9, b"x", &id)), Kind::IndexEntry(9));
+        for other in [STATE, b"d", b"o12", b"i1", b""] {
+            assert_eq!(kind_of(other), Kind::Other);
+        }
     }
 
     #[test]

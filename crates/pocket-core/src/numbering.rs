@@ -60,11 +60,9 @@ pub(crate) async fn pin(
     let mut held = waiting(tx, target).await?;
     let mut range = keys::outbox_from(target, Place::ZERO);
     loop {
-        let rows = tx.scan(range.clone(), ScanLimit::entries(CHUNK)).await?;
-        let Some((last, _)) = rows.last() else {
+        let Some(rows) = outbox::page(tx, target, &mut range, CHUNK).await? else {
             return Ok(pinned);
         };
-        range = range.after(last.clone());
         let mut unsent = unsent(&rows)?;
         unsent.retain(|(place, row)| !beyond.takes(*place, row));
         pinned.left_out = beyond.count;
@@ -105,11 +103,9 @@ pub(crate) async fn count_left_out(
     }
     let mut range = keys::outbox_from(target, Place::ZERO);
     loop {
-        let rows = tx.scan(range.clone(), ScanLimit::entries(CHUNK)).await?;
-        let Some((last, _)) = rows.last() else {
+        let Some(rows) = outbox::page(tx, target, &mut range, CHUNK).await? else {
             return Ok(beyond.count);
         };
-        range = range.after(last.clone());
         for (place, row) in unsent(&rows)? {
             beyond.takes(place, &row);
         }

@@ -6,6 +6,7 @@
 mod merging;
 
 use self::merging::{may_merge, merge, merged_fits};
+use crate::damage::{self, Lost};
 use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::stored::{
     self, ChangeLater, ChangeRow, Doubt, MutationLater, MutationRow, Presence, Progress,
@@ -13,9 +14,10 @@ use crate::stored::{
 };
 use crate::tx::Tx;
 use crate::{
-    Body, Change, ChangeKind, DocumentId, Mutation, MutationContent, MutationNumber, Place, Result,
-    Revision, Seq,
+    Body, Change, ChangeKind, DocumentId, Error, Mutation, MutationContent, MutationNumber, Place,
+    Result, Revision, Seq,
 };
+use pocket_storage::{KeyRange, ScanLimit};
 
 /// A change with the version it was made on.
 #[derive(Clone, Debug)]
@@ -139,6 +141,8 @@ pub(crate) struct Slot {
     pub(crate) id: DocumentId,
     pub(crate) before: Option<StoredDocument>,
     pub(crate) after: Option<StoredDocument>,
+    /// What was stored is damaged: others may have a version that nobody knows here.
+    unknown: bool,
     /// The server's version that is stored with it now.
     known: Option<ServerVersion>,
     /// The version that is stored now, if it has a body; `before` may be made to say something else.
@@ -155,6 +159,7 @@ impl Slot {
         Self {
             collection,
             id,
+            unknown: false,
             known: stored.as_ref().and_then(|stored| stored.head.server),
             version: stored
                 .as_ref()
@@ -162,6 +167,23 @@ impl Slot {
             before: stored.clone(),
             after: stored,
         }
+    }
+
+    /// What came in the place of a document that is damaged.
+    pub(crate) fn of_unknown(
+        collection: CollectionId,
+        id: DocumentId,
+        stored: Option<StoredDocument>,
+    ) -> Self {
+        Self {
+            unknown: true,
+            ..Self::of(collection, id, stored)
+        }
+    }
+
+    /// Whether what was stored is damaged.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.unknown
     }
 
     pub(crate) async fn load(
@@ -273,6 +295,7 @@ pub(crate) async fn enqueue(tx: &mut Tx, edits: &mut [Edit]) -> Result<()> {
     }
     let place = next_place(tx);
     let changes = edits.iter().map(Edit::change).collect();
+    let returns = edits.iter().any(|edit| edit.slot.unknown);
     for edit in edits {
         edit.add_place(place);
     }
@@ -282,7 +305,8 @@ pub(crate) async fn enqueue(tx: &mut Tx, edits: &mut [Edit]) -> Result<()> {
         withdrawn: false,
         ended: 0,
         doubt: Doubt::None,
-        returns: false,
+        // Others may have what is damaged here: they are to hear of its end.
+        returns,
         met: Seq::ZERO,
         freed: false,
         changes,
@@ -328,10 +352,39 @@ pub(crate) async fn load(tx: &mut Tx, target: Target, place: Place) -> Result<En
 
 /// Reads a mutation without its bodies.
 pub(crate) async fn load_row(tx: &mut Tx, target: Target, place: Place) -> Result<MutationRow> {
-    let payload = tx.get(&keys::outbox(target, place)).await?;
-    let payload = payload
-        .ok_or_else(|| stored::damaged(format!("place {place} of the outbox is missing")))?;
-    stored::decode(&payload)
+    let row = damage::row_or_remade(tx, target, place, Lost::Refused).await?;
+    row.ok_or_else(|| stored::damaged(format!("place {place} of the outbox is missing")))
+}
+
+/// The mutations of a page of the outbox, which moves on behind them; none at its end. What is damaged is made anew. Only for
+/// jobs that run alone.
+pub(crate) async fn page(
+    tx: &mut Tx,
+    target: Target,
+    range: &mut KeyRange,
+    most: usize,
+) -> Result<Option<Vec<pocket_storage::Entry>>> {
+    let sealed = tx
+        .scan_sealed(range.clone(), ScanLimit::entries(most))
+        .await?;
+    let Some((last, _)) = sealed.last() else {
+        return Ok(None);
+    };
+    *range = range.clone().after(last.clone());
+    let mut rows = Vec::with_capacity(sealed.len());
+    for (key, sealed) in sealed {
+        let payload = match tx.core().open(&key, &sealed) {
+            Err(error) if damage::is_damage(&error) => {
+                let place = keys::trailing_number(&key)
+                    .ok_or_else(|| stored::damaged("a key of the outbox is too short"))?;
+                damage::row_or_remade(tx, target, Place::new(place), Lost::Refused).await?;
+                tx.get(&key).await?
+            }
+            opened => Some(opened?),
+        };
+        rows.extend(payload.map(|payload| (key, payload)));
+    }
+    Ok(Some(rows))
 }
 
 pub(crate) async fn from_row(
@@ -344,14 +397,16 @@ pub(crate) async fn from_row(
     let mut changes = Vec::with_capacity(row.changes.len());
     for (index, change) in (0..).zip(row.changes) {
         let kind = match change.kind {
-            StoredKind::Put => {
-                ChangeKind::Put(load_body(tx, target, place, index, BodyOf::Local).await?)
-            }
+            StoredKind::Put => ChangeKind::Put(own_body(tx, target, place, index, &change).await?),
             StoredKind::Delete => ChangeKind::Delete,
             StoredKind::Erase => ChangeKind::Erase,
         };
         let base_body = if change.has_base_body {
-            Some(load_body(tx, target, place, index, BodyOf::Base).await?)
+            match load_body(tx, target, place, index, BodyOf::Base).await {
+                // Without it, a merge knows less of what either side changed.
+                Err(error) if damage::is_damage(&error) => None,
+                body => Some(body?),
+            }
         } else {
             None
         };
@@ -376,6 +431,33 @@ pub(crate) async fn from_row(
         freed: row.later.freed,
         changes,
     })
+}
+
+/// The body that a change brings.
+async fn own_body(
+    tx: &mut Tx,
+    target: Target,
+    place: Place,
+    index: u32,
+    change: &ChangeRow,
+) -> Result<Body> {
+    let error = match load_body(tx, target, place, index, BodyOf::Local).await {
+        Err(error) if damage::is_damage(&error) => error,
+        body => return body,
+    };
+    damage::body_of(tx, target, place, change)
+        .await?
+        .ok_or_else(|| {
+            let name = tx.registry().name(change.collection());
+            let name = name.map_or_else(|_| String::new(), |name| format!(" of `{name}`"));
+            Error::new(
+                error.code(),
+                format!(
+                    "a change of document {:?}{name} cannot be sent: {error}",
+                    change.id
+                ),
+            )
+        })
 }
 
 async fn load_body(

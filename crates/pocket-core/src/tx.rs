@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::ahead::Ahead;
 use crate::commit::CommitCore;
 use crate::configure;
+use crate::damage::Server;
 use crate::events::{ChangeEvent, CommitEvents};
 use crate::index::Maintenance;
 use crate::keys::CollectionId;
@@ -29,6 +30,8 @@ pub(crate) struct Kept {
     pub(crate) client: ClientId,
     pub(crate) events: Vec<CommitEvents>,
     pub(crate) outbox_grew: bool,
+    /// A document went whose last version nobody knows, so no event tells who showed it.
+    pub(crate) lost: bool,
 }
 
 impl Kept {
@@ -53,6 +56,7 @@ pub(crate) struct Tx {
     own_client: ClientId,
     own_events: Vec<ChangeEvent>,
     own_outbox_grew: bool,
+    own_lost: Option<Server>,
     /// By how much the digests of server versions move, by collection.
     own_moved: BTreeMap<CollectionId, Digest>,
     /// What its documents change in indexes.
@@ -78,6 +82,7 @@ impl Tx {
             own_client: client,
             own_events: Vec::new(),
             own_outbox_grew: false,
+            own_lost: None,
             own_moved: BTreeMap::new(),
             own_maintenance: Maintenance::default(),
             ahead: Ahead::default(),
@@ -90,6 +95,7 @@ impl Tx {
                 client,
                 events: Vec::new(),
                 outbox_grew: false,
+                lost: false,
             },
         }
     }
@@ -108,6 +114,7 @@ impl Tx {
         self.kept.outbox_grew |= std::mem::take(&mut self.own_outbox_grew);
         let written = self.own.values().flatten();
         self.kept.bytes += written.map(Bytes::len).sum::<usize>();
+        self.kept.lost |= self.own_lost.take().is_some();
         self.kept.values.append(&mut self.own);
         if !self.own_events.is_empty() {
             let events = std::mem::take(&mut self.own_events);
@@ -124,6 +131,7 @@ impl Tx {
         self.own.clear();
         self.own_events.clear();
         self.own_outbox_grew = false;
+        self.own_lost = None;
         self.own_moved.clear();
         self.own_maintenance = Maintenance::default();
         self.own_state = self.kept.state.clone();
@@ -213,10 +221,10 @@ impl Tx {
             .or_else(|| self.ahead_for_all.get(key));
         if let Some(value) = known {
             let value = value.as_ref();
-            return value.map(|value| envelope::open(key, value)).transpose();
+            return value.map(|value| self.core.open(key, value)).transpose();
         }
         let value = self.core.storage.get(key).await?;
-        value.map(|value| envelope::open(key, &value)).transpose()
+        value.map(|value| self.core.open(key, &value)).transpose()
     }
 
     /// Reads values into memory, in one call to the store, for the gets that follow.
@@ -269,13 +277,22 @@ impl Tx {
         range: KeyRange,
         limit: ScanLimit,
     ) -> Result<Vec<(Vec<u8>, Result<Bytes>)>> {
-        let storage = &self.core.storage;
-        let entries = storage.scan(range, limit, Direction::Forward).await?;
-        let entries = entries.into_iter().map(|(key, value)| {
-            let payload = envelope::open(&key, &value);
+        let entries = self.scan_sealed(range, limit).await?.into_iter();
+        let opened = entries.map(|(key, value)| {
+            let payload = self.core.open(&key, &value);
             (key, payload)
         });
-        Ok(entries.collect())
+        Ok(opened.collect())
+    }
+
+    /// As [`scan`](Self::scan) with the values as they are sealed: some may be damaged.
+    pub(crate) async fn scan_sealed(
+        &mut self,
+        range: KeyRange,
+        limit: ScanLimit,
+    ) -> Result<Vec<Entry>> {
+        let storage = self.core.storage.clone();
+        Ok(storage.scan(range, limit, Direction::Forward).await?)
     }
 
     /// How many keys a range of few keys holds, with what was written and is not committed yet.
@@ -293,32 +310,45 @@ impl Tx {
     /// be more. Reads `most` entries of the store.
     pub(crate) async fn keys_page(
         &mut self,
-        mut range: KeyRange,
+        range: KeyRange,
         most: usize,
     ) -> Result<(BTreeSet<Vec<u8>>, Option<KeyRange>)> {
+        let (entries, rest) = self.sealed_page(range, most).await?;
+        for (key, sealed) in &entries {
+            self.core.open(key, sealed)?;
+        }
+        Ok((entries.into_keys().collect(), rest))
+    }
+
+    /// As [`keys_page`](Self::keys_page) with the values as they are sealed: some may be damaged.
+    pub(crate) async fn sealed_page(
+        &mut self,
+        mut range: KeyRange,
+        most: usize,
+    ) -> Result<(BTreeMap<Vec<u8>, Bytes>, Option<KeyRange>)> {
         let limit = ScanLimit::entries(most).bytes(usize::MAX);
-        let stored = self.scan(range.clone(), limit).await?;
+        let stored = self.scan_sealed(range.clone(), limit).await?;
         let last = stored.last().map(|(key, _)| key.clone());
         let rest = last.filter(|_| stored.len() >= most).map(|last| {
             let rest = range.clone().after(last.clone());
             range.end = Bound::Included(last);
             rest
         });
-        let mut keys: BTreeSet<Vec<u8>> = stored.into_iter().map(|(key, _)| key).collect();
+        let mut entries: BTreeMap<Vec<u8>, Bytes> = stored.into_iter().collect();
         if range.is_empty() {
-            return Ok((keys, rest));
+            return Ok((entries, rest));
         }
         for layer in [&self.kept.values, &self.own] {
             let bounds = (as_slice(&range.start), as_slice(&range.end));
             for (key, value) in layer.range::<[u8], _>(bounds) {
-                if value.is_some() {
-                    keys.insert(key.clone());
+                if let Some(value) = value {
+                    entries.insert(key.clone(), value.clone());
                 } else {
-                    keys.remove(key);
+                    entries.remove(key);
                 }
             }
         }
-        Ok((keys, rest))
+        Ok((entries, rest))
     }
 
     /// The server's version of a document that is known here becomes another one.
@@ -366,7 +396,7 @@ impl Tx {
             Some(value) => value.clone(),
             None => self.core.storage.get(key).await?,
         };
-        value.map(|value| envelope::open(key, &value)).transpose()
+        value.map(|value| self.core.open(key, &value)).transpose()
     }
 
     /// Whether there was a value under this key before the running job.
@@ -418,6 +448,16 @@ impl Tx {
 
     pub(crate) fn outbox_grew(&mut self) {
         self.own_outbox_grew = true;
+    }
+
+    /// A document went whose last version nobody knows.
+    pub(crate) fn lost_a_document(&mut self, server: Server) {
+        self.own_lost = self.own_lost.max(Some(server));
+    }
+
+    /// Whether the running job let such documents go, and what it takes to know what the server has of them.
+    pub(crate) fn lost(&self) -> Option<Server> {
+        self.own_lost
     }
 }
 

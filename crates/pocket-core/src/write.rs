@@ -121,13 +121,24 @@ async fn each(tx: &mut Tx, writes: &[Write]) -> Result<Vec<Document>> {
                 &known.insert((&write.collection, row)).1
             }
         };
-        let slot = Slot::load(tx, row.id(), &write.id).await?;
+        let slot = slot(tx, row.id(), write).await?;
         let edit = checked(tx, row, slot, write)?;
         documents.push(version(&edit));
         finish(tx, &write.collection, row, edit).await?;
     }
     forget_erased(tx, writes).await?;
     Ok(documents)
+}
+
+/// The document that a write is of. One that is damaged only keeps those from it that need what was there.
+async fn slot(tx: &mut Tx, collection: CollectionId, write: &Write) -> Result<Slot> {
+    match write.operation {
+        Operation::Insert(_) | Operation::Update(_) => Slot::load(tx, collection, &write.id).await,
+        Operation::Upsert(_) => Slot::load_over(tx, collection, &write.id, false).await,
+        Operation::Delete | Operation::HardDelete => {
+            Slot::load_over(tx, collection, &write.id, true).await
+        }
+    }
 }
 
 /// Writes as part of a job: several of them as one mutation.
@@ -167,7 +178,7 @@ async fn transaction(tx: &mut Tx, writes: &[Write], reads: &[Read]) -> Result<Ve
         let at = places.get(&(row.id(), write.id.clone())).copied();
         let slot = match at {
             Some(at) => edits[at].2.slot.clone(),
-            None => Slot::load(tx, row.id(), &write.id).await?,
+            None => slot(tx, row.id(), write).await?,
         };
         if at.is_some_and(|at| matches!(edits[at].2.kind, ChangeKind::Erase)) {
             return Err(Error::validation(format!(

@@ -6,9 +6,12 @@ use pocket_storage::StorageError;
 
 pub(crate) fn from_io(error: &io::Error) -> StorageError {
     match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-            StorageError::Full(error.to_string())
-        }
+        // The error says before that no space is left.
+        ErrorKind::StorageFull => StorageError::Full("the disk of the store is full".to_owned()),
+        ErrorKind::QuotaExceeded => StorageError::Full("the quota is used up".to_owned()),
+        ErrorKind::FileTooLarge => StorageError::Full(
+            "the file may not grow further (`ulimit -f`, or a limit of the file system)".to_owned(),
+        ),
         // redb says InvalidData for a file that is not its own; a file that ends early was cut.
         ErrorKind::InvalidData => StorageError::Corrupt(error.to_string()),
         ErrorKind::UnexpectedEof => StorageError::Corrupt("the file ends early".to_owned()),

@@ -297,12 +297,35 @@ pub(crate) fn parse_line(words: &[String]) -> Result<Arguments, Result<String, F
 
 fn usage(error: &clap::Error) -> Failure {
     let text = error.render().to_string();
-    Failure::usage(text.strip_prefix("error: ").unwrap_or(&text).trim_end())
+    let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+    Failure::usage(with_short_words(text))
+}
+
+/// Letters of a word that a message repeats.
+const WORD: usize = 120;
+
+/// The text with what is longer than any word cut, such as a document where none is awaited.
+fn with_short_words(text: &str) -> String {
+    let cut = |word: &str| match word.char_indices().nth(WORD) {
+        Some((end, _)) => format!("{}…", &word[..end]),
+        None => word.to_owned(),
+    };
+    let words: Vec<String> = text.split(' ').map(cut).collect();
+    words.join(" ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_repeats_no_more_than_the_beginning_of_a_long_word() {
+        let long = "ü".repeat(2_000);
+        let told = with_short_words(&format!("unexpected '{long}' found\n\nUsage: pocket"));
+        assert!(told.len() < 300, "{told}");
+        assert!(told.starts_with("unexpected 'üü"), "{told}");
+        assert_eq!(with_short_words("a b\nc"), "a b\nc");
+    }
 
     #[test]
     fn the_definition_of_the_command_line_holds_together() {

@@ -51,6 +51,10 @@ pub(crate) struct BenchLoadArgs {
 pub(crate) struct BackupArgs {
     /// The file to make; it must not be there yet. `-` is stdout
     pub(crate) file: PathBuf,
+    /// Copy values whose checksums fail as they are, instead of ending with `corrupt` at the first. The backup is whole
+    /// then, and the exit status still 1
+    #[arg(long)]
+    pub(crate) with_damaged: bool,
     /// What comes is written to a file at once, so that no copy is needed in between
     #[arg(long, hide = true)]
     pub(crate) direct: bool,

@@ -3,9 +3,9 @@
 use std::io::{self, Read, Seek, Write};
 
 use pocket_core::storage::Storage as _;
-use pocket_core::{Env, SystemEnv, Value};
+use pocket_core::{Env, SystemEnv, Value, codes};
 
-use crate::archive::{self, About, Archive, State, Totals};
+use crate::archive::{self, About, Archive, Damaged, State, Totals};
 use crate::args::{BackupArgs, Global};
 use crate::failure::{Failure, Result};
 use crate::gate::Gate;
@@ -21,24 +21,38 @@ pub(super) async fn run(global: &Global, args: BackupArgs, out: &mut Output) -> 
         storage: directory.storage(),
         made: SystemEnv.now().to_string(),
     };
+    let damaged = if args.with_damaged {
+        Damaged::Copied
+    } else {
+        Damaged::Refused
+    };
     if let Some(held) = &global.held {
-        return pass_on(held, &about, args.direct, out).await;
+        return pass_on(held, &about, args.direct, damaged, out).await;
     }
     if args.file.as_os_str() == "-" {
         let storage = open::store(directory, global.json).await?;
-        archive::write(State::Still(&*storage), &about, io::stdout()).await?;
-        return Ok(storage.close().await?);
+        let written = archive::write(State::Still(&*storage), &about, io::stdout(), damaged);
+        let totals = written.await.map_err(told)?;
+        storage.close().await?;
+        return copied(totals);
     }
     let target = NewFile::new(args.file)?;
     let file = target.reopen()?;
     if let Some(peer) = Peer::of(directory.path())? {
-        let words = ["pocket", "--db", ".", "backup", "-", "--direct"].map(Into::into);
+        let mut words = ["pocket", "--db", ".", "backup", "-", "--direct"]
+            .map(Into::into)
+            .to_vec();
+        words.extend(args.with_damaged.then(|| "--with-damaged".into()));
         let nothing = Box::new(|| Box::new(io::empty()) as Box<dyn Read + Send>);
-        peer.command(words.to_vec(), nothing, Box::new(file))
-            .await?;
+        match peer.command(words, nothing, Box::new(file)).await {
+            // It has told what is damaged. Whether the backup is whole is looked at below.
+            Err(failure) if args.with_damaged && failure.is_told() => {}
+            ended => ended?,
+        }
     } else {
         let storage = open::store(directory, global.json).await?;
-        archive::write(State::Still(&*storage), &about, file).await?;
+        let written = archive::write(State::Still(&*storage), &about, file, damaged);
+        written.await.map_err(told)?;
         storage.close().await?;
     }
     let name = target.name();
@@ -57,7 +71,35 @@ pub(super) async fn run(global: &Global, args: BackupArgs, out: &mut Output) -> 
         about.role,
         totals.bytes
     );
-    out.either(&summary, text)
+    out.either(&summary, text)?;
+    out.flush()?;
+    copied(totals)
+}
+
+/// What to do about a damaged value.
+fn told(failure: Failure) -> Failure {
+    if failure.code() != codes::CORRUPT {
+        return failure;
+    }
+    failure.and(
+        "nothing was backed up. `pocket backup --with-damaged` copies damaged values as they are, and `pocket dump \
+         --skip-damaged` writes all documents that can be read",
+    )
+}
+
+/// How a command ends that copied damaged values as they are.
+fn copied(totals: Totals) -> Result {
+    if totals.damaged == 0 {
+        return Ok(());
+    }
+    Err(Failure::new(
+        codes::CORRUPT,
+        format_args!(
+            "{} copied as they are; the backup is whole and can be restored. `pocket dump --skip-damaged` writes all \
+             documents that can be read",
+            counted(totals.damaged, "damaged value")
+        ),
+    ))
 }
 
 /// Sends a backup of what this process holds to the one that asks.
@@ -65,21 +107,30 @@ pub(super) async fn run(global: &Global, args: BackupArgs, out: &mut Output) -> 
 /// It runs on the thread of its peer, so files and pipes that are slow hold up nobody else. One that writes into a file beside
 /// its target, `direct`, is sent the copy as it is made. Any other reader may take as long as he likes, and no state is kept
 /// for him meanwhile: the copy is made beside the store first, which `/tmp` may have no room for.
-async fn pass_on(held: &Held, about: &About, direct: bool, out: &mut Output) -> Result {
+async fn pass_on(
+    held: &Held,
+    about: &About,
+    direct: bool,
+    damaged: Damaged,
+    out: &mut Output,
+) -> Result {
     let gate = held.content.gate();
     if direct && let Some(snapshot) = gate.snapshot().await? {
-        archive::write(State::Taken(&*snapshot), about, out.writer()).await?;
-        return out.flush();
+        let written = archive::write(State::Taken(&*snapshot), about, out.writer(), damaged);
+        let totals = written.await.map_err(told)?;
+        out.flush()?;
+        return copied(totals);
     }
     let failed = |error: io::Error| Failure::io("cannot copy the database", &error);
     let mut copy = tempfile::tempfile_in(&held.home).map_err(failed)?;
-    take(gate, about, &copy).await?;
+    let totals = take(gate, about, &copy, damaged).await.map_err(told)?;
     copy.rewind().map_err(failed)?;
     let mut part = vec![0; 64 * 1024];
     loop {
         let read = copy.read(&mut part).map_err(failed)?;
         if read == 0 {
-            return out.flush();
+            out.flush()?;
+            return copied(totals);
         }
         out.bytes(&part[..read])?;
         // A signal of the other process ends it here.
@@ -89,12 +140,12 @@ async fn pass_on(held: &Held, about: &About, direct: bool, out: &mut Output) -> 
 
 /// Copies one state of a store that is in use. Whoever writes to it goes on meanwhile, unless its backend cannot show one state
 /// for so long: then commits wait until the copy is made.
-async fn take(gate: &Gate, about: &About, to: impl Write) -> Result<Totals> {
+async fn take(gate: &Gate, about: &About, to: impl Write, damaged: Damaged) -> Result<Totals> {
     if let Some(snapshot) = gate.snapshot().await? {
-        return archive::write(State::Taken(&*snapshot), about, to).await;
+        return archive::write(State::Taken(&*snapshot), about, to, damaged).await;
     }
     let _shut = gate.shut().await;
-    archive::write(State::Still(gate), about, to).await
+    archive::write(State::Still(gate), about, to, damaged).await
 }
 
 #[cfg(test)]
@@ -207,7 +258,9 @@ mod tests {
             written,
             during: 0,
         };
-        let totals = take(&gate, &about(), &mut busy).await.unwrap();
+        let totals = take(&gate, &about(), &mut busy, Damaged::Copied)
+            .await
+            .unwrap();
         assert!(busy.during > BEFORE + 5, "it took more than a few turns");
         drop(busy);
         writer.join().unwrap();
@@ -231,7 +284,7 @@ mod tests {
         };
         let to = file.try_clone().unwrap();
         let about = about();
-        let (taken, ()) = tokio::join!(take(&gate, &about, to), writing);
+        let (taken, ()) = tokio::join!(take(&gate, &about, to, Damaged::Copied), writing);
         taken.unwrap();
         let found = pairs(file).await;
         assert!(

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use pocket_core::codes as core_codes;
 use pocket_core::storage::{Batch, Direction, Durability, KeyRange, ScanLimit, Storage};
-use pocket_core::{Map, SystemEnv, Value};
+use pocket_core::{Map, Sums, SystemEnv, Value};
 use pocket_storage::blocking::sync_directory;
 use pocket_storage_redb::RedbStorage;
 use pocket_sync_server::engine::{EngineError, Retention};
@@ -133,7 +133,9 @@ fn size(path: &Path) -> Result<u64> {
     Ok(about.len())
 }
 
+/// Copies every entry whose sum is right; any other one ends it.
 async fn copy(from: &dyn Storage, to: &dyn Storage) -> Result {
+    let mut sums = Sums::new();
     let mut range = KeyRange::all();
     loop {
         let limit = ScanLimit::entries(ENTRIES).bytes(BYTES);
@@ -147,6 +149,9 @@ async fn copy(from: &dyn Storage, to: &dyn Storage) -> Result {
             None => Durability::PowerLoss,
         };
         for (key, value) in entries {
+            sums.check(&key, &value).map_err(|error| {
+                Failure::from(error).and("nothing was changed: the store is as large as it was")
+            })?;
             batch.put(key, value);
         }
         let is_last = batch.is_empty();

@@ -1,8 +1,8 @@
 //! `pocket conflicts`: the journal, with all versions in full, and what is done about its entries.
 
 use pocket_core::{
-    CollectionName, Document, Explanation, Journal, JournalDocument, JournalEntry, JournalFilter,
-    JournalKind, JournalState, JournalVersion, Map, Value, Winner, codes as core_codes,
+    CollectionName, Document, Journal, JournalDocument, JournalEntry, JournalFilter, JournalKind,
+    JournalState, JournalVersion, Map, Value, Winner, codes as core_codes,
 };
 
 use crate::args::{ConflictsAction, ConflictsArgs, ConflictsListArgs, Global};
@@ -65,35 +65,13 @@ async fn print_all(journal: &Journal, args: &ConflictsListArgs, out: &mut Output
 }
 
 async fn show(journal: &Journal, number: u64, out: &mut Output) -> Result {
-    let mut explanation = journal.explain(number).await?;
-    tell_erased(&mut explanation);
+    let explanation = journal.explain(number).await?;
     if out.is_json() {
         let mut object = report(&explanation.entry)?;
         object.insert("explanation", explanation.to_string());
         return out.line(json(&object));
     }
     out.line(explanation)
-}
-
-/// Says of what was erased that it is, instead of how it could be restored.
-fn tell_erased(explanation: &mut Explanation) {
-    let entry = &explanation.entry;
-    let mut any = false;
-    for (text, document) in explanation.documents.iter_mut().zip(&entry.documents) {
-        if document.erased {
-            any = true;
-            *text = format!(
-                "  {}/{}\n    erased for good: no version of it is kept",
-                document.collection, document.id
-            );
-        }
-    }
-    if any && entry.state != JournalState::Restored {
-        explanation.advice = format!(
-            "What was erased cannot be restored, its content is kept nowhere; dismissing entry {} leaves all as it is.",
-            entry.number
-        );
-    }
 }
 
 async fn restore(journal: &Journal, number: u64, out: &mut Output) -> Result {
@@ -162,6 +140,8 @@ fn report(entry: &JournalEntry) -> Result<Map> {
 fn document_report(kind: JournalKind, document: &JournalDocument) -> Result<Map> {
     // The documents of a unique violation are there; the entry has no bodies of its own.
     let is_there = kind == JournalKind::UniqueViolation;
+    // A base was a document, or there would be none: its body may only not be kept.
+    let is_base = |version: &JournalVersion| document.base.as_ref() == Some(version);
     let version = |version: Option<&JournalVersion>| -> Result<Value> {
         let Some(version) = version else {
             return Ok(Value::Null);
@@ -171,7 +151,9 @@ fn document_report(kind: JournalKind, document: &JournalDocument) -> Result<Map>
             ("seq", version.seq.map(pocket_core::Seq::get).into()),
             (
                 "deleted",
-                Value::from(version.body.is_none() && !document.erased && !is_there),
+                Value::from(
+                    version.body.is_none() && !document.erased && !is_there && !is_base(version),
+                ),
             ),
             ("document", whole(document, version)?.into()),
         ])))
@@ -234,7 +216,12 @@ fn lines(entry: &JournalEntry) -> Result<Vec<String>> {
             let text = match version {
                 None => "nothing".to_owned(),
                 Some(version) => {
-                    let gone = if document.erased { "erased" } else { "deleted" };
+                    let gone = match name {
+                        _ if document.erased => "erased",
+                        // It was a document, or there would be none.
+                        "base" => "not kept",
+                        _ => "deleted",
+                    };
                     whole(document, version)?.map_or(gone.to_owned(), |map| json(&map))
                 }
             };

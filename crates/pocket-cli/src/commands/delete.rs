@@ -131,7 +131,12 @@ async fn together(
 /// Erases documents, or none if one of them is missing.
 async fn erase(collection: &Collection<Value>, ids: &[&str]) -> Result {
     for id in ids {
-        if collection.get_document(id).await?.is_none() {
+        let found = match collection.get_document(id).await {
+            // It is there, and what it is need not be known.
+            Err(error) if error.is_of_a_document() => continue,
+            found => found?,
+        };
+        if found.is_none() {
             return Err(Failure::new(
                 codes::DOCUMENT_NOT_FOUND,
                 format!(

@@ -23,10 +23,10 @@ const TURN: usize = 256;
 
 pub(super) async fn run(global: &Global, args: DumpArgs, out: &mut Output) -> Result {
     if args.file.as_os_str() == "-" {
-        let database = open::existing(global).await?;
-        let damaged = to_stdout(&database, args.skip_damaged, out).await?;
+        let database = open::to_read_from(global, args.skip_damaged).await?;
+        let (damaged, unread) = to_stdout(&database, args.skip_damaged, out).await?;
         database.close().await?;
-        return passed_over(damaged);
+        return passed_over(damaged, unread);
     }
     let target = NewFile::new(args.file.clone())?;
     let file = written(&args.file, target.reopen()?);
@@ -45,15 +45,16 @@ pub(super) async fn run(global: &Global, args: DumpArgs, out: &mut Output) -> Re
             Ok(()) => Ok(()),
         }
     } else {
-        let database = open::existing(global).await?;
+        let database = open::to_read_from(global, args.skip_damaged).await?;
         // Nobody else has the database while this command does.
         let dump = still(&database, args.skip_damaged).await?;
         let read = progress::counter();
         let failed = |error: &io::Error| target.failed(error);
         let writing = to_file(dump, file, &read, failed);
-        let damaged = progress::of_documents("dumping", read.clone(), global, writing).await?;
+        let (damaged, unread) =
+            progress::of_documents("dumping", read.clone(), global, writing).await?;
         database.close().await?;
-        passed_over(damaged)
+        passed_over(damaged, unread)
     };
     let totals = check(target.reopen()?)?;
     let name = target.name();
@@ -74,16 +75,26 @@ pub(super) async fn run(global: &Global, args: DumpArgs, out: &mut Output) -> Re
 }
 
 /// How a command ends that passed over so many damaged documents.
-pub(super) fn passed_over(damaged: u64) -> Result {
-    if damaged == 0 {
-        return Ok(());
-    }
-    Err(Failure::new(
-        codes::CORRUPT,
-        format_args!(
-            "{} passed over; everything else is written. A backup, another device or the server may still have them",
+pub(super) fn passed_over(damaged: u64, unread: u64) -> Result {
+    let what = match (damaged, unread) {
+        (0, 0) => return Ok(()),
+        (damaged, 0) => counted(damaged, "damaged document"),
+        (0, _) => "what lies in a damaged part of the file".to_owned(),
+        (damaged, _) => format!(
+            "{} and what lies in a damaged part of the file",
             counted(damaged, "damaged document")
         ),
+    };
+    let then = match unread {
+        0 => "A backup, another device or the server may still have them",
+        _ => {
+            "Do not go on with this file: restore a backup, or load the dump into a new database. A backup, another \
+             device or the server may still have what is missing"
+        }
+    };
+    Err(Failure::new(
+        codes::CORRUPT,
+        format_args!("{what} passed over; everything else is written. {then}"),
     ))
 }
 
@@ -110,7 +121,7 @@ fn written(name: &Path, file: File) -> Box<dyn Write + Send> {
 }
 
 /// Says how many damaged documents were passed over.
-async fn to_stdout(database: &Opened, skips_damaged: bool, out: &mut Output) -> Result<u64> {
+async fn to_stdout(database: &Opened, skips_damaged: bool, out: &mut Output) -> Result<(u64, u64)> {
     let mut dump = database.dump().await?;
     if skips_damaged {
         dump = dump.skip_damaged();
@@ -125,12 +136,12 @@ async fn to_stdout(database: &Opened, skips_damaged: bool, out: &mut Output) -> 
             }
         }
         out.flush()?;
-        return Ok(dump.damaged());
+        return Ok((dump.damaged(), dump.unread()));
     }
     // Whoever writes waits meanwhile; whoever reads the copy may take as long as he likes.
     let failed = |error: &io::Error| Failure::io("cannot copy the documents", error);
     let mut copy = tempfile::tempfile().map_err(|error| failed(&error))?;
-    let damaged = {
+    let (damaged, unread) = {
         let _shut = database.gate().shut().await;
         let to = copy.try_clone().map_err(|error| failed(&error))?;
         let dump = still(database, skips_damaged).await?;
@@ -142,7 +153,7 @@ async fn to_stdout(database: &Opened, skips_damaged: bool, out: &mut Output) -> 
         let read = copy.read(&mut part).map_err(|error| failed(&error))?;
         if read == 0 {
             out.flush()?;
-            return Ok(damaged);
+            return Ok((damaged, unread));
         }
         out.bytes(&part[..read])?;
         tokio::task::yield_now().await;
@@ -154,7 +165,7 @@ async fn to_file(
     file: impl Write,
     read: &progress::Counter,
     failed: impl Fn(&io::Error) -> Failure,
-) -> Result<u64> {
+) -> Result<(u64, u64)> {
     let mut to = BufWriter::with_capacity(256 * 1024, file);
     let mut lines = 0;
     while let Some(line) = dump.next_line().await? {
@@ -166,7 +177,7 @@ async fn to_file(
         }
     }
     to.flush().map_err(|error| failed(&error))?;
-    Ok(dump.damaged())
+    Ok((dump.damaged(), dump.unread()))
 }
 
 /// Reads a dump as `load` would.

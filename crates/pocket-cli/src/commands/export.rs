@@ -10,7 +10,7 @@ use crate::output::{Output, json};
 const DOCUMENT: &str = "{\"document\":";
 
 pub(super) async fn run(global: &Global, args: ExportArgs, out: &mut Output) -> Result {
-    let database = open::existing(global).await?;
+    let database = open::to_read_from(global, args.skip_damaged).await?;
     let Some(collection) = open::collection(&database, &args.collection)? else {
         return Ok(());
     };
@@ -26,10 +26,10 @@ pub(super) async fn run(global: &Global, args: ExportArgs, out: &mut Output) -> 
             }
         }
         out.flush()?;
-        let damaged = dump.damaged();
+        let (damaged, unread) = (dump.damaged(), dump.unread());
         drop(dump);
         database.close().await?;
-        return passed_over(damaged);
+        return passed_over(damaged, unread);
     }
     let mut documents = collection.find().stream();
     while let Some(document) = documents.next().await {

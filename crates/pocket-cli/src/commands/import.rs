@@ -66,10 +66,14 @@ pub(super) async fn run(global: &Global, args: ImportArgs, out: &mut Output) -> 
         keep_going: args.keep_going,
         global,
         stored: 0,
+        made_ids: false,
         refused: 0,
     };
-    job.shown("importing", global, store.run(&job, left_out))
-        .await?;
+    let run = job.shown("importing", global, store.run(&job, left_out));
+    let ended = run.await;
+    if let Err(failure) = ended {
+        return Err(store.broken_off(failure));
+    }
     let imported = store.stored;
     let skipped = skipped + store.refused;
     database.close().await?;
@@ -281,11 +285,31 @@ struct Store<'a> {
     keep_going: bool,
     global: &'a Global,
     stored: u64,
+    /// Whether a document among them got its id here.
+    made_ids: bool,
     /// Lines that were good by themselves, but not together with the documents that are there.
     refused: u64,
 }
 
 impl Store<'_> {
+    /// What is stored of a file of which the rest is not, and how to go on.
+    fn broken_off(&self, failure: Failure) -> Failure {
+        if self.stored == 0 {
+            return failure.and("nothing of the file is stored");
+        }
+        let goes_on = if self.made_ids {
+            "import what is behind them: those without an `_id` would come a second time"
+        } else if self.upsert {
+            "import it again"
+        } else {
+            "import it again with --upsert, which replaces those by themselves"
+        };
+        failure.and(&format!(
+            "{} of the file are stored and stay; to go on, {goes_on}",
+            counted(self.stored, "document")
+        ))
+    }
+
     async fn run(&mut self, job: &Arc<Job>, left_out: BTreeSet<u64>) -> Result {
         let mut batches = read(job, move |item| {
             let wanted = !left_out.contains(&item.line);
@@ -315,6 +339,12 @@ impl Store<'_> {
             };
             let Err(error) = done else {
                 self.stored += part.len() as u64;
+                let has_id = |(_, document): &(u64, Value)| {
+                    document
+                        .as_map()
+                        .is_some_and(|map| map.get("_id").is_some())
+                };
+                self.made_ids |= !part.iter().all(has_id);
                 continue;
             };
             let is_of_one = [

@@ -37,7 +37,8 @@ pub(super) async fn run(global: &Global, args: LoadArgs, out: &mut Output) -> Re
         checked.map_err(with_way_out)?;
         database
     } else {
-        let version = shown("checking", &source, global, check(&source)).await?;
+        let checked = shown("checking", &source, global, check(&source)).await;
+        let version = checked.map_err(with_way_out)?;
         open::new(global, version).await?
     };
     let loading = load(&database, &source, options);
@@ -90,6 +91,10 @@ fn with_way_out(failure: Failure) -> Failure {
         core_codes::INDEX_UNIQUE_VIOLATION => {
             "`pocket index drop` takes the index away, and a dump that has it makes it again behind its documents: the \
              journal then tells what breaks it"
+        }
+        // The first line is the head, which documents by themselves lack.
+        core_codes::CORRUPT if failure.message().starts_with("line 1: ") => {
+            "documents by themselves, one in each line, are for `pocket import COLLECTION FILE`"
         }
         _ => return failure,
     };

@@ -36,7 +36,9 @@ use std::time::Duration;
 use pocket_core::codes as core_codes;
 use tokio::time::Instant;
 
-use crate::args::{self, Arguments, Command, Global, ImportArgs, IndexAction, IndexArgs, LoadArgs};
+use crate::args::{
+    self, Arguments, Command, ConflictsAction, Global, ImportArgs, IndexAction, IndexArgs, LoadArgs,
+};
 use crate::failure::{Failure, Result};
 use crate::hang_up;
 use crate::held::{self, Peer};
@@ -92,12 +94,32 @@ pub(crate) fn is_endless(command: &Command) -> bool {
     }
 }
 
+/// Whether a command changes nothing.
+fn only_reads(command: &Command) -> bool {
+    match command {
+        Command::Get(_)
+        | Command::Find(_)
+        | Command::Count(_)
+        | Command::Export(_)
+        | Command::Dump(_)
+        | Command::Backup(_)
+        | Command::Status
+        | Command::Watch(_) => true,
+        Command::Conflicts(conflicts) => matches!(
+            conflicts.action,
+            None | Some(ConflictsAction::List(_) | ConflictsAction::Show { .. })
+        ),
+        _ => false,
+    }
+}
+
 async fn run_once(arguments: Arguments, stop: &Stop) -> Result {
     if let Some((peer, file)) = holder(&arguments)? {
         let left = left_undone(&arguments.command);
         let endless = is_endless(&arguments.command);
+        let only_reads = only_reads(&arguments.command);
         return tokio::select! {
-            result = peer.run(file) => result,
+            result = peer.run(file, only_reads) => result,
             () = hang_up::of_stdout(), if endless => Ok(()),
             () = stop.requested() => if endless { Ok(()) } else { Err(Failure::interrupted(left)) },
         };

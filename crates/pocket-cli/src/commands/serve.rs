@@ -1,6 +1,6 @@
 //! `pocket serve`: the sync server.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ pub(super) async fn run(global: &Global, args: ServeArgs, out: &mut Output, stop
     // Before the store: a server that cannot listen leaves no new database behind.
     let listener = TcpListener::bind(&addresses[..])
         .await
-        .map_err(|error| Failure::io(format!("cannot listen on {}", args.listen), &error))?;
+        .map_err(|error| cannot_listen(&args.listen, &error))?;
     let (storage, held_in) = storage(global, out).await?;
     let address = listener
         .local_addr()
@@ -133,6 +133,22 @@ fn tls(args: &ServeArgs) -> Result<Option<(Arc<Tls>, WatchedFiles)>> {
     let tls = Tls::load(certificates, key);
     let tls = tls.map_err(|error| Failure::new(core_codes::CONFIG, error))?;
     Ok(Some((Arc::new(tls), files)))
+}
+
+fn cannot_listen(listen: &str, error: &io::Error) -> Failure {
+    let failure = Failure::io(format!("cannot listen on {listen}"), error);
+    match error.kind() {
+        io::ErrorKind::AddrInUse => failure.and(
+            "end what runs there, or take another port with --listen (port 0 takes a free one)",
+        ),
+        io::ErrorKind::PermissionDenied => {
+            failure.and("ports below 1024 are for root; take another one with --listen")
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            failure.and("this machine has no such address; name one that it has with --listen")
+        }
+        _ => failure,
+    }
 }
 
 /// What `--listen` names.

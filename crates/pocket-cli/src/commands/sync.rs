@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pocket_core::replica::Checkpoint;
-use pocket_core::{Map, Value};
+use pocket_core::{Map, Value, codes as core_codes};
 use pocket_sync_client::{Direction, Snapshot, Status, SyncEngine, SyncError, codes as sync_codes};
 use tokio::time::Instant;
 
@@ -180,19 +180,44 @@ async fn pass(link: &Link, timeout: Duration, out: &Output) -> Result {
             () = &mut stalled => break,
         }
     }
-    let error = engine.snapshot().stats.last_error.or(error);
+    Err(given_up(
+        &link.server,
+        timeout,
+        engine.snapshot().stats.last_error,
+        error,
+    ))
+}
+
+/// Why a pass was given up. What the store of this device says comes before what became of connections since, and has its own
+/// code: waiting longer for the server would not help.
+fn given_up(
+    server: &str,
+    timeout: Duration,
+    last: Option<SyncError>,
+    failed: Option<SyncError>,
+) -> Failure {
+    let of_store = |error: &&SyncError| {
+        [core_codes::STORAGE_FULL, core_codes::STORAGE].contains(&error.code())
+    };
+    let store = failed.iter().chain(&last).find(of_store).cloned();
+    if let Some(error) = store {
+        return Failure::from(error).and(&format!(
+            "{} s went by without storing anything of {server}; what was stored before stays. Make room, and run it again",
+            timeout.as_secs_f64()
+        ));
+    }
+    let error = last.or(failed);
     let why = error.map_or_else(
         || "it does not answer".to_owned(),
         |error: SyncError| format!("[{}] {}", error.code(), error.message()),
     );
-    Err(Failure::new(
+    Failure::new(
         sync_codes::TIMEOUT,
         format!(
-            "{} s went by without getting on with {}: {why}; what is stored here stays, run it again later",
-            timeout.as_secs_f64(),
-            link.server
+            "{} s went by without getting on with {server}: {why}; what is stored here stays, run it again later",
+            timeout.as_secs_f64()
         ),
-    ))
+    )
 }
 
 /// What is stored of a pass. A connection is none of it: a full disk lets one be made as often as it is tried.
@@ -405,6 +430,27 @@ mod tests {
         assert_eq!(failed, first);
         assert_eq!(failed.after(snapshot(here.clone(), 0)), first);
         assert_ne!(first.clone().after(snapshot(here, 1)), first);
+    }
+
+    /// It was told as `timeout`, whoever was at fault.
+    #[test]
+    fn a_pass_that_a_full_disk_stops_ends_with_the_code_of_the_disk() {
+        let given_up = |last, failed| given_up("s", Duration::from_secs(3), last, failed);
+        let full = || {
+            Some(SyncError::retryable(
+                core_codes::STORAGE_FULL,
+                "no space left",
+            ))
+        };
+        let gone = || Some(SyncError::retryable("network", "it hung up"));
+        for (last, failed) in [(full(), None), (full(), gone()), (gone(), full())] {
+            let failure = given_up(last, failed);
+            assert_eq!(failure.code(), core_codes::STORAGE_FULL);
+            assert!(failure.message().contains("no space left"), "{failure:?}");
+        }
+        for (last, failed) in [(gone(), None), (None, gone()), (None, None)] {
+            assert_eq!(given_up(last, failed).code(), sync_codes::TIMEOUT);
+        }
     }
 
     #[test]

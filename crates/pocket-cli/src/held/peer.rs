@@ -66,7 +66,9 @@ impl Peer {
 
     /// Has the holder run this process's command line. `file` is read instead of stdin. Dropped, it ends the
     /// command.
-    pub(crate) async fn run(self, file: Option<File>) -> Result {
+    ///
+    /// `only_reads`: should the holder go away, nothing is half done.
+    pub(crate) async fn run(self, file: Option<File>, only_reads: bool) -> Result {
         let input = move || -> Box<dyn Read + Send> {
             match file {
                 Some(file) => Box::new(file),
@@ -74,8 +76,16 @@ impl Peer {
             }
         };
         let words = std::env::args_os().collect();
-        self.command(words, Box::new(input), Box::new(io::stdout()))
-            .await
+        let ended = self.command(words, Box::new(input), Box::new(io::stdout()));
+        match ended.await {
+            Err(failure) if only_reads && failure.code() == codes::INTERRUPTED => {
+                Err(Failure::interrupted(
+                    "the process that holds the database went away before everything was read, and what was printed is not \
+                     all; run the command again",
+                ))
+            }
+            ended => ended,
+        }
     }
 
     /// Has the holder run a command line, with this input and a place for its output.

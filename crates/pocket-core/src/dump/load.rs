@@ -2,6 +2,7 @@
 
 use super::{DumpItem, DumpReader, DumpTotals};
 use crate::commit::Job;
+use crate::damage;
 use crate::keys::CollectionId;
 use crate::migrate::Reshaped;
 use crate::outbox::{Slot, load_document};
@@ -323,7 +324,11 @@ impl Job for LoadJob {
                     continue;
                 }
             };
-            let stored = stored_body(tx, number, id).await?;
+            let stored = match stored_body(tx, number, id).await {
+                // What is damaged is another document than that of the dump.
+                Err(error) if damage::is_damage(&error) && self.replaces() => None,
+                stored => stored?,
+            };
             match self.options.existing {
                 Existing::Fail if stored.is_some() => return Err(self.exists(id)),
                 Existing::Skip if stored.is_some() => {
@@ -343,7 +348,7 @@ impl Job for LoadJob {
                     id: id.clone(),
                     operation: Operation::Upsert(body),
                 };
-                let slot = Slot::load(tx, row.id(), id).await?;
+                let slot = Slot::load_over(tx, row.id(), id, false).await?;
                 let edit = write::apply(tx, row, slot, &write)?;
                 write::finish(tx, &self.name, row, edit).await?;
             }
@@ -353,6 +358,10 @@ impl Job for LoadJob {
 }
 
 impl LoadJob {
+    fn replaces(&self) -> bool {
+        self.options.existing == Existing::Replace
+    }
+
     fn exists(&self, id: &DocumentId) -> Error {
         Error::new(
             codes::DOCUMENT_EXISTS,

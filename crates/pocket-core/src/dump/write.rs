@@ -1,6 +1,7 @@
 //! Writing a dump.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 
 use bytes::Bytes;
 use pocket_storage::{Direction, Entry, KeyRange, ScanLimit, Snapshot};
@@ -35,6 +36,8 @@ pub struct Dump {
     indexes: BTreeMap<CollectionId, Vec<IndexConfig>>,
     /// Where the next documents of the collection at work are.
     range: Option<KeyRange>,
+    /// How it is read, if a part of it could not be read.
+    around: Option<Around>,
     /// Its number.
     collection: CollectionId,
     /// Which of its documents are not over.
@@ -45,7 +48,26 @@ pub struct Dump {
     /// Whether damaged documents are passed over, and how many were.
     skips_damaged: bool,
     damaged: u64,
+    /// Parts of collections that the store could not read.
+    unread: u64,
     done: bool,
+}
+
+/// How the documents around a part are read that the store cannot read: forward up to it, then backward from the end up to
+/// it, to learn where to go on, and forward from there.
+#[derive(Clone, Debug)]
+struct Around {
+    /// Entries asked for at once: fewer each time that they cannot be read.
+    entries: usize,
+    stage: Stage,
+}
+
+#[derive(Clone, Debug)]
+enum Stage {
+    Before,
+    /// What is left of the range as it was read forward, and the lowest key that was read from its end.
+    Finding(KeyRange, Option<Vec<u8>>),
+    Behind,
 }
 
 impl Database {
@@ -86,7 +108,9 @@ impl Dump {
             sum: Sha256::new(),
             totals: DumpTotals::default(),
             skips_damaged: false,
+            around: None,
             damaged: 0,
+            unread: 0,
             done: false,
         };
         let head = dump.scan(KeyRange::prefix(keys::DATABASE)).await?;
@@ -139,6 +163,12 @@ impl Dump {
         self.damaged
     }
 
+    /// Parts of collections that the store could not read and that were passed over so far, each of who knows how many
+    /// documents: the file itself is damaged.
+    pub fn unread(&self) -> u64 {
+        self.unread
+    }
+
     /// Whether all of it is one state.
     pub fn is_one_state(&self) -> bool {
         self.one_state
@@ -169,8 +199,35 @@ impl Dump {
         let Some(range) = self.range.take() else {
             return self.begin_collection();
         };
-        let entries = self.scan(range.clone()).await?;
+        let around = self.around.take().unwrap_or(Around::BEFORE);
+        let limit = ScanLimit::entries(around.entries).bytes(CHUNK_BYTES);
+        let direction = match around.stage {
+            Stage::Finding(..) => Direction::Backward,
+            Stage::Before | Stage::Behind => Direction::Forward,
+        };
+        let entries = match self.scan_in(range.clone(), limit, direction).await {
+            Err(error) if self.skips_damaged && is_of_the_file(&error) => {
+                self.pass_around(range, around);
+                return Ok(());
+            }
+            entries => entries?,
+        };
+        if let Stage::Finding(left, lowest) = around.stage {
+            match entries.last() {
+                Some((last, _)) => {
+                    self.range = Some(range.before(last.clone()));
+                    self.around = Some(Around {
+                        entries: around.entries,
+                        stage: Stage::Finding(left, Some(last.clone())),
+                    });
+                }
+                None => self.go_on_behind(left, lowest),
+            }
+            return Ok(());
+        }
+        self.around = Some(around);
         let Some((last, _)) = entries.last() else {
+            self.around = None;
             // Behind the documents: whoever loads them builds each index once.
             for index in self.indexes.remove(&self.collection).unwrap_or_default() {
                 self.push(index_line(&index)?)?;
@@ -194,9 +251,55 @@ impl Dump {
         Ok(())
     }
 
+    /// What is left of a range could not be read: a smaller piece of it is tried, then its other end. Between what could
+    /// be read from either end the rest is passed over.
+    fn pass_around(&mut self, range: KeyRange, around: Around) {
+        if around.entries > 1 {
+            self.range = Some(range);
+            self.around = Some(Around {
+                entries: around.entries / 4,
+                ..around
+            });
+            return;
+        }
+        match around.stage {
+            Stage::Before => {
+                self.unread += 1;
+                self.range = Some(range.clone());
+                self.around = Some(Around {
+                    entries: CHUNK,
+                    stage: Stage::Finding(range, None),
+                });
+            }
+            Stage::Finding(left, lowest) => self.go_on_behind(left, lowest),
+            // It could be read a moment ago.
+            Stage::Behind => self.go_on_behind(range, None),
+        }
+    }
+
+    /// Reads on from the lowest key that was found behind what cannot be read; without one, nothing is left.
+    fn go_on_behind(&mut self, left: KeyRange, lowest: Option<Vec<u8>>) {
+        let range = match lowest {
+            Some(lowest) => KeyRange {
+                start: Bound::Included(lowest),
+                ..left
+            },
+            None => KeyRange {
+                start: Bound::Excluded(Vec::new()),
+                end: Bound::Excluded(Vec::new()),
+            },
+        };
+        self.range = Some(range);
+        self.around = Some(Around {
+            entries: CHUNK,
+            stage: Stage::Behind,
+        });
+    }
+
     /// A document, if its entry is of one that is there.
     fn document(&self, key: &[u8], value: &Bytes) -> Result<Option<Map>> {
-        let stored = StoredDocument::decode(&envelope::open(key, value)?)?;
+        let core = self.database.core();
+        let stored = StoredDocument::decode(&core.open(key, value)?)?;
         if !stored.is_live() {
             return Ok(None);
         }
@@ -257,12 +360,36 @@ impl Dump {
 
     async fn scan(&self, range: KeyRange) -> Result<Vec<Entry>> {
         let limit = ScanLimit::entries(CHUNK).bytes(CHUNK_BYTES);
+        self.scan_in(range, limit, Direction::Forward).await
+    }
+
+    async fn scan_in(
+        &self,
+        range: KeyRange,
+        limit: ScanLimit,
+        direction: Direction,
+    ) -> Result<Vec<Entry>> {
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
         let entries = if let Some(snapshot) = &self.snapshot {
-            snapshot.scan(range, limit, Direction::Forward).await
+            snapshot.scan(range, limit, direction).await
         } else {
             let storage = &self.database.core().storage;
-            storage.scan(range, limit, Direction::Forward).await
+            storage.scan(range, limit, direction).await
         };
         Ok(entries?)
     }
+}
+
+impl Around {
+    const BEFORE: Self = Self {
+        entries: CHUNK,
+        stage: Stage::Before,
+    };
+}
+
+/// Whether what the store keeps its values in is damaged, and not a value.
+fn is_of_the_file(error: &Error) -> bool {
+    error.code() == codes::CORRUPT && error.storage().is_some()
 }

@@ -141,9 +141,16 @@ fn rule(entry: &JournalEntry) -> (DecidedBy, String) {
         ),
         "merge" => {
             let times = times(entry);
-            let text = format!(
-                "what one side changed stands; where both changed the same field, the later write does{times}"
-            );
+            let text = if entry.documents.iter().any(is_merged_without_base) {
+                format!(
+                    "what both were made of is not known here, so the fields of both stand together; where both have the \
+                     same field, that of the later write does{times}"
+                )
+            } else {
+                format!(
+                    "what one side changed stands; where both changed the same field, the later write does{times}"
+                )
+            };
             (DecidedBy::Strategy, text)
         }
         "erased" => (
@@ -173,6 +180,17 @@ fn rule(entry: &JournalEntry) -> (DecidedBy, String) {
     (by, format!("{who}: {text}."))
 }
 
+/// Whether nothing told which side of a document had changed what.
+fn is_merged_without_base(document: &JournalDocument) -> bool {
+    let base = document.base.as_ref();
+    !document.erased && base.is_none_or(|base| base.body.is_none())
+}
+
+/// Whether all that an entry is about was erased, so that it keeps nothing of it.
+fn is_erased(entry: &JournalEntry) -> bool {
+    !entry.documents.is_empty() && entry.documents.iter().all(|document| document.erased)
+}
+
 /// When both sides were written, where that decided.
 fn times(entry: &JournalEntry) -> String {
     let [document] = entry.documents.as_slice() else {
@@ -188,6 +206,15 @@ fn times(entry: &JournalEntry) -> String {
 }
 
 fn outcome(entry: &JournalEntry) -> String {
+    if is_erased(entry) && entry.kind != JournalKind::UniqueViolation {
+        let what = match entry.documents.as_slice() {
+            [_] => "The document is",
+            _ => "The documents are",
+        };
+        return format!(
+            "{what} erased since, and with it both versions that this entry was about."
+        );
+    }
     match (entry.kind, entry.winner) {
         (JournalKind::Refusal, _) => {
             "The change left the queue, and the document is as the server has it.".to_owned()
@@ -216,6 +243,14 @@ fn advice(entry: &JournalEntry) -> String {
                 "Change or delete one of the documents; dismissing entry {number} leaves all as it is."
             )
         }
+        JournalState::Open | JournalState::Dismissed
+            if entry.documents.iter().any(|document| document.erased) =>
+        {
+            format!(
+                "What was erased cannot be restored, its content is kept nowhere; dismissing entry {number} leaves all as \
+                 it is."
+            )
+        }
         JournalState::Open => {
             let loser = if entry.winner == Winner::Local {
                 "the server's version"
@@ -234,6 +269,12 @@ fn advice(entry: &JournalEntry) -> String {
 }
 
 fn document(document: &JournalDocument) -> Result<String> {
+    if document.erased {
+        return Ok(format!(
+            "  {}/{}\n    erased for good: no version of it is kept",
+            document.collection, document.id
+        ));
+    }
     let base = document.base.as_ref().map(fields).transpose()?.flatten();
     let mut lines = vec![format!("  {}/{}", document.collection, document.id)];
     lines.push(match (&document.base, &base) {

@@ -138,7 +138,7 @@ async fn check(
             };
             range = range.after(last.clone());
             for (key, value) in &entries {
-                let slot = slot_of(&row, key, &crate::envelope::open(key, value)?)?;
+                let slot = slot_of(&row, key, &core.open(key, value)?)?;
                 let Some(body) = slot.after.as_ref().and_then(|it| it.body.as_ref()) else {
                     continue;
                 };

@@ -73,6 +73,7 @@ pub(super) async fn merge(
     edits: &mut [Edit],
 ) -> Result<()> {
     let stored = entry.changes.len();
+    entry.returns |= edits.iter().any(|edit| edit.slot.is_unknown());
     for edit in edits {
         let fresh = edit.change();
         let Some(at) = entry

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::Query;
 use super::execute::{Prepared, Reader, Source, collection_of};
 use super::plan::{Access, Plan, Purpose};
+use crate::keys::CollectionId;
 use crate::{Document, Result, Subscription};
 
 impl<T: Serialize + DeserializeOwned + 'static> Query<T> {
@@ -53,6 +54,8 @@ struct Reading {
     /// How many are still passed over, and how many may still be given out.
     skip: usize,
     left: usize,
+    /// The collection, if an index leads to its documents.
+    looked_up: Option<CollectionId>,
 }
 
 impl<T: Serialize + DeserializeOwned> Pages<T> {
@@ -73,7 +76,8 @@ impl<T: Serialize + DeserializeOwned> Pages<T> {
             if let Err(error) = step {
                 self.state = State::Done;
                 self.buffer.clear();
-                return Some(Err(error));
+                let core = self.query.collection.database().core();
+                return Some(Err(core.named(error)));
             }
         }
         self.buffer.pop_front().map(Ok)
@@ -118,7 +122,9 @@ impl<T: Serialize + DeserializeOwned> Pages<T> {
         if !reader.are_current(plan.indexes()).await? {
             plan = Plan::scan(prepared, collection)?;
         }
+        let by_index = !plan.indexes().is_empty();
         Ok(plan.is_in_order.then(|| Reading {
+            looked_up: by_index.then_some(collection),
             source: Source::streaming(&plan, prepared, collection, &reader.tuning),
             query: prepared.clone(),
             reader,
@@ -131,10 +137,14 @@ impl<T: Serialize + DeserializeOwned> Pages<T> {
 impl Reading {
     /// Reads one page. False at the end.
     async fn read(&mut self, buffer: &mut VecDeque<Document>) -> Result<bool> {
-        if self.left == 0 {
-            return Ok(false);
-        }
-        let Some(documents) = self.source.next(&self.query, &mut self.reader).await? else {
+        let next = match self.left {
+            0 => None,
+            _ => self.source.next(&self.query, &mut self.reader).await?,
+        };
+        let Some(documents) = next else {
+            if let Some(collection) = self.looked_up {
+                self.reader.explain_missed(collection).await?;
+            }
             return Ok(false);
         };
         for document in documents {

@@ -11,6 +11,7 @@ use super::settle::is_kept;
 use super::state::{ReplicaState, left_out, snapshot};
 use super::{load_target, store_target};
 use crate::commit::Job;
+use crate::damage::Server;
 use crate::erase::{self, Erased, Forget};
 use crate::journal::RemoteVersion;
 use crate::keys::{self, Target};
@@ -279,7 +280,7 @@ impl ApplyJob {
         record: &Record,
         collection: &CollectionRow,
     ) -> Result<Option<Option<Place>>> {
-        let mut slot = Slot::load(tx, collection.id(), &record.id).await?;
+        let mut slot = Slot::recover(tx, collection.id(), &record.id, Server::Told).await?;
         let seen = resync::see(tx, self.target, (checkpoint, mark), &mut slot, record).await?;
         let server = slot
             .after

@@ -1,6 +1,5 @@
 //! Looks at the whole outbox, for people; and when it was last in step.
 
-use pocket_storage::ScanLimit;
 use pocket_storage::ordered::{BTreeMap, BTreeSet};
 
 use super::state::left_out;
@@ -8,6 +7,7 @@ use super::{load_target, store_target};
 use crate::commit::Job;
 use crate::keys::{self, Target};
 use crate::numbering;
+use crate::outbox;
 use crate::stored::{self, ChangeRow, MutationRow};
 use crate::tx::Tx;
 use crate::{CollectionName, Place, Result};
@@ -54,11 +54,9 @@ impl Job for PendingJob {
         let mut counts = BTreeMap::new();
         let mut range = keys::outbox_from(self.target, Place::ZERO);
         loop {
-            let rows = tx.scan(range.clone(), ScanLimit::entries(CHUNK)).await?;
-            let Some((last, _)) = rows.last() else {
+            let Some(rows) = outbox::page(tx, self.target, &mut range, CHUNK).await? else {
                 break;
             };
-            range = range.after(last.clone());
             for (_, payload) in &rows {
                 let row: MutationRow = stored::decode(payload)?;
                 let touched: BTreeSet<_> = row.changes.iter().map(ChangeRow::collection).collect();

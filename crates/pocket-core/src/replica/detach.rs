@@ -73,11 +73,9 @@ impl DetachJob {
         let mut stamps = Stamps::new();
         let mut range = keys::outbox_from(target, Place::ZERO);
         loop {
-            let rows = tx.scan(range.clone(), ScanLimit::entries(CHUNK)).await?;
-            let Some((last, _)) = rows.last() else {
+            let Some(rows) = outbox::page(tx, target, &mut range, CHUNK).await? else {
                 return Ok(stamps);
             };
-            range = range.after(last.clone());
             for (key, payload) in rows {
                 let place = Place::new(number_in(&key)?);
                 let mut row: MutationRow = stored::decode(&payload)?;
@@ -282,7 +280,10 @@ async fn forget_server(tx: &mut Tx, target: Target) -> Result<()> {
 async fn remove_all(tx: &mut Tx, mut range: KeyRange) -> Result<u64> {
     let mut count = 0;
     loop {
-        let rows = tx.scan(range.clone(), ScanLimit::entries(CHUNK)).await?;
+        // What is damaged goes, too.
+        let rows = tx
+            .scan_sealed(range.clone(), ScanLimit::entries(CHUNK))
+            .await?;
         let Some((last, _)) = rows.last() else {
             return Ok(count);
         };

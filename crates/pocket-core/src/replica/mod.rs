@@ -348,6 +348,21 @@ pub(crate) fn store_target(tx: &mut Tx, target: Target, row: &TargetRow) {
     tx.put(keys::target(target), &[&stored::encode(row)]);
 }
 
+/// A document went of which nobody knows what the server's version was: its digest is counted anew when it is compared.
+/// `reads_again`: everything is read again, if anything was read since the last reading began.
+pub(crate) async fn lost(tx: &mut Tx, target: Target, reads_again: bool) -> Result<()> {
+    let mut row = load_target(tx, target).await?;
+    let before = row.clone();
+    row.later.repaired = None;
+    if reads_again && row.has_read() {
+        resync::begin(tx, target, &mut row, None).await?;
+    }
+    if row != before {
+        store_target(tx, target, &row);
+    }
+    Ok(())
+}
+
 struct PinJob {
     target: Target,
     limit: PushLimit,

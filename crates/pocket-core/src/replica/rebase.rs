@@ -1,6 +1,7 @@
 //! What happens to the changes behind one that lost, and where the server's version of a document lies.
 
 use super::resolve::{self, Resolution};
+use crate::damage::Server;
 use crate::journal::RemoteVersion;
 use crate::keys::{self, CollectionId};
 use crate::merge::{self, Prefer};
@@ -165,7 +166,8 @@ impl Resolution<'_> {
         let mut slots = Vec::with_capacity(entry.changes.len());
         let mut remotes = Vec::with_capacity(entry.changes.len());
         for change in &entry.changes {
-            let slot = Slot::load(self.tx, change.collection, &change.id).await?;
+            let slot =
+                Slot::recover(self.tx, change.collection, &change.id, Server::ReadAgain).await?;
             remotes.push(self.remote_of(&slot).await?);
             slots.push(slot);
         }

@@ -13,6 +13,7 @@ use super::resolve::{self, Loss, Resolution};
 use super::state::{ReplicaState, snapshot};
 use super::{load_target, rebase, resync, store_target};
 use crate::commit::Job;
+use crate::damage::Server;
 use crate::journal::{JournalKind, RemoteVersion};
 use crate::keys::{self, Target};
 use crate::mutants::active;
@@ -74,11 +75,9 @@ impl RenewJob {
         let mut was_sent = false;
         let mut range = keys::outbox_from(target, Place::ZERO);
         loop {
-            let rows = tx.scan(range.clone(), ScanLimit::entries(CHUNK)).await?;
-            let Some((last, _)) = rows.last() else {
+            let Some(rows) = outbox::page(tx, target, &mut range, CHUNK).await? else {
                 return Ok(was_sent);
             };
-            range = range.after(last.clone());
             for (key, payload) in &rows {
                 let place = keys::trailing_number(key)
                     .ok_or_else(|| stored::damaged("a key of the outbox is too short"))?;
@@ -274,7 +273,8 @@ impl Resolution<'_> {
         for change in &mut entry.changes {
             let old = change.rev;
             change.rev = Revision::new(old.hlc, client);
-            let mut slot = Slot::load(self.tx, change.collection, &change.id).await?;
+            let mut slot =
+                Slot::recover(self.tx, change.collection, &change.id, Server::ReadAgain).await?;
             let revs = (old, change.rev);
             self.restand_behind(entry.place, &slot, &change.document(), revs)
                 .await?;

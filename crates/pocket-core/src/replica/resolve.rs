@@ -13,6 +13,7 @@ pub(super) use outcome::store_slot;
 
 use super::conflict::{self, Answer, CUSTOM, Conflict, Decision, Resolver, Ruling, Version};
 use super::rebase;
+use crate::damage::Server;
 use crate::journal::{JournalKind, RemoteVersion, Winner};
 use crate::keys::{self, CollectionId, Target};
 use crate::outbox::{self, Entry, PendingChange, Slot};
@@ -143,7 +144,9 @@ impl Resolution<'_> {
         }
         let mut slots = Vec::with_capacity(entry.changes.len());
         for change in &entry.changes {
-            slots.push(Slot::load(self.tx, change.collection, &change.id).await?);
+            slots.push(
+                Slot::recover(self.tx, change.collection, &change.id, Server::ReadAgain).await?,
+            );
         }
         for slot in &slots {
             if slot.pending().first() != Some(&place) && entry.changes.len() == 1 {

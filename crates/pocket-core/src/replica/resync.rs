@@ -18,6 +18,7 @@ use super::apply;
 use super::state::{ReplicaState, ServerLog, snapshot};
 use super::{load_target, store_target};
 use crate::commit::Job;
+use crate::damage::Server;
 use crate::keys::{self, CollectionId, Target};
 use crate::mutants::active;
 use crate::outbox::{self, PendingChange, Slot};
@@ -229,7 +230,7 @@ pub(super) async fn is_before_pinned(
     entry: &outbox::Entry,
 ) -> Result<bool> {
     for change in &entry.changes {
-        let slot = Slot::load(tx, change.collection, &change.id).await?;
+        let slot = Slot::recover(tx, change.collection, &change.id, Server::ReadAgain).await?;
         for later in slot.pending().iter().filter(|later| **later > entry.place) {
             let row = outbox::load_row(tx, target, *later).await?;
             if matches!(row.progress, Progress::Pinned(_)) {

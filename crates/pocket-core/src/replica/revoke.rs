@@ -3,6 +3,7 @@
 use super::apply::ApplyJob;
 use super::resolve::{self, Loss, Resolution};
 use super::resync;
+use crate::damage::Server;
 use crate::erase::{self, Erased, Forget};
 use crate::journal::JournalKind;
 use crate::keys::{CollectionId, Target};
@@ -20,7 +21,7 @@ impl ApplyJob {
             let Some(row) = tx.registry().get_even_dropped(name).cloned() else {
                 continue;
             };
-            let mut slot = Slot::load(tx, row.id(), id).await?;
+            let mut slot = Slot::recover(tx, row.id(), id, Server::ReadAgain).await?;
             let known = slot
                 .after
                 .as_ref()
@@ -63,7 +64,7 @@ pub(super) async fn lose_changes(
     (collection, id): (CollectionId, DocumentId),
 ) -> Result<()> {
     loop {
-        let slot = Slot::load(resolution.tx, collection, &id).await?;
+        let slot = Slot::recover(resolution.tx, collection, &id, Server::ReadAgain).await?;
         let Some(place) = slot.pending().first().copied() else {
             return Ok(());
         };

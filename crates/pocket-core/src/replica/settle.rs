@@ -12,6 +12,7 @@ use super::resolve::Resolution;
 use super::state::{ReplicaState, left_out, snapshot};
 use super::{load_target, store_target};
 use crate::commit::Job;
+use crate::damage::Server;
 use crate::erase::{self, Forget};
 use crate::journal::RemoteVersion;
 use crate::keys::{self, BodyOf, CollectionId, Target};
@@ -276,7 +277,13 @@ async fn applied(
     let mut free = Vec::new();
     for (index, change) in (0_u32..).zip(&row.changes) {
         let seq = first.plus(u64::from(index));
-        let mut slot = Slot::load(resolution.tx, change.collection(), &change.id).await?;
+        let mut slot = Slot::recover(
+            resolution.tx,
+            change.collection(),
+            &change.id,
+            Server::ReadAgain,
+        )
+        .await?;
         slot.forget_place(place);
         free.extend(overtake(resolution, &mut slot, place).await?);
         resolution.tx.has_seen(change.rev.hlc);
@@ -411,7 +418,7 @@ async fn overtake(
 async fn made_on(tx: &mut Tx, entry: &Entry) -> Result<Vec<Place>> {
     let mut places = Vec::with_capacity(entry.changes.len());
     for change in &entry.changes {
-        let slot = Slot::load(tx, change.collection, &change.id).await?;
+        let slot = Slot::recover(tx, change.collection, &change.id, Server::ReadAgain).await?;
         places.extend(slot.pending().first().copied());
     }
     Ok(places)

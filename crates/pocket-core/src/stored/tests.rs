@@ -151,6 +151,16 @@ fn later_fields_are_what_the_fixture_holds() {
         multi: 1,
         later: IndexLater { ttl: Some(ttl()) },
     };
+    let document = DocumentHead {
+        rev: revision(),
+        presence: Presence::Live,
+        server: None,
+        resync: 27,
+        pending: vec![Place::new(28)],
+        later: DocumentLater {
+            reshaped: Some(revision()),
+        },
+    };
     let rows = [
         ("database", encode(&head)),
         ("state", encode(&state)),
@@ -158,6 +168,7 @@ fn later_fields_are_what_the_fixture_holds() {
         ("index", encode(&index)),
         ("target", encode(&target())),
         ("mutation", encode(&mutation())),
+        ("document", encode(&document)),
     ]
     .map(|(name, row)| (name, Bytes::from(row)));
     let mut today = String::new();
@@ -182,4 +193,5 @@ fn later_fields_are_what_the_fixture_holds() {
     assert_eq!(decode::<IndexRow>(&rows[3].1).ok(), Some(index));
     assert_eq!(decode::<TargetRow>(&rows[4].1).ok(), Some(target()));
     assert_eq!(decode::<MutationRow>(&rows[5].1).ok(), Some(mutation()));
+    assert_eq!(decode::<DocumentHead>(&rows[6].1).ok(), Some(document));
 }

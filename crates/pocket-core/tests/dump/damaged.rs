@@ -2,8 +2,13 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use pocket_core::dump::{Dump, LoadOptions};
-use pocket_core::storage::{Batch, Direction, Durability, KeyRange, ScanLimit, Storage};
+use pocket_core::storage::{
+    Batch, Capabilities, Direction, Durability, Entry, KeyRange, ScanLimit, Snapshot, Storage,
+    StorageError,
+};
 use pocket_core::{CollectionConfig, Database, codes};
 use pocket_storage_memory::MemoryStorage;
 
@@ -89,4 +94,104 @@ async fn damaged_documents_end_a_dump_or_are_passed_over_and_counted() {
     let mut none = db.dump().await.unwrap().only("nothing");
     lines(&mut none).await;
     assert_eq!((none.damaged(), none.totals().collections), (0, 0));
+}
+
+/// A store whose file is damaged where the documents lie whose ids hold this: a scan that comes there fails.
+#[derive(Debug)]
+struct Holed {
+    inner: MemoryStorage,
+    holes: &'static [&'static str],
+}
+
+type Answer<T> = Result<T, StorageError>;
+
+#[async_trait]
+impl Storage for Holed {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn get(&self, key: &[u8]) -> Answer<Option<Bytes>> {
+        self.inner.get(key).await
+    }
+
+    async fn get_many(&self, keys: &[Vec<u8>]) -> Answer<Vec<Option<Bytes>>> {
+        self.inner.get_many(keys).await
+    }
+
+    async fn scan(
+        &self,
+        range: KeyRange,
+        limit: ScanLimit,
+        direction: Direction,
+    ) -> Answer<Vec<Entry>> {
+        let entries = self.inner.scan(range, limit, direction).await?;
+        let is_lost = |(key, _): &Entry| {
+            let mut holes = self.holes.iter();
+            key[0] == b'd' && holes.any(|hole| key.ends_with(hole.as_bytes()))
+        };
+        if entries.iter().any(is_lost) {
+            return Err(StorageError::Corrupt("a page is no page".to_owned()));
+        }
+        Ok(entries)
+    }
+
+    async fn snapshot(&self) -> Answer<Option<Box<dyn Snapshot>>> {
+        Ok(None)
+    }
+
+    async fn commit(&self, batch: Batch, durability: Durability) -> Answer<()> {
+        self.inner.commit(batch, durability).await
+    }
+
+    async fn close(&self) -> Answer<()> {
+        self.inner.close().await
+    }
+}
+
+/// Nothing at all was written where a page could not be read.
+#[tokio::test]
+async fn what_lies_around_a_damaged_part_of_the_file_is_written() {
+    // What cannot be read, how much can, and how many parts are passed over.
+    let cases: [(&[&str], usize, u64); 5] = [
+        (&[], 600, 0),
+        (&["0300"], 599, 1),
+        (&["0000"], 599, 1),
+        (&["0599"], 599, 1),
+        // Between two such parts nothing is found.
+        (&["0100", "0400"], 299, 1),
+    ];
+    for (holes, saved, unread) in cases {
+        let inner = MemoryStorage::new();
+        let store: Arc<dyn Storage> = Arc::new(Holed { inner, holes });
+        let db = Database::builder("damaged")
+            .collection(CollectionConfig::new("notes"))
+            .collection(CollectionConfig::new("others"))
+            .open_shared(store)
+            .await
+            .unwrap();
+        let notes = db.collection("notes").unwrap();
+        let all: Vec<_> = (0..600)
+            .map(|n| value(&format!(r#"{{"_id":"{n:04}"}}"#)))
+            .collect();
+        notes.insert_many(&all).await.unwrap();
+        let others = db.collection("others").unwrap();
+        others.insert(&value(r#"{"_id":"x"}"#)).await.unwrap();
+        let mut dump = db.dump().await.unwrap();
+        if !holes.is_empty() {
+            let error = loop {
+                match dump.next_line().await {
+                    Ok(line) => assert!(line.is_some(), "it ended as if all were well"),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(error.code(), codes::CORRUPT);
+        }
+        let mut dump = db.dump().await.unwrap().skip_damaged();
+        let whole = lines(&mut dump).await;
+        assert_eq!((dump.damaged(), dump.unread()), (0, unread), "{holes:?}");
+        assert_eq!(dump.totals().documents, saved as u64 + 1, "{holes:?}");
+        let loaded = load(&empty().await, &whole, LoadOptions::new()).await;
+        assert_eq!(loaded.unwrap().0.stored, saved as u64 + 1);
+    }
 }

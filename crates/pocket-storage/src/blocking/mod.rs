@@ -12,7 +12,7 @@
 //! - When the engine fails, the batches under way are answered with its error, and those that already wait are
 //!   refused: they may build on what failed. The next call closes and reopens the engine before it does
 //!   anything else. To the data a failure is a crash: relaxed commits may be gone.
-//! - A panic of the engine is contained and answered as `Corrupt`.
+//! - A panic of the engine is contained and answered as `Corrupt`; [`contains_panics`] tells a panic hook so.
 
 mod adapter;
 mod lock;
@@ -31,6 +31,22 @@ use crate::{
 
 pub use adapter::BlockingStorage;
 pub use lock::{LockFile, sync_directory};
+
+/// Whether this thread runs code of an engine: should that panic, it becomes an error.
+///
+/// For the panic hook of a program: such a panic is told as the error, and need not be printed.
+///
+/// ```
+/// let printed = std::panic::take_hook();
+/// std::panic::set_hook(Box::new(move |panic| {
+///     if !pocket_storage::blocking::contains_panics() {
+///         printed(panic);
+///     }
+/// }));
+/// ```
+pub fn contains_panics() -> bool {
+    shared::contains_panics()
+}
 
 /// The net effect of a group of batches: what each key holds afterwards, or `None` for nothing. Sorted by key, each key
 /// once.

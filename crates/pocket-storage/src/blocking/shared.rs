@@ -1,5 +1,6 @@
 //! What callers and threads share: the engine, its state, and how it is brought back.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{
@@ -234,11 +235,39 @@ impl<O: BlockingOpener> Shared<O> {
 
 /// Drops a failed engine. Whatever it says at the end says nothing new.
 fn discard<S>(store: Option<S>) {
+    let _contained = Contained::begin();
     let _ = catch_unwind(AssertUnwindSafe(|| drop(store)));
+}
+
+thread_local! {
+    /// How deep in engine code this thread is.
+    static CONTAINED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// See [`contains_panics`](super::contains_panics).
+pub(super) fn contains_panics() -> bool {
+    // A thread that ends runs no engine code.
+    CONTAINED.try_with(Cell::get).unwrap_or(0) > 0
+}
+
+struct Contained;
+
+impl Contained {
+    fn begin() -> Self {
+        CONTAINED.set(CONTAINED.get() + 1);
+        Self
+    }
+}
+
+impl Drop for Contained {
+    fn drop(&mut self) {
+        CONTAINED.set(CONTAINED.get() - 1);
+    }
 }
 
 /// Runs engine code; engines panic on damage that they did not expect.
 pub(super) fn contain<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
+    let _contained = Contained::begin();
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
         let message = panic
             .downcast_ref::<String>()

@@ -2,6 +2,8 @@
 
 mod engine;
 
+use std::sync::Mutex;
+
 use bytes::Bytes;
 use engine::{Opener, Trouble, World};
 use pocket_storage::blocking::{BlockingOptions, BlockingStorage};
@@ -312,6 +314,33 @@ async fn a_panic_of_the_engine_is_damage_and_the_engine_is_reopened() {
         .await
         .expect("reopened");
     assert_eq!(world.state().opened, 2);
+}
+
+/// A program whose hook asks prints nothing of what is told as an error.
+#[tokio::test]
+async fn a_panic_hook_can_tell_what_becomes_an_error() {
+    static HEARD: Mutex<Vec<(String, bool)>> = Mutex::new(Vec::new());
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let contained = pocket_storage::blocking::contains_panics();
+        let heard = (panic.to_string(), contained);
+        HEARD.lock().expect("nobody panics under it").push(heard);
+        before(panic);
+    }));
+    let store = World::default().open();
+    let trips = |_: Box<dyn View>| panic!("inside of the engine");
+    let visited = store.visit(Box::new(trips)).await;
+    assert!(matches!(visited, Err(StorageError::Corrupt(_))));
+    let own = std::panic::catch_unwind(|| panic!("outside of the engine"));
+    assert!(own.is_err());
+    for (text, contained) in [
+        ("inside of the engine", true),
+        ("outside of the engine", false),
+    ] {
+        let heard = HEARD.lock().expect("nobody panics under it");
+        let mut of_it = heard.iter().filter(|(told, _)| told.contains(text));
+        assert_eq!(of_it.next().map(|it| it.1), Some(contained), "{text}");
+    }
 }
 
 #[tokio::test]

@@ -105,6 +105,9 @@ pub(super) async fn attempt(
     if !is_one_call && !proof.holds(&plan, reader).await? {
         return Ok(None);
     }
+    if !plan.indexes().is_empty() {
+        reader.explain_missed(collection).await?;
+    }
     let (rows, count) = found.finish(query);
     Ok(Some(Outcome {
         rows,

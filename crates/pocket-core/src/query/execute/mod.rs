@@ -178,6 +178,8 @@ impl Prepared {
     where
         T: Serialize + DeserializeOwned,
     {
-        one_state::run(self, task, collection.database(), collection.name()).await
+        let database = collection.database();
+        let outcome = one_state::run(self, task, database, collection.name()).await;
+        outcome.map_err(|error| database.core().named(error))
     }
 }

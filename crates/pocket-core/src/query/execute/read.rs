@@ -32,6 +32,8 @@ pub(crate) struct Reader {
     figures: Figures,
     /// Whether what is looked at twice counts once.
     counts_exactly: bool,
+    /// A document that was looked up is not there.
+    missed: bool,
     pub(super) meetings: Meetings,
 }
 
@@ -120,6 +122,7 @@ impl Reader {
             sight,
             figures: Figures::default(),
             counts_exactly: false,
+            missed: false,
             meetings: Meetings::default(),
         }
     }
@@ -294,12 +297,37 @@ impl Reader {
         let values = self.get_many(&keys).await?;
         let mut documents = Vec::with_capacity(ids.len());
         for ((id, key), value) in ids.into_iter().zip(keys).zip(values) {
-            let Some(value) = value else { continue };
+            let Some(value) = value else {
+                self.missed = true;
+                continue;
+            };
             self.figures.documents += 1;
             self.figures.bytes += value.len() as u64;
             documents.extend(self.opened(id, &key, &value)?);
         }
         Ok(documents)
+    }
+
+    /// Looks at every document of a collection if one that was looked up is not there, though an index led to it: its key
+    /// may be damaged, and then it stands under another one, whose sum fails.
+    ///
+    /// # Errors
+    /// `corrupt` when it is so.
+    pub(crate) async fn explain_missed(&mut self, collection: CollectionId) -> Result<()> {
+        if !std::mem::take(&mut self.missed) {
+            return Ok(());
+        }
+        let (mut range, figures) = (keys::documents(collection), self.figures);
+        let most = self.tuning.document_page;
+        while let Some(last) = self
+            .page(range.clone(), most, Direction::Forward)
+            .await?
+            .last
+        {
+            range = range.after(last);
+        }
+        self.figures = figures;
+        Ok(())
     }
 
     /// The row that every commit replaces.

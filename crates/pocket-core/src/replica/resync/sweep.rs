@@ -8,6 +8,7 @@ use pocket_storage::ordered::BTreeMap;
 use super::{keep_as_edit, kept_change, lost_version, partings, stand_on};
 use crate::commit::Job;
 use crate::configure;
+use crate::damage::{self, Server};
 use crate::keys::{self, CollectionId, Target};
 use crate::outbox::{self, Slot};
 use crate::parting::{self, Parting};
@@ -67,15 +68,27 @@ impl Job for SweepJob {
             range = range.after(cursor.to_vec());
         }
         let limit = ScanLimit::entries(SWEPT);
-        let entries = tx.scan(range, limit.bytes(SWEPT_BYTES)).await?;
+        let entries = tx.scan_sealed(range, limit.bytes(SWEPT_BYTES)).await?;
         // Fewer than were asked for may also mean that they are large. The store counts the envelopes, too.
         let is_last = !limit.bytes(SWEPT_BYTES / 2).is_reached_by(&entries);
         let (mut changes, mut met) = (0, Vec::new());
         let mut lost_behind = BTreeMap::new();
-        for (key, payload) in &entries {
+        for (key, sealed) in &entries {
             let collection = keys::document_collection(key)
                 .ok_or_else(|| stored::damaged("a document's key is too short"))?;
-            let stored = StoredDocument::decode(payload)?;
+            let opened = tx.core().open(key, sealed);
+            let stored = match opened.and_then(|payload| StoredDocument::decode(&payload)) {
+                Err(error) if damage::is_damage(&error) => {
+                    if swept.contains(&collection) {
+                        // A record of it would have taken its place: what is left is what is pending.
+                        let id = document_id(key)?;
+                        Slot::recover(tx, collection, &id, Server::Told).await?;
+                        changes += 1;
+                    }
+                    continue;
+                }
+                stored => stored?,
+            };
             let parted = lost_behind.entry(collection);
             let parted = parted.or_insert_with(|| partings(tx, &running, collection));
             let lost = lost_version(parted, stored.head.resync, &stored).map(|(lost, _)| lost);
@@ -86,9 +99,7 @@ impl Job for SweepJob {
             if seen || !swept.contains(&collection) {
                 continue;
             }
-            let id = keys::document_id(key)
-                .ok_or_else(|| stored::damaged("a document's key is too short"))?;
-            let slot = Slot::of(collection, DocumentId::new(id)?, Some(stored));
+            let slot = Slot::of(collection, document_id(key)?, Some(stored));
             met.extend(self.unseen(tx, &row, lost, slot).await?);
             changes += 1;
         }
@@ -260,6 +271,12 @@ impl Resolution<'_> {
         let unshown = (checkpoint.seq, unshown(checkpoint));
         bury(self.tx, self.target, slot, unshown);
     }
+}
+
+fn document_id(key: &[u8]) -> Result<DocumentId> {
+    let id =
+        keys::document_id(key).ok_or_else(|| stored::damaged("a document's key is too short"))?;
+    DocumentId::new(id)
 }
 
 fn forget_server(slot: &mut Slot) {

@@ -2,6 +2,7 @@
 
 use super::super::resolve::{Loss, Resolution};
 use crate::config::MAX_CLOCK_AHEAD_MS;
+use crate::damage::Server;
 use crate::expire;
 use crate::journal::JournalKind;
 use crate::keys::{self, CollectionId, Target};
@@ -77,7 +78,7 @@ pub(super) async fn restamp(
     for change in &mut entry.changes {
         let old = change.rev;
         change.rev = tx.next_revision();
-        let mut slot = Slot::load(tx, change.collection, &change.id).await?;
+        let mut slot = Slot::recover(tx, change.collection, &change.id, Server::ReadAgain).await?;
         let at = slot.pending().iter().position(|pending| *pending == place);
         let before = at
             .and_then(|at| at.checked_sub(1))

@@ -3,6 +3,7 @@
 use pocket_storage::ordered::BTreeMap;
 
 use super::erases;
+use crate::damage::Server;
 use crate::keys::{self, CollectionId, Target};
 use crate::outbox::Slot;
 use crate::replica::resync;
@@ -19,7 +20,7 @@ impl Unerased {
     /// which may leave nothing that tells its place.
     pub(super) async fn add(&mut self, tx: &mut Tx, changes: &[ChangeRow]) -> Result<()> {
         for (collection, id) in erases(changes) {
-            let slot = Slot::load(tx, collection, &id).await?;
+            let slot = Slot::recover(tx, collection, &id, Server::ReadAgain).await?;
             let server = slot.after.and_then(|document| document.head.server);
             let place = server.map_or(Seq::ZERO, |server| server.seq);
             self.0.insert((collection, id), place);
@@ -38,7 +39,7 @@ impl Unerased {
     ) -> Result<()> {
         let mut is_behind = false;
         for ((collection, id), place) in &self.0 {
-            let mut slot = Slot::load(tx, *collection, id).await?;
+            let mut slot = Slot::recover(tx, *collection, id, Server::ReadAgain).await?;
             // An earlier edit took effect behind the erase's back: what is shown is the server's version, body and all.
             let is_whole = |document: &StoredDocument| {
                 let server = document.head.server.map(|server| server.rev);

@@ -30,6 +30,15 @@ fn shown(endpoint: &Endpoint) -> String {
     }
 }
 
+/// What else there is to say of an answer without TLS that makes no sense.
+fn perhaps_tls(endpoint: &Endpoint) -> &'static str {
+    match (endpoint.is_secure(), endpoint.is_http()) {
+        (true, _) => "",
+        (false, true) => "; does the server speak TLS? Then it is https://",
+        (false, false) => "; does the server speak TLS? Then it is wss://",
+    }
+}
+
 #[cfg(feature = "tls")]
 fn no_tls(endpoint: &Endpoint) -> SyncError {
     let (secure, plain) = if endpoint.is_http() {
@@ -45,4 +54,17 @@ fn no_tls(endpoint: &Endpoint) -> SyncError {
             shown(endpoint)
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_speaks_plainly_to_a_server_with_tls_is_told_the_other_scheme() {
+        let hint = |url| perhaps_tls(&Endpoint::parse(url).expect("a URL"));
+        assert!(hint("ws://h/").contains("wss://"));
+        assert!(hint("http://h/").contains("https://"));
+        assert_eq!((hint("wss://h/"), hint("https://h/")), ("", ""));
+    }
 }

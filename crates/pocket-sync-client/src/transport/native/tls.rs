@@ -1,5 +1,6 @@
 //! TLS: rustls on ring, with the certificates this machine trusts.
 
+use std::ffi::OsStr;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
@@ -25,12 +26,14 @@ fn read() -> io::Result<ClientConfig> {
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
         let reasons: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
-        return Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            format!(
-                "this machine has no trusted certificates; install `ca-certificates` ({})",
-                reasons.join("; ")
-            ),
+        let named = NAMED
+            .iter()
+            .find_map(|name| Some((*name, std::env::var_os(name)?)));
+        return Err(no_authorities(
+            named
+                .as_ref()
+                .map(|(name, value)| (*name, value.as_os_str())),
+            &reasons,
         ));
     }
     // Named, not the process's default: another crate may have chosen that, or nobody.
@@ -42,9 +45,37 @@ fn read() -> io::Result<ClientConfig> {
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
+/// The variables that say where to look for authorities, instead of where this machine keeps them.
+const NAMED: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+
+/// Nobody is trusted: what was named has no certificate in it, or this machine has none.
+fn no_authorities(named: Option<(&str, &OsStr)>, reasons: &[String]) -> io::Error {
+    let why = match reasons {
+        [] => String::new(),
+        reasons => format!(" ({})", reasons.join("; ")),
+    };
+    let message = match named {
+        Some((name, value)) => format!(
+            "the variable {name} names `{}`, in which no certificate of an authority was found; correct it, or leave it out \
+             to trust those of this machine{why}",
+            value.display()
+        ),
+        None => {
+            format!("this machine has no trusted certificates; install `ca-certificates`{why}")
+        }
+    };
+    let error = SyncError::config(message);
+    io::Error::new(io::ErrorKind::NotFound, error)
+}
+
 /// What a handshake that failed says about the other side; none when it was something else.
 pub(super) fn failure(error: &io::Error, endpoint: &Endpoint) -> Option<SyncError> {
-    match error.get_ref()?.downcast_ref()? {
+    let inner = error.get_ref()?;
+    if let Some(told) = inner.downcast_ref::<SyncError>() {
+        // It is no fault of the other side.
+        return Some(told.clone());
+    }
+    match inner.downcast_ref()? {
         rustls::Error::InvalidMessage(_) => Some(super::no_tls(endpoint)),
         rustls::Error::InvalidCertificate(why) => {
             let why = distrust(why, endpoint.host());
@@ -88,6 +119,22 @@ mod tests {
     use rustls::OtherError;
 
     use super::*;
+
+    /// A file that is missing was told as a machine without authorities.
+    #[test]
+    fn a_variable_that_names_no_authority_is_named() {
+        let endpoint = Endpoint::parse("wss://h/").expect("a URL");
+        let reasons = ["no such file".to_owned()];
+        let named = Some(("SSL_CERT_FILE", OsStr::new("gone.pem")));
+        let error = failure(&no_authorities(named, &reasons), &endpoint).expect("it is told");
+        assert_eq!((error.code(), error.is_retryable()), ("config", false));
+        for part in ["SSL_CERT_FILE", "gone.pem", "no such file"] {
+            assert!(error.message().contains(part), "{error}");
+        }
+        assert!(!error.message().contains("ca-certificates"), "{error}");
+        let error = failure(&no_authorities(None, &[]), &endpoint).expect("it is told");
+        assert!(error.message().contains("ca-certificates"), "{error}");
+    }
 
     #[test]
     fn a_certificate_that_is_not_trusted_is_told_with_what_to_do() {

@@ -112,13 +112,26 @@ fn http_refusal(response: &Response<Option<Vec<u8>>>, url: &str) -> SyncError {
         .unwrap_or_else(|| transport::stranger(response.status().as_u16(), url))
 }
 
+/// A server that awaits TLS may hang up on plain words.
+fn unreachable(error: &std::io::Error, endpoint: &Endpoint) -> SyncError {
+    let url = endpoint.websocket_url();
+    let hint = match error.kind() {
+        std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::UnexpectedEof => {
+            super::perhaps_tls(endpoint)
+        }
+        _ => "",
+    };
+    SyncError::connect(format!("`{url}` cannot be reached: {error}{hint}"))
+}
+
 /// What a connection that could not be opened means.
 fn refusal(error: Error, endpoint: &Endpoint) -> SyncError {
     let url = endpoint.websocket_url();
     match error {
         Error::Http(response) => http_refusal(&response, &url),
-        Error::Io(error) => super::tls_failure(&error, endpoint)
-            .unwrap_or_else(|| SyncError::connect(format!("`{url}` cannot be reached: {error}"))),
+        Error::Io(error) => {
+            super::tls_failure(&error, endpoint).unwrap_or_else(|| unreachable(&error, endpoint))
+        }
         Error::Url(UrlError::TlsFeatureNotEnabled) => SyncError::config(
             "wss:// needs the feature `tls` of pocket-sync-client, which this build lacks",
         ),
@@ -130,7 +143,8 @@ fn refusal(error: Error, endpoint: &Endpoint) -> SyncError {
             ),
         ),
         error => SyncError::connect(format!(
-            "`{url}` does not answer like a sync server: {error}"
+            "`{url}` does not answer like a sync server: {error}{}",
+            super::perhaps_tls(endpoint)
         )),
     }
 }
