@@ -112,13 +112,12 @@ async fn run(mut commits: Commits, mut joiner: Joiner<Tag>, mut receiver: mpsc::
     loop {
         if joiner.is_empty() {
             let waiting = if commits.unsure {
-                match tokio::time::timeout(ASK_AGAIN, receiver.recv()).await {
-                    Ok(waiting) => waiting,
-                    Err(_) => {
-                        commits.tell_end().await;
-                        continue;
-                    }
-                }
+                let next = tokio::time::timeout(ASK_AGAIN, receiver.recv());
+                let Ok(waiting) = next.await else {
+                    commits.tell_end().await;
+                    continue;
+                };
+                waiting
             } else {
                 receiver.recv().await
             };
