@@ -46,7 +46,8 @@ async fn joined_writes_read_what_they_begin_with_in_one_call() {
     let outcomes = insert(&script, &a, &documents).await;
     let (reads, commits) = a.calls();
     assert_eq!(commits - before.1, 2, "the first, and all others");
-    assert!(reads - before.0 <= 5, "{} reads", reads - before.0);
+    // The first, and the others 16, 32, 64, 128 and the rest at once.
+    assert!(reads - before.0 <= 6, "{} reads", reads - before.0);
     for (n, outcome) in outcomes.into_iter().enumerate() {
         let expected = (n == 7).then_some(codes::DOCUMENT_EXISTS);
         assert_eq!(outcome, expected, "d{n}");
