@@ -274,6 +274,8 @@ async fn hear_all(watched: &mut Watched) {
 
 fn block_on(future: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
+    // After many steps without a pause tokio would have a channel say that it has nothing, to let others run.
+    let future = tokio::task::unconstrained(future);
     runtime.unwrap().block_on(future);
 }
 
