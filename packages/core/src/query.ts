@@ -351,7 +351,7 @@ export class Where<T, R, V> {
     return this.#add({ $regex: isRegExp(pattern) ? patternOf(pattern) : pattern });
   }
 
-  /** An array with all of these elements. */
+  /** An array with all of these elements; any other value counts as an array of itself. */
   all(values: readonly ElementOf<NonNullable<V>>[]): Query<T, R> {
     return this.#add({ $all: values });
   }

@@ -109,7 +109,7 @@ export interface FieldOperators<V> {
   readonly $contains?: ContainsOperand<V>;
   /** Text in which this pattern is found. Patterns are those of the Rust crate `regex-lite`. */
   readonly $regex?: TextOperand<V>;
-  /** An array with all of these elements. */
+  /** An array with all of these elements; any other value counts as an array of itself. */
   readonly $all?: ArrayOnly<V, readonly ElementOf<V>[]>;
   /** An array of so many elements. */
   readonly $size?: ArrayOnly<V, number>;
