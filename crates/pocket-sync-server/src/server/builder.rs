@@ -35,6 +35,8 @@ pub struct SyncServerBuilder {
     authenticator: Arc<dyn Authenticator>,
     env: Arc<dyn Env>,
     config: Config,
+    authorizer: Option<Arc<dyn Authorizer>>,
+    validator: Option<Arc<dyn Validator>>,
     #[cfg(feature = "tls")]
     tls: Option<Arc<crate::Tls>>,
 }
@@ -48,6 +50,8 @@ impl SyncServerBuilder {
             authenticator: Arc::new(TokenTable::open()),
             env: Arc::new(SystemEnv),
             config: Config::default(),
+            authorizer: None,
+            validator: None,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -73,7 +77,8 @@ impl SyncServerBuilder {
         self
     }
 
-    /// Sets limits and deadlines.
+    /// Sets limits and deadlines, and rules where neither [`authorizer`](Self::authorizer) nor
+    /// [`validator`](Self::validator) does.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
@@ -98,20 +103,16 @@ impl SyncServerBuilder {
     }
 
     /// Asks this one who may read and write what. A closure `Fn(&Attempt) -> bool` will do.
-    ///
-    /// Set it behind [`config`](Self::config), which has rules of its own.
     #[must_use]
     pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
-        self.config.rules = self.config.rules.authorizer(Arc::new(authorizer));
+        self.authorizer = Some(Arc::new(authorizer));
         self
     }
 
     /// Asks this one about each document that would be written. A closure `Fn(&Attempt) -> Result<(), String>` will do.
-    ///
-    /// Set it behind [`config`](Self::config), which has rules of its own.
     #[must_use]
     pub fn validator(mut self, validator: impl Validator) -> Self {
-        self.config.rules = self.config.rules.validator(Arc::new(validator));
+        self.validator = Some(Arc::new(validator));
         self
     }
 
@@ -134,8 +135,14 @@ impl SyncServerBuilder {
     ///
     /// # Errors
     /// [`ConfigError`] names a setting with which no server can work.
-    pub fn build(self) -> Result<SyncServer, ConfigError> {
+    pub fn build(mut self) -> Result<SyncServer, ConfigError> {
         self.config.check()?;
+        if let Some(authorizer) = self.authorizer {
+            self.config.rules = self.config.rules.authorizer(authorizer);
+        }
+        if let Some(validator) = self.validator {
+            self.config.rules = self.config.rules.validator(validator);
+        }
         let engine = match self.source {
             Source::Engine(engine) => engine,
             Source::Storage(storage) => {
@@ -176,5 +183,29 @@ impl fmt::Debug for SyncServerBuilder {
             .field("authenticator", &self.authenticator)
             .field("config", &self.config)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pocket_storage_memory::MemoryStorage;
+
+    use super::*;
+    use crate::rules::Attempt;
+
+    /// A configuration that was set behind the rules left the server open.
+    #[test]
+    fn rules_hold_whatever_is_set_first() {
+        let nobody = |_: &Attempt<'_>| false;
+        let nothing = |_: &Attempt<'_>| Err("no".to_owned());
+        let builder = || SyncServer::builder(Arc::new(MemoryStorage::new()));
+        for builder in [
+            builder().authorizer(nobody).config(Config::default()),
+            builder().validator(nothing).config(Config::default()),
+            builder().config(Config::default()).authorizer(nobody),
+        ] {
+            let server = builder.build().expect("it is usual");
+            assert!(!server.inner.rules.borrow().is_open());
+        }
     }
 }
