@@ -3,7 +3,7 @@
 use pocket_storage::ScanLimit;
 
 use crate::commit::Job;
-use crate::damage::Server;
+use crate::damage::{self, Server};
 use crate::expire::Expiry;
 use crate::index;
 use crate::keys::{self, Target};
@@ -127,7 +127,7 @@ async fn enqueue_all(tx: &mut Tx, row: &CollectionRow) -> Result<()> {
         range = range.after(last.clone());
         for (key, payload) in entries {
             let stored = payload.and_then(|payload| StoredDocument::decode(&payload));
-            let Some(stored) = stored::unless_damaged(stored)? else {
+            let Some(stored) = damage::unless_damaged(stored)? else {
                 continue;
             };
             let id = keys::document_id(&key)

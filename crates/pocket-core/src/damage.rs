@@ -30,6 +30,14 @@ pub(crate) fn is_damage(error: &Error) -> bool {
     error.code() == codes::CORRUPT && error.storage().is_none()
 }
 
+/// What was read; none where that is damaged, for those who step over it.
+pub(crate) fn unless_damaged<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Err(error) if is_damage(&error) => Ok(None),
+        read => read.map(Some),
+    }
+}
+
 impl CommitCore {
     /// As [`envelope::open`]; the error says what the value is.
     pub(crate) fn open(&self, key: &[u8], value: &Bytes) -> Result<Bytes> {
@@ -163,7 +171,7 @@ async fn replace(
         let mut changes = entry.changes.into_iter();
         let last = changes.find(|it| it.collection == collection && it.id == *id);
         stored = last.map(|last| StoredDocument {
-            head: head(last.rev, presence(&last.kind), pending),
+            head: head(last.rev, Presence::after(&last.kind), pending),
             body: last.kind.body().cloned(),
         });
     }
@@ -172,14 +180,6 @@ async fn replace(
     tx.store_document(collection, id, None, stored.as_ref());
     tx.lost_a_document(server);
     Ok(Slot::of_unknown(collection, id.clone(), stored))
-}
-
-fn presence(kind: &ChangeKind) -> Presence {
-    match kind {
-        ChangeKind::Put(_) => Presence::Live,
-        ChangeKind::Delete => Presence::Deleted,
-        ChangeKind::Erase => Presence::Erased,
-    }
 }
 
 /// The mutations that touch a document, found in the outbox itself.
@@ -407,11 +407,8 @@ async fn readable_change(
     collection: CollectionId,
     id: &DocumentId,
 ) -> Result<Option<(u32, ChangeRow)>> {
-    let row = match stored_row(tx, target, place).await {
-        Err(error) if is_damage(&error) => None,
-        row => row?,
-    };
-    let changes = row.into_iter().flat_map(|row| row.changes);
+    let row = unless_damaged(stored_row(tx, target, place).await)?;
+    let changes = row.flatten().into_iter().flat_map(|row| row.changes);
     let mut changes = (0..).zip(changes);
     Ok(changes.find(|(_, it)| it.collection() == collection && it.id == *id))
 }
@@ -431,10 +428,8 @@ async fn stood_on(
         return Ok(None);
     };
     let key = keys::outbox_body(target, place, index, BodyOf::Base);
-    match tx.get(&key).await {
-        Err(error) if is_damage(&error) => Ok(None),
-        body => Ok(body?.map(|body| (rev, Body::from_trusted(body)))),
-    }
+    let body = unless_damaged(tx.get(&key).await)?.flatten();
+    Ok(body.map(|body| (rev, Body::from_trusted(body))))
 }
 
 async fn remove_bodies(tx: &mut Tx, target: Target, place: Place) -> Result<()> {
@@ -457,11 +452,8 @@ pub(crate) async fn body_of(
     change: &ChangeRow,
 ) -> Result<Option<Body>> {
     let collection = change.collection();
-    let document = match outbox::load_document(tx, collection, &change.id).await {
-        Err(error) if is_damage(&error) => None,
-        document => document?,
-    };
-    let Some(document) = document else {
+    let document = outbox::load_document(tx, collection, &change.id).await;
+    let Some(document) = unless_damaged(document)?.flatten() else {
         return Ok(None);
     };
     if document.head.rev == change.rev {

@@ -149,17 +149,6 @@ pub fn damaged(what: impl std::fmt::Display) -> Error {
     )
 }
 
-/// What was read; none where that is damaged, for those who step over it.
-///
-/// # Errors
-/// As the reading, but for `corrupt`.
-pub fn unless_damaged<T>(read: Result<T>) -> Result<Option<T>> {
-    match read {
-        Err(error) if error.code() == codes::CORRUPT => Ok(None),
-        read => read.map(Some),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

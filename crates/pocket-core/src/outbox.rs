@@ -259,11 +259,8 @@ pub(crate) async fn from_row(
             StoredKind::Erase => ChangeKind::Erase,
         };
         let base_body = if change.has_base_body {
-            match load_body(tx, target, place, index, BodyOf::Base).await {
-                // Without it, a merge knows less of what either side changed.
-                Err(error) if damage::is_damage(&error) => None,
-                body => Some(body?),
-            }
+            // Without it, a merge knows less of what either side changed.
+            damage::unless_damaged(load_body(tx, target, place, index, BodyOf::Base).await)?
         } else {
             None
         };

@@ -7,6 +7,7 @@ use futures_util::future::try_join;
 use pocket_storage::ordered::BTreeMap;
 use pocket_storage::{Direction, Entry, KeyRange, ScanLimit, Storage};
 
+use crate::damage;
 use crate::expire::Expiry;
 use crate::index::Index;
 use crate::keys::CollectionId;
@@ -41,7 +42,7 @@ impl Registry {
             registry.insert_entry(key, value)?;
         }
         for (key, value) in &indexes {
-            let index = stored::unless_damaged(Index::of_entry(key, value))?;
+            let index = damage::unless_damaged(Index::of_entry(key, value))?;
             registry.insert_index(index.map_or_else(|| Index::lost(key), Ok)?);
         }
         Ok(registry)

@@ -9,16 +9,14 @@ use serde::{Deserialize, Serialize};
 
 pub use self::target::Binding;
 pub(crate) use self::target::{CheckpointRow, Resyncing, TargetRow};
-pub(crate) use crate::envelope::{
-    Later, damaged, decode, decode_prefix, encode, seal_row, unless_damaged,
-};
+pub(crate) use crate::envelope::{Later, damaged, decode, decode_prefix, encode, seal_row};
 use crate::expire::TtlRow;
 use crate::keys::CollectionId;
 use crate::parting::Parting;
 use crate::value::Encoded;
 use crate::{
-    Body, ClientId, CommitSequence, ConflictStrategy, Digest, DocumentId, Hlc, MutationNumber,
-    Place, Result, Revision, Seq,
+    Body, ChangeKind, ClientId, CommitSequence, ConflictStrategy, Digest, DocumentId, Hlc,
+    MutationNumber, Place, Result, Revision, Seq,
 };
 
 /// `m:database`
@@ -177,6 +175,17 @@ pub(crate) enum Presence {
     Erased,
     /// Of a server version only: the server does not show the document any more, whatever it holds.
     Hidden,
+}
+
+impl Presence {
+    /// What a document is after such a change.
+    pub(crate) fn after(kind: &ChangeKind) -> Self {
+        match kind {
+            ChangeKind::Put(_) => Self::Live,
+            ChangeKind::Delete => Self::Deleted,
+            ChangeKind::Erase => Self::Erased,
+        }
+    }
 }
 
 impl From<Presence> for u8 {

@@ -302,12 +302,17 @@ impl Tx {
 
     /// The keys of a range of few keys, with what was written and is not committed yet.
     pub(crate) async fn keys(&mut self, range: KeyRange) -> Result<BTreeSet<Vec<u8>>> {
-        let (keys, _) = self.keys_page(range, usize::MAX).await?;
-        Ok(keys)
+        let (mut all, mut next) = (BTreeSet::new(), Some(range));
+        while let Some(range) = next {
+            let (keys, rest) = self.keys_page(range, usize::MAX).await?;
+            all.extend(keys);
+            next = rest;
+        }
+        Ok(all)
     }
 
     /// The first keys of a range, with what was written and is not committed yet, and the rest of the range if there may
-    /// be more. Reads `most` entries of the store.
+    /// be more. Reads `most` entries of the store, or fewer where they are large.
     pub(crate) async fn keys_page(
         &mut self,
         range: KeyRange,
@@ -326,10 +331,10 @@ impl Tx {
         mut range: KeyRange,
         most: usize,
     ) -> Result<(BTreeMap<Vec<u8>, Bytes>, Option<KeyRange>)> {
-        let limit = ScanLimit::entries(most).bytes(usize::MAX);
+        let limit = ScanLimit::entries(most);
         let stored = self.scan_sealed(range.clone(), limit).await?;
         let last = stored.last().map(|(key, _)| key.clone());
-        let rest = last.filter(|_| stored.len() >= most).map(|last| {
+        let rest = last.filter(|_| limit.is_reached_by(&stored)).map(|last| {
             let rest = range.clone().after(last.clone());
             range.end = Bound::Included(last);
             rest

@@ -9,12 +9,13 @@ use pocket_storage::ScanLimit;
 
 use super::{Expiry, Sight};
 use crate::commit::Job;
+use crate::damage;
 use crate::index::{Index, Interval};
 use crate::keys::{CollectionId, Target};
 use crate::migrate::{Reshaped, store_reshaped};
 use crate::outbox::{self, Entry, PendingChange, Slot};
 use crate::replica::Replica;
-use crate::stored::{self, Doubt, Progress, StoredKind};
+use crate::stored::{Doubt, Progress, StoredKind};
 use crate::tx::Tx;
 use crate::{ChangeKind, Database, DocumentId, Error, Result, Revision, Timestamp, Value, codes};
 
@@ -159,7 +160,7 @@ impl Job for SweepJob {
         let (mut bytes, count) = (0, entries.len());
         for (at, (key, value)) in entries.into_iter().enumerate() {
             // All that an entry says is its key.
-            stored::unless_damaged(value)?;
+            damage::unless_damaged(value)?;
             let found = Found {
                 collection: self.collection,
                 syncs: row.sync,

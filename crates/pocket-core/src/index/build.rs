@@ -9,6 +9,7 @@ use pocket_storage::ordered::BTreeSet;
 
 use super::{Index, IndexConfig, MAX_INDEXES, unique};
 use crate::commit::Job;
+use crate::damage;
 use crate::expire::Expiry;
 use crate::stored::{self, IndexPhase, StoredDocument};
 use crate::tx::Tx;
@@ -199,7 +200,7 @@ async fn build(tx: &mut Tx, mut index: Index, duplicates: Duplicates) -> Result<
         let stored = payload.and_then(|payload| StoredDocument::decode(&payload));
         let stored = if index.is_hidden() {
             // Sweeps, which alone read it, can do nothing about a damaged document.
-            stored::unless_damaged(stored)?
+            damage::unless_damaged(stored)?
         } else {
             Some(stored?)
         };

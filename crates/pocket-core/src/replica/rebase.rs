@@ -1,6 +1,6 @@
 //! What happens to the changes behind one that lost, and where the server's version of a document lies.
 
-use super::resolve::{self, Resolution};
+use super::resolve::Resolution;
 use crate::damage::Server;
 use crate::journal::RemoteVersion;
 use crate::keys::{self, CollectionId};
@@ -243,7 +243,7 @@ pub(super) fn is_bodiless(remote: &RemoteVersion) -> bool {
 pub(super) fn show(slot: &mut Slot, change: &PendingChange) {
     if let Some(document) = &mut slot.after {
         document.head.rev = change.rev;
-        document.head.presence = resolve::presence(&change.kind);
+        document.head.presence = Presence::after(&change.kind);
         document.head.later = DocumentLater::default();
         document.body = change.kind.body().cloned();
     }

@@ -477,14 +477,6 @@ fn stands_on_other(
     }
 }
 
-pub(super) fn presence(kind: &ChangeKind) -> Presence {
-    match kind {
-        ChangeKind::Put(_) => Presence::Live,
-        ChangeKind::Delete => Presence::Deleted,
-        ChangeKind::Erase => Presence::Erased,
-    }
-}
-
 pub(super) fn server_document(
     version: ServerVersion,
     body: Option<Body>,

@@ -179,12 +179,12 @@ async fn count(tx: &mut Tx, collection: CollectionId) -> Result<Digest> {
         range = range.after(last.clone());
         for (key, sealed) in &rows {
             let opened = tx.core().open(key, sealed);
-            let server = match opened.and_then(|payload| StoredDocument::decode(&payload)) {
+            let stored = opened.and_then(|payload| StoredDocument::decode(&payload));
+            let Some(stored) = damage::unless_damaged(stored)? else {
                 // It is not held: should the server have it, it is read again.
-                Err(error) if damage::is_damage(&error) => continue,
-                stored => stored?.head.server,
+                continue;
             };
-            if let Some(rev) = server.and_then(|server| server.counted()) {
+            if let Some(rev) = stored.head.server.and_then(|server| server.counted()) {
                 let id = keys::document_id(key)
                     .ok_or_else(|| stored::damaged("a document's key is too short"))?;
                 digest = digest.plus(Digest::of(&DocumentId::new(id)?, rev));
