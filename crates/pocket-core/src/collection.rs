@@ -294,7 +294,8 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
             return Err(Error::new(
                 codes::VALIDATION,
                 "an update cannot set `_id`; insert a document of that id",
-            ));
+            )
+            .at(crate::value::ID_FIELD));
         }
         Ok(self.write_of(id, Operation::Update(patch)))
     }

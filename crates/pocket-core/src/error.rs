@@ -24,6 +24,8 @@ struct Inner {
     key: Option<Box<[u8]>>,
     /// It names a damaged document.
     of_a_document: bool,
+    /// The place of the fault in what was given.
+    path: Option<Box<str>>,
 }
 
 impl fmt::Display for Error {
@@ -54,6 +56,7 @@ impl Error {
             source,
             key: None,
             of_a_document: false,
+            path: None,
         }))
     }
 
@@ -72,6 +75,21 @@ impl Error {
     /// The stable code; `docs/errors.md` says what to do about each.
     pub fn code(&self) -> &'static str {
         self.0.code
+    }
+
+    /// Where it is wrong, as a dotted path: a field of the document, of what a filter asks for or of an index, or a part of
+    /// the query. Not every error has such a place.
+    pub fn path(&self) -> Option<&str> {
+        self.0.path.as_deref()
+    }
+
+    /// The same error, about this place; an empty path is none.
+    #[must_use]
+    pub(crate) fn at(mut self, path: &str) -> Self {
+        if !path.is_empty() {
+            self.0.path = Some(path.into());
+        }
+        self
     }
 
     /// What the store said, where the store was the cause.
@@ -105,7 +123,7 @@ impl Error {
     }
 
     pub(crate) fn bad_id(id: &str) -> Self {
-        let shown: String = id.chars().take(40).collect();
+        let shown = cut(id, 40);
         Self::new(
             codes::BAD_ID,
             format!(
@@ -113,10 +131,11 @@ impl Error {
                 crate::MAX_ID_BYTES
             ),
         )
+        .at(crate::value::ID_FIELD)
     }
 
     pub(crate) fn bad_collection_name(name: &str) -> Self {
-        let shown: String = name.chars().take(80).collect();
+        let shown = cut(name, 80);
         Self::new(
             codes::BAD_COLLECTION_NAME,
             format!(
@@ -125,6 +144,15 @@ impl Error {
             ),
         )
     }
+}
+
+/// A text of the caller for a message: at most so many characters of it, and then a sign that there are more.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    let mut shown: String = text.chars().take(most).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
 }
 
 impl From<StorageError> for Error {
@@ -139,5 +167,53 @@ impl From<StorageError> for Error {
         };
         let message = error.to_string();
         Self::of(code, &message, Some(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Body, DocumentLimits, Filter, QuerySpec};
+
+    fn path<T: std::fmt::Debug>(result: Result<T>) -> Option<String> {
+        result.unwrap_err().path().map(str::to_owned)
+    }
+
+    fn bytes(json: &str) -> Vec<u8> {
+        let value: serde_json::Value = serde_json::from_str(json).unwrap();
+        rmp_serde::to_vec(&value).unwrap()
+    }
+
+    #[test]
+    fn errors_name_the_place_in_a_document_a_filter_or_a_query() {
+        let limits = DocumentLimits::default();
+        let filter = Filter::from_json_str;
+        let query = |json: &str| QuerySpec::from_msgpack(&bytes(json));
+        let read = [
+            path(Body::split(&bytes(r#"{"_id":5}"#), &limits)),
+            path(Body::split(&bytes(r#"{"a":1,"_rev":"x"}"#), &limits)),
+            path(Body::split_many(&bytes(r#"[{},{"_id":""}]"#), &limits)),
+            path(filter(r#"{"a.b":{"$like":1}}"#)),
+            path(filter(r#"{"a":{"$elemMatch":{"b":{"$like":1}}}}"#)),
+            path(query(r#"{"limit":-1}"#)),
+            path(filter(r#"{"a..b":1}"#)),
+        ];
+        let expected = ["_id", "_rev", "1._id", "a.b", "a", "limit", "a..b"];
+        assert_eq!(read, expected.map(|path| Some(path.to_owned())));
+        // An operator that stands at no field has no place.
+        assert_eq!(path(filter(r#"{"$like":1}"#)), None);
+    }
+
+    #[test]
+    fn what_is_cut_short_for_a_message_says_so() {
+        assert_eq!(cut("äöü", 3), "äöü");
+        assert_eq!(cut("äöü", 2), "äö…");
+        let error = Error::bad_id(&"x".repeat(300));
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("{}…\"", "x".repeat(40))),
+            "{error}"
+        );
     }
 }

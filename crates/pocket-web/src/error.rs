@@ -32,7 +32,11 @@ impl<T> Told<T> for pocket_core::Result<T> {
 }
 
 pub(crate) fn thrown(refused: &Error) -> JsValue {
-    error(refused.code(), &refused.to_string())
+    let error = error(refused.code(), &refused.to_string());
+    if let Some(path) = refused.path() {
+        let _ = Reflect::set(&error, &"path".into(), &path.into());
+    }
+    error
 }
 
 /// Tells what a listener threw, so that it is not lost, and nobody else is kept from hearing.

@@ -148,7 +148,8 @@ pub(super) fn violation(
     id: &DocumentId,
     other: &DocumentId,
 ) -> Result<Error> {
-    Ok(Error::new(
+    let first = index.fields.first();
+    let error = Error::new(
         codes::INDEX_UNIQUE_VIOLATION,
         format!(
             "document {id:?} of `{}` has the same {} as document {other:?}, and the index {:?} is unique",
@@ -156,5 +157,6 @@ pub(super) fn violation(
             index.field_names(),
             index.name()
         ),
-    ))
+    );
+    Ok(error.at(first.map_or("", |field| field.path.as_str())))
 }

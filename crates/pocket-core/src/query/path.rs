@@ -300,11 +300,12 @@ fn fault(path: &str, what: impl fmt::Display) -> Error {
         codes::BAD_QUERY,
         format!("bad path {:?}: {what}", shown(path)),
     )
+    .at(path)
 }
 
 /// A text of the caller, cut short for a message.
 pub(super) fn shown(text: &str) -> String {
-    text.chars().take(60).collect()
+    crate::error::cut(text, 60)
 }
 
 #[cfg(test)]

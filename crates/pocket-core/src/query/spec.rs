@@ -139,6 +139,7 @@ fn wrong(key: &str, expected: &str) -> Error {
         codes::BAD_QUERY,
         format!("`{key}` of a query is {expected}"),
     )
+    .at(key)
 }
 
 fn array<'a>(value: &'a Value, key: &str) -> Result<impl Iterator<Item = &'a Value>> {

@@ -82,8 +82,12 @@ impl Body {
         for at in 0..len {
             let start = reader.position();
             reader.skip()?;
-            let document = Self::split(reader.since(start), limits)
-                .map_err(|error| Error::new(error.code(), format!("document {at}: {error}")))?;
+            let document = Self::split(reader.since(start), limits).map_err(|error| {
+                let path = error
+                    .path()
+                    .map_or_else(|| at.to_string(), |path| format!("{at}.{path}"));
+                Error::new(error.code(), format!("document {at}: {error}")).at(&path)
+            })?;
             documents.push(document);
         }
         match reader.left() {

@@ -280,7 +280,8 @@ impl<'a> Walker<'a> {
             _ => Err(Error::new(
                 codes::BAD_ID,
                 "the `_id` is no text; use text or leave it out",
-            )),
+            )
+            .at(ID_FIELD)),
         }
     }
 
@@ -302,7 +303,7 @@ impl<'a> Walker<'a> {
     fn fault(&self, what: impl fmt::Display, at: usize) -> Error {
         match self.field {
             Some(field) => {
-                Error::validation(format!("{what} (field {:?}, byte {at})", shown(field)))
+                Error::validation(format!("{what} (field {:?}, byte {at})", shown(field))).at(field)
             }
             None => Error::validation(format!("{what} (byte {at})")),
         }

@@ -97,7 +97,7 @@ impl<'de> DeserializeSeed<'de> for Keys {
 
 /// A key in a message, cut short.
 pub(super) fn shown(key: &str) -> String {
-    key.chars().take(40).collect()
+    crate::error::cut(key, 40)
 }
 
 impl Serialize for Value {

@@ -260,6 +260,7 @@ impl<'a> Scope<'a> {
                         codes::BAD_QUERY,
                         format!("in `$elemMatch` at {:?}: {error}", shown(self.path)),
                     )
+                    .at(self.path)
                 })?;
                 Ok(ElementTest::Filter(Box::new(node)))
             }
@@ -309,13 +310,13 @@ fn size(value: &Value) -> Option<u32> {
 }
 
 pub(super) fn fault(path: &str, operator: &str, what: impl fmt::Display) -> Error {
-    let (operator, path) = (shown(operator), shown(path));
+    let operator = shown(operator);
     let place = if path.is_empty() {
         String::new()
     } else {
-        format!(" at {path:?}")
+        format!(" at {:?}", shown(path))
     };
-    Error::new(codes::BAD_QUERY, format!("bad `{operator}`{place}: {what}"))
+    Error::new(codes::BAD_QUERY, format!("bad `{operator}`{place}: {what}")).at(path)
 }
 
 /// The type of a value in a sentence.
