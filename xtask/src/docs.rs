@@ -40,6 +40,9 @@ const README_SAYS: &[&str] = &[
 /// The crates whose errors reach a user; each keeps its stable codes in `src/codes.rs`.
 const CRATES_WITH_CODES: &[&str] = &["pocket-core", "pocket-sync-protocol"];
 
+/// Those of the npm packages that no crate has.
+const CODES_OF_PACKAGES: &str = "packages/core/src/codes.ts";
+
 /// Checks every document; with `bless`, records first that the pinned ones were read again.
 pub(crate) fn run(workspace: &Workspace, bless: bool) -> Outcome {
     let read = |path: &str| workspace.text(path);
@@ -109,7 +112,10 @@ fn error_codes(workspace: &Workspace, files: &[String]) -> Vec<String> {
     }
     let sources: Vec<(&str, String)> = files
         .iter()
-        .filter(|path| path.starts_with("crates/") && path.ends_with("/codes.rs"))
+        .filter(|path| {
+            let is_crate = path.starts_with("crates/") && path.ends_with("/codes.rs");
+            is_crate || *path == CODES_OF_PACKAGES
+        })
         .filter_map(|path| Some((path.as_str(), workspace.text(path)?)))
         .collect();
     if let Some(document) = workspace.text("docs/errors.md") {

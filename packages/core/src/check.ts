@@ -1,6 +1,6 @@
 // What TypeScript would refuse, for callers without it: the WebAssembly reads whatever it is given as what it expects.
 
-import { encode, isBrokenText, isBytes, isDate, isPlainObject } from './encode.js';
+import { DOCUMENT, encode, isBrokenText, isBytes, isDate, isPlainObject } from './encode.js';
 import { PocketError } from './error.js';
 
 /** What kind of thing it is, for messages. */
@@ -32,36 +32,41 @@ export function collectionName(name: unknown): string {
   return text(name, 'the name of a collection', 'bad-collection-name');
 }
 
-function checkDocument(document: unknown, path: string): void {
+function checkDocument(document: unknown, path: string, what = 'a document'): void {
   const isOne = typeof document === 'object' && document !== null && !Array.isArray(document) && !isDate(document) && !isBytes(document);
   if (isOne && isPlainObject(document)) return;
   const name = isOne ? (document as { constructor?: { name?: unknown } }).constructor?.name : undefined;
   const found = typeof name === 'string' && name !== '' ? `an instance of ${name}` : kindOf(document);
-  throw new PocketError('validation', `a document is a plain object, not ${found}`, { path });
+  throw new PocketError('validation', `${what} is a plain object, not ${found}`, { path });
 }
 
-/** A document, or a part of one, as bytes. */
+/** A document as bytes. */
 export function encodeDocument(document: unknown): Uint8Array {
   checkDocument(document, '');
-  return encode(document);
+  return encode(document, { ...DOCUMENT, level: 1 });
+}
+
+/** The fields that an update sets, as bytes. */
+export function encodePatch(patch: unknown): Uint8Array {
+  checkDocument(patch, '', 'what `update` sets');
+  return encode(patch, { ...DOCUMENT, level: 1 });
 }
 
 /** Documents as bytes. */
 export function encodeDocuments(documents: unknown): Uint8Array {
   if (!Array.isArray(documents)) throw new PocketError('validation', `documents come in an array, not as ${kindOf(documents)}`);
   documents.forEach((document, at) => checkDocument(document, `${at}`));
-  return encode(documents);
+  return encode(documents, { ...DOCUMENT, level: 2 });
 }
 
-/** An option that is an object. */
-export function optionObject(value: unknown, what: string): void {
+/** An option that is an object; `path` is where it stands in the options. */
+export function optionObject(value: unknown, what: string, path = ''): void {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return;
-  throw new PocketError('config', `${what} is an object, not ${kindOf(value)}`);
+  throw new PocketError('config', `${what} is an object, not ${kindOf(value)}`, { path });
 }
 
 /** An option that is an array, in which no two have the same `name`: the second would quietly replace the first, or be ignored. */
-export function optionArray(value: unknown, what: string): void {
-  const path = what.replaceAll('`', '');
+export function optionArray(value: unknown, what: string, path: string): void {
   if (!Array.isArray(value)) throw new PocketError('config', `${what} is an array, not ${kindOf(value)}`, { path });
   const names = new Set<unknown>();
   for (const item of value as unknown[]) {
@@ -71,18 +76,16 @@ export function optionArray(value: unknown, what: string): void {
   }
 }
 
-/** Versions begin at 1; the WebAssembly takes 0 as well, and what is below it or no integer is refused there. */
-function checkSchemaVersion(options: unknown): void {
-  const isZero = typeof options === 'object' && options !== null && 'schemaVersion' in options && options.schemaVersion === 0;
-  if (isZero) throw new PocketError('config', '`schemaVersion` begins at 1', { path: 'schemaVersion' });
+/**
+ * Refuses what a method would silently pass over: an options object given to one that takes none, a listener given to one
+ * that answers something to subscribe to.
+ */
+export function noFurther(given: number, taken: number, what: string): void {
+  if (given > taken) throw new PocketError('config', what);
 }
 
-/**
- * Options as JSON; what JSON cannot hold is an error about the options, and so is what the WebAssembly would take though it
- * means nothing.
- */
+/** Options as JSON; what JSON cannot hold is an error about the options. */
 export function optionJson(options: unknown): string {
-  checkSchemaVersion(options);
   try {
     return JSON.stringify(options);
   } catch (error) {

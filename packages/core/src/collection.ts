@@ -1,22 +1,19 @@
 import { changeEvents } from './changes.js';
-import { encodeDocument, encodeDocuments, idText, idTexts, optionJson, optionObject, text } from './check.js';
+import { encodeDocument, encodeDocuments, encodePatch, idText, idTexts, noFurther, optionJson, text } from './check.js';
 import type { CollectionCore } from './collection-core.js';
 import type { Row } from './decode.js';
 import { decodeRow, decodeRows } from './decode.js';
-import { encode, isBytes, isDate } from './encode.js';
 import { ending } from './ending.js';
 import { PocketError, calling, settled, toPocketError } from './error.js';
 import type { Events, Observable } from './observable.js';
 import { Shared } from './observable.js';
 import { Query, documents } from './query.js';
-import type { Shapes } from './shape.js';
-import { checkShape } from './shape.js';
+import { indexJson } from './settings.js';
 import type {
   AnyDocument,
   Change,
   Filter,
   IndexConfig,
-  IndexField,
   IndexInfo,
   Insertable,
   Patch,
@@ -24,39 +21,7 @@ import type {
   StoredDocument,
 } from './types.js';
 
-const INDEX: Shapes<IndexConfig> = { name: 'text', fields: 'any', unique: 'flag', sparse: 'flag', filter: 'any' };
-const INDEX_FIELD: Shapes<IndexField> = { field: 'text', order: ['asc', 'desc'] };
-
-/** Indexes as JSON: dates and bytes of a filter as `docs/values.md` writes them. */
-export function indexJson(config: IndexConfig): Record<string, unknown> {
-  optionObject(config, 'an index');
-  const what = `the index${typeof config.name === 'string' ? ` \`${config.name}\`` : ''}`;
-  checkShape(what, config, INDEX);
-  if (!Array.isArray(config.fields)) throw new PocketError('config', `\`fields\` of ${what} is an array of dotted paths`, { path: 'fields' });
-  for (const field of config.fields as readonly unknown[]) {
-    if (typeof field === 'string') continue;
-    optionObject(field, `a field of ${what}`);
-    checkShape(what, field as IndexField, INDEX_FIELD, 'fields.');
-    if ((field as Partial<IndexField>).field === undefined) throw new PocketError('config', `a field of ${what} has no \`field\``, { path: 'fields.field' });
-  }
-  const { filter, ...rest } = config;
-  if (filter === undefined) return rest;
-  // Refuses what JSON would silently leave out or turn into null.
-  encode(filter, { undefined: 'refuse', code: 'config' });
-  return { ...rest, filter: jsonValue(filter) };
-}
-
-function jsonValue(value: unknown): unknown {
-  if (typeof value === 'bigint') {
-    if (Number.isSafeInteger(Number(value))) return Number(value);
-    throw new PocketError('config', `the filter of an index cannot hold ${value}, which is beyond 2^53`);
-  }
-  if (typeof value !== 'object' || value === null) return value;
-  if (isDate(value)) return { $date: value.toISOString() };
-  if (isBytes(value)) return { $binary: btoa(Array.from(value, (byte) => String.fromCharCode(byte)).join('')) };
-  if (Array.isArray(value)) return value.map(jsonValue);
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, jsonValue(inner)]));
-}
+const FURTHER = 'a filter is all that is taken here; `sort`, `skip`, `limit` and the others are methods of the query that `find` gives';
 
 function only<T>(row: Row | null): Stored<T> {
   if (row === null) throw new PocketError('internal', 'a write answered without a document');
@@ -136,7 +101,7 @@ export class Collection<T extends object = AnyDocument> {
    * Rejects with `document-not-found`, `document-deleted`, and as {@link insert}.
    */
   async update(id: string, patch: Patch<T>): Promise<Stored<T>> {
-    const bytes = await settled(() => this.#core.raw().update(idText(id), encodeDocument(patch)));
+    const bytes = await settled(() => this.#core.raw().update(idText(id), encodePatch(patch)));
     return only(decodeRow(bytes));
   }
 
@@ -174,16 +139,19 @@ export class Collection<T extends object = AnyDocument> {
 
   /** Begins a query: of all documents, or of those that match a filter. */
   find(filter?: Filter<T>): Query<T> {
+    noFurther(arguments.length, 1, FURTHER);
     return new Query(this.#core, filter === undefined ? {} : { filter });
   }
 
   /** The first document that matches, by id, or null. Rejects with `bad-query`. */
-  findOne(filter: Filter<T>): Promise<Stored<T> | null> {
+  async findOne(filter: Filter<T>): Promise<Stored<T> | null> {
+    noFurther(arguments.length, 1, FURTHER);
     return this.find(filter).first();
   }
 
   /** How many documents there are, or match. Deleted ones never count. */
-  count(filter?: Filter<T>): Promise<number> {
+  async count(filter?: Filter<T>): Promise<number> {
+    noFurther(arguments.length, 1, FURTHER);
     return this.find(filter).count();
   }
 
@@ -192,6 +160,7 @@ export class Collection<T extends object = AnyDocument> {
    * that falls far behind is told {@link Lagged} once, instead.
    */
   changes(): Events<Change<T>> {
+    noFurther(arguments.length, 0, '`changes()` takes nothing; give the listener to its `subscribe`');
     return this.#changes;
   }
 
@@ -200,6 +169,7 @@ export class Collection<T extends object = AnyDocument> {
    * was read.
    */
   observeById(id: string): Observable<Stored<T> | null | undefined> {
+    noFurther(arguments.length, 1, '`observeById` takes an id alone; give the listener to the `subscribe` of what it answers');
     const core = this.#core;
     return new Shared<Stored<T> | null>((next, error) => {
       let rev: string | undefined;

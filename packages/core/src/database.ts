@@ -1,14 +1,14 @@
 import { changeEvents } from './changes.js';
-import { collectionName, optionArray, optionJson, optionObject, text } from './check.js';
-import { Collection, indexJson } from './collection.js';
+import { collectionName, kindOf, noFurther, optionArray, optionJson, optionObject } from './check.js';
+import { Collection } from './collection.js';
 import { CollectionCore } from './collection-core.js';
-import { decode } from './decode.js';
-import { encode } from './encode.js';
 import { PocketError, calling, isPocketError, report, settled } from './error.js';
 import { Journal } from './journal.js';
 import type { Events } from './observable.js';
 import type { RawDatabase } from './raw.js';
 import { loadModule } from './raw.js';
+import type { Limits, MigrationConfig } from './settings.js';
+import { checkLimits, collectionJson, rawMigration } from './settings.js';
 import type { Shapes } from './shape.js';
 import { checkShape } from './shape.js';
 import type { Storage } from './storage.js';
@@ -16,34 +16,7 @@ import { openStorage } from './storage.js';
 import type { TabsConnection } from './tabs.js';
 import { connectTabs, pageEnvironment } from './tabs.js';
 import { Transaction } from './transaction.js';
-import type { AnyDocument, Change, CollectionConfig, Stored, TtlConfig } from './types.js';
-
-/** How large documents and messages may be. */
-export interface Limits {
-  /** Bytes of one document; 1 MiB unless set, 16 MiB at the most. */
-  readonly documentBytes?: number;
-  /** Levels of arrays and maps in a document; 32 unless set, 100 at the most. */
-  readonly documentDepth?: number;
-  /** Values in a document; 65,536 unless set. */
-  readonly documentNodes?: number;
-  /** Bytes of one message of sync; 4 MiB unless set, 64 MiB at the most, and at least two documents. */
-  readonly messageBytes?: number;
-}
-
-/** What becomes of the documents of a collection when the application's schema gets this version. */
-export interface MigrationConfig {
-  /** The version it leads to, from the one before; versions begin at 1, so the first migration is that to 2. */
-  readonly version: number;
-  /** The collection. */
-  readonly collection: string;
-  /**
-   * The document in its new shape; null deletes it, `undefined` leaves it as it is.
-   *
-   * It must give the same answer whenever it gets the same document, and recognise one that has the new shape: it runs
-   * once to see whether all can be migrated and again to do it, on every device. What it throws stops the migration.
-   */
-  migrate(document: Stored<AnyDocument>): object | null | undefined;
-}
+import type { AnyDocument, Change, CollectionConfig } from './types.js';
 
 /** How a database is opened. */
 export interface DatabaseOptions {
@@ -52,52 +25,38 @@ export interface DatabaseOptions {
   /** Where it lies: `createIndexedDBStorage()` or `createMemoryStorage()`. */
   readonly storage: Storage;
   /** The collections it has. Others that were made before stay. */
-  readonly collections?: readonly CollectionConfig[];
+  readonly collections?: readonly CollectionConfig[] | undefined;
   /** The version of the application's schema; 1 unless set. */
-  readonly schemaVersion?: number;
+  readonly schemaVersion?: number | undefined;
   /** What leads from older versions of the schema to this one. */
-  readonly migrations?: readonly MigrationConfig[];
+  readonly migrations?: readonly MigrationConfig[] | undefined;
   /** How large documents and messages may be. */
-  readonly limits?: Limits;
+  readonly limits?: Limits | undefined;
   /** Whether a document of an unknown collection that sync brings makes that collection; true unless set. */
-  readonly acceptUnknownCollections?: boolean;
+  readonly acceptUnknownCollections?: boolean | undefined;
   /**
    * When a write counts as done. `strict`, unless set: once it survives a loss of power. `relaxed`: once it survives a crash of
    * the program. Storage that cannot tell them apart does what it can.
    */
-  readonly durability?: 'strict' | 'relaxed';
+  readonly durability?: 'strict' | 'relaxed' | undefined;
   /**
    * Where the engine, `pocket_web_bg.wasm`, is loaded from; as a text, relative to the page. Beside the package's own script
    * unless set, which bundlers see by themselves. It counts for the first database of a page, which loads it for all.
    */
-  readonly wasmUrl?: string | URL;
+  readonly wasmUrl?: string | URL | undefined;
 }
 
 const OPTIONS: Shapes<DatabaseOptions> = {
   name: 'text',
   storage: 'any',
   collections: 'any',
-  schemaVersion: 'count',
+  schemaVersion: 'some',
   migrations: 'any',
   limits: 'any',
   acceptUnknownCollections: 'flag',
   durability: ['strict', 'relaxed'],
   wasmUrl: 'any',
 };
-
-const LIMITS: Shapes<Limits> = { documentBytes: 'count', documentDepth: 'count', documentNodes: 'count', messageBytes: 'count' };
-
-const COLLECTION_OPTIONS: Shapes<CollectionConfig> = {
-  name: 'text',
-  sync: 'flag',
-  conflictStrategy: ['last-write-wins', 'server-wins', 'client-wins', 'merge', 'custom'],
-  indexes: 'any',
-  ttl: 'any',
-};
-
-const MIGRATION: Shapes<MigrationConfig> = { version: 'count', collection: 'text', migrate: 'any' };
-
-const TTL: Shapes<TtlConfig> = { field: 'text', afterMs: 'whole' };
 
 /** What a database has and does at the moment. */
 export interface DatabaseStats {
@@ -122,36 +81,6 @@ export type Persistence = 'persistent' | 'best-effort' | 'unknown';
 /** How often a transaction runs again when somebody else was faster. */
 const TRANSACTION_ATTEMPTS = 16;
 
-function collectionJson(config: CollectionConfig): Record<string, unknown> {
-  optionObject(config, 'a collection');
-  const what = `the collection \`${config.name}\``;
-  checkShape(what, config, COLLECTION_OPTIONS);
-  const { indexes, ttl, ...rest } = config;
-  if (ttl !== undefined) {
-    optionObject(ttl, `\`ttl\` of ${what}`);
-    checkShape(what, ttl, TTL, 'ttl.');
-    if ((ttl.afterMs as unknown) === undefined) throw new PocketError('config', `\`ttl.afterMs\` of ${what} is missing`, { path: 'ttl.afterMs' });
-  }
-  if (indexes !== undefined) optionArray(indexes, '`indexes`');
-  return { ...rest, ttl, indexes: indexes?.map(indexJson) };
-}
-
-function rawMigration(config: MigrationConfig): object {
-  optionObject(config, 'a migration');
-  checkShape('a migration', config, MIGRATION, 'migrations.');
-  const { version, collection, migrate } = config;
-  if ((collection as unknown) === undefined) throw new PocketError('config', '`collection` of a migration is missing', { path: 'migrations.collection' });
-  if (typeof migrate !== 'function') throw new PocketError('config', '`migrate` of a migration is a function', { path: 'migrations' });
-  return {
-    version,
-    collection,
-    migrate: (bytes: Uint8Array, id: string): Uint8Array | null | undefined => {
-      const answer = migrate({ _id: id, ...(decode(bytes) as object) });
-      return answer === null || answer === undefined ? answer : encode(answer);
-    },
-  };
-}
-
 /** What the packages of Pocket know of a database beside what is public. */
 export interface DatabaseInternals {
   /** The database of the WebAssembly. */
@@ -167,8 +96,12 @@ const opened = new WeakMap<Database, DatabaseInternals>();
 /** What is not public of a database. */
 export function internals(database: Database): DatabaseInternals {
   const found = opened.get(database);
-  if (found === undefined) throw new PocketError('config', 'this is no database of this copy of @pocket/core');
-  return found;
+  if (found !== undefined) return found;
+  const isForeign = typeof (database as Partial<Database> | null | undefined)?.listCollections === 'function';
+  const why = isForeign
+    ? 'this database was opened by another copy of @pocket/core: there are two in this program, which `npm ls @pocket/core` shows'
+    : `a database is what \`await Database.create(…)\` gives, not ${database instanceof Promise ? 'a promise of it; await it first' : kindOf(database)}`;
+  throw new PocketError('config', why, { path: 'database' });
 }
 
 /** A database on this device. */
@@ -188,6 +121,7 @@ export class Database {
   readonly clientId: string;
 
   private constructor(raw: RawDatabase, sharedAs: string | undefined) {
+    if ((raw as unknown) === undefined) throw new PocketError('config', 'a database is opened by `await Database.create(…)`, not by `new`');
     this.#raw = raw;
     this.name = raw.name;
     this.clientId = raw.clientId;
@@ -220,22 +154,21 @@ export class Database {
   static async create(options: DatabaseOptions): Promise<Database> {
     optionObject(options, 'what `Database.create` takes');
     checkShape('`Database.create`', options, OPTIONS);
-    if (text(options.name, '`name`', 'config') === '') throw new PocketError('config', '`name` is empty', { path: 'name' });
+    if ((options.name as unknown) === undefined) throw new PocketError('config', '`name` is missing', { path: 'name' });
+    if (options.name === '') throw new PocketError('config', '`name` is empty', { path: 'name' });
     const { storage, migrations, collections, wasmUrl, ...rest } = options;
     if (typeof (storage as Storage | undefined)?.[openStorage] !== 'function') {
-      throw new PocketError('config', '`storage` is missing; make one by createIndexedDBStorage() or createMemoryStorage()', { path: 'storage' });
+      const what = storage === undefined ? 'missing' : `no storage but ${kindOf(storage)}`;
+      throw new PocketError('config', `\`storage\` is ${what}; make one by createIndexedDBStorage() or createMemoryStorage()`, { path: 'storage' });
     }
-    if (collections !== undefined) optionArray(collections, '`collections`');
-    if (migrations !== undefined) optionArray(migrations, '`migrations`');
-    if (rest.limits !== undefined) {
-      optionObject(rest.limits, '`limits`');
-      checkShape('`Database.create`', rest.limits, LIMITS, 'limits.');
-    }
+    if (collections !== undefined) optionArray(collections, '`collections`', 'collections');
+    if (migrations !== undefined) optionArray(migrations, '`migrations`', 'migrations');
+    if (rest.limits !== undefined) checkLimits(rest.limits);
     if (wasmUrl !== undefined && typeof wasmUrl !== 'string' && !(wasmUrl instanceof URL)) {
       throw new PocketError('config', '`wasmUrl` is text or a URL', { path: 'wasmUrl' });
     }
-    const json = optionJson({ ...rest, collections: (collections ?? []).map(collectionJson) });
-    const steps = migrations?.map(rawMigration);
+    const json = optionJson({ ...rest, collections: (collections ?? []).map((config, at) => collectionJson(config, `collections.${at}.`)) });
+    const steps = migrations?.map((config, at) => rawMigration(config, `migrations.${at}.`));
     const raw = await settled(async () => {
       const module = await loadModule(wasmUrl);
       return module.RawDatabase.open(json, storage[openStorage](module), steps);
@@ -302,6 +235,7 @@ export class Database {
    * reject with.
    */
   async transaction<R>(run: (transaction: Transaction) => R | PromiseLike<R>): Promise<R> {
+    if (typeof run !== 'function') throw new PocketError('config', `\`transaction\` takes a function, not ${kindOf(run)}`);
     for (let attempt = 1; ; attempt += 1) {
       const transaction = new Transaction(calling(() => this.#open().transaction()));
       try {
@@ -318,6 +252,7 @@ export class Database {
 
   /** Each change of a document in any collection, in the order of commits; see {@link Collection.changes}. */
   changes(): Events<Change<AnyDocument>> {
+    noFurther(arguments.length, 0, '`changes()` takes nothing; give the listener to its `subscribe`');
     return this.#changes;
   }
 

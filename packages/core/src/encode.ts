@@ -23,9 +23,17 @@ export interface EncodeOptions {
   readonly undefined: Undefined;
   /** The code of the errors. */
   readonly code: string;
+  /** What comes before the paths of the errors; nothing unless set. */
+  readonly within?: string;
+  /** At which level the fields of documents stand, whose keys are checked; unless it is set, any key goes. */
+  readonly level?: number;
 }
 
-const DOCUMENT: EncodeOptions = { undefined: 'omit', code: 'validation' };
+/** How documents are written. */
+export const DOCUMENT: EncodeOptions = { undefined: 'omit', code: 'validation' };
+
+/** What the system knows of a document, which nobody else may set. */
+const SYSTEM_FIELDS = ['_rev', '_updatedAt', '_deleted'];
 
 /**
  * Writes a value.
@@ -133,12 +141,21 @@ class Encoder {
     let keys = Object.keys(map);
     if (this.#options.undefined === 'omit') keys = keys.filter((key) => map[key] !== undefined);
     this.#head(keys.length, 0x80, 15, undefined, 0xde);
+    const isChecked = this.#options.level !== undefined;
     for (const key of keys) {
       this.#path.push(key);
+      if (isChecked) this.#key(key);
       this.#string(key);
       this.value(map[key]);
       this.#path.pop();
     }
+  }
+
+  /** What the engine would refuse as well, though it could not say where it stands. */
+  #key(key: string): void {
+    if (key.startsWith('$')) throw this.#refused('a key must not begin with `$`, as it does');
+    if (key.includes('\0')) throw this.#refused('a key must not have a NUL in it, as it does');
+    if (this.#path.length === this.#options.level && SYSTEM_FIELDS.includes(key)) throw this.#refused('only the system sets the field');
   }
 
   #number(value: number): void {
@@ -270,7 +287,7 @@ class Encoder {
   }
 
   #refused(why: string): PocketError {
-    const path = this.#path.join('.');
+    const path = [...(this.#options.within === undefined ? [] : [this.#options.within]), ...this.#path].join('.');
     const where = path === '' ? '' : ` at \`${path}\``;
     return new PocketError(this.#options.code, `${why}${where}`, { path });
   }

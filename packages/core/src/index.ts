@@ -4,11 +4,12 @@
  * @packageDocumentation
  */
 
+export type { PocketErrorCode } from './codes.js';
 export { Collection } from './collection.js';
 export { Database } from './database.js';
-export type { DatabaseOptions, DatabaseStats, Limits, MigrationConfig, Persistence } from './database.js';
+export type { DatabaseOptions, DatabaseStats, Persistence } from './database.js';
 export { PocketError, isPocketError } from './error.js';
-export type { PocketErrorOptions } from './error.js';
+export type { PocketErrorJson, PocketErrorOptions } from './error.js';
 export { Journal } from './journal.js';
 export type {
   JournalDocument,
@@ -24,7 +25,8 @@ export type { LiveChange, LiveEdit, LiveMove, LiveState } from './live.js';
 export { LiveCount, LiveQuery } from './live.js';
 export type { Events, Observable, Subscription } from './observable.js';
 export { Query, Where } from './query.js';
-export type { LiveOptions, Page, QueryFigures, QueryPlan, QuerySpec } from './query.js';
+export type { ExplainOptions, LiveOptions, Page, QueryFigures, QueryPlan, QuerySpec } from './query.js';
+export type { Limits, MigrationConfig } from './settings.js';
 export type { Storage } from './storage.js';
 export { Transaction, TransactionCollection } from './transaction.js';
 export { isLagged } from './types.js';

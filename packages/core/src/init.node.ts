@@ -3,15 +3,21 @@
 
 import { readFile } from 'node:fs/promises';
 
-import init, * as module from './wasm/pocket_web.js';
+import * as glue from './wasm/pocket_web.js';
+import { fetched, notLoaded, said, started } from './engine.js';
 import type { RawModule } from './face.js';
 
 /** Loads and starts it, from another place if one is given: the URL of a file, a path, or what `fetch` reads. */
 export async function initialise(url?: string): Promise<RawModule> {
-  const isFetched = url !== undefined && /^(https?|data|blob):/.test(url);
-  const module_or_path = isFetched ? await fetch(url) : await readFile(place(url));
-  await init({ module_or_path });
-  return module as unknown as RawModule;
+  if (url !== undefined && /^(https?|data|blob):/.test(url)) return fetched(glue, url);
+  let bytes: Uint8Array;
+  try {
+    bytes = await readFile(place(url));
+  } catch (error) {
+    const todo = 'leave @pocket/core out of what is bundled for Node, or say by `wasmUrl` where its file `pocket_web_bg.wasm` lies';
+    throw notLoaded(`its file cannot be read (${said(error)}); ${todo}`, error);
+  }
+  return started(glue, bytes, String(url ?? 'its file'));
 }
 
 function place(url: string | undefined): string | URL {

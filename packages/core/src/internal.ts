@@ -9,7 +9,7 @@ export { Listeners, Shared, Subject } from './observable.js';
 export { encodeQuery } from './query.js';
 export { loadModule, rawModule } from './raw.js';
 export type { RawDatabase, RawHandle, RawModule, RawStorage, RawSync } from './raw.js';
-export { checkShape } from './shape.js';
+export { checkShape, nearest } from './shape.js';
 export type { Shapes } from './shape.js';
 export { openStorage } from './storage.js';
 export { pageEnvironment } from './tabs.js';

@@ -1,5 +1,6 @@
+import { kindOf } from './check.js';
 import { decode, decodeRows } from './decode.js';
-import { settled } from './error.js';
+import { PocketError, settled } from './error.js';
 import { documents } from './query.js';
 import type { RawDatabase } from './raw.js';
 import type { Shapes } from './shape.js';
@@ -84,15 +85,15 @@ export interface JournalExplanation<T = AnyDocument> {
 /** Which entries are meant; all unless something is set. */
 export interface JournalListOptions {
   /** Only those behind this number. */
-  readonly after?: number;
+  readonly after?: number | undefined;
   /** At most so many; 100 unless set. */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
   /** Only those of this kind. */
-  readonly kind?: JournalKind;
+  readonly kind?: JournalKind | undefined;
   /** Only those with a document of this collection. */
-  readonly collection?: string;
+  readonly collection?: string | undefined;
   /** Only those in this state. */
-  readonly state?: JournalState;
+  readonly state?: JournalState | undefined;
 }
 
 const LIST_OPTIONS: Shapes<JournalListOptions> = {
@@ -145,6 +146,12 @@ export function decodeEntry<T>(bytes: Uint8Array): JournalEntry<T> {
   return entry(decode(bytes) as Raw);
 }
 
+/** The number of an entry; the WebAssembly would take text for one, and words for none. */
+function entryNumber(number: unknown): number {
+  if (Number.isSafeInteger(number) && (number as number) >= 0) return number as number;
+  throw new PocketError('validation', `the number of an entry of the journal is a whole number, not ${typeof number === 'number' ? number : kindOf(number)}`);
+}
+
 /**
  * What conflicts and refusals left: every local change that lost, or was refused by the server, with all versions. Open
  * entries are never dropped, so nothing is lost silently.
@@ -160,18 +167,18 @@ export class Journal {
   /** Entries, the oldest first. */
   async list<T = AnyDocument>(options: JournalListOptions = {}): Promise<JournalEntry<T>[]> {
     checkShape('`journal.list`', options, LIST_OPTIONS);
-    const bytes = await settled(() => this.#raw().journalList(JSON.stringify({ limit: 100, ...options })));
+    const bytes = await settled(() => this.#raw().journalList(JSON.stringify({ ...options, limit: options.limit ?? 100 })));
     return (decode(bytes) as Raw[]).map((raw) => entry<T>(raw));
   }
 
   /** One entry. Rejects with `journal-entry-not-found`. */
   async get<T = AnyDocument>(number: number): Promise<JournalEntry<T>> {
-    return decodeEntry(await settled(() => this.#raw().journalGet(number)));
+    return decodeEntry(await settled(() => this.#raw().journalGet(entryNumber(number))));
   }
 
   /** One entry in words: what met what, who decided by which rule, and what can be done. */
   async explain<T = AnyDocument>(number: number): Promise<JournalExplanation<T>> {
-    const raw = decode(await settled(() => this.#raw().journalExplain(number))) as Raw;
+    const raw = decode(await settled(() => this.#raw().journalExplain(entryNumber(number)))) as Raw;
     return { ...(raw as unknown as JournalExplanation<T>), entry: entry(raw['entry'] as Raw) };
   }
 
@@ -181,11 +188,11 @@ export class Journal {
    * Rejects with `journal-entry-closed`, `journal-entry-erased`, `journal-entry-without-loser`.
    */
   async restore<T = AnyDocument>(number: number): Promise<Stored<T>[]> {
-    return documents(decodeRows(await settled(() => this.#raw().journalRestore(number))));
+    return documents(decodeRows(await settled(() => this.#raw().journalRestore(entryNumber(number)))));
   }
 
   /** Leaves it as it is: the entry is no longer open. Rejects with `journal-entry-closed`. */
   dismiss(number: number): Promise<void> {
-    return settled(() => this.#raw().journalDismiss(number));
+    return settled(() => this.#raw().journalDismiss(entryNumber(number)));
   }
 }

@@ -3,7 +3,7 @@ import type { CollectionCore } from './collection-core.js';
 import { decodeMap, decodeRows } from './decode.js';
 import type { Decoder, Row } from './decode.js';
 import { encode } from './encode.js';
-import { settled } from './error.js';
+import { PocketError, isPocketError, settled } from './error.js';
 import { LiveCount, LiveQuery } from './live.js';
 import type { Shapes } from './shape.js';
 import { checkShape } from './shape.js';
@@ -75,17 +75,41 @@ export interface QueryFigures {
 /** How often a live query tells of changes. */
 export interface LiveOptions {
   /** Milliseconds to wait for more changes before they are told together; 0 unless set, which tells each commit. */
-  readonly debounceMs?: number;
+  readonly debounceMs?: number | undefined;
 }
 
-const LIVE_OPTIONS: Shapes<LiveOptions> = { debounceMs: 'any' };
+const LIVE_OPTIONS: Shapes<LiveOptions> = { debounceMs: 'whole' };
+
+/** What is told of a plan. */
+export interface ExplainOptions {
+  /** Whether the query is run, too, to tell what it cost; false unless set. */
+  readonly analyze?: boolean | undefined;
+}
+
+const EXPLAIN_OPTIONS: Shapes<ExplainOptions> = { analyze: 'flag' };
 
 /** How filters are written: a condition that is `undefined` is an error, and not one that selects everything. */
 const FILTER = { undefined: 'refuse', code: 'bad-query' } as const;
 
 /** A query as bytes; the same query always gives the same bytes. */
 export function encodeQuery(spec: QuerySpec): Uint8Array {
-  return encode(spec, FILTER);
+  try {
+    return encode(spec, FILTER);
+  } catch (error) {
+    if (isPocketError(error) && error.path?.startsWith('filter.')) throw new PocketError(error.code, error.message, { path: fieldOf(error.path) });
+    throw error;
+  }
+}
+
+/** The field that a place in the filter of a query is about: without the operators before it and behind it. */
+function fieldOf(path: string): string {
+  const [, ...segments] = path.split('.');
+  const inner = (from: number): string => {
+    const operator = segments[from];
+    if (operator === undefined || !operator.startsWith('$')) return segments.slice(from).join('.').replace(/\.\$.*$/, '');
+    return inner(operator === '$not' ? from + 1 : from + 2);
+  };
+  return inner(0);
 }
 
 /** The documents of rows. */
@@ -219,7 +243,8 @@ export class Query<T, R = Stored<T>> {
   }
 
   /** How it is carried out; with `analyze` it is run, and what it read is told. */
-  async explain(options: { readonly analyze?: boolean } = {}): Promise<QueryPlan> {
+  async explain(options: ExplainOptions = {}): Promise<QueryPlan> {
+    checkShape('`explain`', options, EXPLAIN_OPTIONS);
     const json = await settled(() => this.#core.raw().explain(this.#bytes(), options.analyze ?? false));
     const plan = JSON.parse(json) as QueryPlan & { figures?: Record<string, number> };
     if (plan.figures === undefined) return plan;

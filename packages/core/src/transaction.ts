@@ -1,4 +1,4 @@
-import { collectionName, encodeDocument, idText } from './check.js';
+import { collectionName, encodeDocument, encodePatch, idText } from './check.js';
 import { decodeRow } from './decode.js';
 import { PocketError, calling, settled } from './error.js';
 import type { RawTransaction } from './raw.js';
@@ -79,7 +79,7 @@ export class TransactionCollection<T extends object = AnyDocument> {
 
   /** Sets fields of a document. The commit fails with `document-not-found` if there is none. */
   update(id: string, patch: Patch<T>): void {
-    calling(() => this.#open().update(this.name, idText(id), encodeDocument(patch)));
+    calling(() => this.#open().update(this.name, idText(id), encodePatch(patch)));
   }
 
   /** Deletes a document. */

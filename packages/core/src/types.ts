@@ -232,21 +232,21 @@ export interface IndexField {
   /** A dotted path. */
   readonly field: string;
   /** Which end comes first; `asc` unless set. */
-  readonly order?: SortOrder;
+  readonly order?: SortOrder | undefined;
 }
 
 /** An index. */
 export interface IndexConfig {
   /** Its name; made of its fields when left out. */
-  readonly name?: string;
+  readonly name?: string | undefined;
   /** Its fields as dotted paths, the most important first; each rises unless it says otherwise. */
   readonly fields: readonly (string | IndexField)[];
   /** No two documents may have the same values: such a write fails with `index-unique-violation`. */
-  readonly unique?: boolean;
+  readonly unique?: boolean | undefined;
   /** What is null or missing in all of its fields is left out. */
-  readonly sparse?: boolean;
+  readonly sparse?: boolean | undefined;
   /** Only documents that match are in it. */
-  readonly filter?: Filter<AnyDocument>;
+  readonly filter?: Filter<AnyDocument> | undefined;
 }
 
 /** An index that is there. */
@@ -259,7 +259,7 @@ export interface IndexInfo extends IndexConfig {
 /** How long the documents of a collection live. */
 export interface TtlConfig {
   /** The field with the timestamp it counts from, a dotted path; the time of the last write when left out. */
-  readonly field?: string;
+  readonly field?: string | undefined;
   /** So many milliseconds after that. */
   readonly afterMs: number;
 }
@@ -269,11 +269,11 @@ export interface CollectionConfig {
   /** `[A-Za-z_][A-Za-z0-9_-]{0,63}`; names that begin with `_` are reserved. */
   readonly name: string;
   /** Whether it syncs; otherwise it never leaves the device. False unless set. */
-  readonly sync?: boolean;
+  readonly sync?: boolean | undefined;
   /** Its strategy, when it is not the sync engine's. */
-  readonly conflictStrategy?: ConflictStrategy;
+  readonly conflictStrategy?: ConflictStrategy | undefined;
   /** Its indexes. Others that were made before stay. */
-  readonly indexes?: readonly IndexConfig[];
+  readonly indexes?: readonly IndexConfig[] | undefined;
   /** How long its documents live, when that is not for ever. */
-  readonly ttl?: TtlConfig;
+  readonly ttl?: TtlConfig | undefined;
 }

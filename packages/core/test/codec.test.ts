@@ -98,7 +98,7 @@ test('what no document may hold is refused with its path', () => {
   cycle['a'] = { back: [cycle] };
   let deep: unknown = 1;
   for (let level = 0; level < 101; level += 1) deep = [deep];
-  const cases: [unknown, string, RegExp][] = [
+  const cases: [unknown, string | undefined, RegExp][] = [
     [{ a: { b: [1, undefined] } }, 'a.b.1', /undefined/],
     [{ a: [1, , 2] }, 'a.1', /undefined/],
     [{ f: () => 1 }, 'f', /function/],
@@ -116,7 +116,7 @@ test('what no document may hold is refused with its path', () => {
     [{ ['k\udfff']: 1 }, 'k\udfff', /surrogate/],
     [cycle, 'a.back.0', /itself/],
     [{ deep }, `deep${'.0'.repeat(99)}`, /levels/],
-    [undefined, '', /undefined/],
+    [undefined, undefined, /undefined/],
   ];
   for (const [value, path, message] of cases) {
     const error = refusal(value);

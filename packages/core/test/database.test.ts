@@ -441,7 +441,7 @@ test('a schema of version 0, and the same name twice, are refused instead of hal
   await assert.rejects(open({ schemaVersion: -0 }), withCode('config', 'schemaVersion'));
   await assert.rejects(open({ collections: [todos, { name: 'cache' }, { name: 'todos' }] }), withCode('config', 'collections'));
   const twice = { ...todos, indexes: [index, { ...index, fields: ['done'] }] };
-  await assert.rejects(open({ collections: [twice] }), withCode('config', 'indexes'));
+  await assert.rejects(open({ collections: [twice] }), withCode('config', 'collections.0.indexes'));
   const db = await open({ schemaVersion: 1, collections: [{ ...todos, indexes: [{ fields: ['title'] }, { fields: ['done'] }] }] });
   await assert.rejects(db.createCollection(twice), withCode('config', 'indexes'));
   assert.equal(db.schemaVersion, 1);

@@ -11,7 +11,7 @@ import { Store, fixed, shared } from './store.js';
 /** How a query of a component runs. */
 export interface QueryOptions {
   /** Whether it runs; true unless set. While it does not, there is no data and nothing is loading. */
-  readonly enabled?: boolean;
+  readonly enabled?: boolean | undefined;
 }
 
 /** How a live query of a component runs. */

@@ -20,7 +20,7 @@ test('what is wrong with a query is in its error, and nothing is thrown', async 
     ['a condition that is undefined', () => useQuery<Item>('items', (query) => query.where('n').eq(untyped(undefined))), 'bad-query'],
     ['a builder that forgets to answer', () => useLiveQuery('items', untyped(() => undefined)), 'bad-query'],
     ['a once-only builder that forgets to answer', () => useQuery('items', untyped(() => undefined)), 'bad-query'],
-    ['a misspelt debounce', () => useLiveQuery('items', null, [], { debounceMs: untyped('soon') }), 'validation'],
+    ['a misspelt debounce', () => useLiveQuery('items', null, [], { debounceMs: untyped('soon') }), 'config'],
     ['an id that is no text', () => useDocument('items', untyped(5)), 'bad-id'],
     ['an empty id', () => useDocument('items', ''), 'bad-id'],
     ['a filter that is none', () => useFindOne('items', untyped('1')), 'bad-query'],

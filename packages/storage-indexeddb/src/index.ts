@@ -11,17 +11,17 @@ import { checkShape, openStorage } from '@pocket/core/internal';
 /** How IndexedDB is used. */
 export interface IndexedDBStorageOptions {
   /** Stands before the names of databases, so that two applications on one site do not meet; `pocket:` unless set. */
-  readonly prefix?: string;
+  readonly prefix?: string | undefined;
   /**
    * `strict` (unless set): a write is done when the browser has told the disk to keep it, and survives a loss of power.
    * `relaxed`: once the operating system has it; faster in some browsers, and a loss of power may cost the last writes.
    */
-  readonly durability?: 'strict' | 'relaxed';
+  readonly durability?: 'strict' | 'relaxed' | undefined;
   /**
    * Whether the browser is asked, when a database opens, to keep the data of this site even when the disk is nearly full;
    * true unless set. Some browsers ask the user. `database.persistence()` tells the answer.
    */
-  readonly persist?: boolean;
+  readonly persist?: boolean | undefined;
 }
 
 const OPTIONS: Shapes<IndexedDBStorageOptions> = { prefix: 'text', durability: ['strict', 'relaxed'], persist: 'flag' };

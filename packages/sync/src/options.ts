@@ -1,7 +1,7 @@
 import type { AnyDocument, CollectionConfig, ConflictStrategy, Stored } from '@pocket/core';
 import { PocketError } from '@pocket/core';
 import type { Shapes } from '@pocket/core/internal';
-import { checkShape, decode, encode, toPocketError } from '@pocket/core/internal';
+import { checkShape, decode, encode, nearest, toPocketError } from '@pocket/core/internal';
 
 /** Two versions of a document, neither of which knew of the other. */
 export interface Conflict<T = AnyDocument> {
@@ -28,11 +28,11 @@ export type Resolution = 'local' | 'remote' | 'merged' | 'deleted' | 'document';
 /** The answer to a conflict. */
 export interface Resolved<T = AnyDocument> {
   /** What stands. */
-  readonly resolution?: Resolution;
+  readonly resolution?: Resolution | undefined;
   /** The document that stands, with `document`. */
-  readonly document?: T | null;
+  readonly document?: T | null | undefined;
   /** Why; the journal keeps it. */
-  readonly because?: string;
+  readonly because?: string | undefined;
 }
 
 /**
@@ -52,41 +52,41 @@ export interface SyncOptions {
    */
   readonly serverUrl: string;
   /** The token that says who this is. It travels in a header or the first message, never in the URL. */
-  readonly authToken?: string;
+  readonly authToken?: string | undefined;
   /**
    * Gives another token, when the one there is ends soon or was refused. In several tabs only that of the leader is asked.
    */
-  readonly getAuthToken?: (reason: 'expiring' | 'refused') => string | PromiseLike<string>;
+  readonly getAuthToken?: ((reason: 'expiring' | 'refused') => string | PromiseLike<string>) | undefined;
   /** What is opened on the server: a tenant, a workspace, a user. `default` unless set. */
-  readonly namespace?: string;
+  readonly namespace?: string | undefined;
   /**
    * What syncs; every collection with `sync: true` unless set, also ones made later. Those that are named here, or in
    * `conflictStrategy`, must be collections of the database with `sync: true` when the engine starts.
    */
-  readonly collections?: readonly string[];
+  readonly collections?: readonly string[] | undefined;
   /** Which way changes flow; `both` unless set. */
-  readonly direction?: 'both' | 'push' | 'pull';
+  readonly direction?: 'both' | 'push' | 'pull' | undefined;
   /**
    * Who wins when a local change and the server's version disagree; `last-write-wins` unless set. A function decides by
    * itself; a map gives single collections a rule of their own.
    */
-  readonly conflictStrategy?: ConflictRule | { readonly [collection: string]: ConflictRule };
+  readonly conflictStrategy?: ConflictRule | { readonly [collection: string]: ConflictRule } | undefined;
   /** How long a function may take for one conflict; 30,000 unless set. */
-  readonly resolveTimeout?: number;
+  readonly resolveTimeout?: number | undefined;
   /** Whether it connects again by itself; true unless set, and it never gives up then. */
-  readonly autoRetry?: boolean;
+  readonly autoRetry?: boolean | undefined;
   /** The first delay before connecting again; 1,000 unless set. Doubled per attempt, jittered, 30,000 at the most. */
-  readonly retryDelay?: number;
+  readonly retryDelay?: number | undefined;
   /** Lost connections that one `forceSync`, `push` or `pull` bears before it rejects; 5 unless set. */
-  readonly maxRetryAttempts?: number;
-  /** Whether `ws(s)://` means a WebSocket; true unless set, false makes it HTTP. */
-  readonly useWebSocket?: boolean;
+  readonly maxRetryAttempts?: number | undefined;
+  /** Whether `ws(s)://` means a WebSocket; true unless set, false makes it HTTP. Unless set it is false where there are no WebSockets, as in Node 20. */
+  readonly useWebSocket?: boolean | undefined;
   /** How often HTTP polls; 30,000 unless set, 0 never. Over a WebSocket changes arrive by themselves. */
-  readonly pullInterval?: number;
+  readonly pullInterval?: number | undefined;
   /** Changes per push, and documents per page while catching up; 100 unless set. */
-  readonly batchSize?: number;
+  readonly batchSize?: number | undefined;
   /** Whether a token may travel unencrypted to a host that is not this machine; false unless set. */
-  readonly allowPlaintext?: boolean;
+  readonly allowPlaintext?: boolean | undefined;
 }
 
 /** The options with their names in the WebAssembly; those without one are functions or made of others. */
@@ -123,9 +123,23 @@ const SHAPES: Shapes<SyncOptions> = {
   maxRetryAttempts: 'count',
   useWebSocket: 'flag',
   pullInterval: 'whole',
-  batchSize: 'count',
+  batchSize: 'some',
   allowPlaintext: 'flag',
 };
+
+const SCHEME = /^(wss?|https?):\/\//i;
+
+/** Whether there are WebSockets here. Node has them from version 22 on. */
+function isThereWebSocket(): boolean {
+  return typeof (globalThis as { WebSocket?: unknown }).WebSocket === 'function';
+}
+
+/** Refuses a WebSocket that was asked for where there is none. */
+function checkTransport(options: SyncOptions): void {
+  if (options.useWebSocket !== true) return;
+  const remedies = 'leave `useWebSocket` out to go by HTTP, take Node 22 or later, or run Node 20 with --experimental-websocket';
+  throw new PocketError('config', `there is no \`WebSocket\` here; ${remedies}`, { path: 'useWebSocket' });
+}
 
 const STRATEGIES = ['last-write-wins', 'server-wins', 'client-wins', 'merge'];
 
@@ -142,7 +156,9 @@ function checkStrategy(rule: unknown, path: string): void {
   if (typeof rule === 'function' || STRATEGIES.includes(rule as string)) return;
   const names = STRATEGIES.map((name) => `'${name}'`).join(', ');
   const found = typeof rule === 'string' ? `'${rule}'` : `a ${typeof rule}`;
-  throw new PocketError('config', `\`${path}\` is one of ${names}, or a function, not ${found}`, { path });
+  const close = typeof rule === 'string' ? nearest(rule, STRATEGIES) : undefined;
+  const hint = close === undefined ? '' : `. Did you mean '${close}'?`;
+  throw new PocketError('config', `\`${path}\` is one of ${names}, or a function, not ${found}${hint}`, { path });
 }
 
 type RawRule = (conflict: Uint8Array) => Promise<Uint8Array>;
@@ -160,10 +176,12 @@ export interface RawOptions {
  *
  * @throws PocketError `config`, with the name of an option that does not exist, is missing or has a wrong value.
  */
-export function rawOptions(options: SyncOptions): RawOptions {
+export function rawOptions(options: SyncOptions, hasWebSocket = isThereWebSocket()): RawOptions {
   if (typeof (options as unknown) !== 'object' || (options as unknown) === null) {
     throw new PocketError('config', '`createSyncEngine` takes a database and an object with at least `serverUrl`', { path: 'serverUrl' });
   }
+  // First of all: whoever misspelt `serverUrl` is told so, and not that it is missing.
+  checkShape('`createSyncEngine`', options, SHAPES);
   const config: Record<string, unknown> = {};
   for (const [name, raw] of Object.entries(NAMES)) {
     const value = options[name as keyof SyncOptions];
@@ -172,7 +190,12 @@ export function rawOptions(options: SyncOptions): RawOptions {
   if (typeof options.serverUrl !== 'string' || options.serverUrl === '') {
     throw new PocketError('config', '`serverUrl` is missing, or no text', { path: 'serverUrl' });
   }
-  checkShape('`createSyncEngine`', options, SHAPES);
+  if (!SCHEME.test(options.serverUrl)) {
+    const guess = /^[\w.-]+(:\d+)?(\/|$)/.test(options.serverUrl) ? `, for instance 'wss://${options.serverUrl}'` : '';
+    throw new PocketError('config', `\`serverUrl\` begins with ws://, wss://, http:// or https://${guess}; it is '${options.serverUrl}'`, { path: 'serverUrl' });
+  }
+  if (!hasWebSocket) checkTransport(options);
+  if (!hasWebSocket && options.useWebSocket === undefined) config['use_websocket'] = false;
   if (options.namespace !== undefined) checkNamespace(options.namespace);
   const hooks: RawOptions['hooks'] = {};
   const { getAuthToken, conflictStrategy: rule } = options;
@@ -273,5 +296,5 @@ export function namedAsHere(error: unknown): PocketError {
     const name = entry?.[0] ?? own[raw as keyof typeof own];
     return name === undefined ? whole : `\`${name}`;
   });
-  return message === told.message ? told : new PocketError(told.code, message, { cause: told });
+  return message === told.message ? told : new PocketError(told.code, message, { path: told.path });
 }

@@ -8,7 +8,7 @@ import type { SyncOptions } from '@pocket/sync';
 import { destination, rawOptions } from '../dist/options.js';
 
 const serverUrl = 'wss://example.com';
-const jsonOf = (options: Partial<SyncOptions>): unknown => JSON.parse(rawOptions({ serverUrl, ...options }).json);
+const jsonOf = (options: Partial<SyncOptions>): unknown => JSON.parse(rawOptions({ serverUrl, ...options }, true).json);
 
 test('every option gets the name it has in Rust', () => {
   const all: Required<Omit<SyncOptions, 'getAuthToken' | 'conflictStrategy'>> = {
@@ -42,14 +42,37 @@ test('every option gets the name it has in Rust', () => {
     allow_plaintext: true,
   });
   // What is not set is left to Rust, and so is what is set to nothing.
-  assert.deepEqual(jsonOf({ authToken: undefined as never }), { server_url: serverUrl });
+  assert.deepEqual(jsonOf({ authToken: undefined, useWebSocket: undefined }), { server_url: serverUrl });
+});
+
+test('where there are no WebSockets it goes by HTTP, and one that is asked for is refused with what to do', () => {
+  const json = (options: Partial<SyncOptions>): { use_websocket?: boolean } => JSON.parse(rawOptions({ serverUrl, ...options }, false).json);
+  assert.equal(json({}).use_websocket, false);
+  assert.equal(json({ useWebSocket: false }).use_websocket, false);
+  assert.throws(
+    () => json({ useWebSocket: true }),
+    (error: PocketError) => error.code === 'config' && error.path === 'useWebSocket' && /Node 22.*--experimental-websocket/.test(error.message),
+  );
+});
+
+test('an address without a scheme is refused at once', () => {
+  const refused = (url: string, named: RegExp) =>
+    assert.throws(
+      () => rawOptions({ serverUrl: url }),
+      (error: PocketError) => error.code === 'config' && error.path === 'serverUrl' && named.test(error.message),
+    );
+  refused('localhost:7700', /for instance 'wss:\/\/localhost:7700'/);
+  refused('ftp://example.com', /wss:\/\//);
+  refused('/sync', /it is '\/sync'/);
+  for (const url of ['ws://a', 'WSS://a/b', 'http://a', 'https://a:1/x']) rawOptions({ serverUrl: url });
 });
 
 test('an option that does not exist or is missing is named', () => {
   const refused = (options: object, named: RegExp) =>
     assert.throws(() => rawOptions(options as SyncOptions), (error: PocketError) => error.code === 'config' && named.test(error.message));
   refused({ serverUrl, retryDealy: 5 }, /`retryDealy`/);
-  refused({ serverUrl, server_url: serverUrl }, /`server_url`/);
+  refused({ serverUrl, server_url: serverUrl }, /`server_url`.*Did you mean `serverUrl`\?/);
+  refused({ serverURL: serverUrl }, /Did you mean `serverUrl`\?/);
   refused({}, /`serverUrl`/);
 });
 

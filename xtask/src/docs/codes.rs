@@ -1,6 +1,7 @@
 //! `docs/errors.md` lists exactly the stable codes of the code.
 //!
-//! A code is a line `pub const NAME: &str = "kebab-code";` of a crate's `codes.rs`. In the document
+//! A code is a line `pub const NAME: &str = "kebab-code";` of a crate's `codes.rs`, or `export const NAME = 'kebab-code';` of
+//! the npm packages' `codes.ts`. In the document
 //! it is the first cell of a table row, in backticks, followed by whether one may retry and by what
 //! to do.
 
@@ -60,15 +61,18 @@ fn constants(source: &str) -> Vec<String> {
         .filter(|line| !line.starts_with("//"))
         .collect();
     let code = code.join(" ");
-    code.replace("pub(crate) const ", "pub const ")
-        .split("pub const ")
-        .skip(1)
-        .filter_map(|rest| {
-            let (_, after) = rest.split_once(": &str =")?;
-            let (value, _) = after.trim_start().strip_prefix('"')?.split_once('"')?;
-            Some(value.to_owned())
-        })
-        .collect()
+    let code = code.replace("pub(crate) const ", "pub const ");
+    let rust = code.split("pub const ").skip(1).filter_map(|rest| {
+        let (_, after) = rest.split_once(": &str =")?;
+        let (value, _) = after.trim_start().strip_prefix('"')?.split_once('"')?;
+        Some(value.to_owned())
+    });
+    let typescript = code.split("export const ").skip(1).filter_map(|rest| {
+        let (_, after) = rest.split_once(" = '")?;
+        let (value, _) = after.split_once("';")?;
+        Some(value.to_owned())
+    });
+    rust.chain(typescript).collect()
 }
 
 /// The table rows whose first cell is one code span, with their line and their cells.
@@ -117,6 +121,13 @@ mod tests {
     const DOCUMENT: &str = "\
 | code | retry | what to do |\n|---|---|---|\n\
 | `storage-full` | no | free some space |\n| `in-use` | no | close the other program |\n";
+
+    #[test]
+    fn codes_of_typescript_count_as_those_of_rust_do() {
+        let source =
+            "export const NAME = 'storage-full';\nexport type T = 'in-use' | (string & {});\n";
+        assert_eq!(constants(source), ["storage-full"]);
+    }
 
     fn found(source: &str, document: &str) -> Vec<String> {
         check(&[("codes.rs", source.to_owned())], document)

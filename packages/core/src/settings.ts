@@ -1,0 +1,122 @@
+// The settings of databases, collections, indexes and migrations: what they must be, and what the WebAssembly is given.
+
+import { optionArray, optionObject } from './check.js';
+import { decode } from './decode.js';
+import { encode, isBytes, isDate } from './encode.js';
+import { PocketError } from './error.js';
+import type { Shapes } from './shape.js';
+import { checkShape } from './shape.js';
+import type { AnyDocument, CollectionConfig, IndexConfig, IndexField, Stored, TtlConfig } from './types.js';
+
+/** How large documents and messages may be. */
+export interface Limits {
+  /** Bytes of one document; 1 MiB unless set, 16 MiB at the most. */
+  readonly documentBytes?: number | undefined;
+  /** Levels of arrays and maps in a document; 32 unless set, 100 at the most. */
+  readonly documentDepth?: number | undefined;
+  /** Values in a document; 65,536 unless set. */
+  readonly documentNodes?: number | undefined;
+  /** Bytes of one message of sync; 4 MiB unless set, 64 MiB at the most, and at least two documents. */
+  readonly messageBytes?: number | undefined;
+}
+
+/** What becomes of the documents of a collection when the application's schema gets this version. */
+export interface MigrationConfig {
+  /** The version it leads to, from the one before; versions begin at 1, so the first migration is that to 2. */
+  readonly version: number;
+  /** The collection. */
+  readonly collection: string;
+  /**
+   * The document in its new shape; null deletes it, `undefined` leaves it as it is.
+   *
+   * It must give the same answer whenever it gets the same document, and recognise one that has the new shape: it runs
+   * once to see whether all can be migrated and again to do it, on every device. What it throws stops the migration.
+   */
+  migrate(document: Stored<AnyDocument>): object | null | undefined;
+}
+
+const LIMITS: Shapes<Limits> = { documentBytes: 'some', documentDepth: 'some', documentNodes: 'some', messageBytes: 'some' };
+const COLLECTION: Shapes<CollectionConfig> = {
+  name: 'text',
+  sync: 'flag',
+  conflictStrategy: ['last-write-wins', 'server-wins', 'client-wins', 'merge', 'custom'],
+  indexes: 'any',
+  ttl: 'any',
+};
+const TTL: Shapes<TtlConfig> = { field: 'text', afterMs: 'whole' };
+const INDEX: Shapes<IndexConfig> = { name: 'text', fields: 'any', unique: 'flag', sparse: 'flag', filter: 'any' };
+const INDEX_FIELD: Shapes<IndexField> = { field: 'text', order: ['asc', 'desc'] };
+const MIGRATION: Shapes<MigrationConfig> = { version: 'some', collection: 'text', migrate: 'any' };
+
+/** Refuses limits that are none. */
+export function checkLimits(limits: Limits): void {
+  checkShape('`limits`', limits, LIMITS, 'limits.');
+}
+
+/** A collection as JSON. `within` is where it stands in larger options. */
+export function collectionJson(config: CollectionConfig, within = ''): Record<string, unknown> {
+  optionObject(config, 'a collection', within.slice(0, -1));
+  if ((config.name as unknown) === undefined) throw new PocketError('config', 'the `name` of a collection is missing', { path: `${within}name` });
+  const what = `the collection \`${config.name}\``;
+  checkShape(what, config, COLLECTION, within);
+  const { indexes, ttl, ...rest } = config;
+  if (ttl !== undefined) {
+    optionObject(ttl, `\`ttl\` of ${what}`, `${within}ttl`);
+    checkShape(`\`ttl\` of ${what}`, ttl, TTL, `${within}ttl.`);
+    if ((ttl.afterMs as unknown) === undefined) throw new PocketError('config', `\`ttl.afterMs\` of ${what} is missing`, { path: `${within}ttl.afterMs` });
+  }
+  if (indexes !== undefined) optionArray(indexes, `\`indexes\` of ${what}`, `${within}indexes`);
+  return { ...rest, ttl, indexes: indexes?.map((index, at) => indexJson(index, `${within}indexes.${at}.`)) };
+}
+
+/** An index as JSON: dates and bytes of its filter as `docs/values.md` writes them. `within` is where it stands in larger options. */
+export function indexJson(config: IndexConfig, within = ''): Record<string, unknown> {
+  optionObject(config, 'an index', within.slice(0, -1));
+  const what = `the index${typeof config.name === 'string' ? ` \`${config.name}\`` : ''}`;
+  checkShape(what, config, INDEX, within);
+  const path = `${within}fields`;
+  if (!Array.isArray(config.fields)) throw new PocketError('config', `\`fields\` of ${what} is an array of dotted paths`, { path });
+  if (config.fields.length === 0) throw new PocketError('config', `\`fields\` of ${what} names no field`, { path });
+  for (const [at, field] of (config.fields as readonly unknown[]).entries()) {
+    if (typeof field === 'string') continue;
+    optionObject(field, `a field of ${what}, if it is no dotted path,`, `${path}.${at}`);
+    checkShape(`a field of ${what}`, field as IndexField, INDEX_FIELD, `${path}.${at}.`);
+    if ((field as Partial<IndexField>).field === undefined) throw new PocketError('config', `a field of ${what} has no \`field\``, { path: `${path}.${at}.field` });
+  }
+  const { filter, ...rest } = config;
+  if (filter === undefined) return rest;
+  // Refuses what JSON would silently leave out or turn into null.
+  encode(filter, { undefined: 'refuse', code: 'config', within: `${within}filter` });
+  return { ...rest, filter: jsonValue(filter, `${within}filter`) };
+}
+
+function jsonValue(value: unknown, path: string): unknown {
+  if (typeof value === 'bigint') {
+    if (Number.isSafeInteger(Number(value))) return Number(value);
+    throw new PocketError('config', `the filter of an index cannot hold ${value}, which is beyond 2^53`, { path });
+  }
+  if (typeof value !== 'object' || value === null) return value;
+  if (isDate(value)) return { $date: value.toISOString() };
+  if (isBytes(value)) return { $binary: btoa(Array.from(value, (byte) => String.fromCharCode(byte)).join('')) };
+  if (Array.isArray(value)) return value.map((inner, at) => jsonValue(inner, `${path}.${at}`));
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, jsonValue(inner, `${path}.${key}`)]));
+}
+
+/** A migration as the WebAssembly takes it. `within` is where it stands in the options. */
+export function rawMigration(config: MigrationConfig, within: string): object {
+  optionObject(config, 'a migration', within.slice(0, -1));
+  checkShape('a migration', config, MIGRATION, within);
+  const { version, collection, migrate } = config;
+  for (const name of ['version', 'collection'] as const) {
+    if ((config[name] as unknown) === undefined) throw new PocketError('config', `\`${name}\` of a migration is missing`, { path: `${within}${name}` });
+  }
+  if (typeof migrate !== 'function') throw new PocketError('config', '`migrate` of a migration is a function', { path: `${within}migrate` });
+  return {
+    version,
+    collection,
+    migrate: (bytes: Uint8Array, id: string): Uint8Array | null | undefined => {
+      const answer = migrate({ _id: id, ...(decode(bytes) as object) });
+      return answer === null || answer === undefined ? answer : encode(answer);
+    },
+  };
+}
