@@ -6,7 +6,7 @@ export const ENGINE_NOT_LOADED = 'engine-not-loaded';
 /** The stable code of an error; `docs/errors.md` says what to do about each. Servers may have codes of their own. */
 export type PocketErrorCode =
   // Of this package.
-  | typeof ENGINE_NOT_LOADED
+  | 'engine-not-loaded'
   // Of the database.
   | 'validation'
   | 'bad-id'

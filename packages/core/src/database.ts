@@ -16,16 +16,16 @@ import { openStorage } from './storage.js';
 import type { TabsConnection } from './tabs.js';
 import { connectTabs, pageEnvironment } from './tabs.js';
 import { Transaction } from './transaction.js';
-import type { AnyDocument, Change, CollectionConfig } from './types.js';
+import type { AnyCollections, AnyDocument, Change, CollectionConfig, CollectionName, DocumentOf, TypedName } from './types.js';
 
 /** How a database is opened. */
-export interface DatabaseOptions {
+export interface DatabaseOptions<C extends object = AnyCollections> {
   /** Its name: each name is a database of its own. */
   readonly name: string;
   /** Where it lies: `createIndexedDBStorage()` or `createMemoryStorage()`. */
   readonly storage: Storage;
   /** The collections it has. Others that were made before stay. */
-  readonly collections?: readonly CollectionConfig[] | undefined;
+  readonly collections?: readonly CollectionConfig<CollectionName<C>>[] | undefined;
   /** The version of the application's schema; 1 unless set. */
   readonly schemaVersion?: number | undefined;
   /** What leads from older versions of the schema to this one. */
@@ -46,7 +46,7 @@ export interface DatabaseOptions {
   readonly wasmUrl?: string | URL | undefined;
 }
 
-const OPTIONS: Shapes<DatabaseOptions> = {
+const OPTIONS: Shapes<DatabaseOptions<any>> = {
   name: 'text',
   storage: 'any',
   collections: 'any',
@@ -91,21 +91,30 @@ export interface DatabaseInternals {
   closing(close: () => Promise<void>): () => void;
 }
 
-const opened = new WeakMap<Database, DatabaseInternals>();
+const opened = new WeakMap<object, DatabaseInternals>();
 
 /** What is not public of a database. */
-export function internals(database: Database): DatabaseInternals {
+export function internals(database: Database<any>): DatabaseInternals {
   const found = opened.get(database);
   if (found !== undefined) return found;
-  const isForeign = typeof (database as Partial<Database> | null | undefined)?.listCollections === 'function';
+  const isForeign = typeof (database as Partial<Database<any>> | null | undefined)?.listCollections === 'function';
   const why = isForeign
     ? 'this database was opened by another copy of @pocket/core: there are two in this program, which `npm ls @pocket/core` shows'
     : `a database is what \`await Database.create(…)\` gives, not ${database instanceof Promise ? 'a promise of it; await it first' : kindOf(database)}`;
   throw new PocketError('config', why, { path: 'database' });
 }
 
-/** A database on this device. */
-export class Database {
+/**
+ * A database on this device.
+ *
+ * `C` says what its documents look like, by the names of their collections; nothing checks at run time that they do:
+ *
+ * ```ts
+ * const db = await Database.create<{ todos: Todo; notes: Note }>({ name: 'my-app', storage, collections: [{ name: 'todos' }, { name: 'notes' }] });
+ * const todos = db.collection('todos'); // a Collection<Todo>; a name that is not there is no name
+ * ```
+ */
+export class Database<C extends object = AnyCollections> {
   readonly #raw: RawDatabase;
   readonly #collections = new Map<string, { readonly core: CollectionCore; readonly collection: Collection<object> }>();
   readonly #events = new Set<() => void>();
@@ -151,9 +160,9 @@ export class Database {
    * Rejects with `config` (an unknown, wrong or contradictory option, by name), `bad-collection-name`, `storage` (with why the
    * browser does not let it), `storage-full`, `newer-format` (made by a later version), `migration`, `corrupt`.
    */
-  static async create(options: DatabaseOptions): Promise<Database> {
+  static async create<C extends object = AnyCollections>(options: DatabaseOptions<C>): Promise<Database<C>> {
     optionObject(options, 'what `Database.create` takes');
-    checkShape('`Database.create`', options, OPTIONS);
+    checkShape<DatabaseOptions<any>>('`Database.create`', options, OPTIONS);
     if ((options.name as unknown) === undefined) throw new PocketError('config', '`name` is missing', { path: 'name' });
     if (options.name === '') throw new PocketError('config', '`name` is empty', { path: 'name' });
     const { storage, migrations, collections, wasmUrl, ...rest } = options;
@@ -174,7 +183,7 @@ export class Database {
       return module.RawDatabase.open(json, storage[openStorage](module), steps);
     });
     if (storage.persist) void raw.requestPersistence().catch(() => undefined);
-    return new Database(raw, storage.sharedAs(options.name));
+    return new Database<C>(raw, storage.sharedAs(options.name));
   }
 
   /** The version of the application's schema. */
@@ -188,11 +197,21 @@ export class Database {
   }
 
   /**
-   * A collection; always the same object for a name. `T` is what its documents look like.
+   * A collection; always the same object for a name. What its documents look like is told by the type of the database.
    *
    * @throws PocketError `collection-not-found` (name it in `collections`, or make it by `createCollection`), `closed`.
    */
-  collection<T extends object = AnyDocument>(name: string): Collection<T> {
+  collection<N extends TypedName<C>>(name: N): Collection<DocumentOf<C, N>>;
+  /**
+   * A collection; always the same object for a name. `T` is what its documents look like; it must be named where the type of
+   * the database does not have this collection.
+   *
+   * @throws PocketError `collection-not-found` (name it in `collections`, or make it by `createCollection`), `closed`.
+   */
+  collection<T extends object = string extends keyof C ? AnyDocument : never>(
+    name: string extends keyof C ? string : [T] extends [never] ? TypedName<C> : string,
+  ): Collection<T>;
+  collection(name: string): Collection<any> {
     const raw = this.#open();
     let known = this.#collections.get(name);
     if (known === undefined) {
@@ -200,7 +219,7 @@ export class Database {
       known = { core, collection: new Collection<object>(core) };
       this.#collections.set(name, known);
     }
-    return known.collection as unknown as Collection<T>;
+    return known.collection as unknown as Collection<any>;
   }
 
   /** Whether there is a collection of this name. */
@@ -234,10 +253,10 @@ export class Database {
    * `transaction-too-large` (1,000 changes, half a message), `transaction-conflict` after 16 attempts, and what the writes
    * reject with.
    */
-  async transaction<R>(run: (transaction: Transaction) => R | PromiseLike<R>): Promise<R> {
+  async transaction<R>(run: (transaction: Transaction<C>) => R | PromiseLike<R>): Promise<R> {
     if (typeof run !== 'function') throw new PocketError('config', `\`transaction\` takes a function, not ${kindOf(run)}`);
     for (let attempt = 1; ; attempt += 1) {
-      const transaction = new Transaction(calling(() => this.#open().transaction()));
+      const transaction = new Transaction<C>(calling(() => this.#open().transaction()));
       try {
         const answer = await run(transaction);
         await transaction.commit();

@@ -7,7 +7,7 @@ import { PocketError, isPocketError, settled } from './error.js';
 import { LiveCount, LiveQuery } from './live.js';
 import type { Shapes } from './shape.js';
 import { checkShape } from './shape.js';
-import type { DeepPartial, ElementFilter, ElementOf, Field, Filter, IndexField, Operand, Path, SortOrder, Stored, ValueAt } from './types.js';
+import type { DeepPartial, ElementFilter, ElementOf, Field, Filter, Given, IndexField, Omitted, Operand, Path, Picked, SortOrder, Stored, ValueAt } from './types.js';
 
 /** A query as data, as the database takes it. */
 export interface QuerySpec {
@@ -191,7 +191,7 @@ export class Query<T, R = Stored<T>> {
   }
 
   /** Gives out only these fields and `_id`. Do not write back what was projected: what is missing would be deleted. */
-  include<K extends Field<T>>(...fields: readonly K[]): Query<T, Stored<Pick<T, K>>>;
+  include<K extends Field<T>>(...fields: readonly K[]): Query<T, Stored<Picked<T, K>>>;
   /** Gives out only what lies at these dotted paths, and `_id`: whatever is not at one of them is missing, at any depth. */
   include(...paths: readonly string[]): Query<T, Stored<DeepPartial<T>>>;
   include(...paths: readonly string[]): Query<T, any> {
@@ -199,7 +199,7 @@ export class Query<T, R = Stored<T>> {
   }
 
   /** Leaves out these fields, too. */
-  exclude<K extends Field<T>>(...fields: readonly K[]): Query<T, Stored<Omit<R, K>>>;
+  exclude<K extends Field<T>>(...fields: readonly K[]): Query<T, Stored<Omitted<R, K>>>;
   /** Leaves out what lies at these dotted paths, at any depth. */
   exclude(...paths: readonly string[]): Query<T, Stored<DeepPartial<R>>>;
   exclude(...paths: readonly string[]): Query<T, any> {
@@ -362,7 +362,7 @@ export class Where<T, R, V> {
   }
 
   /** Text with this part, or an array with this element. */
-  contains(value: string | ElementOf<NonNullable<V>>): Query<T, R> {
+  contains(value: string | Given<ElementOf<NonNullable<V>>>): Query<T, R> {
     return this.#add({ $contains: value });
   }
 
@@ -377,7 +377,7 @@ export class Where<T, R, V> {
   }
 
   /** An array with all of these elements; any other value counts as an array of itself. */
-  all(values: readonly ElementOf<NonNullable<V>>[]): Query<T, R> {
+  all(values: readonly Given<ElementOf<NonNullable<V>>>[]): Query<T, R> {
     return this.#add({ $all: values });
   }
 

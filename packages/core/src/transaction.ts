@@ -2,7 +2,7 @@ import { collectionName, encodeDocument, encodePatch, idText } from './check.js'
 import { decodeRow } from './decode.js';
 import { PocketError, calling, settled } from './error.js';
 import type { RawTransaction } from './raw.js';
-import type { AnyDocument, Insertable, Patch, Stored } from './types.js';
+import type { AnyCollections, AnyDocument, DocumentOf, Insertable, Patch, Stored, TypedName } from './types.js';
 
 /**
  * Changes that take effect together, or not at all: here, and on every device they sync to.
@@ -10,7 +10,7 @@ import type { AnyDocument, Insertable, Patch, Stored } from './types.js';
  * It reads documents as they are stored, without its own changes; if one of them is changed by somebody else before the
  * commit, nothing is written and the function runs again.
  */
-export class Transaction {
+export class Transaction<C extends object = AnyCollections> {
   readonly #raw: RawTransaction;
   #ended = false;
   #freed = false;
@@ -20,8 +20,13 @@ export class Transaction {
     this.#raw = raw;
   }
 
-  /** A collection within this transaction. */
-  collection<T extends object = AnyDocument>(name: string): TransactionCollection<T> {
+  /** A collection within this transaction; what its documents look like is told by the type of the database. */
+  collection<N extends TypedName<C>>(name: N): TransactionCollection<DocumentOf<C, N>>;
+  /** A collection within this transaction. `T` is what its documents look like. */
+  collection<T extends object = string extends keyof C ? AnyDocument : never>(
+    name: string extends keyof C ? string : [T] extends [never] ? TypedName<C> : string,
+  ): TransactionCollection<T>;
+  collection(name: string): TransactionCollection<any> {
     return new TransactionCollection(collectionName(name), () => this.#open());
   }
 

@@ -14,8 +14,43 @@ export type Stored<T> = T & {
   readonly _id: string;
 };
 
+/**
+ * What the documents of each collection of a database look like, where nobody said so. Name an interface with a field for
+ * each collection instead, as in `Database.create<{ todos: Todo }>(…)`, and names and types are checked.
+ */
+export interface AnyCollections {
+  // Any name, and any document.
+  [name: string]: AnyDocument;
+}
+
+/** The names of the collections of a database: any text, unless its type says which there are. */
+export type CollectionName<C> = string extends keyof C ? string : keyof C & string;
+
+/** The names of those collections whose documents the type of the database tells. */
+export type TypedName<C> = string extends keyof C ? never : keyof C & string;
+
+/** What the documents of a collection look like. */
+export type DocumentOf<C, N extends keyof C> = Extract<C[N], object>;
+
+/** The keys of a document; of a union those of all its members. */
+export type KeyOf<T> = T extends unknown ? keyof T & string : never;
+
+/** What lies at a key; of a union in those members that have it. */
+export type ValueOf<T, K extends string> = T extends unknown ? (K extends keyof T ? T[K] : never) : never;
+
+/** A value as it may be given: arrays and objects may be read-only, and what may be missing may be `undefined`. */
+export type Given<V> = IsAny<V> extends true
+  ? V
+  : V extends Scalar
+    ? V
+    : V extends readonly unknown[]
+      ? { readonly [K in keyof V]: Given<V[K]> }
+      : V extends object
+        ? { readonly [K in keyof V]: Given<V[K]> | (object extends Pick<V, K> ? undefined : never) }
+        : V;
+
 /** A document as it is inserted: without an `_id` it gets one (UUID v7, rising in time). */
-export type Insertable<T> = T extends unknown ? Omit<T, '_id'> & Partial<HasId> : never;
+export type Insertable<T> = T extends unknown ? Given<Omit<T, '_id'>> & Partial<HasId> : never;
 
 /** What has an id. */
 export interface HasId {
@@ -24,7 +59,7 @@ export interface HasId {
 }
 
 /** What `update` may change: fields at the top, as wholes. `_id` cannot change. */
-export type Patch<T> = { [K in Exclude<keyof T, '_id' | '_rev' | '_updatedAt' | '_deleted'>]?: T[K] | undefined };
+export type Patch<T> = { readonly [K in Exclude<KeyOf<T>, '_id' | '_rev' | '_updatedAt' | '_deleted'>]?: Given<ValueOf<T, K>> | undefined };
 
 /** A document with what the database knows of it. */
 export interface StoredDocument<T> {
@@ -50,7 +85,13 @@ export type DeepPartial<V> = IsAny<V> extends true
         : V;
 
 /** The names of the fields at the top of a document; none where any text is one, since a path could not be told from it. */
-export type Field<T> = string extends keyof T ? never : keyof T & string;
+export type Field<T> = string extends KeyOf<T> ? never : KeyOf<T>;
+
+/** Only these fields; of each member of a union those that it has. */
+export type Picked<T, K extends string> = T extends unknown ? Pick<T, K & keyof T> : never;
+
+/** All but these fields, in each member of a union. */
+export type Omitted<T, K extends string> = T extends unknown ? Omit<T, K> : never;
 
 /** Which end comes first. */
 export type SortOrder = 'asc' | 'desc';
@@ -58,14 +99,17 @@ export type SortOrder = 'asc' | 'desc';
 type Scalar = string | number | bigint | boolean | null | undefined | Date | Uint8Array;
 type IsAny<V> = 0 extends 1 & V ? true : false;
 
+/** A number may be compared with a `bigint`, and a `bigint` with a number: they are compared by value. */
+type Numeric<V> = V extends bigint ? V | number : V extends number ? (number extends V ? V | bigint : V) : V;
+
 /** What may be compared with a field: its value; an element, where it is an array; and null, which a missing field equals. */
-export type Operand<V> = IsAny<V> extends true ? V : V | ElementOf<V> | null;
+export type Operand<V> = IsAny<V> extends true ? V : Numeric<Given<V> | Given<ElementOf<V>>> | null;
 
 /** The elements of an array; of anything else, itself. */
 export type ElementOf<V> = V extends Scalar ? never : V extends readonly (infer E)[] ? E : never;
 
 /** What has an order: what the field or one of its elements is. */
-export type Comparable<V> = IsAny<V> extends true ? V : Exclude<V extends readonly (infer E)[] ? E | V : V, undefined>;
+export type Comparable<V> = IsAny<V> extends true ? V : Numeric<Given<Exclude<V extends readonly (infer E)[] ? E | V : V, undefined>>>;
 
 /** Text, where the field or one of its elements is text. */
 export type TextOperand<V> = IsAny<V> extends true ? string : Extract<V | ElementOf<V>, string> extends never ? never : string;
@@ -73,7 +117,7 @@ export type TextOperand<V> = IsAny<V> extends true ? string : Extract<V | Elemen
 /** A part of a text, or an element of an array. */
 export type ContainsOperand<V> = IsAny<V> extends true
   ? V
-  : (Extract<V, string> extends never ? never : string) | ElementOf<NonNullable<V>>;
+  : (Extract<V, string> extends never ? never : string) | Numeric<Given<ElementOf<NonNullable<V>>>>;
 
 type ArrayOnly<V, A> = IsAny<V> extends true ? A : Extract<V, readonly unknown[]> extends never ? never : A;
 
@@ -110,7 +154,7 @@ export interface FieldOperators<V> {
   /** Text in which this pattern is found. Patterns are those of the Rust crate `regex-lite`. */
   readonly $regex?: TextOperand<V>;
   /** An array with all of these elements; any other value counts as an array of itself. */
-  readonly $all?: ArrayOnly<V, readonly ElementOf<V>[]>;
+  readonly $all?: ArrayOnly<V, readonly Numeric<Given<ElementOf<V>>>[]>;
   /** An array of so many elements. */
   readonly $size?: ArrayOnly<V, number>;
   /** An array with one element for which all of this holds. */
@@ -131,7 +175,7 @@ export type Condition<V> = Operand<V> | FieldOperators<V>;
  * Fields at the top have the types of the document; dotted paths lead into maps and arrays.
  */
 export type Filter<T> = {
-  readonly [K in keyof T & string]?: Condition<T[K]>;
+  readonly [K in KeyOf<T>]?: Condition<ValueOf<T, K>>;
 } & {
   readonly [path: `${string}.${string}`]: any;
 } & {
@@ -151,39 +195,41 @@ type Deeper = [never, 0, 1, 2, 3];
 
 type NestedPath<V, Depth extends number> = [Depth] extends [never]
   ? never
-  : NonNullable<V> extends Scalar
+  : V extends Scalar
     ? never
-    : NonNullable<V> extends readonly (infer E)[]
+    : V extends readonly (infer E)[]
       ? NestedPath<E, Depth>
-      : NonNullable<V> extends object
-        ? string extends keyof NonNullable<V>
+      : V extends object
+        ? string extends keyof V
           ? never
-          : { [K in keyof NonNullable<V> & string]: K | `${K}.${NestedPath<NonNullable<V>[K], Deeper[Depth]>}` }[keyof NonNullable<V> & string]
+          : { [K in keyof V & string]-?: K | `${K}.${NestedPath<V[K], Deeper[Depth]>}` }[keyof V & string]
         : never;
 
 /** The paths of a document: fields, and dotted paths to what is in them; an editor completes three levels, any text goes. */
-export type Path<T> = '_id' | (keyof T & string) | NestedPath<T, 3> | (string & {});
+export type Path<T> = '_id' | KeyOf<T> | NestedPath<T, 3> | (string & {});
 
 /** What lies at a path; `any` where that cannot be told. */
 export type ValueAt<T, P extends string> = P extends '_id'
   ? string
-  : P extends keyof T
-    ? T[P]
+  : P extends KeyOf<T>
+    ? ValueOf<T, P>
     : P extends `${infer K}.${infer Rest}`
-      ? K extends keyof T
-        ? ValueIn<NonNullable<T[K]>, Rest>
+      ? K extends KeyOf<T>
+        ? ValueIn<NonNullable<ValueOf<T, K>>, Rest>
         : any
       : any;
 
 type ValueIn<V, P extends string> = IsAny<V> extends true
   ? V
-  : V extends readonly (infer E)[]
-    ? P extends `${number}`
-      ? E
-      : P extends `${number}.${infer Rest}`
-        ? ValueIn<NonNullable<E>, Rest>
-        : ValueIn<NonNullable<E>, P>
-    : ValueAt<V, P>;
+  : ValueOfElement<V, P> | ([Exclude<V, readonly unknown[]>] extends [never] ? never : ValueAt<Exclude<V, readonly unknown[]>, P>);
+
+type ValueOfElement<V, P extends string> = V extends readonly (infer E)[]
+  ? P extends `${number}`
+    ? E
+    : P extends `${number}.${infer Rest}`
+      ? ValueIn<NonNullable<E>, Rest>
+      : ValueIn<NonNullable<E>, P>
+  : never;
 
 /** What one commit did to one document. */
 export interface ChangeEvent<T> {
@@ -265,9 +311,9 @@ export interface TtlConfig {
 }
 
 /** The settings of a collection, recorded in the database. */
-export interface CollectionConfig {
+export interface CollectionConfig<N extends string = string> {
   /** `[A-Za-z_][A-Za-z0-9_-]{0,63}`; names that begin with `_` are reserved. */
-  readonly name: string;
+  readonly name: N;
   /** Whether it syncs; otherwise it never leaves the device. False unless set. */
   readonly sync?: boolean | undefined;
   /** Its strategy, when it is not the sync engine's. */

@@ -1,11 +1,11 @@
-import type { AnyDocument, Collection, Database } from '@pocket/core';
+import type { AnyCollections, AnyDocument, Collection, Database } from '@pocket/core';
 import { PocketError } from '@pocket/core';
 import type { SyncEngine } from '@pocket/sync';
 import type { ReactElement, ReactNode } from 'react';
 import { createContext, createElement, useContext, useMemo } from 'react';
 
 interface Pocket {
-  readonly database: Database;
+  readonly database: Database<any>;
   readonly sync: SyncEngine | null;
 }
 
@@ -14,7 +14,7 @@ const Context = createContext<Pocket | null>(null);
 /** What {@link PocketProvider} gives to the components below it. */
 export interface PocketProviderProps {
   /** The database. */
-  readonly database: Database;
+  readonly database: Database<any>;
   /** Its sync engine, when there is one. Starting it is up to the application. */
   readonly sync?: SyncEngine | null | undefined;
   /** The components. */
@@ -27,7 +27,7 @@ export interface PocketProviderProps {
  * @throws PocketError `config` for what is no database, as the promise of one.
  */
 export function PocketProvider({ database, sync, children }: PocketProviderProps): ReactElement {
-  if (typeof (database as Partial<Database> | null | undefined)?.collection !== 'function') {
+  if (typeof (database as Partial<Database<any>> | null | undefined)?.collection !== 'function') {
     throw new PocketError('config', '`database` of <PocketProvider> is what `Database.create` resolves to; await it first');
   }
   const value = useMemo(() => ({ database, sync: sync ?? null }), [database, sync]);
@@ -42,12 +42,12 @@ export function usePocket(): Pocket {
 }
 
 /**
- * The database.
+ * The database. `C` says what its documents look like, as with `Database.create`.
  *
  * @throws PocketError `config` without a {@link PocketProvider} above.
  */
-export function useDatabase(): Database {
-  return usePocket().database;
+export function useDatabase<C extends object = AnyCollections>(): Database<C> {
+  return usePocket().database as Database<C>;
 }
 
 /**

@@ -38,7 +38,7 @@ export class SyncEngine {
   readonly #checkNames: () => void;
 
   /** @internal */
-  constructor(database: Database, options: SyncOptions, environment = pageTeam) {
+  constructor(database: Database<any>, options: SyncOptions, environment = pageTeam) {
     const { json, hooks } = rawOptions(options);
     this.#autoRetry = options.autoRetry ?? true;
     const { raw, sharedAs, closing } = internals(database);
@@ -284,6 +284,6 @@ function reporting(run: () => void): void {
  * @throws PocketError `config`, with the name of an option that does not exist, is missing or has a wrong value. What
  * contradicts something else is told by `start()` at the latest. `closed`, when the database is.
  */
-export function createSyncEngine(database: Database, options: SyncOptions): SyncEngine {
+export function createSyncEngine(database: Database<any>, options: SyncOptions): SyncEngine {
   return new SyncEngine(database, options);
 }
