@@ -2,7 +2,8 @@
 //
 // Each block of `ts`, `tsx` or `typescript` is a module of its own. One that begins with "```ts continued" goes on where the
 // block before it in the same file ended, and one with "```tsx file=App.tsx" is the module that the other blocks of its document
-// import as `./App.js`. Needs the packages to be built (`npm run build`).
+// import as `./App.js`. A module with "```ts run" is also run, in Node, and fails when it throws or rejects. Needs the packages
+// to be built (`npm run build`), and the WebAssembly.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,6 +12,9 @@ import { fileURLToPath } from 'node:url';
 
 const packages = dirname(dirname(fileURLToPath(import.meta.url)));
 const root = dirname(packages);
+
+/** How long a snippet may run. They take less than a second; one that does not end is wrong. */
+const RUN_MS = 60_000;
 
 /** The modules of a text: what they are called, if anything, and their parts, with the line at which each begins. */
 export function blocks(text) {
@@ -25,7 +29,7 @@ export function blocks(text) {
       const { line, lines, words } = open;
       const file = words.find((word) => word.startsWith('file='))?.slice('file='.length);
       if (open.isOurs && words.includes('continued') && found.length > 0) found.at(-1).parts.push({ line, lines });
-      else if (open.isOurs) found.push({ file, parts: [{ line, lines }] });
+      else if (open.isOurs) found.push({ file, ...(words.includes('run') ? { isRun: true } : {}), parts: [{ line, lines }] });
       open = undefined;
     } else open?.lines.push(line);
   }
@@ -47,10 +51,11 @@ function documents() {
 export function check(files, directory) {
   rmSync(directory, { recursive: true, force: true });
   const origins = new Map();
+  const programs = [];
   for (const file of files) {
     const name = relative(root, file);
     const place = join(directory, name.replace(/[^A-Za-z0-9]+/g, '-'));
-    for (const { file: called, parts } of blocks(readFileSync(file, 'utf8'))) {
+    for (const { file: called, isRun, parts } of blocks(readFileSync(file, 'utf8'))) {
       const module = join(place, called ?? `line-${parts[0].line}.tsx`);
       if (origins.has(module)) throw new Error(`${name} has two blocks of the file ${called}`);
       mkdirSync(place, { recursive: true });
@@ -58,14 +63,16 @@ export function check(files, directory) {
       const lines = parts.flatMap((part) => part.lines.map((text, at) => ({ text, line: part.line + at })));
       writeFileSync(module, [...lines.map(({ text }) => text), 'export {};', ''].join('\n'));
       origins.set(module, { name, lines });
+      if (isRun) programs.push(module);
     }
   }
   // None at all means that nothing was looked at, and not that all is well.
   if (origins.size === 0) throw new Error('no snippet was found');
   const options = {
     extends: relative(directory, join(packages, 'tsconfig.base.json')),
-    compilerOptions: { composite: false, declaration: false, noEmit: true, jsx: 'react-jsx', noUnusedLocals: false, noUnusedParameters: false },
+    compilerOptions: { composite: false, declaration: false, rootDir: '.', outDir: 'out', jsx: 'react-jsx', noUnusedLocals: false, noUnusedParameters: false },
     include: ['**/*.ts', '**/*.tsx'],
+    exclude: ['out'],
   };
   writeFileSync(join(directory, 'tsconfig.json'), JSON.stringify(options));
   const tsc = join(packages, 'node_modules', 'typescript', 'bin', 'tsc');
@@ -75,14 +82,22 @@ export function check(files, directory) {
     const at = origin?.lines[Number(line) - 1]?.line;
     return at === undefined ? whole : `${origin.name}:${at}:${column}`;
   });
-  return { count: origins.size, isRight: run.status === 0, said: said + run.stderr };
+  if (run.status !== 0) return { count: origins.size, ran: 0, isRight: false, said: said + run.stderr };
+  const failures = programs.map((module) => {
+    const { name, lines } = origins.get(module);
+    const compiled = join(directory, 'out', relative(directory, module).replace(/\.tsx?$/, '.js'));
+    const program = spawnSync(process.execPath, ['--unhandled-rejections=strict', compiled], { encoding: 'utf8', timeout: RUN_MS });
+    if (program.status === 0) return '';
+    return `${name}:${lines[0].line}: does not run: ${program.error?.message ?? ''}${program.stderr}\n`;
+  });
+  return { count: origins.size, ran: programs.length, isRight: failures.every((failure) => failure === ''), said: said + failures.join('') };
 }
 
 function main() {
-  const { count, isRight, said } = check(documents(), join(packages, 'build', 'snippets'));
+  const { count, ran, isRight, said } = check(documents(), join(packages, 'build', 'snippets'));
   process.stdout.write(said);
   if (!isRight) process.exit(1);
-  console.log(`${count} snippets are right`);
+  console.log(`${count} snippets are right, ${ran} of them were run`);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) main();

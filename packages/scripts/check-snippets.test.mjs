@@ -51,7 +51,7 @@ test('a snippet that is wrong fails, at its line in the document', () => {
   const opens = "const db = await Database.create({ name: 'x', storage: createMemoryStorage() });";
   const imports = ["import { Database } from '@pocket/core';", "import { createMemoryStorage } from '@pocket/storage-memory';"];
   const right = checked('# x', `${fence}ts`, ...imports, opens, fence);
-  assert.deepEqual(right, { count: 1, isRight: true, said: '' });
+  assert.deepEqual(right, { count: 1, ran: 0, isRight: true, said: '' });
   const wrong = checked('# x', `${fence}ts`, ...imports, opens, fence, 'And then:', `${fence}ts continued`, "db.collection('a').inserted({});", fence);
   assert.equal(wrong.isRight, false);
   assert.match(wrong.said, /planted\.md:9:20.*'inserted' does not exist/);
@@ -64,6 +64,15 @@ test('a block with the name of a file is what the other blocks import', () => {
   const wrong = checked(...exporting, ...importing('string'));
   assert.equal(wrong.isRight, false);
   assert.match(wrong.said, /planted\.md:6:7/);
+});
+
+test('a snippet that is to be run is run, and fails when it throws or rejects, at its line', () => {
+  const program = (...lines) => checked('# x', `${fence}ts run`, ...lines, fence);
+  assert.deepEqual(program('await Promise.resolve(1);'), { count: 1, ran: 1, isRight: true, said: '' });
+  for (const wrong of [program("throw new Error('planted');"), program("void Promise.reject(new Error('planted'));")]) {
+    assert.deepEqual([wrong.ran, wrong.isRight], [1, false]);
+    assert.match(wrong.said, /planted\.md:3: does not run: [^]*Error: planted/);
+  }
 });
 
 test('a document without a snippet is no proof', () => {

@@ -16,7 +16,7 @@ use crate::options::{self, DatabaseOptions};
 use crate::promise::{answer, bytes, done, number, promise};
 use crate::storage::{Kind, RawStorage};
 use crate::transaction::RawTransaction;
-use crate::{encode, migrations};
+use crate::{encode, migrations, schema};
 
 /// A database on one store.
 #[wasm_bindgen]
@@ -34,12 +34,17 @@ pub fn version() -> String {
 
 #[wasm_bindgen]
 impl RawDatabase {
-    /// Opens a database, with options as JSON and migrations as an array.
+    /// Opens a database, with options as JSON, migrations as an array, and rules for documents by the names of collections.
     #[wasm_bindgen(unchecked_return_type = "Promise<RawDatabase>")]
-    pub fn open(options: String, storage: &RawStorage, migrations: JsValue) -> Promise {
+    pub fn open(
+        options: String,
+        storage: &RawStorage,
+        migrations: JsValue,
+        rules: JsValue,
+    ) -> Promise {
         let storage = storage.kind();
         promise(async move {
-            let options = DatabaseOptions::read(&options).told()?;
+            let options = DatabaseOptions::read(&options).told()?.rules(&rules)?;
             let name = options.name.clone();
             let names = options.names();
             let builder = options.apply(Database::builder(name.as_str()), storage.durability());
@@ -81,13 +86,15 @@ impl RawDatabase {
         self.database.collection(name).told().map(RawCollection)
     }
 
-    /// Makes a collection, or sets the settings of one that is there.
+    /// Makes a collection, or sets the settings of one that is there; `rules` has the rule for its documents under its name.
     #[wasm_bindgen(js_name = createCollection, unchecked_return_type = "Promise<void>")]
-    pub fn create_collection(&self, config: String) -> Promise {
+    pub fn create_collection(&self, config: String, rules: JsValue) -> Promise {
         let database = self.database.clone();
-        done(async move {
-            let config = options::read_collection(&config)?;
-            database.create_collection(config).await
+        promise(async move {
+            let config = options::read_collection(&config).told()?;
+            let config = schema::add(config, &rules)?;
+            database.create_collection(config).await.told()?;
+            Ok(JsValue::UNDEFINED)
         })
     }
 

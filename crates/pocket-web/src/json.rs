@@ -20,12 +20,9 @@ pub(crate) fn refused(why: &str) -> Error {
     )
 }
 
-/// An object of options, whose fields are asked for by their names. A field that nobody asked for is refused at the
-/// [end](Self::end).
-pub(crate) struct Fields {
-    object: Object,
-    known: Vec<&'static str>,
-}
+/// An object of options, whose fields are asked for by their names. One that nobody asks for was refused in TypeScript already,
+/// with the name that was probably meant.
+pub(crate) struct Fields(Object);
 
 impl Fields {
     /// Those of an object in JSON.
@@ -38,41 +35,25 @@ impl Fields {
     pub(crate) fn of(value: JsValue, what: &str) -> Result<Self> {
         let object = Some(value).filter(|value| !Array::is_array(value));
         let object = object.and_then(|value| value.dyn_into().ok());
-        Ok(Self {
-            object: object.ok_or_else(|| refused(&format!("{what} no object")))?,
-            known: Vec::new(),
-        })
+        let object = object.ok_or_else(|| refused(&format!("{what} no object")))?;
+        Ok(Self(object))
     }
 
     /// A field, which may be missing.
-    pub(crate) fn field(&mut self, name: &'static str) -> Field {
-        self.known.push(name);
+    pub(crate) fn field(&self, name: &'static str) -> Field {
         Field {
             name,
-            value: get(&self.object, name),
+            value: get(&self.0, name),
         }
     }
 
     /// A field that is missing if it is null, too.
-    pub(crate) fn nullable(&mut self, name: &'static str) -> Field {
+    pub(crate) fn nullable(&self, name: &'static str) -> Field {
         let mut field = self.field(name);
         if field.value.is_null() {
             field.value = JsValue::UNDEFINED;
         }
         field
-    }
-
-    /// Refuses what is left.
-    pub(crate) fn end(self) -> Result<()> {
-        for (name, _) in entries(&self.object) {
-            if !self.known.contains(&name.as_str()) {
-                let known = self.known.join("`, `");
-                return Err(refused(&format!(
-                    "unknown field `{name}`, expected one of `{known}`"
-                )));
-            }
-        }
-        Ok(())
     }
 }
 
@@ -135,9 +116,7 @@ impl Field {
     /// What is in an object, by name; none if it is missing.
     pub(crate) fn entries(self) -> Result<Vec<(String, JsValue)>> {
         let object = self.object()?;
-        Ok(object
-            .map(|fields| entries(&fields.object))
-            .unwrap_or_default())
+        Ok(object.map(|fields| entries(&fields.0)).unwrap_or_default())
     }
 
     pub(crate) fn object(self) -> Result<Option<Fields>> {

@@ -60,19 +60,20 @@ fn config(what: &str) -> JsValue {
     )
 }
 
-/// Asks the function what becomes of a document: `undefined` if it stays, `null` if it goes.
-fn run(migrate: &Function, id: &DocumentId, mut document: Map) -> Result<Migrated, String> {
+/// Calls a function with the bytes of a document and its id.
+pub(crate) fn ask(function: &Function, id: &str, mut document: Map) -> Result<JsValue, String> {
     document.remove("_id");
-    // It was stored, so it is within whatever limits there are.
+    // It was stored or is about to be, so it is within whatever limits there are.
     let document =
         Body::from_map(&document, &DocumentLimits::WIDEST).map_err(|error| error.to_string())?;
-    let answer = migrate
-        .call2(
-            &JsValue::UNDEFINED,
-            &bytes(document.as_bytes()),
-            &id.as_str().into(),
-        )
-        .map_err(|thrown| text(&thrown))?;
+    let document = bytes(document.as_bytes());
+    let answer = function.call2(&JsValue::UNDEFINED, &document, &id.into());
+    answer.map_err(|thrown| text(&thrown))
+}
+
+/// Asks the function what becomes of a document: `undefined` if it stays, `null` if it goes.
+fn run(migrate: &Function, id: &DocumentId, document: Map) -> Result<Migrated, String> {
+    let answer = ask(migrate, id.as_str(), document)?;
     if answer.is_undefined() {
         return Ok(Migrated::Unchanged);
     }

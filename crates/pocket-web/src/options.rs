@@ -11,6 +11,7 @@ use pocket_sync_client::{Direction, SyncConfig};
 use wasm_bindgen::JsValue;
 
 use crate::json::{Fields, refused};
+use crate::{error, schema};
 
 /// What an acknowledged write survives.
 const DURABILITIES: [(&str, Durability); 2] = [
@@ -64,12 +65,11 @@ pub(crate) struct IndexedDbOptions {
 
 impl IndexedDbOptions {
     pub(crate) fn read(json: &str) -> Result<Self> {
-        let mut fields = Fields::parse(json)?;
+        let fields = Fields::parse(json)?;
         let options = Self {
             prefix: fields.nullable("prefix").text()?,
             durability: fields.nullable("durability").one_of(&DURABILITIES)?,
         };
-        fields.end()?;
         Ok(options)
     }
 }
@@ -86,7 +86,7 @@ pub(crate) struct DatabaseOptions {
 
 impl DatabaseOptions {
     pub(crate) fn read(json: &str) -> Result<Self> {
-        let mut fields = Fields::parse(json)?;
+        let fields = Fields::parse(json)?;
         let name = fields.field("name").text()?;
         let collections = fields.field("collections").list()?.into_iter();
         let options = Self {
@@ -103,8 +103,15 @@ impl DatabaseOptions {
             accept_unknown_collections: fields.nullable("acceptUnknownCollections").bool()?,
             durability: fields.nullable("durability").one_of(&DURABILITIES)?,
         };
-        fields.end()?;
         Ok(options)
+    }
+
+    /// Gives its collections the rules for their documents, which are found under their names.
+    pub(crate) fn rules(mut self, rules: &JsValue) -> error::Result<Self> {
+        let collections = self.collections.into_iter();
+        let collections = collections.map(|config| schema::add(config, rules));
+        self.collections = collections.collect::<error::Result<_>>()?;
+        Ok(self)
     }
 
     /// The names of its collections.
@@ -139,7 +146,7 @@ impl DatabaseOptions {
 }
 
 /// How large things may be.
-fn limits_of(mut fields: Fields) -> Result<Limits> {
+fn limits_of(fields: Fields) -> Result<Limits> {
     let mut document = DocumentLimits::default();
     if let Some(bytes) = fields.nullable("documentBytes").number()? {
         document = document.with_bytes(bytes);
@@ -154,7 +161,6 @@ fn limits_of(mut fields: Fields) -> Result<Limits> {
     if let Some(bytes) = fields.nullable("messageBytes").number()? {
         limits = limits.message_bytes(bytes);
     }
-    fields.end()?;
     Ok(limits)
 }
 
@@ -163,7 +169,7 @@ pub(crate) fn read_collection(json: &str) -> Result<CollectionConfig> {
     collection_of(Fields::parse(json)?)
 }
 
-fn collection_of(mut fields: Fields) -> Result<CollectionConfig> {
+fn collection_of(fields: Fields) -> Result<CollectionConfig> {
     let name = fields.field("name").text()?;
     let name = name.ok_or_else(|| refused("the `name` of a collection is missing"))?;
     let mut config =
@@ -177,15 +183,13 @@ fn collection_of(mut fields: Fields) -> Result<CollectionConfig> {
     if let Some(ttl) = fields.nullable("ttl").object()? {
         config = config.ttl(ttl_of(ttl)?);
     }
-    fields.end()?;
     Ok(config)
 }
 
 /// How long documents live: from the last write, or from the time in a field.
-fn ttl_of(mut fields: Fields) -> Result<Ttl> {
+fn ttl_of(fields: Fields) -> Result<Ttl> {
     let field = fields.nullable("field").text()?;
     let after = Duration::from_millis(fields.field("afterMs").number()?.unwrap_or(0));
-    fields.end()?;
     Ok(match field {
         Some(field) => Ttl::after_field(field, after),
         None => Ttl::after_update(after),
@@ -197,7 +201,7 @@ pub(crate) fn read_index(json: &str) -> Result<IndexConfig> {
     index_of(Fields::parse(json)?)
 }
 
-fn index_of(mut fields: Fields) -> Result<IndexConfig> {
+fn index_of(fields: Fields) -> Result<IndexConfig> {
     // One without fields is refused when it is made, with words for it.
     let mut config = IndexConfig::ordered(String::new(), Order::Ascending);
     config.name = fields.nullable("name").text()?;
@@ -210,7 +214,6 @@ fn index_of(mut fields: Fields) -> Result<IndexConfig> {
     config.only = filter
         .transpose()
         .map_err(|error| refused(&error.to_string()))?;
-    fields.end()?;
     Ok(config)
 }
 
@@ -219,11 +222,10 @@ fn sort_field(given: JsValue) -> Result<(String, Order)> {
     if let Some(path) = given.as_string() {
         return Ok((path, Order::Ascending));
     }
-    let mut fields = Fields::of(given, "a field to sort by is no path and")?;
+    let fields = Fields::of(given, "a field to sort by is no path and")?;
     let path = fields.field("field").text()?;
     let path = path.ok_or_else(|| refused("the path of a field to sort by is missing"))?;
     let order = fields.field("order").one_of(&ORDERS)?.unwrap_or_default();
-    fields.end()?;
     Ok((path, order))
 }
 
@@ -238,7 +240,7 @@ pub(crate) struct JournalOptions {
 
 impl JournalOptions {
     pub(crate) fn read(json: &str) -> Result<Self> {
-        let mut fields = Fields::parse(json)?;
+        let fields = Fields::parse(json)?;
         let options = Self {
             after: fields.nullable("after").number()?,
             limit: fields.nullable("limit").number()?,
@@ -246,14 +248,13 @@ impl JournalOptions {
             collection: fields.nullable("collection").text()?,
             state: fields.nullable("state").one_of(&STATES)?,
         };
-        fields.end()?;
         Ok(options)
     }
 }
 
 /// The settings of sync, under the names of `SyncConfig`.
 pub(crate) fn read_sync(json: &str) -> Result<SyncConfig> {
-    let mut fields = Fields::parse(json)?;
+    let fields = Fields::parse(json)?;
     let url = fields.field("server_url").text()?.unwrap_or_default();
     if url.is_empty() {
         return Err(refused(
@@ -262,7 +263,7 @@ pub(crate) fn read_sync(json: &str) -> Result<SyncConfig> {
     }
     let mut config = SyncConfig::new(url);
     let given = &mut config;
-    let millis = |fields: &mut Fields, name| -> Result<Option<Duration>> {
+    let millis = |fields: &Fields, name| -> Result<Option<Duration>> {
         Ok(fields.field(name).number()?.map(Duration::from_millis))
     };
     given.auth_token = fields.nullable("auth_token").text()?;
@@ -273,12 +274,12 @@ pub(crate) fn read_sync(json: &str) -> Result<SyncConfig> {
     let strategy = fields.field("conflict_strategy").one_of(&STRATEGIES)?;
     replace(&mut given.conflict_strategy, strategy);
     replace(&mut given.auto_retry, fields.field("auto_retry").bool()?);
-    replace(&mut given.retry_delay, millis(&mut fields, "retry_delay")?);
+    replace(&mut given.retry_delay, millis(&fields, "retry_delay")?);
     let attempts = fields.field("max_retry_attempts").number()?;
     replace(&mut given.max_retry_attempts, attempts);
     let websocket = fields.field("use_websocket").bool()?;
     replace(&mut given.use_websocket, websocket);
-    let interval = millis(&mut fields, "pull_interval")?;
+    let interval = millis(&fields, "pull_interval")?;
     replace(&mut given.pull_interval, interval);
     if let Some(size) = fields.field("batch_size").number::<usize>()? {
         let size = size.try_into();
@@ -296,9 +297,8 @@ pub(crate) fn read_sync(json: &str) -> Result<SyncConfig> {
         })?;
         given.collection_strategies.insert(name, *strategy);
     }
-    let timeout = millis(&mut fields, "resolve_timeout")?;
+    let timeout = millis(&fields, "resolve_timeout")?;
     replace(&mut given.resolve_timeout, timeout);
-    fields.end()?;
     Ok(config)
 }
 

@@ -7,6 +7,7 @@ import { ending } from './ending.js';
 import { PocketError, calling, settled, toPocketError } from './error.js';
 import type { Events, Observable } from './observable.js';
 import { Shared } from './observable.js';
+import { Populated, referencesOf } from './populate.js';
 import { Query, documents } from './query.js';
 import { indexJson } from './settings.js';
 import type {
@@ -17,6 +18,7 @@ import type {
   IndexInfo,
   Insertable,
   Patch,
+  Path,
   Stored,
   StoredDocument,
 } from './types.js';
@@ -182,6 +184,29 @@ export class Collection<T extends object = AnyDocument> {
       const handle = core.raw().observeById(idText(id), told, (failure) => error(toPocketError(failure)));
       return ending(handle, (end) => core.opened(end));
     });
+  }
+
+  /**
+   * Reads, in one step, the documents of another collection that documents of this one refer to. The field holds an id or an
+   * array of ids, and is a dotted path as in a query (`author`, `authors.id` of an array of objects); where it is missing or
+   * null there is no reference. One that leads nowhere is told by {@link Populated.missing}, and is no error.
+   *
+   * ```ts
+   * const found = await posts.getAll();
+   * const writtenBy = await posts.populate(found, 'authorId', authors);
+   * found.forEach((post, place) => console.log(post.title, writtenBy.one(place)?.name));
+   * ```
+   *
+   * Rejects with `bad-query` when the field of a document holds anything but ids, `bad-id`.
+   */
+  async populate<R extends object>(found: readonly object[], field: Path<T>, others: Collection<R>): Promise<Populated<Stored<R>>> {
+    text(field, 'the path of a reference', 'bad-query');
+    const ids = found.map((document) => referencesOf(document, field));
+    const wanted = [...new Set(ids.flat())];
+    const read = await others.getMany(wanted);
+    const known = new Map<string, Stored<R>>();
+    for (const document of read) if (document !== null) known.set(document._id, document);
+    return new Populated(ids, known, wanted.filter((id) => !known.has(id)));
   }
 
   /**

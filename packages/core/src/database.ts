@@ -8,7 +8,7 @@ import type { Events } from './observable.js';
 import type { RawDatabase } from './raw.js';
 import { loadModule } from './raw.js';
 import type { Limits, MigrationConfig } from './settings.js';
-import { checkLimits, collectionJson, rawMigration } from './settings.js';
+import { checkLimits, collectionJson, rawMigration, rawRules } from './settings.js';
 import type { Shapes } from './shape.js';
 import { checkShape } from './shape.js';
 import type { Storage } from './storage.js';
@@ -177,10 +177,11 @@ export class Database<C extends object = AnyCollections> {
       throw new PocketError('config', '`wasmUrl` is text or a URL', { path: 'wasmUrl' });
     }
     const json = optionJson({ ...rest, collections: (collections ?? []).map((config, at) => collectionJson(config, `collections.${at}.`)) });
+    const rules = rawRules(collections ?? [], (at) => `collections.${at}.`);
     const steps = migrations?.map((config, at) => rawMigration(config, `migrations.${at}.`));
     const raw = await settled(async () => {
       const module = await loadModule(wasmUrl);
-      return module.RawDatabase.open(json, storage[openStorage](module), steps);
+      return module.RawDatabase.open(json, storage[openStorage](module), steps, rules);
     });
     if (storage.persist) void raw.requestPersistence().catch(() => undefined);
     return new Database<C>(raw, storage.sharedAs(options.name));
@@ -234,7 +235,7 @@ export class Database<C extends object = AnyCollections> {
 
   /** Makes a collection, or changes its settings. Rejects with `config`, `bad-collection-name`. */
   createCollection(config: CollectionConfig): Promise<void> {
-    return settled(() => this.#open().createCollection(optionJson(collectionJson(config))));
+    return settled(() => this.#open().createCollection(optionJson(collectionJson(config)), rawRules([config], () => '')));
   }
 
   /** Deletes the documents of a collection, then forgets it; says how many there were. Rejects with `collection-not-found`. */

@@ -15,7 +15,7 @@ export interface RawStorage {
 export interface RawDatabase {
   readonly name: string; readonly clientId: string; readonly schemaVersion: number;
   collection(name: string): RawCollection;            // throws collection-not-found
-  createCollection(config: string): Promise<void>;     // JSON as in open
+  createCollection(config: string, rules?: unknown): Promise<void>;  // JSON and rules as in open
   hasCollection(name: string): boolean;
   listCollections(): string;                           // JSON array of configs
   deleteCollection(name: string): Promise<number>;
@@ -105,9 +105,10 @@ export interface RawModule {
     /**
      * options: JSON { name, collections: [{ name, sync?, indexes?, conflictStrategy?, ttl? }], schemaVersion?, limits?,
      * acceptUnknownCollections?, durability? }. migrations: array of { version, collection, migrate(body bytes, id) ->
-     * bytes | null | undefined }, may be undefined.
+     * bytes | null | undefined }, may be undefined. rules: { [collection]: (body bytes, id) -> text | undefined },
+     * which has a JSON pointer and a message for each violation, with NULs between them; may be undefined.
      */
-    open(options: string, storage: RawStorage, migrations?: unknown): Promise<RawDatabase>;
+    open(options: string, storage: RawStorage, migrations?: unknown, rules?: unknown): Promise<RawDatabase>;
   };
   readonly RawSync: {
     /**

@@ -24,8 +24,10 @@ export type {
 export type { LiveChange, LiveEdit, LiveMove, LiveState } from './live.js';
 export { LiveCount, LiveQuery } from './live.js';
 export type { Events, Observable, Subscription } from './observable.js';
+export { Populated } from './populate.js';
 export { Query, Where } from './query.js';
 export type { ExplainOptions, LiveOptions, Page, QueryFigures, QueryPlan, QuerySpec } from './query.js';
+export type { DocumentSchema, SchemaIssue, SchemaPathSegment, SchemaResult, SchemaRule, StandardSchema } from './schema.js';
 export type { Limits, MigrationConfig } from './settings.js';
 export type { Storage } from './storage.js';
 export { Transaction, TransactionCollection } from './transaction.js';

@@ -4,6 +4,8 @@ import { optionArray, optionObject } from './check.js';
 import { decode } from './decode.js';
 import { encode, isBytes, isDate } from './encode.js';
 import { PocketError } from './error.js';
+import type { RawRule } from './schema.js';
+import { rawRule } from './schema.js';
 import type { Shapes } from './shape.js';
 import { checkShape } from './shape.js';
 import type { AnyDocument, CollectionConfig, IndexConfig, IndexField, Stored, TtlConfig } from './types.js';
@@ -40,6 +42,7 @@ const COLLECTION: Shapes<CollectionConfig> = {
   name: 'text',
   sync: 'flag',
   conflictStrategy: ['last-write-wins', 'server-wins', 'client-wins', 'merge', 'custom'],
+  schema: 'any',
   indexes: 'any',
   ttl: 'any',
 };
@@ -59,7 +62,7 @@ export function collectionJson(config: CollectionConfig, within = ''): Record<st
   if ((config.name as unknown) === undefined) throw new PocketError('config', 'the `name` of a collection is missing', { path: `${within}name` });
   const what = `the collection \`${config.name}\``;
   checkShape(what, config, COLLECTION, within);
-  const { indexes, ttl, ...rest } = config;
+  const { indexes, ttl, schema: _, ...rest } = config;
   if (ttl !== undefined) {
     optionObject(ttl, `\`ttl\` of ${what}`, `${within}ttl`);
     checkShape(`\`ttl\` of ${what}`, ttl, TTL, `${within}ttl.`);
@@ -67,6 +70,16 @@ export function collectionJson(config: CollectionConfig, within = ''): Record<st
   }
   if (indexes !== undefined) optionArray(indexes, `\`indexes\` of ${what}`, `${within}indexes`);
   return { ...rest, ttl, indexes: indexes?.map((index, at) => indexJson(index, `${within}indexes.${at}.`)) };
+}
+
+/** The rules for the documents of collections, by their names, for the WebAssembly. `within` gives where each stands in the options. */
+export function rawRules(configs: readonly CollectionConfig[], within: (at: number) => string): Record<string, RawRule> | undefined {
+  // Without a prototype, of which a collection may have a name.
+  const rules = Object.create(null) as Record<string, RawRule>;
+  for (const [at, { name, schema }] of configs.entries()) {
+    if (schema !== undefined) rules[name] = rawRule(schema, `the collection \`${name}\``, `${within(at)}schema`);
+  }
+  return Object.keys(rules).length === 0 ? undefined : rules;
 }
 
 /** An index as JSON: dates and bytes of its filter as `docs/values.md` writes them. `within` is where it stands in larger options. */

@@ -1,5 +1,7 @@
 // The types of documents, paths and filters. They cost nothing at run time.
 
+import type { DocumentSchema } from './schema.js';
+
 /** A document whose fields are not known: the type of a collection for which none was named. */
 export interface AnyDocument {
   /** The id; made when it is left out. */
@@ -318,6 +320,15 @@ export interface CollectionConfig<N extends string = string> {
   readonly sync?: boolean | undefined;
   /** Its strategy, when it is not the sync engine's. */
   readonly conflictStrategy?: ConflictStrategy | undefined;
+  /**
+   * What its documents must be: a function that says what is wrong with one, or a schema of a library (Zod, Valibot, ArkType
+   * and all others that keep to Standard Schema). Every local write is checked, of an update the whole document that it makes;
+   * one that does not fit rejects with `validation`, and the `path` of what is wrong first. Nothing is changed by it.
+   *
+   * It has to answer at once, and the same for the same document. It belongs to the program and is not stored: each page that
+   * writes must bring it. What sync brings is not checked.
+   */
+  readonly schema?: DocumentSchema | undefined;
   /** Its indexes. Others that were made before stay. */
   readonly indexes?: readonly IndexConfig[] | undefined;
   /** How long its documents live, when that is not for ever. */

@@ -179,6 +179,15 @@ pub(crate) fn fitted(
     Err(refusal(collection, id, &violations))
 }
 
+/// A JSON pointer as a dotted path.
+fn dotted(pointer: &str) -> String {
+    let inner = pointer.strip_prefix('/').unwrap_or(pointer);
+    inner
+        .replace('/', ".")
+        .replace("~1", "/")
+        .replace("~0", "~")
+}
+
 fn refusal(collection: &CollectionName, id: &DocumentId, violations: &[Violation]) -> Error {
     let named: Vec<String> = violations
         .iter()
@@ -193,6 +202,7 @@ fn refusal(collection: &CollectionName, id: &DocumentId, violations: &[Violation
         "document {id:?} does not fit the schema of `{collection}`: {}{more}",
         named.join("; ")
     ))
+    .at(&dotted(violations.first().map_or("", |first| &first.path)))
 }
 
 fn shortened(text: &str) -> String {
