@@ -6,7 +6,7 @@ import { PocketError } from './error.js';
 import type { RawModule } from './face.js';
 
 /** The script that belongs to the WebAssembly. */
-export interface Glue {
+interface Glue {
   /** Compiles and starts it. */
   readonly default: (from: { module_or_path: Response | Uint8Array }) => Promise<unknown>;
 }
@@ -14,17 +14,34 @@ export interface Glue {
 const GUIDE = 'see "For others to use" in the guide "Getting started in the browser"';
 
 /** The error of an engine that cannot be had. */
-export function notLoaded(why: string, cause?: unknown): PocketError {
+function notLoaded(why: string, cause?: unknown): PocketError {
   return new PocketError(ENGINE_NOT_LOADED, `the engine of Pocket cannot be loaded: ${why}`, { cause });
 }
 
-/** What an error says. */
-export function said(error: unknown): string {
+function said(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Fetches the WebAssembly, and starts it. */
-export async function fetched(glue: Glue, place: string | URL): Promise<RawModule> {
+/** Loads the script, fetches or reads the WebAssembly, from another place if one is given, and starts it. */
+export async function loadEngine(url: string | undefined): Promise<RawModule> {
+  // Only when it is needed, so that importing the package touches neither the network nor the disk.
+  const glue = await import('#wasm').catch((error: unknown) => {
+    throw notLoaded(`its script cannot be loaded (${said(error)}); see that all files of the build are served, and reload a page that is older than they are`, error);
+  });
+  const { place, readFile } = glue;
+  const isFetched = readFile === undefined || (url !== undefined && /^(https?|data|blob):/.test(url));
+  if (isFetched) return fetched(glue, url ?? place);
+  let bytes: Uint8Array;
+  try {
+    bytes = await readFile(url === undefined ? place : url.startsWith('file:') ? new URL(url) : url);
+  } catch (error) {
+    const todo = 'leave @pocket/core out of what is bundled for Node, or say by `wasmUrl` where its file `pocket_web_bg.wasm` lies';
+    throw notLoaded(`its file cannot be read (${said(error)}); ${todo}`, error);
+  }
+  return started(glue, bytes, String(url ?? 'its file'));
+}
+
+async function fetched(glue: Glue, place: string | URL): Promise<RawModule> {
   let response: Response;
   try {
     response = await fetch(place);
@@ -40,7 +57,7 @@ export async function fetched(glue: Glue, place: string | URL): Promise<RawModul
 }
 
 /** Compiles and starts it; `what` names it in the error. */
-export async function started(glue: Glue, module_or_path: Response | Uint8Array, what: string): Promise<RawModule> {
+async function started(glue: Glue, module_or_path: Response | Uint8Array, what: string): Promise<RawModule> {
   try {
     await glue.default({ module_or_path });
   } catch (error) {

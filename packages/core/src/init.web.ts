@@ -1,10 +1,11 @@
-// Loads the WebAssembly in browsers and workers: bundlers see the `new URL(…, import.meta.url)` and bring the file.
+// The WebAssembly in browsers and workers: bundlers see the `new URL(…, import.meta.url)` and bring the file. It imports nothing
+// that the rest of the package needs, too: bundlers would make a file of its own of that.
 
-import * as glue from './wasm/pocket_web.js';
-import { fetched } from './engine.js';
-import type { RawModule } from './face.js';
+export * from './wasm/pocket_web.js';
+export { default } from './wasm/pocket_web.js';
 
-/** Loads and starts it, from another place if one is given. */
-export function initialise(url?: string): Promise<RawModule> {
-  return fetched(glue, url ?? new URL('./wasm/pocket_web_bg.wasm', import.meta.url));
-}
+/** Where it lies. */
+export const place: string | URL = new URL('./wasm/pocket_web_bg.wasm', import.meta.url);
+
+/** Reads it from a file; here only `fetch` reads anything. */
+export const readFile: undefined | ((place: string | URL) => Promise<Uint8Array>) = undefined;

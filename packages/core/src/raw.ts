@@ -1,6 +1,6 @@
 // What this package knows of the WebAssembly: its classes, and where storage is made. Nothing here is public.
 
-import { notLoaded, said } from './engine.js';
+import { loadEngine } from './engine.js';
 import { PocketError } from './error.js';
 import type { RawModule } from './face.js';
 
@@ -32,11 +32,7 @@ export async function loadModule(url?: string | URL): Promise<RawModule> {
 }
 
 async function load(url: string | undefined): Promise<RawModule> {
-  // Only when it is needed, so that importing the package touches neither the network nor the disk.
-  const { initialise } = await import('#wasm').catch((error: unknown) => {
-    throw notLoaded(`its script cannot be loaded (${said(error)}); see that all files of the build are served, and reload a page that is older than they are`, error);
-  });
-  ready = await initialise(url);
+  ready = await loadEngine(url);
   return ready;
 }
 
