@@ -93,13 +93,15 @@ export interface DatabaseInternals {
 
 const opened = new WeakMap<object, DatabaseInternals>();
 
+const ANOTHER_COPY = 'another copy of @pocket/core: there are two in this program, which `npm ls @pocket/core` shows';
+
 /** What is not public of a database. */
 export function internals(database: Database<any>): DatabaseInternals {
   const found = opened.get(database);
   if (found !== undefined) return found;
   const isForeign = typeof (database as Partial<Database<any>> | null | undefined)?.listCollections === 'function';
   const why = isForeign
-    ? 'this database was opened by another copy of @pocket/core: there are two in this program, which `npm ls @pocket/core` shows'
+    ? `this database was opened by ${ANOTHER_COPY}`
     : `a database is what \`await Database.create(…)\` gives, not ${database instanceof Promise ? 'a promise of it; await it first' : kindOf(database)}`;
   throw new PocketError('config', why, { path: 'database' });
 }
@@ -167,6 +169,9 @@ export class Database<C extends object = AnyCollections> {
     if (options.name === '') throw new PocketError('config', '`name` is empty', { path: 'name' });
     const { storage, migrations, collections, wasmUrl, ...rest } = options;
     if (typeof (storage as Storage | undefined)?.[openStorage] !== 'function') {
+      // A storage knows the copy of this package that it was made with by a symbol.
+      const isForeign = typeof (storage as Partial<Storage> | undefined)?.sharedAs === 'function';
+      if (isForeign) throw new PocketError('config', `the storage is one of ${ANOTHER_COPY}`, { path: 'storage' });
       const what = storage === undefined ? 'missing' : `no storage but ${kindOf(storage)}`;
       throw new PocketError('config', `\`storage\` is ${what}; make one by createIndexedDBStorage() or createMemoryStorage()`, { path: 'storage' });
     }

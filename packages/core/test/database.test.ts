@@ -413,7 +413,10 @@ test('where there is no IndexedDB a database is refused with a code, and wrong o
   );
 });
 
-test('databases of IndexedDB are shared under the name of their store, whoever names its prefix', () => {
+test('databases of IndexedDB are shared under the name of their store, whoever names its prefix', (t) => {
+  // As in a browser: Node has none.
+  Object.assign(globalThis, { indexedDB: {} });
+  t.after(() => Reflect.deleteProperty(globalThis, 'indexedDB'));
   // What the store is called is said to the WebAssembly, which puts the prefix before the name of the database.
   const prefixOf = (storage: ReturnType<typeof createIndexedDBStorage>): string => {
     let options = '';

@@ -1,6 +1,7 @@
 // Where the engine is loaded from. The tests of a file share one; this file says where it lies.
 
 import assert from 'node:assert/strict';
+import { realpathSync } from 'node:fs';
 import { test } from 'node:test';
 
 import type { PocketError } from '@pocket/core';
@@ -23,4 +24,9 @@ test('the engine is loaded from where the first database says, and the others ca
     return error.message.includes(nowhere.href) && error.message.includes(wasmUrl.href);
   });
   await first.close();
+});
+
+test('the engine has a name of its own in the package, for bundlers that are to be told', async () => {
+  const named = new URL(import.meta.resolve('@pocket/core/pocket_web_bg.wasm'));
+  assert.equal(realpathSync(named), realpathSync(wasmUrl));
 });

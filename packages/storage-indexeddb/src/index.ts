@@ -5,6 +5,7 @@
  */
 
 import type { Storage } from '@pocket/core';
+import { PocketError } from '@pocket/core';
 import type { Shapes } from '@pocket/core/internal';
 import { checkShape, openStorage } from '@pocket/core/internal';
 
@@ -44,6 +45,13 @@ export function createIndexedDBStorage(options: IndexedDBStorageOptions = {}): S
     persist,
     // The name of the store in IndexedDB: who has the same store hears of it, and nobody else does.
     sharedAs: (database) => `${prefix}${database}`,
-    [openStorage]: (module) => module.RawStorage.indexedDb(json),
+    [openStorage]: (module) => {
+      // In a browser it is there, or the engine says what keeps it from the page.
+      const { indexedDB: factory, process: node } = globalThis as { indexedDB?: unknown; process?: { versions?: { node?: unknown } } };
+      if (factory === undefined && node?.versions?.node !== undefined) {
+        throw new PocketError('storage', 'there is no IndexedDB outside of browsers; take createMemoryStorage() of @pocket/storage-memory in Node, and open this one in the page only');
+      }
+      return module.RawStorage.indexedDb(json);
+    },
   };
 }

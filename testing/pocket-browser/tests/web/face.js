@@ -107,7 +107,7 @@ const cases = {
     equal(await code(() => notes.getMany([1])), 'validation', 'ids that are none');
     equal(await code(() => notes.live(query(), -1, nobody, nobody)), 'validation', 'a negative pause');
     equal(await code(() => database.journalGet(1.5)), 'validation', 'half a number');
-    equal(await code(() => new pocket.RawSync(database, '{"server_url":"ws://127.0.0.1:9","tokn":1}', {})), 'config', 'an option that is none');
+    equal(await code(() => new pocket.RawSync(database, '{"server_url":"ws://127.0.0.1:9","batch_size":0}', {})), 'config', 'an option that cannot be');
     const transaction = database.transaction();
     const read = await transaction.get('notes', 'one');
     equal(decode(read)[0], 'one', 'a read in a transaction');
