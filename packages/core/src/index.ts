@@ -8,6 +8,7 @@ export type { PocketErrorCode } from './codes.js';
 export { Collection } from './collection.js';
 export { Database } from './database.js';
 export type { DatabaseOptions, DatabaseStats, Persistence } from './database.js';
+export { dump } from './dump.js';
 export { PocketError, isPocketError } from './error.js';
 export type { PocketErrorJson, PocketErrorOptions } from './error.js';
 export { Journal } from './journal.js';

@@ -212,3 +212,51 @@ export function codes(error: unknown): PocketErrorCode | undefined {
   // A code of a server's own.
   return isPocketError(error, 'out-of-credit') ? error.code : undefined;
 }
+
+interface Tree {
+  _id: string;
+  label: string;
+  children: Tree[];
+  parent?: Tree;
+}
+
+export async function recursive(trees: Collection<Tree>): Promise<void> {
+  await trees.insert({ label: 'a', children: [{ _id: 'b', label: 'b', children: [] }], parent: undefined });
+  trees.find({ children: { $elemMatch: { label: 'b' } } }).where('parent.parent.label').eq('x').where('children.children.label').eq('y');
+  // @ts-expect-error a label is text, at any depth
+  trees.find().where('children.parent.label').eq(5);
+}
+
+/** Code that is generic in its documents. */
+export class Repository<T extends { _id: string }> {
+  readonly #collection: Collection<T>;
+
+  constructor(collection: Collection<T>) {
+    this.#collection = collection;
+  }
+
+  add(document: Insertable<T>): Promise<Stored<T>> {
+    return this.#collection.insert(document);
+  }
+
+  async change(id: string, patch: Patch<T>): Promise<T | null> {
+    await this.#collection.update(id, patch);
+    return this.#collection.get(id);
+  }
+
+  matching(filter: Filter<T>): Query<T> {
+    return this.#collection.find(filter).sort('_id');
+  }
+}
+
+export async function generic(notes: Collection<Note>): Promise<void> {
+  const repository = new Repository(notes);
+  const note: Note = await repository.add({ text: 'x', seen: [] });
+  await repository.change(note._id, { text: 'y' });
+  await repository.matching({ text: 'x' }).all();
+  // Whoever takes any collection takes this one.
+  const size = (collection: Collection<any>): Promise<number> => collection.count();
+  await size(notes);
+  const names = (collections: readonly Collection[]): string[] => collections.map(({ name }) => name);
+  names([notes as Collection<any>]);
+}
