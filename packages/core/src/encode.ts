@@ -25,6 +25,8 @@ export interface EncodeOptions {
   readonly code: string;
   /** What comes before the paths of the errors; nothing unless set. */
   readonly within?: string;
+  /** Says what is wrong with a key, if something is. */
+  readonly refused?: (key: string) => string | undefined;
   /** At which level the fields of documents stand, whose keys are checked; unless it is set, any key goes. */
   readonly level?: number;
 }
@@ -141,7 +143,7 @@ class Encoder {
     let keys = Object.keys(map);
     if (this.#options.undefined === 'omit') keys = keys.filter((key) => map[key] !== undefined);
     this.#head(keys.length, 0x80, 15, undefined, 0xde);
-    const isChecked = this.#options.level !== undefined;
+    const isChecked = this.#options.level !== undefined || this.#options.refused !== undefined;
     for (const key of keys) {
       this.#path.push(key);
       if (isChecked) this.#key(key);
@@ -153,9 +155,13 @@ class Encoder {
 
   /** What the engine would refuse as well, though it could not say where it stands. */
   #key(key: string): void {
+    const { level, refused } = this.#options;
+    const wrong = refused?.(key);
+    if (wrong !== undefined) throw this.#refused(wrong);
+    if (level === undefined) return;
     if (key.startsWith('$')) throw this.#refused('a key must not begin with `$`, as it does');
     if (key.includes('\0')) throw this.#refused('a key must not have a NUL in it, as it does');
-    if (this.#path.length === this.#options.level && SYSTEM_FIELDS.includes(key)) throw this.#refused('only the system sets the field');
+    if (this.#path.length === level && SYSTEM_FIELDS.includes(key)) throw this.#refused('only the system sets the field');
   }
 
   #number(value: number): void {

@@ -4,6 +4,7 @@ import { decodeMap, decodeRows } from './decode.js';
 import type { Decoder, Row } from './decode.js';
 import { encode } from './encode.js';
 import { PocketError, isPocketError, settled } from './error.js';
+import { filterOptions } from './filter.js';
 import { LiveCount, LiveQuery } from './live.js';
 import type { Shapes } from './shape.js';
 import { checkShape } from './shape.js';
@@ -88,8 +89,7 @@ export interface ExplainOptions {
 
 const EXPLAIN_OPTIONS: Shapes<ExplainOptions> = { analyze: 'flag' };
 
-/** How filters are written: a condition that is `undefined` is an error, and not one that selects everything. */
-const FILTER = { undefined: 'refuse', code: 'bad-query' } as const;
+const FILTER = filterOptions('bad-query');
 
 /** A query as bytes; the same query always gives the same bytes. */
 export function encodeQuery(spec: QuerySpec): Uint8Array {

@@ -4,6 +4,7 @@ import { optionArray, optionObject } from './check.js';
 import { decode } from './decode.js';
 import { encode, isBytes, isDate } from './encode.js';
 import { PocketError } from './error.js';
+import { filterOptions } from './filter.js';
 import type { RawRule } from './schema.js';
 import { rawRule } from './schema.js';
 import type { Shapes } from './shape.js';
@@ -99,7 +100,7 @@ export function indexJson(config: IndexConfig, within = ''): Record<string, unkn
   const { filter, ...rest } = config;
   if (filter === undefined) return rest;
   // Refuses what JSON would silently leave out or turn into null.
-  encode(filter, { undefined: 'refuse', code: 'config', within: `${within}filter` });
+  encode(filter, { ...filterOptions('config'), within: `${within}filter` });
   return { ...rest, filter: jsonValue(filter, `${within}filter`) };
 }
 

@@ -65,11 +65,14 @@ export function nearest(word: string, known: readonly string[]): string | undefi
   // Long names are not read by anybody who mistyped one of these.
   const given = word.slice(0, 64).toLowerCase();
   let best: string | undefined;
-  // A third of it may be wrong, and of short words a letter or two.
-  let least = Math.max(2, Math.floor(given.length / 3)) + 1;
+  // A third of it may be wrong.
+  const most = Math.max(1, Math.floor(given.length / 3));
+  let least = most + 1;
   for (const name of known) {
-    const away = distance(given, name.toLowerCase());
-    if (away >= least || away >= name.length) continue;
+    // Of what only lacks its end, the end does not count.
+    const isBegun = given.length >= 4 && name.toLowerCase().startsWith(given);
+    const away = isBegun ? most : distance(given, name.toLowerCase());
+    if (away >= least) continue;
     least = away;
     best = name;
   }
@@ -77,7 +80,7 @@ export function nearest(word: string, known: readonly string[]): string | undefi
 }
 
 /** ` Did you mean …?`, if it can be told. */
-function meant(word: string, known: readonly string[], quote: string): string {
+export function meant(word: string, known: readonly string[], quote: string): string {
   const found = nearest(word, known);
   return found === undefined ? '' : `. Did you mean ${quote}${found}${quote}?`;
 }

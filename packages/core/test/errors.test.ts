@@ -60,6 +60,9 @@ test('an error of a query says at which field, or at which part', async () => {
     [some.find().sort('n', 'up' as 'asc'), 'sort'],
     [some.find({ 'a..b': 1 }), 'a..b'],
   ];
+  const operator = (error: PocketError): boolean => error.path === 'n' && /there is no operator `\$grt`. Did you mean `\$gt`\? at/.test(error.message);
+  await assert.rejects(some.find({ n: { $grt: 5 } }).all(), operator);
+  await assert.rejects(async () => some.createIndex({ fields: ['n'], filter: { n: { $grt: 5 } } }), (error: PocketError) => error.code === 'config' && error.path === 'filter.n.$grt');
   for (const [query, path] of wrong) await assert.rejects((query as { all(): Promise<unknown> }).all(), at('bad-query', path));
   await db.close();
 });
