@@ -92,12 +92,13 @@ impl DatabaseOptions {
         let options = Self {
             name: name.ok_or_else(|| refused("`name` is missing"))?,
             collections: collections
-                .map(|collection| collection_of(Fields::of(collection, "a collection is")?))
+                .map(|collection| collection_of(&Fields::of(collection, "a collection is")?))
                 .collect::<Result<_>>()?,
             schema_version: fields.nullable("schemaVersion").number()?,
             limits: fields
                 .nullable("limits")
                 .object()?
+                .as_ref()
                 .map(limits_of)
                 .transpose()?,
             accept_unknown_collections: fields.nullable("acceptUnknownCollections").bool()?,
@@ -146,7 +147,7 @@ impl DatabaseOptions {
 }
 
 /// How large things may be.
-fn limits_of(fields: Fields) -> Result<Limits> {
+fn limits_of(fields: &Fields) -> Result<Limits> {
     let mut document = DocumentLimits::default();
     if let Some(bytes) = fields.nullable("documentBytes").number()? {
         document = document.with_bytes(bytes);
@@ -166,28 +167,28 @@ fn limits_of(fields: Fields) -> Result<Limits> {
 
 /// A collection, of JSON.
 pub(crate) fn read_collection(json: &str) -> Result<CollectionConfig> {
-    collection_of(Fields::parse(json)?)
+    collection_of(&Fields::parse(json)?)
 }
 
-fn collection_of(fields: Fields) -> Result<CollectionConfig> {
+fn collection_of(fields: &Fields) -> Result<CollectionConfig> {
     let name = fields.field("name").text()?;
     let name = name.ok_or_else(|| refused("the `name` of a collection is missing"))?;
     let mut config =
         CollectionConfig::new(name).sync(fields.field("sync").bool()?.unwrap_or(false));
     for index in fields.field("indexes").list()? {
-        config = config.index(index_of(Fields::of(index, "an index is")?)?);
+        config = config.index(index_of(&Fields::of(index, "an index is")?)?);
     }
     if let Some(strategy) = fields.nullable("conflictStrategy").one_of(&STRATEGIES)? {
         config = config.conflict_strategy(strategy);
     }
     if let Some(ttl) = fields.nullable("ttl").object()? {
-        config = config.ttl(ttl_of(ttl)?);
+        config = config.ttl(ttl_of(&ttl)?);
     }
     Ok(config)
 }
 
 /// How long documents live: from the last write, or from the time in a field.
-fn ttl_of(fields: Fields) -> Result<Ttl> {
+fn ttl_of(fields: &Fields) -> Result<Ttl> {
     let field = fields.nullable("field").text()?;
     let after = Duration::from_millis(fields.field("afterMs").number()?.unwrap_or(0));
     Ok(match field {
@@ -198,10 +199,10 @@ fn ttl_of(fields: Fields) -> Result<Ttl> {
 
 /// An index, of JSON.
 pub(crate) fn read_index(json: &str) -> Result<IndexConfig> {
-    index_of(Fields::parse(json)?)
+    index_of(&Fields::parse(json)?)
 }
 
-fn index_of(fields: Fields) -> Result<IndexConfig> {
+fn index_of(fields: &Fields) -> Result<IndexConfig> {
     // One without fields is refused when it is made, with words for it.
     let mut config = IndexConfig::ordered(String::new(), Order::Ascending);
     config.name = fields.nullable("name").text()?;
