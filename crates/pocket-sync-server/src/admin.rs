@@ -15,8 +15,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, FORWARDED, HOST,
-    HeaderMap, HeaderValue, VIA, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, FORWARDED, HOST, HeaderMap, HeaderValue,
+    VIA, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::uri::Authority as HostName;
 use axum::http::{Extensions, Response, StatusCode};
@@ -26,7 +26,9 @@ use pocket_core::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use self::shown::{connected, found, newest, one, overview};
+use crate::auth::Secret;
 use crate::engine::EngineError;
+use crate::http::bearer_token;
 use crate::metrics::Gauges;
 use crate::{Namespace, SyncServer};
 
@@ -78,17 +80,11 @@ impl SyncServer {
 
     /// Whether this request may see everything.
     fn admits(&self, headers: &HeaderMap, extensions: &Extensions) -> bool {
-        let bearer = headers
-            .get(AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim());
         if let Some(token) = &self.inner.config.admin.token {
             // Also from this machine: a proxy on it may look like somebody who sits at it. Compared as hashes: how long it
             // takes tells nothing about a token that is nearly right.
-            let hash = |text: &str| Sha256::digest(text.as_bytes());
-            return bearer.is_some_and(|bearer| hash(token.expose()) == hash(bearer));
+            let hash = |token: &Secret| Sha256::digest(token.expose().as_bytes());
+            return bearer_token(headers).is_some_and(|bearer| hash(token) == hash(&bearer));
         }
         let peer = extensions.get::<Peer>();
         peer.is_some_and(|Peer(peer)| peer.ip().to_canonical().is_loopback())

@@ -25,6 +25,14 @@ use crate::session::{Effect, Event, Moment, Now, Session};
 /// How long a connection that was closed may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// Bytes of a frame, or of a body, that buy it one more second.
+const BYTES_PER_SECOND: u64 = 1_024;
+
+/// How long the first so many bytes of a frame, or of a body, may take, where one that brings next to nothing has `patience`.
+pub(crate) fn time_to_come(patience: Duration, received: u64) -> Duration {
+    patience.saturating_add(Duration::from_secs(received / BYTES_PER_SECOND))
+}
+
 /// Where a session hears of what happened elsewhere. Boxed, for a channel keeps room for many from its beginning.
 pub(crate) type Events = mpsc::UnboundedSender<Box<Event>>;
 

@@ -210,12 +210,18 @@ impl Retention {
 
     /// Whether a deletion is to be forgotten.
     pub(crate) fn is_over(&self, deleted: Timestamp, now: Timestamp, seq: Seq, head: Seq) -> bool {
-        let age = now.millis().saturating_sub(deleted.millis());
-        let age = u128::try_from(age).unwrap_or(0);
         let behind = head.get().saturating_sub(seq.get());
-        let is_old = self.tombstones.is_some_and(|most| age >= most.as_millis());
+        let is_old = self
+            .tombstones
+            .is_some_and(|most| is_past(deleted, most, now));
         is_old || self.places.is_some_and(|places| behind >= places)
     }
+}
+
+/// Whether it is at least so long ago. What lies ahead, since a clock was set back, is not.
+pub(crate) fn is_past(moment: Timestamp, most: Duration, now: Timestamp) -> bool {
+    let age = now.millis().saturating_sub(moment.millis());
+    u128::try_from(age).is_ok_and(|age| age >= most.as_millis())
 }
 
 /// What one batch of forgetting did.

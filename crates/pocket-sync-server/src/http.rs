@@ -140,6 +140,7 @@ fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
         .any(|item| item.trim().eq_ignore_ascii_case(word))
 }
 
+/// The token of a header `Authorization: Bearer TOKEN`.
 pub(crate) fn bearer_token(headers: &HeaderMap) -> Option<Secret> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme

@@ -22,9 +22,6 @@ use crate::http::{bearer_token, may_connect, refuse};
 use crate::session::{HELLO_BYTES, Session};
 use crate::{SyncServer, driver};
 
-/// Bytes of a body that buy it one more second.
-const BYTES_PER_SECOND: usize = 1_024;
-
 /// Seconds that a server with too many connections asks for.
 const BUSY_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
@@ -263,8 +260,7 @@ fn find(
         })
 }
 
-/// Reads a body of at most `most` bytes, as long as it keeps coming: `patience`, and a second for each
-/// [`BYTES_PER_SECOND`].
+/// Reads a body of at most `most` bytes, as long as it keeps [coming](driver::time_to_come).
 async fn read(
     headers: &HeaderMap,
     body: Body,
@@ -284,8 +280,7 @@ async fn read(
     let (mut stream, mut first, mut rest) = (body.into_data_stream(), Bytes::new(), Vec::new());
     loop {
         let received = first.len() + rest.len();
-        let bought = u64::try_from(received / BYTES_PER_SECOND).unwrap_or(u64::MAX);
-        let until = began + patience + Duration::from_secs(bought);
+        let until = began + driver::time_to_come(patience, received as u64);
         let chunk = match tokio::time::timeout_at(until, stream.next()).await {
             Ok(Some(Ok(chunk))) => chunk,
             Ok(None) => break,

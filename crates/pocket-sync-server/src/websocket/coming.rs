@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-/// Bytes of a frame that buy it one more second.
-const BYTES_PER_SECOND: u64 = 1_024;
+use crate::driver::time_to_come;
+
 /// The length of a second, within which control frames are counted.
 const SECOND: Duration = Duration::from_secs(1);
 /// The bytes of a control frame of a client beside its content: two of the header, four of the mask.
@@ -78,7 +78,7 @@ impl Coming {
             let now = Instant::now();
             (now, Box::pin(tokio::time::sleep_until(now + patience)))
         });
-        let until = *began + patience + Duration::from_secs(partial / BYTES_PER_SECOND);
+        let until = *began + time_to_come(patience, partial);
         if sleep.deadline() != until {
             sleep.as_mut().reset(until);
         }

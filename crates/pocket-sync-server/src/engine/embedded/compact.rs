@@ -17,7 +17,7 @@ use super::places::Placed;
 use super::{ATTEMPTS, CLOSED, EmbeddedEngine, busy, lock, read_error, write_error};
 use crate::Namespace;
 use crate::decide::DocumentKey;
-use crate::engine::{Compacted, EngineResult, Retention};
+use crate::engine::{Compacted, EngineResult, Retention, is_past};
 use crate::keys::Keys;
 use crate::stored::{self, ClientRecord, LogRow};
 
@@ -246,7 +246,7 @@ impl EmbeddedEngine {
             seen += entries.len();
             for (at, value) in entries {
                 let record = ClientRecord::open(&at, &value)?;
-                if is_over(record.last_seen, now, expiry) {
+                if is_past(record.last_seen, expiry, now) {
                     let client = keys
                         .client_id(&at)
                         .ok_or_else(|| stored::damaged("a key of a client is too short"))?;
@@ -355,7 +355,7 @@ impl EmbeddedEngine {
     ) -> EngineResult<Vec<ClientId>> {
         let mut gone = Vec::with_capacity(found.len());
         for (client, record) in self.clients(log, found).await? {
-            let is_gone = |expiry| is_over(record.last_seen, now, expiry);
+            let is_gone = |expiry| is_past(record.last_seen, expiry, now);
             if retention.clients.is_some_and(is_gone) {
                 gone.push(client);
             }
@@ -415,7 +415,7 @@ impl EmbeddedEngine {
     ) -> EngineResult<bool> {
         let now = self.inner.env.now();
         let mut seen = self.clients(log, clients).await?;
-        seen.retain(|(_, record)| is_over(record.last_seen, now, unless_within));
+        seen.retain(|(_, record)| is_past(record.last_seen, unless_within, now));
         if seen.is_empty() {
             return Ok(true);
         }
@@ -448,11 +448,6 @@ impl EmbeddedEngine {
             Err(error) => Err(write_error(error)),
         }
     }
-}
-
-fn is_over(seen: Timestamp, now: Timestamp, most: Duration) -> bool {
-    let age = now.millis().saturating_sub(seen.millis());
-    u128::try_from(age).is_ok_and(|age| age >= most.as_millis())
 }
 
 /// When the document at a key was deleted, if its record is the deletion of this place.

@@ -12,7 +12,7 @@ use pocket_storage::{Batch, Direction, Durability, ScanLimit, StorageError};
 use super::log::Log;
 use super::{EmbeddedEngine, lock, read_error, write_error};
 use crate::Namespace;
-use crate::engine::{COUNTED, COUNTED_BYTES, EngineResult};
+use crate::engine::{COUNTED, COUNTED_BYTES, EngineResult, is_past};
 use crate::keys::Keys;
 use crate::rules::Readership;
 use crate::stored::{self, LogRow};
@@ -43,11 +43,10 @@ impl EmbeddedEngine {
             return Ok(false);
         }
         let mut known = known.unwrap_or_default();
-        let is_over = |looked: Timestamp| {
-            let age = now.millis().saturating_sub(looked.millis());
-            u128::try_from(age).is_ok_and(|age| age >= PAUSE.as_millis())
-        };
-        if !known.looked.is_none_or(is_over) {
+        if !known
+            .looked
+            .is_none_or(|looked| is_past(looked, PAUSE, now))
+        {
             self.note_uncounted(namespace, known);
             return Ok(false);
         }
