@@ -27,12 +27,15 @@ pub(crate) fn read(given: &[String], file: Option<&Path>) -> Result<TokenTable> 
                 parse_line(line).and_then(|grant| grant.map_or(Ok(()), |grant| table.add(grant)));
             added.map_err(|why| bad_file(path, format_args!("line {}: {why}", place + 1)))?;
         }
-        if table.table.is_open() {
+        if table.table.is_empty() {
             return Err(bad_file(
                 path,
                 "it holds no token, and the server would be open to everybody",
             ));
         }
+    }
+    if table.table.is_empty() {
+        return Ok(TokenTable::open());
     }
     Ok(table.table)
 }
@@ -170,6 +173,16 @@ mod tests {
             let why = parse_argument(text).unwrap_err();
             assert!(!why.contains("sesame"), "{why}");
         }
+    }
+
+    #[test]
+    fn no_token_at_all_is_an_open_server_and_a_file_without_one_an_error() {
+        assert!(read(&[], None).unwrap().is_open());
+        assert!(!read(&["t=ann".to_owned()], None).unwrap().is_open());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(read(&[], Some(file.path())).is_err());
+        let given = read(&["t=ann".to_owned()], Some(file.path())).unwrap();
+        assert!(!given.is_open() && !given.is_empty());
     }
 
     #[test]

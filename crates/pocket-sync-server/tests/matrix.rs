@@ -134,7 +134,7 @@ async fn everybody_gets_what_he_may_and_nothing_else_on_both_transports() {
     // Those who poll leave without a word, and their sessions stay a while.
     config.connections_per_user = 1_000;
     let of = |name: &str| Access::all(name).only([Namespace::new("default").unwrap()]);
-    let tokens = TokenTable::open()
+    let tokens = TokenTable::new()
         .access("ann", of("ann").role("member"))
         .access("bob", of("bob").role("member"))
         .access("guest", of("guest"))
@@ -269,7 +269,7 @@ fn every_kind_of_change_is_pushed_by_an_operation_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_route_has_a_row_and_says_nothing_to_strangers() {
-    let tokens = TokenTable::open().access("ann", Access::all("ann"));
+    let tokens = TokenTable::new().access("ann", Access::all("ann"));
     let mut config = Config::default();
     config.admin.page = true;
     let server = SyncServer::builder(Arc::new(MemoryStorage::new()))

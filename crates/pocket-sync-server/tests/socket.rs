@@ -146,7 +146,7 @@ async fn tokens_open_what_they_list() {
     let only = Access::all("")
         .only([Namespace::new("other").unwrap()])
         .namespaces;
-    let tokens = TokenTable::open()
+    let tokens = TokenTable::new()
         .token("good", Some("ann"), Namespaces::All)
         .token("narrow", None, only);
     let running = Running::start(memory(), tokens, Config::default()).await;

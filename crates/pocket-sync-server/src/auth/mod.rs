@@ -193,17 +193,27 @@ pub trait Authenticator: fmt::Debug + MaybeSend + MaybeSync + 'static {
     async fn authenticate(&self, token: Option<&str>) -> Result<Access, AuthError>;
 }
 
-/// A fixed list of tokens. Without any, the server is open and everybody is [`ANONYMOUS`].
+/// A fixed list of tokens. An empty one lets nobody in; [`open`](Self::open) lets in everybody.
 #[derive(Clone, Default)]
 pub struct TokenTable {
     /// By the hash of the token, so that comparing tells nothing about one that is nearly right.
     tokens: BTreeMap<[u8; 32], Access>,
+    is_open: bool,
 }
 
 impl TokenTable {
-    /// No tokens: open to everybody.
-    pub fn open() -> Self {
+    /// An empty list: nobody is let in before a token is added.
+    pub fn new() -> Self {
         Self::default()
+    }
+
+    /// No list: whoever comes is [`ANONYMOUS`], whatever token he shows. A token that is added makes a list of it, so that
+    /// from then on only tokens let in.
+    pub fn open() -> Self {
+        Self {
+            is_open: true,
+            ..Self::default()
+        }
     }
 
     /// Adds a token. Without a user it stands for a user named after a hash of the token.
@@ -223,11 +233,17 @@ impl TokenTable {
     pub fn access(mut self, token: &str, access: Access) -> Self {
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         self.tokens.insert(digest, access);
+        self.is_open = false;
         self
     }
 
     /// Whether everybody may come in.
     pub fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// Whether there is no token in the list.
+    pub fn is_empty(&self) -> bool {
         self.tokens.is_empty()
     }
 
@@ -256,6 +272,7 @@ impl fmt::Debug for TokenTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenTable")
             .field("tokens", &self.tokens.len())
+            .field("is_open", &self.is_open)
             .finish()
     }
 }
@@ -284,10 +301,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_tokens_everybody_is_anonymous() {
+    fn on_an_open_server_everybody_is_anonymous() {
         let access = TokenTable::open().look_up(Some("whatever")).unwrap();
         assert_eq!(access, Access::all(ANONYMOUS));
         assert_eq!(TokenTable::open().look_up(None).unwrap(), access);
+    }
+
+    /// An application filled a table from its store of users, which was empty once, and the server was open to everybody.
+    #[test]
+    fn a_list_without_tokens_lets_nobody_in() {
+        for table in [TokenTable::new(), TokenTable::default()] {
+            assert!(table.is_empty() && !table.is_open());
+            for token in [None, Some(""), Some("whatever")] {
+                let refused = table.look_up(token);
+                assert!(matches!(refused, Err(AuthError::Refused(_))), "{token:?}");
+            }
+        }
+        let listed = TokenTable::open().token("secret", Some("ann"), Namespaces::All);
+        assert!(!listed.is_open() && listed.look_up(None).is_err());
+        assert!(listed.look_up(Some("secret")).is_ok());
     }
 
     #[test]
@@ -332,7 +364,7 @@ mod tests {
     fn a_token_opens_what_it_lists_and_nothing_else() {
         let namespace = |name| Namespace::new(name).unwrap();
         let only = Access::all("x").only([namespace("a")]).namespaces;
-        let table = TokenTable::open().token("secret", Some("ann"), only).token(
+        let table = TokenTable::new().token("secret", Some("ann"), only).token(
             "other",
             None,
             Namespaces::All,

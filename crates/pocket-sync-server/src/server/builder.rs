@@ -57,7 +57,8 @@ impl SyncServerBuilder {
         }
     }
 
-    /// Lets in who has one of these tokens. Without any, the server is open and everybody is `anonymous`.
+    /// Lets in who has one of these tokens: nobody, if there are none. A server for which neither this nor an
+    /// [`authenticator`](Self::authenticator) is set is open, and everybody is `anonymous`.
     #[must_use]
     pub fn tokens(self, tokens: TokenTable) -> Self {
         self.authenticator(Arc::new(tokens))

@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_belongs_to_no_session_is_refused_with_a_status_and_a_code() {
-    let tokens = TokenTable::open().token("good", Some("ann"), Namespaces::All);
+    let tokens = TokenTable::new().token("good", Some("ann"), Namespaces::All);
     let running = Running::start(memory(), tokens, Config::default()).await;
     let said = body([hello(1)]);
     let good = ("authorization", "Bearer good");
