@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
+#[path = "rights/deleted.rs"]
+mod deleted;
 #[path = "rights/service.rs"]
 mod service;
 
@@ -36,7 +38,7 @@ const RULES: &str = r#"
 "#;
 
 fn tokens() -> TokenTable {
-    TokenTable::open()
+    TokenTable::new()
         .access("ann", Access::all("ann"))
         .access("bob", Access::all("bob").label("team:red"))
         .access("root", Access::all("root").role("admin"))
@@ -60,7 +62,11 @@ struct User {
 
 impl User {
     async fn join(running: &Running, name: &str) -> Self {
-        let number = name.as_bytes()[0];
+        Self::join_as(running, name, name.as_bytes()[0]).await
+    }
+
+    /// From a client of its own.
+    async fn join_as(running: &Running, name: &str, number: u8) -> Self {
         let mut peer = Peer::dial(running.address, number).await;
         peer.say(hello(&peer, name, None)).await;
         let ServerMessage::Welcome(welcome) = peer.receive().await else {
@@ -359,8 +365,11 @@ async fn what_may_not_be_read_may_not_be_written_and_is_not_compared() {
         ("bobs", Some(root.rev(1)), to("user", "ann")),
         ("bobs", Some(root.rev(9)), ChangeKind::Delete),
         ("bobs", None, ChangeKind::Erase),
-        // A deleted one is as invisible as the living.
-        ("gone", None, to("user", "ann")),
+        // A deleted one is as invisible as the living, to who would touch it.
+        ("gone", Some(root.rev(3)), to("user", "ann")),
+        ("gone", Some(root.rev(2)), to("user", "ann")),
+        ("gone", None, ChangeKind::Delete),
+        ("gone", None, ChangeKind::Erase),
         // Of a collection that nobody reads, nothing that exists can be changed; and unknown ones are closed.
         ("unknown/x", None, to("user", "ann")),
     ] {
@@ -380,7 +389,7 @@ async fn what_may_not_be_read_may_not_be_written_and_is_not_compared() {
         "applied"
     );
     // She gives it away: it is Bob's now, and her device lets go of it.
-    let rev = ann.rev(9);
+    let rev = ann.rev(12);
     assert_eq!(
         code(&ann.write("mine", Some(rev), to("user", "bob")).await),
         "applied"

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use pocket_core::{Body, Change, ClientId, Record, RecordState};
+use pocket_core::{Body, Change, ChangeKind, ClientId, Record, RecordState};
 use pocket_sync_protocol::{ServerMessage, WireLimits, decode_server};
 use pocket_sync_server::Authorizer;
 use pocket_sync_server::auth::Access;
@@ -198,9 +198,10 @@ impl Audit {
             .history
             .get(&key)
             .and_then(|versions| versions.range(..seq).next_back());
-        // A deletion that may be forgotten leaves an id that is free again.
+        // A deletion leaves an id that is free for who makes a document anew, and for all changes once it may be forgotten.
         let forgets = self.horizons.contains_key(&namespace);
-        let before = before.filter(|(_, version)| version.live || !forgets);
+        let creates = matches!(change.kind, ChangeKind::Put(_)) && change.base.is_none();
+        let before = before.filter(|(_, version)| version.live || !(forgets || creates));
         let team = before.and_then(|(_, version)| version.team);
         let from = rights.now.saturating_sub(RECHECK + COMMITTING);
         if rights.read_since(from, rights.devices[*device], key.collection.as_str(), team) {

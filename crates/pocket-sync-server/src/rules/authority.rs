@@ -54,6 +54,18 @@ pub(crate) struct Standing {
     pub(crate) body: Option<Body>,
 }
 
+impl Standing {
+    /// Whether the change makes a document where none is, which overwrites nothing and needs no right to read.
+    ///
+    /// So does one over a deletion, whoever might read what it deleted: it is taken or refused, and answered, as if the
+    /// deletion were forgotten already, and tells nothing of it. What names a version that it stands on is no such change,
+    /// for a conflict would tell the place of the deletion.
+    fn is_free_for(&self, change: &Change) -> bool {
+        let creates = matches!(change.kind, ChangeKind::Put(_)) && change.base.is_none();
+        !self.exists || creates && self.body.is_none()
+    }
+}
+
 /// A change that the rules allow.
 #[derive(Debug, Default)]
 pub(crate) struct Admitted(Option<Admission>);
@@ -238,7 +250,7 @@ impl Authority {
         let mut admitted = Admitted::default();
         if let Some((authorizer, rules)) = &inner.rules.authorizer {
             let before = self.resolved(change, standing, *rules);
-            let readable = !standing.exists
+            let readable = standing.is_free_for(change)
                 || before
                     .audience(*rules)
                     .is_some_and(|audience| audience.is_held_by(&inner.access))
