@@ -21,6 +21,8 @@ use crate::session::Event;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientInfo {
+    /// The number of its connection, as in [`ServerEvent::Connected`].
+    pub connection: u64,
     /// Its namespace.
     pub namespace: Namespace,
     /// Its user.
@@ -52,8 +54,7 @@ type UserSeat = Arc<Mutex<Option<Seat<Arc<str>>>>>;
 type Clients = HashMap<Namespace, HashMap<ClientId, Newest>>;
 
 struct Newest {
-    /// Connections are numbered in the order in which they were opened.
-    connection: u64,
+    /// Its connections are numbered in the order in which they were opened.
     info: ClientInfo,
     position: Arc<AtomicU64>,
     events: Events,
@@ -109,7 +110,7 @@ impl Connected {
     fn newest_of(&self, namespace: &Namespace, client: ClientId) -> Option<(u64, Arc<str>)> {
         let clients = lock(&self.clients);
         let newest = clients.get(namespace)?.get(&client)?;
-        Some((newest.connection, Arc::clone(&newest.info.user)))
+        Some((newest.info.connection, Arc::clone(&newest.info.user)))
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -209,8 +210,8 @@ impl Joined {
     /// Takes note of this as the client's newest session, and ends the one before.
     pub(crate) fn register(&mut self, events: &Events) {
         let newest = Newest {
-            connection: self.connection,
             info: ClientInfo {
+                connection: self.connection,
                 namespace: self.namespace.clone(),
                 user: Arc::clone(&self.user),
                 client: self.client,
@@ -227,7 +228,7 @@ impl Joined {
             let of = clients.entry(self.namespace.clone()).or_default();
             match of.get(&self.client) {
                 // Both said hello at once, and the newer one was quicker.
-                Some(other) if other.connection > self.connection => Some(newest),
+                Some(other) if other.info.connection > self.connection => Some(newest),
                 _ => of.insert(self.client, newest),
             }
         };
@@ -245,11 +246,11 @@ impl Joined {
         self.is_registered = true;
         self.server.metrics.sessions.add(1);
         if let Some(hook) = &self.server.hook {
-            let (namespace, user, client) = (&self.namespace, &*self.user, self.client);
             let event = ServerEvent::Connected {
-                namespace,
-                user,
-                client,
+                connection: self.connection,
+                namespace: &self.namespace,
+                user: &self.user,
+                client: self.client,
             };
             event::tell(&**hook, &event);
         }
@@ -262,7 +263,7 @@ impl Drop for Joined {
             return;
         }
         let mut clients = lock(&self.server.connected.clients);
-        let is_newest = |newest: &Newest| newest.connection == self.connection;
+        let is_newest = |newest: &Newest| newest.info.connection == self.connection;
         if let Some(of) = clients.get_mut(&self.namespace) {
             if of.get(&self.client).is_some_and(is_newest) {
                 of.remove(&self.client);
@@ -273,11 +274,11 @@ impl Drop for Joined {
         }
         drop(clients);
         if let Some(hook) = &self.server.hook {
-            let (namespace, user, client) = (&self.namespace, &*self.user, self.client);
             let event = ServerEvent::Disconnected {
-                namespace,
-                user,
-                client,
+                connection: self.connection,
+                namespace: &self.namespace,
+                user: &self.user,
+                client: self.client,
             };
             event::tell(&**hook, &event);
         }

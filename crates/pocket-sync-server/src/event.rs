@@ -14,6 +14,8 @@ use crate::decide::{PushAnswer, PushRequest};
 pub enum ServerEvent<'a> {
     /// A client has come in.
     Connected {
+        /// The number of its connection, which no other has while the process runs.
+        connection: u64,
         /// Its namespace.
         namespace: &'a Namespace,
         /// Its user.
@@ -21,8 +23,14 @@ pub enum ServerEvent<'a> {
         /// The client.
         client: ClientId,
     },
-    /// A client has gone, or was replaced by a newer session of its own.
+    /// A client that had come in has gone, or was replaced by a newer session of its own.
+    ///
+    /// Told once for each [`Connected`](Self::Connected) and behind it, with the same connection, however that ended: also
+    /// when the line breaks or the server stops. A client that comes back may be told as connected again before its old
+    /// connection is told as gone.
     Disconnected {
+        /// The number of its connection.
+        connection: u64,
         /// Its namespace.
         namespace: &'a Namespace,
         /// Its user.

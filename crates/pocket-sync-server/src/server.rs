@@ -350,6 +350,7 @@ impl Inner {
         Some(head)
     }
 
+    /// A number for a connection, higher than those before it. Each line that is logged for the connection names it.
     pub(crate) fn next_connection(&self) -> u64 {
         self.last_connection.fetch_add(1, Ordering::Relaxed)
     }

@@ -5,6 +5,8 @@
 mod common;
 #[path = "rights/deleted.rs"]
 mod deleted;
+#[path = "rights/presence.rs"]
+mod presence;
 #[path = "rights/service.rs"]
 mod service;
 
