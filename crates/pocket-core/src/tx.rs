@@ -212,6 +212,12 @@ impl Tx {
         self.own_state.offset = server_time.millis().saturating_sub(self.now().millis());
     }
 
+    /// A server told a time that its own is not behind: this device is ahead of it at least by what it is ahead of that.
+    pub(crate) fn bound_server_time(&mut self, latest: Timestamp) {
+        let offset = latest.millis().saturating_sub(self.now().millis());
+        self.own_state.offset = self.own_state.offset.min(offset);
+    }
+
     /// Reads a value; a damaged one is an error.
     pub(crate) async fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>> {
         let written = self.own.get(key).or_else(|| self.kept.values.get(key));

@@ -100,7 +100,7 @@ impl SyncServer {
     }
 
     /// How things are now.
-    fn gauges(&self) -> Gauges {
+    pub(crate) fn gauges(&self) -> Gauges {
         let health = self.health();
         Gauges {
             // The connection that asks is one of them.

@@ -391,6 +391,7 @@ fn validate(
     let ahead = changes
         .iter()
         .find(|change| change.rev.hlc.time().millis() > latest)?;
+    // The hybrid clock, by which this was judged: whoever stamps by it anew is taken, and behind what was taken before.
     Some(Outcome::Rejected {
         code: rejection::CLOCK.to_owned(),
         reason: format!(

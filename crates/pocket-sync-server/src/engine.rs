@@ -47,7 +47,8 @@ pub struct Attached {
     pub last: MutationNumber,
     /// Nothing was known of the client.
     pub is_new: bool,
-    /// The server's hybrid clock.
+    /// The server's time of day. Not its hybrid clock, which never goes back: one that was ahead for a moment would tell
+    /// a wrong time for ever.
     pub time: Timestamp,
 }
 

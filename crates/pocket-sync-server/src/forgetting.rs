@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use pocket_core::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -23,6 +24,9 @@ const REST: Duration = Duration::from_secs(1);
 
 /// A client that is connected is noted anew this many times within the time after which it would be forgotten.
 const NOTED: u32 = 4;
+
+/// The clock may get so much ahead of what passed, as when it is set right a little. Otherwise one round is left out.
+const LEAP: Duration = Duration::from_secs(60 * 60);
 
 /// The task, once it runs.
 #[derive(Debug, Default)]
@@ -67,13 +71,42 @@ impl Forgetting {
 
 async fn run(server: Weak<Inner>, mut stop: watch::Receiver<bool>, every: Duration) {
     let mut wait = every.min(FIRST);
+    let mut last = None;
     while pause(&mut stop, wait).await {
         // The server is not kept alive by this.
         let Some(server) = server.upgrade() else {
             return;
         };
-        round(&server, &mut stop).await;
+        let now = Reading {
+            at: Instant::now(),
+            time: server.env.now(),
+        };
+        if last.replace(now).is_some_and(|last| now.leapt_since(last)) {
+            // What is old by a clock that is ahead for a moment would be gone for good.
+            tracing::warn!(
+                "the clock was set ahead, or the machine slept; nothing is forgotten before it has stood for a while"
+            );
+        } else {
+            round(&server, &mut stop).await;
+        }
         wait = every;
+    }
+}
+
+/// What the clocks say: one that nobody sets, and the time of day.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    at: Instant,
+    time: Timestamp,
+}
+
+impl Reading {
+    /// Whether the time of day got far ahead of what passed.
+    fn leapt_since(self, last: Self) -> bool {
+        let passed = self.at.saturating_duration_since(last.at);
+        let told = self.time.millis().saturating_sub(last.time.millis());
+        let told = Duration::from_millis(u64::try_from(told).unwrap_or_default());
+        told > passed.saturating_add(LEAP)
     }
 }
 
@@ -153,5 +186,85 @@ async fn forget(
         if !pause(stop, began.elapsed().min(REST)).await || !batch.more {
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use pocket_core::{Body, CollectionName, DocumentId, DocumentLimits, Env, Map};
+    use pocket_storage_memory::MemoryStorage;
+
+    use super::*;
+    use crate::{Config, SyncServer};
+
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    #[derive(Debug, Default)]
+    struct Clock(AtomicI64);
+
+    impl Clock {
+        fn pass(&self, time: Duration) {
+            let millis = i64::try_from(time.as_millis()).unwrap();
+            self.0.fetch_add(millis, Ordering::Relaxed);
+        }
+    }
+
+    impl Env for Clock {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(self.0.load(Ordering::Relaxed))
+        }
+
+        fn random(&self, bytes: &mut [u8]) {
+            bytes.fill(7);
+        }
+    }
+
+    /// A clock that was ten years ahead when the task looked at it once took all deletions for old.
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_ahead_for_less_than_a_round_forgets_nothing() {
+        let clock = Arc::new(Clock::default());
+        let mut config = Config::default();
+        config.forget_every = HOUR;
+        let builder = SyncServer::builder(Arc::new(MemoryStorage::new()));
+        let builder = builder.env(clock.clone()).config(config);
+        let server = builder.build().unwrap();
+        let namespace = Namespace::new("n").unwrap();
+        let handle = server.namespace(&namespace);
+        let (todos, id) = (
+            CollectionName::new("todos").unwrap(),
+            DocumentId::new("x").unwrap(),
+        );
+        let body = Body::from_map(&Map::new(), &DocumentLimits::default()).unwrap();
+        handle.put(&todos, &id, &body).await.unwrap();
+        handle.delete(&todos, &id).await.unwrap();
+        server.inner.forgetting.begin(&server.inner);
+        // The first round, and those of the hours behind it.
+        let hour = async || {
+            clock.pass(HOUR);
+            tokio::time::sleep(HOUR).await;
+        };
+        let forgotten = || {
+            let text = server.inner.metrics.text(&server.gauges());
+            let line = r#"pocket_forgotten_total{kind="deletion"} "#;
+            let mut lines = text.lines().filter_map(|one| one.strip_prefix(line));
+            lines.next().unwrap().parse::<u64>().unwrap()
+        };
+        hour().await;
+        let then = clock.now();
+        clock.pass(3_650 * DAY);
+        hour().await;
+        clock.0.store(then.millis(), Ordering::Relaxed);
+        clock.pass(HOUR);
+        hour().await;
+        assert_eq!(forgotten(), 0);
+        // One that stays so is the time.
+        clock.pass(31 * DAY);
+        hour().await;
+        assert_eq!(forgotten(), 0);
+        hour().await;
+        assert_eq!(forgotten(), 1);
     }
 }

@@ -76,7 +76,7 @@ pub(crate) struct Inner {
     last_connection: AtomicU64,
     /// Turns for checking tokens of sessions again.
     pub(crate) checks: Semaphore,
-    forgetting: Forgetting,
+    pub(crate) forgetting: Forgetting,
     /// Who may read and write what, now. Sent also when who somebody is may have changed.
     rules: watch::Sender<Rules>,
     stop: watch::Sender<bool>,

@@ -115,8 +115,6 @@ struct Open {
     checking: Checking,
     /// From then on the token is worth nothing.
     expires: Option<Timestamp>,
-    /// The server's clock when the session began.
-    clock: Timestamp,
     /// Pushes whose outcome is on its way, in order.
     pushes: VecDeque<InFlight>,
     push_bytes: usize,
@@ -374,13 +372,10 @@ impl Session {
         let State::Open(open) = &self.state else {
             return;
         };
-        let head = open.log.head;
-        // The server's clock as it was told in the welcome, should the machine's have jumped back since.
-        let time = now.time.max(open.clock);
         self.send(Pong {
             id: ping.id,
-            head,
-            time,
+            head: open.log.head,
+            time: now.time,
         });
     }
 

@@ -3,6 +3,8 @@
 
 #[path = "forgetting/clients.rs"]
 mod clients;
+#[path = "forgetting/clock.rs"]
+mod clock;
 mod common;
 #[path = "forgetting/labels.rs"]
 mod labels;

@@ -238,7 +238,6 @@ impl Session {
             recheck,
             checking: Checking::No,
             expires,
-            clock: attached.time,
             pushes: VecDeque::new(),
             push_bytes: 0,
             fetch: None,

@@ -28,6 +28,9 @@ const CLIENT: ClientId = ClientId::from_bytes([1; 16]);
 const OTHER: ClientId = ClientId::from_bytes([2; 16]);
 const EPOCH: Epoch = Epoch::from_bytes([3; 16]);
 
+/// What the welcome tells of the time: the server's clock is set back behind it.
+const TOLD: Timestamp = Timestamp::from_millis(90_000);
+
 /// What the engine says that the reader should hold.
 fn digests() -> BTreeMap<CollectionName, Digest> {
     let digest = Digest::from_bytes([7; Digest::BYTES]);
@@ -182,7 +185,7 @@ fn attached(head: u64) -> Attached {
         session: SessionToken::from_bytes([4; 16]),
         last: MutationNumber::ZERO,
         is_new: false,
-        time: Timestamp::from_millis(5),
+        time: TOLD,
     }
 }
 

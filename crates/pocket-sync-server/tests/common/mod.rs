@@ -39,6 +39,11 @@ impl TestEnv {
         let millis = i64::try_from(time.as_millis()).unwrap();
         self.1.fetch_add(millis, Ordering::Relaxed);
     }
+
+    /// The clock is set.
+    pub fn set(&self, time: Timestamp) {
+        self.1.store(time.millis(), Ordering::Relaxed);
+    }
 }
 
 impl Env for TestEnv {

@@ -57,13 +57,15 @@ async fn refused(
 }
 
 /// The clock was ahead: it is set back, and the mutation gets new revisions and becomes unsent again.
+///
+/// `server_time` is that of the server's hybrid clock, which may be ahead of its time of day.
 pub(super) async fn restamp(
     resolution: &mut Resolution<'_>,
     mut entry: Entry,
     server_time: Timestamp,
 ) -> Result<()> {
     let tx = &mut *resolution.tx;
-    tx.set_server_time(server_time);
+    tx.bound_server_time(server_time);
     // Only a clock that is ahead is set back, so restamped mutations rise among themselves.
     let limit = Timestamp::from_millis(server_time.millis().saturating_add(MAX_CLOCK_AHEAD_MS));
     if tx.state().clock > Hlc::from_time(limit) {

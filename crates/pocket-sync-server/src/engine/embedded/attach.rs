@@ -35,7 +35,8 @@ impl EmbeddedEngine {
         };
         let after = stored::seal(&log_key, &row);
         let mut batch = Batch::new();
-        // The clock told in the welcome is persisted before it is told.
+        // What is told in the welcome is within the clock that is stored, or who stamps by it could be refused for that,
+        // should the machine's go back.
         batch
             .check_equals(log_key.clone(), stored)
             .put(log_key, after.clone());
@@ -59,7 +60,7 @@ impl EmbeddedEngine {
                 session: token,
                 last: record.last,
                 is_new,
-                time: open.row.clock.time(),
+                time: now,
             };
             open.remember([(request.client, record)], self.inner.limits.cached_clients);
             attached

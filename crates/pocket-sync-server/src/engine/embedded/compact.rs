@@ -31,6 +31,10 @@ const SCANNED: usize = 4_096;
 pub(super) struct Looked {
     /// Nothing in the feed up to here is left to forget; whatever changes gets a later place.
     feed: Seq,
+    /// The first deletion up to there whose time lies ahead, and that time: the clock was wrong then, or is now.
+    ahead: Option<(Seq, Timestamp)>,
+    /// A deletion at this place was old enough, so those before it are, whatever time they bear.
+    old: Seq,
     /// The key of the last client of this round.
     client: Option<Vec<u8>>,
 }
@@ -139,6 +143,9 @@ impl EmbeddedEngine {
             looked,
             ..Found::default()
         };
+        if let Some((first, _)) = found.looked.ahead.take_if(|(_, time)| *time <= now) {
+            found.looked.feed = before(first);
+        }
         found.looked.feed = found.looked.feed.max(row.horizon).min(row.head);
         self.find_old(keys, retention, now, row, &mut found).await?;
         if found.deletions.is_empty() && !found.more {
@@ -181,8 +188,21 @@ impl EmbeddedEngine {
                 None => self.deleted_before_it_was_noted(keys, seq, &key).await?,
             };
             if let Some(deleted) = deleted {
-                if !retention.is_over(deleted, now, seq, row.head) {
+                let is_old = retention.is_over(deleted, now, seq, row.head);
+                if !is_old && seq > found.looked.old {
+                    if deleted > now {
+                        // How old it is, those behind it tell.
+                        found.looked.ahead.get_or_insert((seq, deleted));
+                        found.looked.feed = seq;
+                        continue;
+                    }
                     found.more = false;
+                    return Ok(());
+                }
+                if is_old && let Some((first, _)) = found.looked.ahead.take() {
+                    found.looked.old = seq;
+                    found.looked.feed = before(first);
+                    found.more = true;
                     return Ok(());
                 }
                 if found.deletions.len() == BATCH {
@@ -448,6 +468,10 @@ impl EmbeddedEngine {
             Err(error) => Err(write_error(error)),
         }
     }
+}
+
+fn before(place: Seq) -> Seq {
+    Seq::new(place.get().saturating_sub(1))
 }
 
 /// When the document at a key was deleted, if its record is the deletion of this place.

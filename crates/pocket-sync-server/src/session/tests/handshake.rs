@@ -134,7 +134,7 @@ fn silence_ends_the_handshake_after_ten_seconds_and_a_session_after_sixty() {
 }
 
 #[test]
-fn a_ping_is_answered_with_the_head() {
+fn a_ping_is_answered_with_the_head_and_the_time_of_now() {
     let mut harness = Harness::open(3, None);
     harness.event(Event::HeadMoved(Seq::new(8)));
     let effects = harness.say(Ping { id: 5, time: None });

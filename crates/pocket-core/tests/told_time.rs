@@ -1,0 +1,96 @@
+//! What a server tells of the time.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pocket_core::replica::{Attachment, Conflict, Decision, Replica, Resolver, ServerLog};
+use pocket_core::{
+    Binding, CollectionConfig, ConflictStrategy, Database, Env, Lineage, Outcome, PushLimit, Seq,
+    SessionToken, Target, Timestamp, Ttl, Value,
+};
+use pocket_storage_memory::MemoryStorage;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const NOW: i64 = 1_700_000_000_000;
+const PUSH: PushLimit = PushLimit {
+    changes: 10,
+    bytes: 1 << 20,
+};
+
+#[derive(Debug)]
+struct Stands;
+
+impl Env for Stands {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(NOW)
+    }
+
+    fn random(&self, bytes: &mut [u8]) {
+        bytes.fill(1);
+    }
+}
+
+struct Local;
+
+impl Resolver for Local {
+    fn resolve(&self, _: &Conflict, _: Option<ConflictStrategy>) -> (Decision, &'static str) {
+        (Decision::KeepLocal, "client-wins")
+    }
+}
+
+/// A refusal for the clock tells the hybrid clock of the server, which may be hours ahead of its time of day since that was
+/// wrong once. Devices took it for the time, and hid what expires hours later.
+#[tokio::test]
+async fn a_refusal_for_the_clock_makes_it_no_later_than_the_welcome_told() {
+    let config = CollectionConfig::new("docs").sync(true);
+    let db = Database::builder("test")
+        .collection(config.ttl(Ttl::after_update(HOUR)))
+        .env(Stands)
+        .open(MemoryStorage::new())
+        .await
+        .unwrap();
+    let replica = Replica::new(&db, Target::DEFAULT);
+    let attachment = Attachment {
+        binding: Binding {
+            lineage: Lineage::from_bytes([1; 16]),
+            namespace: "n".into(),
+            user: "u".into(),
+        },
+        token: SessionToken::from_bytes([2; 16]),
+        server_time: Timestamp::from_millis(NOW),
+        rights: None,
+        log: ServerLog::default(),
+    };
+    replica.attach(&attachment).await.unwrap();
+    let docs = db.collection::<Value>("docs").unwrap();
+    let refused = |time| Outcome::Rejected {
+        code: "clock".to_owned(),
+        reason: String::new(),
+        server_time: Some(Timestamp::from_millis(time)),
+    };
+    let hours = |hours: i64| NOW + hours * 3_600_000;
+    for (id, outcome) in [
+        ("a", Outcome::Applied { first: Seq::new(1) }),
+        ("b", refused(hours(10))),
+    ] {
+        let document = Value::from_json_str(&format!(r#"{{"_id":"{id}"}}"#)).unwrap();
+        docs.insert(&document).await.unwrap();
+        let first = replica.pin(PUSH).await.unwrap().mutations[0].number;
+        let settled = replica.settle(first, vec![outcome], Arc::new(Local));
+        settled.await.unwrap();
+    }
+    assert_eq!(docs.count().await.unwrap(), 2, "an hour has not passed");
+
+    // But a device that is ahead of that clock is ahead of the time as well, and sets itself right by it.
+    let later = Attachment {
+        server_time: Timestamp::from_millis(hours(2)),
+        ..attachment
+    };
+    replica.attach(&later).await.unwrap();
+    assert_eq!(docs.count().await.unwrap(), 0);
+    let first = replica.pin(PUSH).await.unwrap().mutations[0].number;
+    let settled = replica.settle(first, vec![refused(NOW)], Arc::new(Local));
+    settled.await.unwrap();
+    assert_eq!(docs.count().await.unwrap(), 2);
+}
