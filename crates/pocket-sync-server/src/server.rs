@@ -16,7 +16,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use pocket_core::{ClientId, Env, Seq};
+use pocket_core::{ClientId, Env, Seq, random_bytes};
 use pocket_storage::Storage;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -212,9 +212,11 @@ impl SyncServer {
     /// Replaces the rules of [`Config::rules`], and [checks all tokens again](Self::check_tokens).
     ///
     /// A session whose rights to read are others now ends with a code that makes the client come back; it then reads
-    /// everything again by the new ones, and lets go of what it may no longer see.
+    /// everything again by the new ones, and lets go of what it may no longer see. Rules without a
+    /// [version](Rules::version), as of closures, are others each time.
     pub fn set_rules(&self, rules: Rules) {
-        self.inner.rules.send_replace(rules);
+        let fresh = random_bytes(&*self.inner.env);
+        self.inner.rules.send_replace(rules.told_apart_by(fresh));
     }
 
     /// Checks the tokens of all sessions again now, instead of within [`Config::recheck`]: call it when the

@@ -86,6 +86,8 @@ pub trait Authorizer: Send + Sync + 'static {
     }
 
     /// A name for these rules. Another one makes clients read everything again, and labels are computed anew.
+    ///
+    /// None by default, as for all closures: see [`Rules::version`].
     fn version(&self) -> String {
         String::new()
     }
@@ -143,16 +145,42 @@ pub(crate) type RulesId = [u8; 8];
 pub struct Rules {
     authorizer: Option<(Arc<dyn Authorizer>, RulesId)>,
     validator: Option<Arc<dyn Validator>>,
+    version: String,
 }
 
 impl Rules {
     /// Asks this one who may do what.
     #[must_use]
     pub fn authorizer(mut self, authorizer: Arc<dyn Authorizer>) -> Self {
-        let digest: [u8; 32] = Sha256::digest(authorizer.version().as_bytes()).into();
-        let mut id = RulesId::default();
-        id.copy_from_slice(&digest[..8]);
+        let id = named(&self.version, &authorizer.version());
         self.authorizer = Some((authorizer, id));
+        self
+    }
+
+    /// Names these rules, beside what their authorizer says of its [version](Authorizer::version). What was read and
+    /// written under another name counts for nothing: clients read everything again, and labels are computed anew.
+    ///
+    /// Rules without any name, as of closures, are taken for others than those before by each
+    /// [`set_rules`](crate::SyncServer::set_rules), and for the same ones by a server that begins: closures that differ from those
+    /// of the run before need another name than theirs.
+    #[must_use]
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        match self.authorizer.take() {
+            Some((authorizer, _)) => self.authorizer(authorizer),
+            None => self,
+        }
+    }
+
+    /// The same, told from all others by `id` if they have no name.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn told_apart_by(mut self, fresh: RulesId) -> Self {
+        if let Some((authorizer, id)) = &mut self.authorizer
+            && self.version.is_empty()
+            && authorizer.version().is_empty()
+        {
+            *id = fresh;
+        }
         self
     }
 
@@ -169,11 +197,80 @@ impl Rules {
     }
 }
 
+/// The id of rules by their names.
+fn named(version: &str, own: &str) -> RulesId {
+    let mut hash = Sha256::new();
+    if !version.is_empty() {
+        hash.update((version.len() as u64).to_be_bytes());
+        hash.update(version.as_bytes());
+    }
+    hash.update(own.as_bytes());
+    let digest: [u8; 32] = hash.finalize().into();
+    let mut id = RulesId::default();
+    id.copy_from_slice(&digest[..8]);
+    id
+}
+
 impl fmt::Debug for Rules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rules")
             .field("authorizer", &self.authorizer.as_ref().map(|(_, id)| id))
             .field("validator", &self.validator.is_some())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Named(&'static str);
+
+    impl Authorizer for Named {
+        fn authorize(&self, _: &Attempt<'_>) -> bool {
+            true
+        }
+
+        fn version(&self) -> String {
+            self.0.to_owned()
+        }
+    }
+
+    fn id(rules: &Rules) -> RulesId {
+        rules.authorizer.as_ref().unwrap().1
+    }
+
+    #[test]
+    fn rules_are_told_apart_by_their_names_and_without_one_by_when_they_were_set() {
+        let named = |name| Rules::default().authorizer(Arc::new(Named(name)));
+        let closure = || Rules::default().authorizer(Arc::new(|_: &Attempt<'_>| true));
+        let all = [
+            closure(),
+            named("1"),
+            named("2"),
+            closure().version("1"),
+            closure().version("2"),
+            named("1").version("1"),
+            closure().told_apart_by([7; 8]),
+            closure().told_apart_by([8; 8]),
+        ];
+        for (place, rules) in all.iter().enumerate() {
+            let others = all[..place].iter();
+            assert!(
+                others.clone().all(|other| id(other) != id(rules)),
+                "{place}"
+            );
+        }
+        // Whatever has a name keeps it, whichever is set first.
+        for rules in [named("1"), closure().version("1")] {
+            assert_eq!(id(&rules.clone().told_apart_by([7; 8])), id(&rules));
+        }
+        let first = Rules::default()
+            .version("1")
+            .authorizer(Arc::new(Named("")));
+        assert_eq!(id(&first), id(&closure().version("1")));
+        // As records hold it.
+        let digest: [u8; 32] = Sha256::digest(b"1").into();
+        assert_eq!(id(&named("1")), digest[..8]);
     }
 }

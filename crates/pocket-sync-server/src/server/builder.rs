@@ -36,6 +36,7 @@ pub struct SyncServerBuilder {
     env: Arc<dyn Env>,
     config: Config,
     authorizer: Option<Arc<dyn Authorizer>>,
+    rules_version: Option<String>,
     validator: Option<Arc<dyn Validator>>,
     #[cfg(feature = "tls")]
     tls: Option<Arc<crate::Tls>>,
@@ -51,6 +52,7 @@ impl SyncServerBuilder {
             env: Arc::new(SystemEnv),
             config: Config::default(),
             authorizer: None,
+            rules_version: None,
             validator: None,
             #[cfg(feature = "tls")]
             tls: None,
@@ -78,8 +80,8 @@ impl SyncServerBuilder {
         self
     }
 
-    /// Sets limits and deadlines, and rules where neither [`authorizer`](Self::authorizer) nor
-    /// [`validator`](Self::validator) does.
+    /// Sets limits and deadlines, and rules where none of [`authorizer`](Self::authorizer),
+    /// [`rules_version`](Self::rules_version) and [`validator`](Self::validator) does.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
@@ -107,6 +109,14 @@ impl SyncServerBuilder {
     #[must_use]
     pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
         self.authorizer = Some(Arc::new(authorizer));
+        self
+    }
+
+    /// Names the rules, for authorizers that have no [version](Authorizer::version) of their own, as closures: another name
+    /// than in the run before makes clients read everything again, and let go of what they may no longer see.
+    #[must_use]
+    pub fn rules_version(mut self, version: impl Into<String>) -> Self {
+        self.rules_version = Some(version.into());
         self
     }
 
@@ -140,6 +150,9 @@ impl SyncServerBuilder {
         self.config.check()?;
         if let Some(authorizer) = self.authorizer {
             self.config.rules = self.config.rules.authorizer(authorizer);
+        }
+        if let Some(version) = self.rules_version {
+            self.config.rules = self.config.rules.version(version);
         }
         if let Some(validator) = self.validator {
             self.config.rules = self.config.rules.validator(validator);

@@ -12,6 +12,7 @@ mod network;
 mod outbox;
 mod polling;
 mod proxy;
+mod rules;
 mod slow;
 mod tokens;
 mod versions;
@@ -63,6 +64,7 @@ on_both_transports! {
     network::a_client_that_changes_its_transport_goes_on_where_it_was,
     network::a_half_open_connection_is_found_by_both_ends,
     forgetting::a_device_that_was_away_longer_than_the_server_remembers_loses_nothing_and_brings_nothing_back,
+    rules::rights_that_closures_give_reach_devices_when_other_closures_take_their_place,
     slow::two_hundred_slow_connections_cost_an_honest_client_nothing_and_are_ended,
     tokens::a_function_of_the_application_is_asked_for_another_token_and_sync_resumes,
     tokens::a_token_that_ends_during_a_session_is_an_error_until_another_one_is_set,

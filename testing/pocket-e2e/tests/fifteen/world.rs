@@ -10,7 +10,7 @@ use pocket_core::{CollectionConfig, Database, DatabaseBuilder, Env, SystemEnv, T
 use pocket_storage_memory::MemoryDisk;
 use pocket_sync_client::{SyncConfig, SyncEngine};
 use pocket_sync_server::auth::Authenticator;
-use pocket_sync_server::{Config, SyncServer, TokenTable};
+use pocket_sync_server::{Config, Rules, SyncServer, TokenTable};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -120,6 +120,14 @@ impl World {
         self.server
             .as_ref()
             .map_or(0, |server| server.clients().len())
+    }
+
+    /// Others may read and write from now on, also behind a restart.
+    pub(crate) fn set_rules(&mut self, rules: Rules) {
+        self.config.rules = rules.clone();
+        if let Some(server) = &self.server {
+            server.set_rules(rules);
+        }
     }
 
     /// Time passes on the server.
