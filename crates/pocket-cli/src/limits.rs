@@ -61,6 +61,12 @@ pub(crate) struct LimitArgs {
     /// The connections from one address, or one /64 of IPv6, but for this machine
     #[arg(long, value_name = "N", default_value = "100", value_parser = bytes(1, usize::MAX))]
     connections_per_address: usize,
+    /// The devices of one user that come in for the first time, at once and in an hour, but for `anonymous`
+    #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..))]
+    new_clients_per_user: u32,
+    /// The same from one address, or one /64 of IPv6, but for this machine
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..))]
+    new_clients_per_address: u32,
     /// The sessions over HTTP at once
     #[arg(long, value_name = "N", default_value = "10000", value_parser = bytes(1, usize::MAX))]
     polled_sessions: usize,
@@ -119,6 +125,8 @@ impl LimitArgs {
         config.connections = self.connections;
         config.connections_per_user = self.connections_per_user;
         config.connections_per_address = self.connections_per_address;
+        config.new_clients_per_user = self.new_clients_per_user;
+        config.new_clients_per_address = self.new_clients_per_address;
         config.polled_sessions = self.polled_sessions;
         config.handshake_timeout = self.handshake_timeout;
         config.heartbeat = self.heartbeat;

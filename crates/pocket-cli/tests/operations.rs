@@ -163,6 +163,7 @@ fn limits_come_from_all_three_places_and_contradictions_name_both() {
         let environment = [
             ("POCKET_HEARTBEAT", "1"),
             ("POCKET_MESSAGES_PER_SECOND", "7"),
+            ("POCKET_NEW_CLIENTS_PER_USER", "7"),
         ];
         common::Outcome::from(command.envs(environment).output().unwrap())
     };
@@ -178,6 +179,7 @@ fn limits_come_from_all_three_places_and_contradictions_name_both() {
         "heartbeat = 1  # the environment",
         "messages-per-second = 7  # the environment",
         "connections-per-user = 10  # the default",
+        "new-clients-per-user = 7  # the environment",
         "# quota-bytes is not set",
     ] {
         assert!(printed.lines().any(|one| one == line), "{line}\n{printed}");

@@ -355,6 +355,7 @@ mod tests {
                 user: "ann".into(),
                 client,
                 presented: None,
+                unless_new: None,
             };
             let attached = engine.attach(&namespace, &request).await.unwrap();
             let push = PushRequest {

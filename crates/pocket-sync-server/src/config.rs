@@ -71,6 +71,13 @@ pub struct Config {
     /// The connections from one address at once (of IPv6, from one /64); further ones are closed. Any number may come
     /// from this machine itself. Holds for [`serve`](crate::SyncServer::serve) only.
     pub connections_per_address: usize,
+    /// The clients that come in for the first time from one user, at once and in an hour; further ones are refused with
+    /// `rate-limited` and the time to wait. Each is remembered until [`Retention::clients`]. The user `anonymous` of an open
+    /// server may have any number.
+    pub new_clients_per_user: u32,
+    /// The same from one address (of IPv6, from one /64), whoever they are; any number may come from this machine itself.
+    /// In a router of somebody else, only where a request has a [`Peer`](crate::Peer) among its extensions.
+    pub new_clients_per_address: u32,
     /// The connections at once; further ones wait until one ends.
     pub connections: usize,
 }
@@ -109,6 +116,7 @@ impl Config {
     /// [`ConfigError`] names it and its bound.
     pub fn check(&self) -> Result<(), ConfigError> {
         let limits = &self.limits;
+        let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
         let counts = [
             ("limits.wire.changes", limits.wire.changes),
             ("limits.wire.pushes", limits.wire.pushes),
@@ -120,13 +128,15 @@ impl Config {
             ),
             ("limits.push_bytes", limits.push_bytes),
             ("limits.page_records", limits.page_records),
-            (
-                "limits.window",
-                usize::try_from(limits.window).unwrap_or(usize::MAX),
-            ),
+            ("limits.window", count(limits.window)),
             ("limits.commit_queue", limits.commit_queue),
             ("limits.namespaces", limits.namespaces),
             ("connections", self.connections),
+            ("new_clients_per_user", count(self.new_clients_per_user)),
+            (
+                "new_clients_per_address",
+                count(self.new_clients_per_address),
+            ),
         ];
         let times = [
             ("heartbeat", self.heartbeat),
@@ -195,6 +205,8 @@ impl Default for Config {
             shutdown_timeout: Duration::from_millis(1_500),
             connections_per_user: 10,
             connections_per_address: 100,
+            new_clients_per_user: 100,
+            new_clients_per_address: 1_000,
             connections: 10_000,
         }
     }

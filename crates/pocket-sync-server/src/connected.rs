@@ -73,21 +73,13 @@ impl Newest {
 impl Connected {
     /// A place for a connection from this address; none when it has as many as it may have.
     pub(crate) fn seat_of_address(&self, address: IpAddr, most: usize) -> Option<Seat<IpAddr>> {
-        let address = address.to_canonical();
-        let most = if address.is_loopback() {
+        let network = network(address);
+        let most = if network.is_loopback() {
             usize::MAX
         } else {
             most
         };
-        let address = match address {
-            // Whoever has one address of such a network has all of them.
-            IpAddr::V6(address) => {
-                let network = address.to_bits() >> 64 << 64;
-                IpAddr::V6(Ipv6Addr::from_bits(network))
-            }
-            IpAddr::V4(_) => address,
-        };
-        Seats::take(&self.addresses, address, most)
+        Seats::take(&self.addresses, network, most)
     }
 
     /// The clients that are connected.
@@ -282,6 +274,17 @@ impl Drop for Joined {
             };
             event::tell(&**hook, &event);
         }
+    }
+}
+
+/// What addresses are counted by: whoever has one of an IPv6 network has all of them.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) if !address.is_loopback() => {
+            let network = address.to_bits() >> 64 << 64;
+            IpAddr::V6(Ipv6Addr::from_bits(network))
+        }
+        address => address,
     }
 }
 

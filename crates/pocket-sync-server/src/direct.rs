@@ -242,8 +242,9 @@ impl NamespaceHandle {
             user: Access::server().user,
             client,
             presented: None,
+            unless_new: None,
         };
-        let attached = self.hub.attach(request).await?;
+        let attached = self.hub.attach(request, None).await?;
         Ok(Writer {
             client,
             session: attached.session,

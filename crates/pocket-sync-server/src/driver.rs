@@ -1,10 +1,12 @@
 //! The tokio driver of a session: one loop with one `match`, whatever carries the frames.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::{Extensions, HeaderMap};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -15,9 +17,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Sleep};
 use tracing::Instrument;
 
+use crate::admin::Peer;
 use crate::auth::{AuthError, Secret};
 use crate::connected::Joined;
 use crate::engine::EngineError;
+use crate::http::bearer_token;
 use crate::perform;
 use crate::server::Inner;
 use crate::session::{Effect, Event, Moment, Now, Session};
@@ -35,6 +39,24 @@ pub(crate) fn time_to_come(patience: Duration, received: u64) -> Duration {
 
 /// Where a session hears of what happened elsewhere. Boxed, for a channel keeps room for many from its beginning.
 pub(crate) type Events = mpsc::UnboundedSender<Box<Event>>;
+
+/// Who opens a connection, as far as its request tells.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Caller {
+    /// The token of its header.
+    pub(crate) token: Option<Secret>,
+    /// The address it comes from, where that is known.
+    pub(crate) peer: Option<IpAddr>,
+}
+
+impl Caller {
+    pub(crate) fn new(headers: &HeaderMap, extensions: &Extensions) -> Self {
+        Self {
+            token: bearer_token(headers),
+            peer: extensions.get::<Peer>().map(|Peer(peer)| peer.ip()),
+        }
+    }
+}
 
 /// What carries frames to a client and back.
 pub(crate) trait Wire: Send {
@@ -81,7 +103,7 @@ pub(crate) fn serve<'a, W: Wire + 'a>(
     server: Arc<Inner>,
     session: Session,
     wire: W,
-    token: Option<Secret>,
+    caller: Caller,
 ) -> BoxFuture<'a, ()> {
     let (events, receiver) = mpsc::unbounded_channel();
     let began = Instant::now();
@@ -105,10 +127,11 @@ pub(crate) fn serve<'a, W: Wire + 'a>(
         events,
         joined: None,
         head: None,
+        peer: caller.peer,
         server,
         wire,
     };
-    Box::pin(driver.run(token, receiver).instrument(span))
+    Box::pin(driver.run(caller.token, receiver).instrument(span))
 }
 
 struct Driver<W> {
@@ -127,6 +150,7 @@ struct Driver<W> {
     events: Events,
     joined: Option<Joined>,
     head: Option<watch::Receiver<Seq>>,
+    peer: Option<IpAddr>,
 }
 
 impl<W: Wire> Driver<W> {
@@ -269,6 +293,7 @@ impl<W: Wire> Driver<W> {
             .map(|joined| joined.namespace().clone());
         let span = work_span(&effect);
         let opened = self.joined.as_ref().map(|joined| Arc::clone(joined.hub()));
+        let peer = self.peer;
         let is_check = matches!(effect, Effect::Authenticate { .. }) && self.session.is_open();
         let work = async move {
             // All sessions may ask at the same moment, while whoever comes in must not wait behind them.
@@ -278,8 +303,10 @@ impl<W: Wire> Driver<W> {
                 None
             };
             let effect = match (effect, opened) {
-                (Effect::Attach { request, .. }, Some(hub)) => {
-                    let attached = hub.attach(request).await;
+                (Effect::Attach { mut request, .. }, Some(hub)) => {
+                    let room = server.newcomers.room(&request.user, peer);
+                    request.unless_new = room.as_ref().err().copied();
+                    let attached = hub.attach(request, room.ok()).await;
                     server.store.note(&attached);
                     let event = Event::Attached(attached);
                     log_failure(&event);

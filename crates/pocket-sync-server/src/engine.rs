@@ -34,6 +34,8 @@ pub struct AttachRequest {
     pub client: ClientId,
     /// The session token of the client's last welcome, if it ever had one.
     pub presented: Option<SessionToken>,
+    /// Too many clients that were not known came in: one more is refused, and may come again after so long.
+    pub unless_new: Option<Duration>,
 }
 
 /// A session that has begun.
@@ -303,6 +305,9 @@ fn refusal_text(refusal: AttachRefusal) -> &'static str {
         }
         AttachRefusal::Crowded => {
             "this user has too many connections; close one, or try again later"
+        }
+        AttachRefusal::TooManyNew(_) => {
+            "too many devices of this user, or from this address, came in for the first time; try again later"
         }
         AttachRefusal::Replaced => "a session of this client has begun on a newer connection",
         AttachRefusal::ClientCopied => {

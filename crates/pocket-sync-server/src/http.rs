@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::Config;
 use crate::auth::Secret;
+use crate::driver::Caller;
 use crate::server::Held;
 use crate::{SyncServer, polled, websocket};
 
@@ -98,10 +99,10 @@ async fn sync(State(server): State<SyncServer>, mut request: Request) -> Respons
         return refuse(StatusCode::BAD_REQUEST, "version-mismatch", &message);
     }
     let accept = derive_accept_key(key.as_bytes());
-    let token = bearer_token(headers);
+    let caller = Caller::new(headers, request.extensions());
     let upgrade = hyper::upgrade::on(&mut request);
     let held = request.extensions().get::<Held>().cloned();
-    tokio::spawn(websocket::upgraded(server, upgrade, token, held));
+    tokio::spawn(websocket::upgraded(server, upgrade, caller, held));
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod auth;
+mod bucket;
 mod config;
 pub mod decide;
 mod digests;
@@ -37,6 +38,8 @@ mod forgetting;
 mod http;
 #[cfg(not(target_arch = "wasm32"))]
 mod metrics;
+#[cfg(not(target_arch = "wasm32"))]
+mod newcomers;
 #[cfg(not(target_arch = "wasm32"))]
 mod patient;
 #[cfg(not(target_arch = "wasm32"))]

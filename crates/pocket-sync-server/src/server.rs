@@ -37,6 +37,7 @@ use crate::engine::{AttachRequest, Attached, Engine, EngineError, EngineResult};
 use crate::event::EventHook;
 use crate::forgetting::Forgetting;
 use crate::metrics::Metrics;
+use crate::newcomers::{Newcomers, Room};
 use crate::patient::Patient;
 use crate::polled::Table;
 use crate::rules::Rules;
@@ -64,6 +65,7 @@ pub(crate) struct Inner {
     pub(crate) config: Arc<Config>,
     hubs: Mutex<HashMap<Namespace, Weak<Hub>>>,
     pub(crate) connected: Connected,
+    pub(crate) newcomers: Arc<Newcomers>,
     pub(crate) writers: Writers,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) store: Arc<StoreState>,
@@ -416,7 +418,13 @@ impl Hub {
     /// Whoever waits may give up. Once it is his turn the engine finishes all the same: a commit that is dropped on its way
     /// has no known result, and the log would be opened anew, which sends away everybody else. Before that he leaves the
     /// queue, so that those who give up and come back do not make it longer for each other.
-    pub(crate) async fn attach(self: &Arc<Self>, request: AttachRequest) -> EngineResult<Attached> {
+    ///
+    /// `room` is that of a client which may be new, if there is some; it is free again for one that was known.
+    pub(crate) async fn attach(
+        self: &Arc<Self>,
+        request: AttachRequest,
+        room: Option<Room>,
+    ) -> EngineResult<Attached> {
         self.prepared().await?;
         let turn = Arc::clone(&self.beginning).lock_owned().await;
         let hub = Arc::clone(self);
@@ -424,7 +432,12 @@ impl Hub {
             let _turn = turn;
             let done = AssertUnwindSafe(hub.engine.attach(&hub.namespace, &request));
             let done = done.catch_unwind().await;
-            done.unwrap_or_else(|_| Err(broke_off()))
+            let done = done.unwrap_or_else(|_| Err(broke_off()));
+            // Here, where it is noted also when who asked has left.
+            if let (Ok(Attached { is_new: true, .. }), Some(room)) = (&done, room) {
+                room.taken();
+            }
+            done
         };
         let task = tokio::spawn(task.in_current_span());
         task.await.unwrap_or_else(|_| Err(broke_off()))

@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use self::meter::Meter;
 use self::wire::Socket;
-use crate::auth::Secret;
+use crate::driver::Caller;
 use crate::patient::Patient;
 use crate::server::{Held, Inner};
 use crate::session::{HELLO_BYTES, Session};
@@ -37,7 +37,7 @@ const HELLO_ROOM: usize = 1_024;
 pub(crate) async fn upgraded(
     server: SyncServer,
     upgrade: OnUpgrade,
-    token: Option<Secret>,
+    caller: Caller,
     _held: Option<Held>,
 ) {
     let _served = server.inner.serving();
@@ -52,30 +52,30 @@ pub(crate) async fn upgraded(
     let upgraded = match upgraded.downcast::<TokioIo<Patient<TcpStream>>>() {
         Ok(Parts { io, read_buf, .. }) => {
             let stream = io.into_inner().into_inner();
-            return Box::pin(serve_bare(server, stream, read_buf, token)).await;
+            return Box::pin(serve_bare(server, stream, read_buf, caller)).await;
         }
         Err(upgraded) => upgraded,
     };
     // In a router of somebody else.
     match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(Parts { io, read_buf, .. }) => {
-            Box::pin(serve_bare(server, io.into_inner(), read_buf, token)).await;
+            Box::pin(serve_bare(server, io.into_inner(), read_buf, caller)).await;
         }
         Err(upgraded) => {
             let stream = TokioIo::<Upgraded>::new(upgraded);
-            Box::pin(serve(server.inner, stream, Vec::new(), token)).await;
+            Box::pin(serve(server.inner, stream, Vec::new(), caller)).await;
         }
     }
 }
 
-async fn serve_bare(server: SyncServer, stream: TcpStream, read: Bytes, token: Option<Secret>) {
+async fn serve_bare(server: SyncServer, stream: TcpStream, read: Bytes, caller: Caller) {
     let bytes = read.to_vec();
     // All of what the request was read into hangs on it.
     drop(read);
-    serve(server.inner, stream, bytes, token).await;
+    serve(server.inner, stream, bytes, caller).await;
 }
 
-async fn serve<S>(server: Arc<Inner>, stream: S, read: Vec<u8>, token: Option<Secret>)
+async fn serve<S>(server: Arc<Inner>, stream: S, read: Vec<u8>, caller: Caller)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -92,5 +92,5 @@ where
         WebSocketStream::from_partially_read(meter, read, Role::Server, Some(config)).await;
     let wire = Socket::new(socket, &server.config);
     let session = Session::new(Arc::clone(&server.config));
-    driver::serve(server, session, wire, token).await;
+    driver::serve(server, session, wire, caller).await;
 }

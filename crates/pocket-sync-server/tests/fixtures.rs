@@ -215,6 +215,7 @@ fn opens_and_goes_on(fixture: &str) {
         user: "ann".into(),
         client: common::client(1),
         presented,
+        unless_new: None,
     };
     let attached = now(engine.attach(&ns(), &request)).unwrap();
     assert_eq!((attached.last.get(), attached.log.epochs.len()), (7, 2));

@@ -55,6 +55,7 @@ async fn leave_deletion(storage: &MemoryStorage, env: &Arc<TestEnv>, namespace: 
         user: "ann".into(),
         client: common::client(7),
         presented: None,
+        unless_new: None,
     };
     writer.session = before.attach(namespace, &request).await.unwrap().session;
     for push in [
@@ -107,6 +108,7 @@ async fn old_deletions_go_in_every_namespace_and_who_stands_before_them_is_told_
         user: "ann".into(),
         client: common::client(8),
         presented: None,
+        unless_new: None,
     };
     let attached = after.attach(&idle, &request).await.unwrap();
     assert_eq!(attached.log.epochs.len(), 2);

@@ -133,6 +133,8 @@ async fn everybody_gets_what_he_may_and_nothing_else_on_both_transports() {
     let mut config = Config::default();
     // Those who poll leave without a word, and their sessions stay a while.
     config.connections_per_user = 1_000;
+    // Each cell has a client of its own.
+    config.new_clients_per_user = 1_000;
     let of = |name: &str| Access::all(name).only([Namespace::new("default").unwrap()]);
     let tokens = TokenTable::new()
         .access("ann", of("ann").role("member"))

@@ -44,6 +44,7 @@ impl Filler {
             user: USER.into(),
             client: CLIENT,
             presented: None,
+            unless_new: None,
         };
         let attached = engine.attach(&namespace, &request).await?;
         Ok(Self {

@@ -1,9 +1,11 @@
 //! Whether a client may begin a session.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use pocket_core::{MutationNumber, SessionToken, Timestamp};
 
+use crate::engine::AttachRequest;
 use crate::stored::ClientRecord;
 
 /// Why a client may not begin a session.
@@ -18,6 +20,8 @@ pub enum AttachRefusal {
     Crowded,
     /// The client has said hello on a newer connection.
     Replaced,
+    /// The client is not known, and too many others came in for the first time; the same may come again after so long.
+    TooManyNew(Duration),
 }
 
 /// Tokens that are remembered of welcomes which may have been lost. Each is a hello that came after a newer one was
@@ -33,11 +37,14 @@ const OUTSTANDING: usize = 8;
 pub fn attach(
     now: Timestamp,
     known: Option<ClientRecord>,
-    user: &str,
-    presented: Option<SessionToken>,
+    request: &AttachRequest,
     token: SessionToken,
 ) -> Result<ClientRecord, AttachRefusal> {
+    let (user, presented) = (&*request.user, request.presented);
     let Some(known) = known else {
+        if let Some(wait) = request.unless_new {
+            return Err(AttachRefusal::TooManyNew(wait));
+        }
         return Ok(ClientRecord {
             user: user.to_owned(),
             last: MutationNumber::ZERO,

@@ -5,6 +5,7 @@ use pocket_core::{Body, CollectionName, DocumentId, DocumentLimits, Map, RecordS
 use pocket_sync_protocol::BadMutation;
 
 use super::*;
+use crate::engine::AttachRequest;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
@@ -33,6 +34,22 @@ fn change(id: &str, rev: Revision, base: Option<Revision>, kind: ChangeKind) -> 
 fn put(id: &str, rev: Revision, base: Option<Revision>) -> Change {
     let body = Body::from_map(&Map::new(), &DocumentLimits::default()).unwrap();
     change(id, rev, base, ChangeKind::Put(body))
+}
+
+fn attach(
+    now: Timestamp,
+    known: Option<ClientRecord>,
+    user: &str,
+    presented: Option<SessionToken>,
+    token: SessionToken,
+) -> Result<ClientRecord, AttachRefusal> {
+    let request = AttachRequest {
+        user: user.into(),
+        client: client(1),
+        presented,
+        unless_new: None,
+    };
+    super::attach(now, known, &request, token)
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "a push holds results")]

@@ -18,7 +18,8 @@ use tokio::time::Instant;
 use super::table::{ConnectionId, Missing, TokenDigest, digest};
 use super::{Polled, Post, Reply};
 use crate::auth::Secret;
-use crate::http::{bearer_token, may_connect, refuse};
+use crate::driver::Caller;
+use crate::http::{may_connect, refuse};
 use crate::session::{HELLO_BYTES, Session};
 use crate::{SyncServer, driver};
 
@@ -91,8 +92,8 @@ async fn exchange(server: &SyncServer, request: Request) -> Result<Response<Body
     let (head, body) = request.into_parts();
     let headers = &head.headers;
     check_content(headers)?;
-    let token = bearer_token(headers);
-    let owner = digest(token.as_ref().map(Secret::expose));
+    let caller = Caller::new(headers, &head.extensions);
+    let owner = digest(caller.token.as_ref().map(Secret::expose));
     let connection = match headers.get(CONNECTION) {
         None => None,
         Some(value) => {
@@ -143,7 +144,7 @@ async fn exchange(server: &SyncServer, request: Request) -> Result<Response<Body
             .map_err(|_| gone());
     }
     let interval = number(INTERVAL)?.map_or(Duration::ZERO, Duration::from_millis);
-    let id = open(server, post, token, owner, interval)?;
+    let id = open(server, post, caller, owner, interval)?;
     let reply = replied.await.map_err(|_| gone())?;
     Ok(answer(reply, Some(id), server))
 }
@@ -152,7 +153,7 @@ async fn exchange(server: &SyncServer, request: Request) -> Result<Response<Body
 fn open(
     server: &SyncServer,
     post: Post,
-    token: Option<Secret>,
+    caller: Caller,
     owner: TokenDigest,
     interval: Duration,
 ) -> Result<ConnectionId, Refusal> {
@@ -194,7 +195,7 @@ fn open(
     let inner = std::sync::Arc::clone(inner);
     tokio::spawn(async move {
         let _served = inner.serving();
-        driver::serve(std::sync::Arc::clone(&inner), session, polled, token).await;
+        driver::serve(std::sync::Arc::clone(&inner), session, polled, caller).await;
     });
     Ok(id)
 }

@@ -18,6 +18,7 @@ use crate::direct::Writers;
 use crate::engine::{EmbeddedEngine, Engine};
 use crate::event::EventHook;
 use crate::forgetting::Forgetting;
+use crate::newcomers::Newcomers;
 use crate::polled::Table;
 use crate::rules::{Authorizer, Validator};
 use crate::{Config, ConfigError};
@@ -167,6 +168,7 @@ impl SyncServerBuilder {
         Ok(SyncServer {
             inner: Arc::new(Inner {
                 rules: watch::Sender::new(self.config.rules.clone()),
+                newcomers: Arc::new(Newcomers::new(&self.config)),
                 engine,
                 authenticator: self.authenticator,
                 env: self.env,

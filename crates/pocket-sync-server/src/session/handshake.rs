@@ -65,6 +65,7 @@ impl Session {
                     user: Arc::clone(&greeting.user),
                     client: greeting.client,
                     presented: greeting.presented,
+                    unless_new: None,
                 };
                 self.effects.push(Effect::Attach {
                     namespace: greeting.namespace.clone(),
@@ -185,6 +186,10 @@ impl Session {
         };
         let attached = match result {
             Ok(attached) => attached,
+            Err(EngineError::Refused(refusal @ AttachRefusal::TooManyNew(wait))) => {
+                let message = told(&EngineError::Refused(refusal));
+                return self.fail_for(codes::RATE_LIMITED, message, Some(wait));
+            }
             Err(error) => {
                 let code = match error {
                     EngineError::Refused(AttachRefusal::OtherUser) => codes::OTHER_USER,

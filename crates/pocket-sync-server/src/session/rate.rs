@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::Moment;
+use crate::bucket::Bucket;
 use crate::limits::RateLimits;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Refusals that are borne beside what may come at once: what was in flight, and a defect or two.
 const PATIENCE: u64 = 100;
@@ -32,17 +35,18 @@ pub(super) enum Verdict {
 
 impl Rate {
     pub(super) fn new(limits: &RateLimits) -> Self {
-        let messages = Bucket::new(
+        let bucket = |per_second: u64, at_once: u64| Bucket::new(per_second, SECOND, at_once);
+        let messages = bucket(
             limits.messages_per_second.into(),
             limits.messages_at_once.into(),
         );
         Self {
-            refusals: Bucket::new(
+            refusals: bucket(
                 limits.messages_per_second.into(),
                 PATIENCE + u64::from(limits.messages_at_once),
             ),
             messages,
-            bytes: Bucket::new(limits.bytes_per_second, limits.bytes_at_once),
+            bytes: bucket(limits.bytes_per_second, limits.bytes_at_once),
             blocked: None,
         }
     }
@@ -79,48 +83,6 @@ impl Rate {
         }
         self.refusals.take(1);
         Verdict::Refused(Duration::from_millis(until.0 - now.0))
-    }
-}
-
-/// A bucket that fills at a steady rate. It counts in thousandths, so that a millisecond's part is never lost.
-#[derive(Clone, Debug)]
-struct Bucket {
-    per_second: i128,
-    most: i128,
-    left: i128,
-    filled: Moment,
-}
-
-impl Bucket {
-    fn new(per_second: u64, at_once: u64) -> Self {
-        let most = i128::from(at_once.max(1)) * 1_000;
-        Self {
-            per_second: i128::from(per_second.max(1)),
-            most,
-            left: most,
-            filled: Moment::default(),
-        }
-    }
-
-    /// When something may be taken: now, or later.
-    fn ready(&mut self, now: Moment) -> Moment {
-        let passed = i128::from(now.0.saturating_sub(self.filled.0));
-        self.filled = self.filled.max(now);
-        self.left = (self.left + passed * self.per_second).min(self.most);
-        // Messages need a whole one; bytes may be owed for, but not twice.
-        let missing = 1_000 - self.left;
-        if missing <= 0 {
-            return now;
-        }
-        let wait = (missing + self.per_second - 1) / self.per_second;
-        Moment(
-            now.0
-                .saturating_add(u64::try_from(wait).unwrap_or(u64::MAX)),
-        )
-    }
-
-    fn take(&mut self, count: u64) {
-        self.left -= i128::from(count) * 1_000;
     }
 }
 

@@ -108,6 +108,11 @@ impl Session {
     /// Tells what is wrong and ends the connection.
     pub(super) fn fail(&mut self, code: &'static str, message: String) {
         let wait = (code == codes::RATE_LIMITED).then_some(self.config.retry_after);
+        self.fail_for(code, message, wait);
+    }
+
+    /// As [`fail`](Self::fail), and tells how long to wait before the same may succeed.
+    pub(super) fn fail_for(&mut self, code: &'static str, message: String, wait: Option<Duration>) {
         self.tells(code);
         let info = codes::info(code);
         let retryable = codes::retryable(code);

@@ -19,6 +19,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::*;
 use crate::auth::Access;
+use crate::auth::Secret;
 use crate::{Config, Namespace, SyncServer};
 
 /// What the connection itself holds, on each of its ways.
@@ -63,7 +64,11 @@ impl Peer {
         let inner = Arc::clone(&server.inner);
         tokio::spawn(async move {
             let _served = inner.serving();
-            serve(Arc::clone(&inner), far, Vec::new(), Some(Secret::from("t"))).await;
+            let caller = Caller {
+                token: Some(Secret::from("t")),
+                peer: None,
+            };
+            serve(Arc::clone(&inner), far, Vec::new(), caller).await;
         });
         let socket = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
         Self {

@@ -142,6 +142,7 @@ impl Writer {
             user: "ann".into(),
             client: client(self.number),
             presented: Some(self.session),
+            unless_new: None,
         };
         self.attached = engine
             .attach(&ns(), &request)
@@ -232,6 +233,7 @@ async fn attach(engine: &dyn Engine, number: u8, presented: Option<SessionToken>
         user: "ann".into(),
         client: client(number),
         presented,
+        unless_new: None,
     };
     engine.attach(&ns(), &request).await.unwrap()
 }

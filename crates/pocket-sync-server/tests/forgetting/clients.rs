@@ -30,6 +30,7 @@ async fn clients_that_never_came_back_are_forgotten_and_those_that_are_connected
             user: "ann".into(),
             client: client(1),
             presented: Some(writer.session),
+            unless_new: None,
         };
         let attached = world.engine.attach(&ns, &request).await.unwrap();
         assert!(attached.is_new, "it is told, and takes another id");
@@ -46,6 +47,7 @@ async fn many_clients_are_forgotten_a_batch_at_a_time() {
             user: "ann".into(),
             client: ClientId::from_bytes(bytes),
             presented: None,
+            unless_new: None,
         };
         world.engine.attach(&ns(), &request).await.unwrap();
         if number == 299 {

@@ -145,6 +145,42 @@ async fn a_user_has_ten_connections_and_the_eleventh_waits() {
     running.stop().await;
 }
 
+/// Each new client id made a row in the store, which stayed for weeks: a user could fill the disk with hellos.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_brings_a_bounded_number_of_new_devices_and_known_ones_come_in() {
+    let mut config = Config::default();
+    config.new_clients_per_user = 2;
+    let running = Running::start(Arc::new(MemoryStorage::new()), tokens(), config).await;
+    let first = User::join_as(&running, "ann", 201).await;
+    // Whoever is known needs no room, also one that is refused.
+    let mut session = first.peer.session();
+    for _ in 0..5 {
+        let mut again = Peer::dial(running.address, 201).await;
+        again.hello(Some("ann"), Some(session)).await;
+        let ServerMessage::Welcome(welcome) = again.receive().await else {
+            panic!("a known device was refused")
+        };
+        session = welcome.session;
+        let mut copied = Peer::dial(running.address, 201).await;
+        copied.hello(Some("ann"), None).await;
+        assert_eq!(copied.end().await.0, "client-copied");
+    }
+    User::join_as(&running, "ann", 202).await;
+    let mut third = Peer::dial(running.address, 203).await;
+    third.hello(Some("ann"), None).await;
+    let ServerMessage::Error(error) = third.receive().await else {
+        panic!("a third device came in")
+    };
+    assert_eq!((&*error.code, error.retryable), ("rate-limited", true));
+    let wait = error.retry_after.unwrap();
+    let half_an_hour = std::time::Duration::from_secs(1_800);
+    assert!(wait <= half_an_hour && wait > half_an_hour / 2, "{wait:?}");
+    assert_eq!(third.end().await.1, Some(4429));
+    // It left no row, and others are not concerned.
+    User::join_as(&running, "bob", 203).await;
+    running.stop().await;
+}
+
 /// A device whose line had died was refused for as long as its old session was not missed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_device_that_comes_back_needs_no_further_place() {

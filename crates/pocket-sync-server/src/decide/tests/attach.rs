@@ -78,3 +78,18 @@ fn after_the_first_push_of_a_session_older_tokens_are_those_of_a_copy() {
     );
     assert!(attach(NOW, Some(record), "ann", Some(token(1)), token(2)).is_ok());
 }
+
+#[test]
+fn where_too_many_came_in_only_who_is_known_does() {
+    let wait = std::time::Duration::from_secs(36);
+    let request = AttachRequest {
+        user: "ann".into(),
+        client: client(1),
+        presented: None,
+        unless_new: Some(wait),
+    };
+    let refused = super::super::attach(NOW, None, &request, token(1));
+    assert_eq!(refused.unwrap_err(), AttachRefusal::TooManyNew(wait));
+    let known = attach(NOW, None, "ann", None, token(1)).unwrap();
+    assert!(super::super::attach(NOW, Some(known), &request, token(2)).is_ok());
+}

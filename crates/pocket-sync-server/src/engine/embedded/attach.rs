@@ -25,8 +25,7 @@ impl EmbeddedEngine {
         let is_new = known.is_none();
         let token = SessionToken::from_bytes(random_bytes(&*self.inner.env));
         let now = self.inner.env.now();
-        let record = decide::attach(now, known, &request.user, request.presented, token)
-            .map_err(EngineError::Refused)?;
+        let record = decide::attach(now, known, request, token).map_err(EngineError::Refused)?;
         let (stored, row) = log.with_open(|open| (open.stored.clone(), open.row.clone()))?;
         let log_key = log.keys.log();
         let row = stored::LogRow {
