@@ -7,6 +7,7 @@ mod jwk;
 #[cfg(not(target_arch = "wasm32"))]
 mod jwt;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -152,6 +153,14 @@ impl Access {
             Namespaces::All => true,
             Namespaces::Only(some) => some.contains(namespace),
         }
+    }
+
+    /// All audience labels that the user holds.
+    pub(crate) fn all_labels(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let roles = self.roles.iter().map(|role| format!("role:{role}"));
+        let own = std::iter::once(format!("user:{}", self.user)).chain(roles);
+        let given = self.labels.iter().map(|label| Cow::from(&**label));
+        own.map(Cow::from).chain(given)
     }
 
     /// Whether the user holds an audience label: one of the token's, `user:NAME` or `role:NAME`.

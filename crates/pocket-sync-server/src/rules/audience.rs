@@ -1,9 +1,10 @@
 //! Audiences, and what a record remembers of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use pocket_core::Seq;
+use sha2::{Digest, Sha256};
 
 use super::RulesId;
 use crate::auth::Access;
@@ -12,7 +13,7 @@ use crate::auth::Access;
 pub(super) const LABELS: usize = 32;
 /// The bytes of a label at the most.
 pub(super) const LABEL_BYTES: usize = 256;
-/// Labels that left and are remembered one by one.
+/// Labels that left and are remembered as they are.
 const LEFT: usize = 64;
 /// The label that everybody holds.
 const EVERYONE: &str = "*";
@@ -52,9 +53,10 @@ impl Audience {
                 self.0.len()
             ));
         }
-        if self.0.iter().any(|label| label.starts_with(BLIND)) {
+        let is_own = |label: &Arc<str>| label.starts_with(BLIND) || label.starts_with(HASHED);
+        if self.0.iter().any(is_own) {
             return Some(format!(
-                "the rules give it an audience label that begins with `{BLIND}`, which is the server's own"
+                "the rules give it an audience label that begins with `{BLIND}` or NUL, which are the server's own"
             ));
         }
         let fits = |label: &Arc<str>| !label.is_empty() && label.len() <= LABEL_BYTES;
@@ -204,22 +206,75 @@ fn blind(writer: &str) -> String {
     format!("{BLIND}{writer}")
 }
 
-/// Too many to remember: whoever might have held one is told that it is gone, which harms nobody. Writers who may not
-/// read what they wrote are remembered apart, the latest of them.
+/// The label of those that left longest ago, by their hashes: 8 hexadecimal digits each.
+const HASHED: char = '\0';
+/// Hashes of labels that are remembered.
+const HASHES: usize = 1_024;
+
+fn hash(label: &str) -> u32 {
+    let digest: [u8; 32] = Sha256::digest(label.as_bytes()).into();
+    u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
+}
+
+/// The hashes in a label of hashes; none of another one.
+fn hashes(label: &str) -> Option<impl Iterator<Item = u32>> {
+    let digits = label.strip_prefix(HASHED)?.as_bytes();
+    let hash = |digits: &[u8]| u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
+    Some(digits.chunks(8).filter_map(hash))
+}
+
+/// Of too many to remember as they are, those that left longest ago are remembered by their hashes: but for one reader in
+/// billions, nobody is told of a document who never held one of its labels. Of too many hashes, everybody is told.
+///
+/// Writers who may not read what they wrote are remembered apart, the latest of them.
 fn bounded(left: Vec<(Arc<str>, Seq)>) -> Vec<(Arc<str>, Seq)> {
     let is_blind = |(label, _): &(Arc<str>, Seq)| label.starts_with(BLIND);
-    let (mut blind, mut left): (Vec<_>, Vec<_>) = left.into_iter().partition(is_blind);
-    while left.len() > LEFT {
-        let (_, oldest) = left.remove(0);
-        left[0] = (EVERYONE.into(), left[0].1.max(oldest));
-    }
+    let (mut blind, left): (Vec<_>, Vec<_>) = left.into_iter().partition(is_blind);
     blind.drain(..blind.len().saturating_sub(LEFT));
-    left.append(&mut blind);
-    left
+    let (mut everyone, mut hashed_at) = (Seq::ZERO, Seq::ZERO);
+    let (mut hashed, mut named) = (BTreeSet::new(), VecDeque::new());
+    for (label, seq) in left {
+        if &*label == EVERYONE {
+            everyone = everyone.max(seq);
+        } else if let Some(hashes) = hashes(&label) {
+            hashed.extend(hashes);
+            hashed_at = hashed_at.max(seq);
+        } else {
+            named.push_back((label, seq));
+        }
+    }
+    while named.len() > LEFT
+        && let Some((label, seq)) = named.pop_front()
+    {
+        hashed.insert(hash(&label));
+        hashed_at = hashed_at.max(seq);
+    }
+    if hashed.len() > HASHES {
+        everyone = everyone.max(hashed_at);
+    }
+    let mut all = Vec::with_capacity(named.len() + blind.len() + 2);
+    if everyone > Seq::ZERO {
+        all.push((EVERYONE.into(), everyone));
+    }
+    if hashed_at > everyone {
+        let digits: String = hashed.iter().map(|hash| format!("{hash:08x}")).collect();
+        all.push((format!("{HASHED}{digits}").into(), hashed_at));
+    }
+    all.extend(named);
+    all.append(&mut blind);
+    all
 }
 
 fn holds(access: &Access, label: &str) -> bool {
-    label == EVERYONE || !label.starts_with(BLIND) && access.holds(label)
+    if label == EVERYONE {
+        return true;
+    }
+    if let Some(mut hashes) = hashes(label) {
+        let own = access.all_labels().map(|label| hash(&label));
+        let own: Vec<_> = own.collect();
+        return hashes.any(|hash| own.contains(&hash));
+    }
+    !label.starts_with(BLIND) && access.holds(label)
 }
 
 #[cfg(test)]
@@ -265,18 +320,70 @@ mod tests {
         assert_eq!(Marks::default().without_left(Seq::new(7)), Marks::default());
     }
 
+    /// Marks that had one label after the other, each until the place of its number.
+    fn after(labels: u64) -> Marks {
+        let first = Marks::new(Audience::labels(["l0"]), RULES);
+        (1..=labels).fold(first, |marks, place| {
+            let audience = Audience::labels([format!("l{place}")]);
+            marks.next(audience, RULES, Seq::new(place))
+        })
+    }
+
+    /// Everybody who may read the collection was told the id of a document that had lost more than 64 labels.
+    #[test]
+    fn of_very_many_labels_that_left_those_are_told_who_held_one() {
+        let marks = after(900);
+        assert!(left(&marks).len() <= LEFT + 1);
+        let (labels, stored, rules) = marks.parts();
+        let marks = Marks::from_parts(labels, stored, rules);
+        let told = |access: &Access, after| marks.left_behind(access, Seq::new(after));
+        let with = |label: &str| Access::all("x").label(label);
+        // Whoever held the first label, which left at 1, still hears of it; told again rather than never.
+        for label in ["l0", "l1", "l500", "l835", "l836", "l899"] {
+            assert!(told(&with(label), 0), "{label}");
+        }
+        assert!(!told(&with("l899"), 900));
+        for number in 901..2_000 {
+            assert!(!told(&with(&format!("l{number}")), 0), "l{number}");
+        }
+        assert!(!told(&Access::all("l5").role("l6"), 0));
+        // Roles and users are labels as well.
+        let of = |label: &str| {
+            let first = Marks::new(Audience::labels([label]), RULES);
+            (1..=100).fold(first, |marks, place| {
+                let audience = Audience::labels([format!("l{place}")]);
+                marks.next(audience, RULES, Seq::new(place))
+            })
+        };
+        let ann = Access::all("ann").role("editor");
+        for label in ["user:ann", "role:editor"] {
+            assert!(of(label).left_behind(&ann, Seq::ZERO), "{label}");
+            assert!(!of(label).left_behind(&Access::all("bob"), Seq::ZERO));
+        }
+        // What everybody could read is told to all, however long ago that was.
+        assert!(of(EVERYONE).left_behind(&Access::all("bob"), Seq::ZERO));
+        assert!(!of(EVERYONE).left_behind(&Access::all("bob"), Seq::new(1)));
+    }
+
     #[test]
     fn labels_beyond_counting_leave_for_everybody() {
-        let mut marks = Marks::new(Audience::labels(["l0"]), RULES);
-        for place in 1..=200 {
+        let most = (LEFT + HASHES) as u64;
+        let stranger = Access::all("x").label("never");
+        assert!(!after(most).left_behind(&stranger, Seq::ZERO));
+        let marks = after(most + 1);
+        assert!(marks.left_behind(&stranger, Seq::ZERO));
+        assert!(!marks.left_behind(&stranger, Seq::new(most)));
+        assert!(left(&marks).len() <= LEFT + 1);
+        // Those that leave later are counted anew.
+        let marks = (most + 2..most + 200).fold(marks, |marks, place| {
             let audience = Audience::labels([format!("l{place}")]);
-            marks = marks.next(audience, RULES, Seq::new(place));
-        }
-        assert!(left(&marks).len() <= LEFT);
-        // Whoever held the first label, which left at 1, still hears of it.
-        assert!(marks.left_behind(&Access::all("x").label("l0"), Seq::ZERO));
-        assert!(marks.left_behind(&Access::all("x").label("l199"), Seq::new(199)));
-        assert!(!marks.left_behind(&Access::all("x").label("l199"), Seq::new(200)));
+            marks.next(audience, RULES, Seq::new(place))
+        });
+        assert!(!marks.left_behind(&stranger, Seq::new(most)));
+        assert!(marks.left_behind(
+            &Access::all("x").label(&format!("l{}", most + 1)),
+            Seq::new(most)
+        ));
     }
 
     #[test]
@@ -292,7 +399,9 @@ mod tests {
     fn an_audience_has_a_few_short_labels() {
         assert!(Audience::labels(["a"]).fault().is_none());
         assert!(Audience::nobody().fault().is_none());
-        assert!(Audience::labels([""]).fault().is_some());
+        for label in ["", "wrote:ann", "\0"] {
+            assert!(Audience::labels([label]).fault().is_some(), "{label:?}");
+        }
         assert!(Audience::labels(["x".repeat(257)]).fault().is_some());
         assert!(
             Audience::labels((0..33).map(|n| n.to_string()))
