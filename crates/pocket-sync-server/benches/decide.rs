@@ -15,6 +15,7 @@ use pocket_core::{
 use pocket_sync_server::decide::{
     Current, DecideLimits, DocumentKey, Overlay, PushRequest, attach, decide,
 };
+use pocket_sync_server::engine::AttachRequest;
 
 const MUTATIONS: u64 = 1_000;
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -55,7 +56,13 @@ fn push(base: Option<Revision>) -> PushRequest {
 
 fn overlay(push: &PushRequest, exists: bool) -> Overlay {
     let mut overlay = Overlay::new(Seq::new(MUTATIONS), Hlc::ZERO);
-    overlay.load_client(CLIENT, attach(NOW, None, "ann", None, SESSION).unwrap());
+    let request = AttachRequest {
+        user: "ann".into(),
+        client: CLIENT,
+        presented: None,
+        unless_new: None,
+    };
+    overlay.load_client(CLIENT, attach(NOW, None, &request, SESSION).unwrap());
     let changes = push.mutations.iter().flatten().flat_map(Mutation::changes);
     for (change, seq) in changes.zip(1..) {
         let current = Current {

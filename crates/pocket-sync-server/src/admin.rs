@@ -20,7 +20,8 @@ use axum::http::header::{
 };
 use axum::http::uri::Authority as HostName;
 use axum::http::{Extensions, Response, StatusCode};
-use axum::routing::get;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::routing::{MethodRouter, get};
 use percent_encoding::percent_decode_str;
 use pocket_core::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -60,18 +61,20 @@ impl SyncServer {
     /// [`serve`](Self::serve) has them. Elsewhere, merge them into a router whose requests have a [`Peer`] among their
     /// extensions, or set an admin token.
     pub fn admin_router(&self) -> Router {
+        let guard = from_fn_with_state(self.clone(), guard);
+        let guarded = |route: MethodRouter<Self>| route.route_layer(guard.clone());
         let router = Router::new()
-            .route("/metrics", get(metrics))
-            .route("/admin/clients", get(clients));
+            .route("/metrics", guarded(get(metrics)))
+            .route("/admin/clients", guarded(get(clients)));
         let router = if self.inner.config.admin.page {
             router
                 .route("/", get(page))
                 .route("/admin/page.css", get(style))
                 .route("/admin/page.js", get(script))
-                .route("/admin/state", get(state))
-                .route("/admin/feed", get(feed))
-                .route("/admin/document", get(document))
-                .route("/admin/search", get(search))
+                .route("/admin/state", guarded(get(state)))
+                .route("/admin/feed", guarded(get(feed)))
+                .route("/admin/document", guarded(get(document)))
+                .route("/admin/search", guarded(get(search)))
         } else {
             router
         };
@@ -134,10 +137,16 @@ fn is_this_machine(headers: &HeaderMap) -> bool {
             .is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-async fn metrics(State(server): State<SyncServer>, request: Request) -> Response<Body> {
-    if !server.admits(request.headers(), request.extensions()) {
-        return answer(Err(Refusal::Unauthorized));
+/// Lets pass who may see everything.
+async fn guard(State(server): State<SyncServer>, request: Request, next: Next) -> Response<Body> {
+    if server.admits(request.headers(), request.extensions()) {
+        next.run(request).await
+    } else {
+        answer(Err(Refusal::Unauthorized))
     }
+}
+
+async fn metrics(State(server): State<SyncServer>) -> Response<Body> {
     let text = server.inner.metrics.text(&server.gauges());
     with_type(text.into(), "text/plain; version=0.0.4; charset=utf-8")
 }
@@ -177,38 +186,23 @@ fn asked(request: &Request) -> HashMap<String, String> {
         .collect()
 }
 
-async fn clients(State(server): State<SyncServer>, request: Request) -> Response<Body> {
-    if !server.admits(request.headers(), request.extensions()) {
-        return answer(Err(Refusal::Unauthorized));
-    }
+async fn clients(State(server): State<SyncServer>) -> Response<Body> {
     answer(Ok(object([("clients", connected(&server))])))
 }
 
-async fn state(State(server): State<SyncServer>, request: Request) -> Response<Body> {
-    if !server.admits(request.headers(), request.extensions()) {
-        return answer(Err(Refusal::Unauthorized));
-    }
+async fn state(State(server): State<SyncServer>) -> Response<Body> {
     answer(overview(&server).await)
 }
 
 async fn feed(State(server): State<SyncServer>, request: Request) -> Response<Body> {
-    if !server.admits(request.headers(), request.extensions()) {
-        return answer(Err(Refusal::Unauthorized));
-    }
     answer(newest(&server, &asked(&request)).await)
 }
 
 async fn document(State(server): State<SyncServer>, request: Request) -> Response<Body> {
-    if !server.admits(request.headers(), request.extensions()) {
-        return answer(Err(Refusal::Unauthorized));
-    }
     answer(one(&server, &asked(&request)).await)
 }
 
 async fn search(State(server): State<SyncServer>, request: Request) -> Response<Body> {
-    if !server.admits(request.headers(), request.extensions()) {
-        return answer(Err(Refusal::Unauthorized));
-    }
     answer(found(&server, &asked(&request)).await)
 }
 

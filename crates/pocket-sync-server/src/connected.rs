@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use pocket_core::{ClientId, Seq, Timestamp};
 
@@ -14,6 +14,7 @@ use crate::decide::AttachRefusal;
 use crate::driver::Events;
 use crate::engine::AttachRequest;
 use crate::event::{self, ServerEvent};
+use crate::locks::lock;
 use crate::server::{Hub, Inner};
 use crate::session::Event;
 
@@ -328,11 +329,6 @@ impl<K: Eq + Hash> Drop for Seat<K> {
             }
         }
     }
-}
-
-// The maps are consistent after each single operation on them, so a poisoned lock is taken as it is.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use pocket_core::{
     Body, Change, ChangeKind, ClientId, CollectionName, DocumentId, Hlc, Mutation, MutationContent,
@@ -14,6 +14,7 @@ use crate::Namespace;
 use crate::auth::Access;
 use crate::decide::{DocumentKey, PushAnswer, PushRequest};
 use crate::engine::{AttachRequest, EngineError, ReadRequest};
+use crate::locks::lock;
 use crate::rules::Authority;
 use crate::server::{Hub, Inner};
 
@@ -271,7 +272,7 @@ impl NamespaceHandle {
 
     fn writer(&self) -> Arc<tokio::sync::Mutex<Option<Writer>>> {
         let writers = &self.server.writers;
-        let mut writers = writers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writers = lock(writers);
         Arc::clone(writers.entry(self.namespace.clone()).or_default())
     }
 }

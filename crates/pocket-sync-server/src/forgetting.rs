@@ -3,7 +3,7 @@
 //! It works a batch at a time and rests after each for as long as that took, so it never has more than half of the store.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::Namespace;
 use crate::engine::EngineError;
+use crate::locks::lock;
 use crate::server::Inner;
 
 /// The first look comes this soon at the latest, for servers that never run for a whole interval.
@@ -41,14 +42,10 @@ enum Task {
 }
 
 impl Forgetting {
-    fn task(&self) -> std::sync::MutexGuard<'_, Task> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Starts the task unless it was started before. Called where a runtime is.
     pub(crate) fn begin(&self, server: &Arc<Inner>) {
         let every = server.config.forget_every;
-        let mut task = self.task();
+        let mut task = lock(&self.0);
         if every.is_zero() || !matches!(*task, Task::NotYet) {
             return;
         }
@@ -61,7 +58,7 @@ impl Forgetting {
 
     /// Waits until the task has ended, which it does when the server stops.
     pub(crate) async fn ended(&self) {
-        let task = std::mem::replace(&mut *self.task(), Task::Ended);
+        let task = std::mem::replace(&mut *lock(&self.0), Task::Ended);
         if let Task::Runs(task) = task {
             // It contains panics, and nobody cancels it.
             let _ = task.await;

@@ -10,6 +10,7 @@ mod feed;
 mod joiner;
 mod keys;
 mod limits;
+mod locks;
 mod namespace;
 mod perform;
 pub mod rules;

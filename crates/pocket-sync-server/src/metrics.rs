@@ -5,8 +5,8 @@
 mod text;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pocket_core::{Outcome, Seq, Timestamp};
@@ -15,6 +15,7 @@ use self::text::Text;
 use crate::Namespace;
 use crate::decide::{PushAnswer, PushRequest};
 use crate::engine::Compacted;
+use crate::locks::lock;
 
 /// Refusals and conflicts that are remembered for people.
 const RECENT: usize = 100;
@@ -381,11 +382,6 @@ impl<const N: usize> Histogram<N> {
         self.count.fetch_add(1, Ordering::Relaxed);
         *lock(&self.sum) += value;
     }
-}
-
-// What is locked is whole after each single operation, so a poisoned lock is taken as it is.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

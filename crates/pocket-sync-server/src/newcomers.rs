@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,6 +11,7 @@ use crate::Config;
 use crate::auth::ANONYMOUS;
 use crate::bucket::Bucket;
 use crate::connected::network;
+use crate::locks::lock;
 use crate::session::Moment;
 
 /// The time in which the bounds are counted.
@@ -71,7 +72,7 @@ impl Newcomers {
             .filter(|address| !address.is_loopback());
         let sources = user.into_iter().chain(address.map(Source::Address));
         let sources: Vec<_> = sources.collect();
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = lock(&self.left);
         if left.len() + sources.len() > REMEMBERED {
             left.retain(|_, bucket| !bucket.is_full(now));
             if left.len() + sources.len() > REMEMBERED {
@@ -125,8 +126,7 @@ impl Drop for Room {
         if self.sources.is_empty() {
             return;
         }
-        let left = &self.newcomers.left;
-        let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = lock(&self.newcomers.left);
         for source in &self.sources {
             if let Some(bucket) = left.get_mut(source) {
                 bucket.give_back();

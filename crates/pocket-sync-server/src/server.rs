@@ -8,7 +8,7 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use axum::Extension;
@@ -36,6 +36,7 @@ use crate::doorbell::Doorbell;
 use crate::engine::{AttachRequest, Attached, Engine, EngineError, EngineResult};
 use crate::event::EventHook;
 use crate::forgetting::Forgetting;
+use crate::locks::lock;
 use crate::metrics::Metrics;
 use crate::newcomers::{Newcomers, Room};
 use crate::patient::Patient;
@@ -450,11 +451,6 @@ impl Hub {
 
 fn broke_off() -> EngineError {
     EngineError::NotApplied("the opening of the namespace broke off".to_owned())
-}
-
-// The maps are consistent after each single operation on them, so a poisoned lock is taken as it is.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for SyncServer {

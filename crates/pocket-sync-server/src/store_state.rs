@@ -1,11 +1,12 @@
 //! Whether the store takes writes, as far as the last ones told.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::engine::EngineError;
+use crate::locks::lock;
 
 /// How long a failure counts when nothing was written since: then nobody knows, and somebody has to try again.
 const COUNTS: Duration = Duration::from_secs(30);
@@ -46,18 +47,13 @@ impl StoreState {
                 EngineError::Refused(_) | EngineError::NotApplied(_) | EngineError::TooLarge(_),
             ) => return,
         };
-        *self.lock() = trouble.map(|trouble| (trouble, Instant::now()));
+        *lock(&self.0) = trouble.map(|trouble| (trouble, Instant::now()));
     }
 
     /// What is wrong, if the last write failed and that was not long ago.
     pub(crate) fn trouble(&self) -> Option<StoreTrouble> {
-        let (trouble, since) = (*self.lock())?;
+        let (trouble, since) = (*lock(&self.0))?;
         (since.elapsed() < COUNTS).then_some(trouble)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(StoreTrouble, Instant)>> {
-        // It is written as a whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::shown::LOOKED_AT;
 use crate::Namespace;
 use crate::engine::{Counted, EngineResult};
+use crate::locks::lock;
 
 /// Records that are counted as often as somebody asks.
 const QUICKLY_COUNTED: usize = 1_000;
@@ -35,18 +36,12 @@ impl Counts {
     /// Forgets what was counted in namespaces that are not among these.
     pub(super) fn keep(&self, namespaces: &[Namespace]) {
         let namespaces: HashSet<&Namespace> = namespaces.iter().collect();
-        let mut counts = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut counts = lock(&self.0);
         counts.retain(|namespace, _| namespaces.contains(namespace));
     }
 
     fn of(&self, namespace: &Namespace) -> Arc<Count> {
-        let mut counts = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut counts = lock(&self.0);
         Arc::clone(counts.entry(namespace.clone()).or_default())
     }
 }

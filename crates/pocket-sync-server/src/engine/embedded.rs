@@ -15,7 +15,7 @@ mod uncounted;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -33,6 +33,7 @@ use super::{
 };
 use crate::decide::{self, Current, DocumentKey, Overlay, PushRequest, WriteSet};
 use crate::keys::Keys;
+use crate::locks::lock;
 use crate::rules::Authority;
 use crate::stored::{self, ClientRecord};
 use crate::{Limits, Namespace, keys};
@@ -435,11 +436,6 @@ impl fmt::Debug for EmbeddedEngine {
             .field("storage", &self.inner.storage)
             .finish_non_exhaustive()
     }
-}
-
-// Nothing panics between two writes under such a lock that belong together, so a poisoned one is taken as it is.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn busy() -> EngineError {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::sync::atomic::Ordering;
 
-use super::{Counter, Histogram, lock};
+use super::{Counter, Histogram};
+use crate::locks::lock;
 
 /// What is written.
 pub(super) struct Text(pub(super) String);

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use super::Post;
+use crate::locks::lock;
 
 /// Requests of one connection that were read and not taken yet. An honest client has two under way.
 const WAITING_POSTS: usize = 4;
@@ -79,7 +80,7 @@ impl Table {
         token: TokenDigest,
         most: usize,
     ) -> Option<(mpsc::Sender<Post>, mpsc::Receiver<Post>, Place)> {
-        let mut entries = self.lock();
+        let mut entries = lock(&self.entries);
         if entries.len() >= most || entries.contains_key(&id) {
             return None;
         }
@@ -96,7 +97,7 @@ impl Table {
         id: ConnectionId,
         token: &TokenDigest,
     ) -> Result<mpsc::Sender<Post>, Missing> {
-        let entries = self.lock();
+        let entries = lock(&self.entries);
         let entry = entries.get(&id).ok_or(Missing::Gone)?;
         if entry.token == *token {
             Ok(entry.posts.clone())
@@ -107,12 +108,7 @@ impl Table {
 
     /// Ends a connection.
     pub(crate) fn remove(&self, id: ConnectionId) {
-        self.lock().remove(&id);
-    }
-
-    // Consistent after each single operation, so a poisoned lock is taken as it is.
-    fn lock(&self) -> MutexGuard<'_, HashMap<ConnectionId, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.entries).remove(&id);
     }
 }
 

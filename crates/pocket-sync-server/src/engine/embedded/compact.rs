@@ -14,11 +14,12 @@ use pocket_storage::{Batch, Direction, Durability, ScanLimit, StorageError};
 
 use super::log::Log;
 use super::places::Placed;
-use super::{ATTEMPTS, CLOSED, EmbeddedEngine, busy, lock, read_error, write_error};
+use super::{ATTEMPTS, CLOSED, EmbeddedEngine, busy, read_error, write_error};
 use crate::Namespace;
 use crate::decide::DocumentKey;
 use crate::engine::{Compacted, EngineResult, Retention, is_past};
 use crate::keys::Keys;
+use crate::locks::lock;
 use crate::stored::{self, ClientRecord, LogRow};
 
 /// Deletions, or clients, forgotten by one commit.

@@ -1,7 +1,7 @@
 //! What the embedded engine holds in memory of one namespace's log.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use pocket_core::{ClientId, Env, Epoch, Hlc, Lineage, Seq, random_bytes};
@@ -13,6 +13,7 @@ use crate::digests::Digests;
 use crate::engine::{EngineError, EngineResult, LogState};
 use crate::feed::Tail;
 use crate::keys::Keys;
+use crate::locks::lock;
 use crate::stored::{ClientRecord, HistoryRow, Later, LogLater, LogRow, Usage};
 
 /// Openings that are never forgotten: the newest.
@@ -170,9 +171,8 @@ impl Log {
         }
     }
 
-    // Nothing panics between two writes under this lock that belong together, so a poisoned one is taken as it is.
     fn shared(&self) -> MutexGuard<'_, Shared> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shared)
     }
 }
 

@@ -10,10 +10,11 @@ use pocket_core::{CollectionName, Timestamp};
 use pocket_storage::{Batch, Direction, Durability, ScanLimit, StorageError};
 
 use super::log::Log;
-use super::{EmbeddedEngine, lock, read_error, write_error};
+use super::{EmbeddedEngine, read_error, write_error};
 use crate::Namespace;
 use crate::engine::{COUNTED, COUNTED_BYTES, EngineResult, is_past};
 use crate::keys::Keys;
+use crate::locks::lock;
 use crate::rules::Readership;
 use crate::stored::{self, LogRow};
 
