@@ -223,8 +223,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_clock_that_is_ahead_for_less_than_a_round_forgets_nothing() {
         let clock = Arc::new(Clock::default());
-        let mut config = Config::default();
-        config.forget_every = HOUR;
+        let config = Config {
+            forget_every: HOUR,
+            ..Config::default()
+        };
         let builder = SyncServer::builder(Arc::new(MemoryStorage::new()));
         let builder = builder.env(clock.clone()).config(config);
         let server = builder.build().unwrap();

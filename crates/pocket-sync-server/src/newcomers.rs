@@ -140,14 +140,12 @@ mod tests {
     use super::*;
 
     fn newcomers(per_user: u32, per_address: u32) -> Arc<Newcomers> {
-        let mut config = Config::default();
-        config.new_clients_per_user = per_user;
-        config.new_clients_per_address = per_address;
+        let config = Config {
+            new_clients_per_user: per_user,
+            new_clients_per_address: per_address,
+            ..Config::default()
+        };
         Arc::new(Newcomers::new(&config))
-    }
-
-    fn address(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
     }
 
     #[tokio::test(start_paused = true)]
@@ -174,7 +172,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_network_brings_so_many_whoever_they_are_and_this_machine_any() {
         let newcomers = newcomers(100, 2);
-        let room = |user: &str, from: &str| newcomers.room(&user.into(), address(from));
+        let room =
+            |user: &str, from: &str| newcomers.room(&user.into(), Some(from.parse().unwrap()));
         room("ann", "192.0.2.7").unwrap().taken();
         room(ANONYMOUS, "::ffff:192.0.2.7").unwrap().taken();
         assert_eq!(room("bob", "192.0.2.7").unwrap_err(), HOUR / 2);

@@ -1,6 +1,7 @@
 //! Audiences, and what a record remembers of them.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fmt::Write;
 use std::sync::Arc;
 
 use pocket_core::Seq;
@@ -257,8 +258,13 @@ fn bounded(left: Vec<(Arc<str>, Seq)>) -> Vec<(Arc<str>, Seq)> {
         all.push((EVERYONE.into(), everyone));
     }
     if hashed_at > everyone {
-        let digits: String = hashed.iter().map(|hash| format!("{hash:08x}")).collect();
-        all.push((format!("{HASHED}{digits}").into(), hashed_at));
+        let mut label = String::with_capacity(1 + 8 * hashed.len());
+        label.push(HASHED);
+        for hash in &hashed {
+            // Writing to a string does not fail.
+            let _ = write!(label, "{hash:08x}");
+        }
+        all.push((label.into(), hashed_at));
     }
     all.extend(named);
     all.append(&mut blind);

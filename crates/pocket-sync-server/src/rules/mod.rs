@@ -216,6 +216,7 @@ impl fmt::Debug for Rules {
         f.debug_struct("Rules")
             .field("authorizer", &self.authorizer.as_ref().map(|(_, id)| id))
             .field("validator", &self.validator.is_some())
+            .field("version", &self.version)
             .finish()
     }
 }
