@@ -6,19 +6,20 @@
 //! second handle on the same store makes the commit fail and the jobs run again on what is there now.
 
 mod job;
+mod left;
 mod memory;
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
-use futures_util::future::Shared;
 use pocket_storage::{BoxFuture, Durability, Storage, StorageError};
 use tokio::sync::oneshot;
 
 use self::job::{Entered, Queued};
+use self::left::{Round, Running};
 use self::memory::Memory;
 use crate::config::{
     FIRST_READ_AHEAD, GATHERING_TURNS, JOBS_READ_AHEAD, MAX_COMMIT_ATTEMPTS, MAX_JOINED_BYTES,
@@ -29,6 +30,7 @@ use crate::elsewhere;
 use crate::events::Notifier;
 use crate::ids::LastUuid;
 use crate::index;
+use crate::lock::lock;
 use crate::migrate::SchemaVersion;
 use crate::query::Meetings;
 use crate::registry::Registry;
@@ -39,6 +41,7 @@ use crate::tx::Tx;
 use crate::{ClientId, Env, Error, Limits, Result, Timestamp, codes};
 
 pub(crate) use self::job::Job;
+pub(crate) use self::left::LeftRounds;
 
 /// Everything a commit needs.
 #[derive(Debug)]
@@ -61,14 +64,13 @@ pub(crate) struct CommitCore {
     schema: SchemaVersion,
 }
 
-type Round = Shared<BoxFuture<'static, ()>>;
 type Queue = Arc<Mutex<VecDeque<Box<dyn Queued>>>>;
 
 /// Runs jobs in the order they come.
 pub(crate) struct Committer {
     core: Arc<CommitCore>,
     queue: Queue,
-    running: Mutex<Option<Round>>,
+    running: Arc<Running>,
     /// How many jobs the last round had.
     answered: Arc<AtomicUsize>,
 }
@@ -79,11 +81,6 @@ impl std::fmt::Debug for Committer {
             .field("core", &self.core)
             .finish_non_exhaustive()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // No code panics while it holds one of these locks half-way through a change.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl CommitCore {
@@ -309,7 +306,7 @@ impl Committer {
         Self {
             core,
             queue: Queue::default(),
-            running: Mutex::new(None),
+            running: Arc::default(),
             answered: Arc::default(),
         }
     }
@@ -321,8 +318,8 @@ impl Committer {
     /// Runs a job and waits until what it wrote survives what `durability` names. With a client, only while the store is
     /// that one.
     ///
-    /// A future that is dropped before its commit has begun takes the job along. Later the write may be stored, and is told
-    /// once anybody writes.
+    /// A future that is dropped before its commit has begun takes the job along. Later the write may be stored, and whoever
+    /// listens is told as soon as that is known.
     pub(crate) async fn submit<J: Job>(
         &self,
         job: J,
@@ -337,6 +334,7 @@ impl Committer {
             output: None,
             answer,
         }));
+        let _waits = self.running.wait(&self.core.notifier);
         loop {
             // Whoever waits drives the round that is under way, so no writer depends on another being polled.
             self.round().await;
@@ -356,18 +354,22 @@ impl Committer {
 
     /// Waits until what is being committed is committed and told. What comes later is not waited for.
     pub(crate) async fn settled(&self) {
-        let round = lock(&self.running).clone();
-        if let Some(round) = round {
+        if let Some(round) = self.running.round() {
             round.await;
         }
     }
 
+    /// For those who listen, and drive what others have left.
+    pub(crate) fn left_rounds(&self) -> LeftRounds {
+        LeftRounds::new(&self.running)
+    }
+
     /// The round under way, or the next one.
     fn round(&self) -> Round {
-        let mut running = lock(&self.running);
-        if let Some(round) = running.as_ref().filter(|round| round.peek().is_none()) {
-            return round.clone();
-        }
+        self.running.round_or(|| self.next_round())
+    }
+
+    fn next_round(&self) -> Round {
         let (core, queue, answered) =
             (self.core.clone(), self.queue.clone(), self.answered.clone());
         let work: BoxFuture<'static, ()> = Box::pin(async move {
@@ -380,9 +382,7 @@ impl Committer {
                 job.finish(outcome);
             }
         });
-        let round = work.shared();
-        *running = Some(round.clone());
-        round
+        work.shared()
     }
 }
 

@@ -9,7 +9,7 @@ use pocket_storage::Durability;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::commit::{CommitCore, Committer, Job};
+use crate::commit::{CommitCore, Committer, Job, LeftRounds};
 use crate::configure::ConfigureJob;
 use crate::expire::Expiry;
 use crate::index;
@@ -198,7 +198,7 @@ impl Database {
     }
 
     pub(crate) fn changes_of(&self, only: Option<CollectionName>) -> Subscription<ChangeItem> {
-        self.core().notifier.changes(only)
+        self.core().notifier.changes(only, self.left_rounds())
     }
 
     /// Figures about it.
@@ -235,6 +235,11 @@ impl Database {
     /// Waits until what is being committed is committed and told.
     pub(crate) async fn settled(&self) {
         self.inner.committer.settled().await;
+    }
+
+    /// For those who listen, and drive what others have left.
+    pub(crate) fn left_rounds(&self) -> LeftRounds {
+        self.inner.committer.left_rounds()
     }
 
     pub(crate) fn core(&self) -> &Arc<CommitCore> {

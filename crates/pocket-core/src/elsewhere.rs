@@ -3,13 +3,17 @@
 //! The store alone decides: a message only spares the others to read again what it says, and one that is lost, late or
 //! told twice does no harm. `docs/consistency.md` says what each handle sees.
 
+use std::future::poll_fn;
+use std::pin::pin;
+
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
-use crate::commit::Job;
+use crate::commit::{Job, LeftRounds};
 use crate::config::MAX_COMMITTED_BYTES;
 use crate::envelope::Later;
 use crate::events::CommitEvents;
@@ -31,17 +35,22 @@ impl Database {
     /// the others see that some are missing. While nobody subscribes, nothing is encoded. It ends when the database is
     /// closed.
     pub fn committed(&self) -> Subscription<Bytes> {
-        let receiver = self.core().notifier.committed_messages();
-        Subscription::new(stream::unfold(receiver, |receiver| async move {
-            let mut receiver = receiver?;
-            loop {
-                match receiver.recv().await {
-                    Ok(message) => return Some((message, Some(receiver))),
-                    Err(broadcast::error::RecvError::Lagged(_)) => {}
-                    Err(broadcast::error::RecvError::Closed) => return None,
+        let notifier = &self.core().notifier;
+        let receiver = notifier.committed_messages();
+        let start = (receiver, notifier.outbox(), self.left_rounds());
+        Subscription::new(stream::unfold(
+            start,
+            |(receiver, mut outbox, mut left)| async move {
+                let mut receiver = receiver?;
+                loop {
+                    match told(&mut receiver, &mut outbox, &mut left).await {
+                        Ok(message) => return Some((message, (Some(receiver), outbox, left))),
+                        Err(broadcast::error::RecvError::Lagged(_)) => {}
+                        Err(broadcast::error::RecvError::Closed) => return None,
+                    }
                 }
-            }
-        }))
+            },
+        ))
     }
 
     /// Takes a message of another handle's [`committed`](Self::committed): its changes are told here as those of an own
@@ -66,6 +75,21 @@ impl Database {
     /// What the store says.
     pub async fn catch_up(&self) -> Result<()> {
         self.submit(HearJob { message: None }).await
+    }
+}
+
+/// The next message. A round that was left moves the outbox, so that this one, too, comes and drives it.
+async fn told(
+    messages: &mut broadcast::Receiver<Bytes>,
+    outbox: &mut watch::Receiver<u64>,
+    left: &mut LeftRounds,
+) -> Result<Bytes, broadcast::error::RecvError> {
+    loop {
+        let driven = poll_fn(|context| left.poll(context));
+        let (told, moved) = (pin!(messages.recv()), pin!(outbox.changed()));
+        if let Either::Left((told, _)) = select(told, select(driven, moved)).await {
+            return told;
+        }
     }
 }
 

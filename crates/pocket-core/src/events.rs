@@ -1,12 +1,14 @@
 //! Change events: what each commit did, told after it is durable, in order.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
 
+use crate::commit::LeftRounds;
 use crate::config::COMMITTED_MESSAGES;
 use crate::live::Router;
+use crate::lock::lock;
 use crate::registry::Registry;
 use crate::subscribers::Subscribers;
 use crate::{Body, CollectionName, CommitSequence, Document, DocumentId, Subscription, Timestamp};
@@ -131,11 +133,6 @@ impl CommitEvents {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code panics while it holds one of these locks half-way through a change.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Tells subscribers what was committed. It never waits for one.
 #[derive(Debug)]
 pub(crate) struct Notifier {
@@ -229,6 +226,14 @@ impl Notifier {
         messages.as_ref().map(broadcast::Sender::subscribe)
     }
 
+    /// Those who began what is being committed are gone: whoever listens goes on with it. A sync engine looks for something to
+    /// send, and so does, too.
+    pub(crate) fn was_left(&self) {
+        self.subscribers.wake();
+        self.live.wake();
+        self.outbox_grew();
+    }
+
     /// The database is closed: whoever listens gets what was told, and then the end.
     pub(crate) fn close(&self) {
         self.live.close();
@@ -254,9 +259,13 @@ impl Notifier {
     }
 
     /// The changes of one collection, or of all, from now on.
-    pub(crate) fn changes(&self, only: Option<CollectionName>) -> Subscription<ChangeItem> {
+    pub(crate) fn changes(
+        &self,
+        only: Option<CollectionName>,
+        left: LeftRounds,
+    ) -> Subscription<ChangeItem> {
         // Nothing is told between the two.
         let told = self.lock_told();
-        self.subscribers.subscribe(only, *told)
+        self.subscribers.subscribe(only, *told, left)
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::lock::lock;
 use crate::{Error, Result};
 
 /// The longest document id, in bytes of UTF-8.
@@ -270,10 +271,7 @@ pub(crate) fn uuids_v7(
     // One call for all: it may be one of the operating system.
     let mut random = vec![0; RANDOM * count];
     env.random(&mut random);
-    let mut last = last
-        .0
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut last = lock(&last.0);
     let (random, _) = random.as_chunks::<RANDOM>();
     let ids = random.iter().map(|random| {
         let fresh = uuid::Builder::from_unix_timestamp_millis(millis, random)

@@ -33,6 +33,7 @@ mod journal;
 mod keys;
 mod later;
 mod live;
+mod lock;
 pub mod merge;
 mod migrate;
 pub mod mutants;

@@ -1,14 +1,16 @@
 //! Who listens to changes. Each gets what was committed since it asked last, or hears that it fell behind.
 
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
 
 use futures_util::stream;
 use futures_util::task::AtomicWaker;
 
 use crate::backlog::Backlog;
+use crate::commit::LeftRounds;
 use crate::events::CommitEvents;
+use crate::lock::lock;
 use crate::{ChangeItem, CollectionName, CommitSequence, Subscription};
 
 /// All subscribers of a database. When it is dropped, they get what waits for them and end.
@@ -21,17 +23,13 @@ struct Listeners {
     closed: bool,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code panics while it holds one of these locks half-way through a change.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Subscribers {
     /// The changes of one collection, or of all, behind this commit.
     pub(crate) fn subscribe(
         &self,
         only: Option<CollectionName>,
         last: CommitSequence,
+        left: LeftRounds,
     ) -> Subscription<ChangeItem> {
         let inbox = Arc::new(Inbox::default());
         let mut listeners = lock(&self.0);
@@ -44,6 +42,7 @@ impl Subscribers {
             only,
             last,
             open: None,
+            left,
         };
         Subscription::new(stream::unfold(start, |mut cursor| async move {
             let item = cursor.next().await?;
@@ -55,6 +54,13 @@ impl Subscribers {
     pub(crate) fn tell(&self, commit: &CommitEvents) {
         for inbox in self.inboxes() {
             inbox.push(commit);
+        }
+    }
+
+    /// Has all of them look again.
+    pub(crate) fn wake(&self) {
+        for inbox in self.inboxes() {
+            inbox.waker.wake();
         }
     }
 
@@ -134,6 +140,7 @@ struct Cursor {
     last: CommitSequence,
     /// The commit being handed out, and the next event in it.
     open: Option<(CommitEvents, usize)>,
+    left: LeftRounds,
 }
 
 impl Cursor {
@@ -153,7 +160,14 @@ impl Cursor {
                 }
                 self.open = None;
             }
-            let (commit, lagged) = poll_fn(|context| self.inbox.poll(context)).await?;
+            let (commit, lagged) = poll_fn(|context| {
+                let told = self.inbox.poll(context);
+                if told.is_pending() && self.left.poll(context).is_ready() {
+                    return self.inbox.poll(context);
+                }
+                told
+            })
+            .await?;
             let gap = self.gap(&commit, lagged);
             self.last = commit.sequence;
             self.open = Some((commit, 0));

@@ -22,6 +22,8 @@ use serde_json::json;
 
 #[path = "damaged/outbox.rs"]
 mod outbox;
+#[path = "damaged/whole.rs"]
+mod whole;
 
 /// The greater revision wins.
 struct Later;

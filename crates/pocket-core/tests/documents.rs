@@ -1,7 +1,10 @@
 //! Documents and collections as an application sees them.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use pocket_core::{ChangeItem, CollectionConfig, Database, Operation, Order, Value, codes, field};
+use pocket_core::{
+    ChangeItem, CollectionConfig, Database, DatabaseBuilder, Migration, Operation, Order, Value,
+    codes, field,
+};
 use pocket_storage_memory::MemoryStorage;
 use serde_json::json;
 
@@ -475,9 +478,10 @@ async fn switching_sync_enqueues_or_drops_what_was_never_sent() {
 async fn a_program_that_knows_less_than_the_last_one_is_refused() {
     let storage = MemoryStorage::new();
     let open = |version| {
-        Database::builder("test")
-            .schema_version(version)
-            .open(storage.clone())
+        let migrations = (2..=version).map(Migration::to);
+        let builder = Database::builder("test").schema_version(version);
+        let builder = migrations.fold(builder, DatabaseBuilder::migration);
+        builder.open(storage.clone())
     };
     assert_eq!(open(1).await.unwrap().schema_version(), 1);
     assert_eq!(open(3).await.unwrap().schema_version(), 3);

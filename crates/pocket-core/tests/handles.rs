@@ -3,6 +3,8 @@
 
 #[path = "handles/back.rs"]
 mod back;
+#[path = "handles/behind.rs"]
+mod behind;
 #[path = "handles/joined.rs"]
 mod joined;
 #[path = "handles/late.rs"]

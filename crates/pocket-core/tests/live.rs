@@ -5,6 +5,8 @@
 mod behaviour;
 #[path = "live/closing.rs"]
 mod closing;
+#[path = "live/left.rs"]
+mod left;
 #[path = "live/property.rs"]
 mod property;
 #[path = "live/reading.rs"]

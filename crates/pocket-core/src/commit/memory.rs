@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use pocket_storage::BoxFuture;
 
-use super::{CommitCore, lock};
+use super::CommitCore;
 use crate::elsewhere::{self, Details};
 use crate::events::CommitEvents;
+use crate::lock::lock;
 use crate::registry::Registry;
 use crate::stored::{self, State};
 use crate::{ClientId, CollectionName, CommitSequence, Result, envelope, keys};
@@ -85,6 +86,17 @@ impl CommitCore {
         self.tell_switched(&switched);
         if outbox_grew {
             self.notifier.outbox_grew();
+        }
+        Ok(())
+    }
+
+    /// What was read under the state row `seen` was not of one state. If that row is still all that this handle knows of,
+    /// another handle committed: it is read again, so that later reads need not find that out, too.
+    pub(crate) async fn was_not_one_state(&self, seen: Option<&Bytes>) -> Result<()> {
+        let knows = |memory: &Memory| memory.stored.as_ref() == seen;
+        let is_behind = lock(&self.memory).as_ref().is_some_and(knows);
+        if is_behind {
+            self.refresh().await?;
         }
         Ok(())
     }

@@ -60,7 +60,8 @@ impl DatabaseBuilder {
     }
 
     /// The version of the application's schema; default: that of the last [migration](Self::migration), else 1. A
-    /// database of a newer one is refused, one of an older one is raised.
+    /// database of a newer one is refused. One of an older one is raised by the migrations that lead there; without them it
+    /// is refused, too.
     pub fn schema_version(mut self, version: u32) -> Self {
         self.schema_version = Some(version);
         self
@@ -115,7 +116,7 @@ impl DatabaseBuilder {
     /// # Errors
     /// `corrupt` when the store holds something else, `newer-format` when a newer program or schema wrote it,
     /// `config` when settings contradict each other, `migration` when a document cannot be brought to the schema version
-    /// of the program, `bad-collection-name`, and what the store says.
+    /// of the program, or a migration on the way there is missing, `bad-collection-name`, and what the store says.
     pub async fn open(self, storage: impl Storage) -> Result<Database> {
         self.open_shared(Arc::new(storage)).await
     }

@@ -171,7 +171,8 @@ impl Loader {
                         ),
                     ));
                 }
-                self.database.migrations().check_from(self.version)?;
+                let migrations = self.database.migrations();
+                migrations.check_from(self.version, version)?;
             }
             DumpItem::Collection(config) => {
                 self.store().await?;

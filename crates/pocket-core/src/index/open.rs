@@ -140,19 +140,30 @@ impl Database {
         if known.iter().any(|index| index.config == config) {
             return Ok(());
         }
-        let job = |begins| CreateJob {
-            collection: collection.clone(),
-            config: config.clone(),
-            duplicates: Duplicates::Told,
-            begins,
-            replaces: true,
-        };
-        match self.submit(job(true)).await {
-            // It is as one that was half built when the building met the damage, and whoever builds on is told.
-            Err(error) if error.code() == codes::CORRUPT => self.submit(job(false)).await?,
-            recorded => recorded?,
-        };
-        Ok(())
+        let begun = self
+            .begin_index(|begins| CreateJob {
+                collection: collection.clone(),
+                config: config.clone(),
+                duplicates: Duplicates::Told,
+                begins,
+                replaces: true,
+            })
+            .await;
+        match begun {
+            // Whoever builds on is told.
+            Err(error) if error.code() == codes::CORRUPT => Ok(()),
+            begun => begun.map(drop),
+        }
+    }
+
+    /// Records an index and begins to build it. One whose first documents are damaged is recorded all the same, as one
+    /// that was half built when the building met the damage: every write keeps it right, and it can be gone on with.
+    async fn begin_index(&self, job: impl Fn(bool) -> CreateJob) -> Result<(u32, Built)> {
+        let begun = self.submit(job(true)).await;
+        if begun.as_ref().is_err_and(|it| it.code() == codes::CORRUPT) {
+            self.submit(job(false)).await?;
+        }
+        begun
     }
 
     /// As [`Collection::create_index`] for an index of a dump, but documents that break a unique one stay, and the journal
@@ -162,14 +173,15 @@ impl Database {
         collection: &CollectionName,
         config: IndexConfig,
     ) -> Result<u64> {
-        let job = CreateJob {
+        let config = config.checked_as_stored()?;
+        let job = |begins| CreateJob {
             collection: collection.clone(),
-            config: config.checked_as_stored()?,
+            config: config.clone(),
             duplicates: Duplicates::Told,
-            begins: true,
+            begins,
             replaces: false,
         };
-        let (number, mut built) = self.submit(job).await?;
+        let (number, mut built) = self.begin_index(job).await?;
         if let Some(mut building) = Building::of_number(self, number) {
             while building.step().await? {}
             built += building.built;
@@ -248,16 +260,14 @@ impl Building {
     async fn step(&mut self) -> Result<bool> {
         let Some(number) = self.number else {
             let config = self.config.clone().checked()?;
-            let collection = self.collection.clone();
-            let duplicates = self.duplicates;
-            let job = CreateJob {
-                collection,
-                config,
-                duplicates,
-                begins: true,
+            let job = |begins| CreateJob {
+                collection: self.collection.clone(),
+                config: config.clone(),
+                duplicates: self.duplicates,
+                begins,
                 replaces: false,
             };
-            let (number, built) = self.database.submit(job).await?;
+            let (number, built) = self.database.begin_index(job).await?;
             self.number = Some(number);
             self.built += built;
             self.ready = self.is_ready(number);

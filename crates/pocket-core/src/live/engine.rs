@@ -15,6 +15,7 @@ use pocket_storage::{BoxFuture, MaybeSend};
 
 use super::held::{Changes, Held, Keep, detached};
 use super::router::{Delivery, Registration, Router};
+use crate::commit::LeftRounds;
 use crate::config::MAX_LIVE_READS;
 use crate::expire::Sight;
 use crate::query::{Prepared, SortKeys};
@@ -46,6 +47,7 @@ pub(super) struct Engine {
     told: Option<CommitSequence>,
     sleep: Option<Box<dyn Sleep>>,
     nap: Nap,
+    left: LeftRounds,
 }
 
 /// When something is told.
@@ -161,6 +163,7 @@ impl Engine {
             told: None,
             sleep: None,
             nap: Nap::None,
+            left: query.collection.database().left_rounds(),
         }
     }
 
@@ -222,6 +225,7 @@ impl Engine {
                         return Ok(Poll::Ready(false));
                     };
                     match parts.registration.inbox.poll(context, self.at) {
+                        Poll::Pending if self.left.poll(context).is_ready() => {}
                         Poll::Pending => return Ok(Poll::Pending),
                         Poll::Ready(Delivery::Closed) => self.phase = Phase::Ended,
                         Poll::Ready(_) => self.phase = Phase::Stale,
@@ -261,6 +265,7 @@ impl Engine {
             }
         }
         match parts.registration.inbox.poll(context, self.at) {
+            Poll::Pending if self.left.poll(context).is_ready() => {}
             // All that was committed until the end of the nap is part of the step.
             Poll::Pending if matches!(self.nap, Nap::Over) => {
                 self.nap = Nap::None;

@@ -6,7 +6,7 @@
 //! the right hash says little yet.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
@@ -15,6 +15,7 @@ use pocket_storage::ordered::BTreeSet;
 use super::interest::{Interest, Range, hashes, span};
 use crate::backlog::Backlog;
 use crate::events::CommitEvents;
+use crate::lock::lock;
 use crate::query::Filter;
 use crate::query::path::Path;
 use crate::registry::Registry;
@@ -45,11 +46,6 @@ struct Listeners {
 struct Listener {
     number: u64,
     inbox: Arc<Inbox>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code panics while it holds one of these locks half-way through a change.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Router {
@@ -142,6 +138,17 @@ impl Router {
         drop(routes);
         for inbox in inboxes {
             inbox.miss(None);
+        }
+    }
+
+    /// Has all of them look again.
+    pub(crate) fn wake(&self) {
+        let routes = lock(&self.0);
+        let inboxes = routes.collections.values().flat_map(Listeners::inboxes);
+        let inboxes: Vec<_> = inboxes.cloned().collect();
+        drop(routes);
+        for inbox in inboxes {
+            inbox.waker.wake();
         }
     }
 

@@ -201,20 +201,27 @@ impl Migrations {
         Ok((Self(migrations), last))
     }
 
-    /// Whether they lead from this version on to their last one.
-    pub(crate) fn check_from(&self, stored: u32) -> Result<()> {
-        match self.0.first() {
-            Some(first) if first.version > stored + 1 => Err(Error::new(
-                codes::MIGRATION,
-                format!(
-                    "the documents have schema version {stored}, and the migrations of this program begin with the one \
-                     to {}; open them once with a program that has the one to {}",
-                    first.version,
-                    stored + 1
-                ),
-            )),
-            _ => Ok(()),
-        }
+    /// Whether they lead from this version on to that of the program.
+    pub(crate) fn check_from(&self, stored: u32, to: u32) -> Result<()> {
+        let missing = match self.0.first() {
+            _ if stored == to => return Ok(()),
+            Some(first) if first.version > stored + 1 => format!(
+                "the migrations of this program begin with the one to {}; open them once with a program that has the \
+                 one to {}",
+                first.version,
+                stored + 1
+            ),
+            Some(_) => return Ok(()),
+            None => format!(
+                "this program has {to} and no migration; add those to each version from {} to {to}, without a step \
+                 where documents stay as they are",
+                stored + 1
+            ),
+        };
+        Err(Error::new(
+            codes::MIGRATION,
+            format!("the documents have schema version {stored}, and {missing}"),
+        ))
     }
 
     /// Whether a migration that was begun at this version can go on.

@@ -36,7 +36,7 @@ pub(crate) async fn run(
             if version == to {
                 return Ok(());
             }
-            migrations.check_from(version)?;
+            migrations.check_from(version, to)?;
             let counted = check(database, migrations, (version, to), progress).await?;
             total = Some(counted);
             // Another handle may write documents until the version is raised, also where there was none.

@@ -256,22 +256,20 @@ async fn forget_server(tx: &mut Tx, target: Target) -> Result<()> {
     ] {
         remove_all(tx, range).await?;
     }
-    let joining: Vec<_> = tx
-        .registry()
-        .iter()
-        .filter(|(_, row)| row.joins)
+    let rows = tx.registry().iter_even_dropped();
+    let rows: Vec<_> = rows
         .map(|(name, row)| (name.clone(), row.clone()))
         .collect();
-    for (name, row) in joining {
+    for (name, before) in rows {
+        let mut row = before.clone();
         // All of it is read from the start anyway.
-        put_collection(
-            tx,
-            &name,
-            CollectionRow {
-                joins: false,
-                ..row
-            },
-        );
+        row.joins = false;
+        // What the one server was not read for, or has lost, says nothing of the next one.
+        row.later.away = None;
+        row.set_partings(Vec::new());
+        if row != before {
+            put_collection(tx, &name, row);
+        }
     }
     Ok(())
 }

@@ -2,10 +2,11 @@
 //! would end the connection of one for that of the other, for ever.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::Replica;
 use crate::keys::Target;
+use crate::lock::lock;
 use crate::{Error, Result, codes};
 use pocket_storage::ordered::BTreeSet;
 
@@ -15,8 +16,7 @@ pub(crate) struct Engaged(Mutex<BTreeSet<Target>>);
 
 impl Engaged {
     fn targets(&self) -> MutexGuard<'_, BTreeSet<Target>> {
-        // A set is whole after each single operation on it.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -8,12 +8,13 @@ mod arrivals;
 mod json;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use pocket_storage::ordered::BTreeMap;
 use pocket_storage::{MaybeSend, MaybeSync};
 
 use crate::document::with_id;
+use crate::lock::lock;
 use crate::{Body, CollectionName, DocumentId, DocumentLimits, Error, Map, Result, Value, codes};
 
 pub use arrivals::{InvalidArrival, InvalidDocument};
@@ -124,8 +125,7 @@ impl Schemas {
     }
 
     fn tables(&self) -> std::sync::MutexGuard<'_, BTreeMap<CollectionName, Schema>> {
-        // A map is whole after each single operation on it.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -308,8 +308,9 @@ async fn versions_have_no_gap_and_a_database_older_than_the_first_step_is_refuse
         message.contains("version 1") && message.contains("the one to 2"),
         "{message}"
     );
-    // Without any migration the version is only a barrier for older programs.
-    let db = app().schema_version(2).open(storage.clone()).await.unwrap();
+    // A migration without a step says that documents stay as they are; the version is a barrier for older programs.
+    let barrier = app().migration(Migration::to(2));
+    let db = barrier.open(storage.clone()).await.unwrap();
     assert_eq!(db.schema_version(), 2);
     drop(db);
     assert_eq!(
@@ -322,6 +323,34 @@ async fn versions_have_no_gap_and_a_database_older_than_the_first_step_is_refuse
         .await
         .unwrap();
     assert_eq!(shown(&docs(&db).await, "1").await, r#"{"_id":"1","n":1}"#);
+}
+
+/// A program whose migrations were forgotten raised the version all the same. The documents kept their old shape, and the
+/// migration that was added later never ran.
+#[tokio::test]
+async fn a_version_that_no_migration_leads_to_is_refused_and_the_database_stays_as_it_was() {
+    let storage = MemoryStorage::new();
+    let db = app().open(storage.clone()).await.unwrap();
+    let document = value(r#"{"_id":"1","n":0}"#);
+    docs(&db).await.insert(&document).await.unwrap();
+    drop(db);
+    let error = app().schema_version(3).open(storage.clone()).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.code(), "migration");
+    let message = error.to_string();
+    assert!(message.contains("each version from 2 to 3"), "{message}");
+    let db = app().open(storage.clone()).await.unwrap();
+    assert_eq!(db.schema_version(), 1);
+    drop(db);
+    let three = || app().migration(counting(2, "docs"));
+    let three = three().migration(Migration::to(3)).schema_version(3);
+    let db = three.open(storage.clone()).await.unwrap();
+    assert_eq!(db.schema_version(), 3);
+    assert_eq!(shown(&docs(&db).await, "1").await, r#"{"_id":"1","n":1}"#);
+    drop(db);
+    // Once it is there, whoever only reads and writes needs no migration.
+    let db = app().schema_version(3).open(storage).await.unwrap();
+    assert_eq!(db.schema_version(), 3);
 }
 
 #[tokio::test]

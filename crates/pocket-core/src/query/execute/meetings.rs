@@ -5,11 +5,12 @@
 //! about to need. So the next one goes the other way, from there to both ends.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use pocket_storage::KeyRange;
 
 use crate::keys::CollectionId;
+use crate::lock::lock;
 
 /// The key, in each collection, at which the last scan ended if it went from the ends. Its clones are one.
 #[derive(Clone, Debug, Default)]
@@ -18,12 +19,12 @@ pub(crate) struct Meetings(Arc<Mutex<BTreeMap<CollectionId, Vec<u8>>>>);
 impl Meetings {
     /// A scan from both ends was over at this key.
     pub(super) fn note(&self, collection: CollectionId, key: Vec<u8>) {
-        self.lock().insert(collection, key);
+        lock(&self.0).insert(collection, key);
     }
 
     /// The two parts of a range at such a key, the lower one first; they go from there only once.
     pub(super) fn part(&self, collection: CollectionId, range: &KeyRange) -> Option<[KeyRange; 2]> {
-        let mut all = self.lock();
+        let mut all = lock(&self.0);
         let key = all
             .get(&collection)
             .filter(|key| range.contains(key))?
@@ -38,10 +39,6 @@ impl Meetings {
     /// Whether any scan ended so, and none has gone on from there.
     #[cfg(test)]
     pub(in crate::query) fn is_noted(&self) -> bool {
-        !self.lock().is_empty()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<CollectionId, Vec<u8>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        !lock(&self.0).is_empty()
     }
 }

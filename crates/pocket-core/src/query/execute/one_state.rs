@@ -55,12 +55,15 @@ async fn run_unboxed(
             return Ok(None);
         };
         let sight = core.sight_in(&registry, collection);
-        let proof = Proof::State(state);
+        let proof = Proof::State(state.clone());
         #[cfg(not(target_arch = "wasm32"))]
         if !indexes.is_empty() {
             let (seen, storage) = ((&proof, &sight), &*core.storage);
             match attempt_there(query, task, collection, &indexes, seen, storage).await {
-                Some(None) => continue,
+                Some(None) => {
+                    core.was_not_one_state(state.as_ref()).await?;
+                    continue;
+                }
                 Some(outcome) => return Ok(outcome),
                 None => {}
             }
@@ -70,6 +73,7 @@ async fn run_unboxed(
         if outcome.is_some() {
             return Ok(outcome);
         }
+        core.was_not_one_state(state.as_ref()).await?;
         if reader.figures().calls > SHORT_CALLS {
             break;
         }
