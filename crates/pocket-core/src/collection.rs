@@ -7,11 +7,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::bodies::Unstored;
+use crate::clear::ClearJob;
 use crate::commit::CommitCore;
 use crate::keys::CollectionId;
 use crate::query::{Filter, Query, QuerySpec};
 use crate::stored::StoredDocument;
-use crate::write::{ClearJob, Operation, Write, WriteJob};
+use crate::write::{Operation, Write, WriteJob};
 use crate::{
     Body, ChangeItem, CollectionName, Database, Document, DocumentId, Error, Result, Subscription,
     codes, ids, keys, stored,
@@ -167,12 +168,11 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     /// # Errors
     /// What the store says.
     pub async fn clear(&self) -> Result<u64> {
-        self.database
-            .submit(ClearJob {
-                collection: self.name.clone(),
-                forget: false,
-            })
-            .await
+        let begin = || ClearJob {
+            collection: self.name.clone(),
+            forget: false,
+        };
+        self.database.stepwise(&self.name, begin).await
     }
 
     /// A document, or none when it is missing, deleted, or its [time to live](crate::CollectionConfig::ttl) is over.

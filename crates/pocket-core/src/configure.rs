@@ -1,16 +1,15 @@
 //! Making collections and changing their settings.
 
-use pocket_storage::ScanLimit;
-
 use crate::commit::Job;
 use crate::damage::{self, Server};
 use crate::expire::Expiry;
 use crate::index;
-use crate::keys::{self, Target};
-use crate::outbox::{self, Edit, Slot};
+use crate::keys::{self, CollectionId, Target};
+use crate::outbox::{self, Edit, Entry, Slot};
+use crate::stepwise::{self, Begun};
 use crate::stored::{
-    self, CollectionLater, CollectionRow, DocumentHead, DocumentLater, Presence, Progress,
-    StoredDocument, TargetRow,
+    self, CollectionLater, CollectionRow, DocumentHead, DocumentLater, MutationRow, Presence,
+    Progress, StoredDocument, TargetRow, UnderWay,
 };
 use crate::tx::Tx;
 use crate::{ChangeKind, CollectionName, ConflictStrategy, DocumentId, Place, Result, Revision};
@@ -56,13 +55,17 @@ pub(crate) struct ConfigureJob {
 #[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
 #[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
 impl Job for ConfigureJob {
-    type Output = ();
+    type Output = Begun;
 
     fn runs_alone(&self) -> bool {
         true
     }
 
-    async fn run(&mut self, tx: &mut Tx) -> Result<()> {
+    async fn run(&mut self, tx: &mut Tx) -> Result<Begun> {
+        let known = tx.registry().get_even_dropped(&self.name);
+        if known.is_some_and(|row| row.later.under_way.is_some()) {
+            return Ok(Begun::Busy);
+        }
         let is_new = tx.registry().get(&self.name).is_none();
         let old = match tx.registry().get(&self.name).cloned() {
             Some(row) => row,
@@ -76,9 +79,10 @@ impl Job for ConfigureJob {
             index::set_expiry(tx, old.id(), self.ttl.clone())?;
         }
         let mut row = CollectionRow {
-            sync: self.sync,
+            // What is there is offered first.
+            sync: self.sync && !switched,
             strategy: self.strategy,
-            joins,
+            joins: joins && !switched,
             later: CollectionLater { ttl, ..old.later },
             ..old
         };
@@ -91,10 +95,11 @@ impl Job for ConfigureJob {
             tx.outbox_grew();
         }
         match (switched, self.sync) {
-            (true, true) => enqueue_all(tx, &row).await,
-            (true, false) => drop_unsent(tx, &row).await,
-            (false, _) => Ok(()),
+            (true, true) => offer_some(tx, &self.name, row, None).await?,
+            (true, false) => drop_some(tx, &self.name, row, Place::ZERO).await?,
+            (false, _) => {}
         }
+        Ok(Begun::Yes(0))
     }
 }
 
@@ -113,62 +118,93 @@ async fn resyncs_done(tx: &mut Tx) -> Result<Option<u64>> {
     Ok(row.and_then(|row| row.checkpoint.resyncs_done()))
 }
 
-/// Sync was switched on: what is there becomes pending, on whatever version of the server is known. A damaged document
-/// cannot be sent, and keeps nobody from the others; whatever takes its place is sent as it is written.
-async fn enqueue_all(tx: &mut Tx, row: &CollectionRow) -> Result<()> {
-    let mut range = keys::documents(row.id());
-    loop {
-        let entries = tx
-            .scan_each(range.clone(), ScanLimit::entries(1_000))
-            .await?;
-        let Some((last, _)) = entries.last() else {
-            return Ok(());
-        };
-        range = range.after(last.clone());
-        for (key, payload) in entries {
-            let stored = payload.and_then(|payload| StoredDocument::decode(&payload));
-            let Some(stored) = damage::unless_damaged(stored)? else {
-                continue;
-            };
-            let id = keys::document_id(&key)
-                .ok_or_else(|| stored::damaged("a document's key is too short"))?;
-            let id = DocumentId::new(id)?;
-            let Some(before) = known_version(tx, row, &id, &stored).await? else {
-                continue;
-            };
-            let kind = match &stored.body {
-                Some(body) => ChangeKind::Put(body.clone()),
-                // What came to stand meanwhile was never shown here: it is read from the start.
-                None if before.is_live() && is_unseen(tx, &stored) => {
-                    let mut slot = Slot::of(row.id(), id, Some(stored));
-                    slot.after = None;
-                    slot.store(tx);
-                    continue;
-                }
-                // Deleted while a change of it was on its way.
-                None if before.is_live() => ChangeKind::Delete,
-                None => continue,
-            };
-            // The version may be that of another client, or of an id this one had: what is sent bears the id of now.
-            let rev = Revision::new(stored.head.rev.hlc, tx.client());
-            // What only got another shape meanwhile is nobody's edit, as it would not be had sync been on.
-            let migrated = before.is_live() && stored.head.later.reshaped == Some(before.head.rev);
-            let mut slot = Slot::of(row.id(), id, Some(stored));
-            if let Some(document) = &mut slot.after {
-                document.head.rev = rev;
-                document.head.later = DocumentLater::default();
-            }
-            slot.before = Some(before).filter(StoredDocument::is_live);
-            let mut edit = Edit {
-                slot,
-                kind,
-                rev,
-                migrated,
-            };
-            outbox::enqueue(tx, std::slice::from_mut(&mut edit)).await?;
-            edit.slot.store(tx);
+/// Sync is being switched on: what is there behind a key becomes pending, on whatever version of the server is known. With
+/// the last of it the collection syncs. A damaged document cannot be sent, and keeps nobody from the others; whatever takes
+/// its place is sent as it is written.
+pub(crate) async fn offer_some(
+    tx: &mut Tx,
+    name: &CollectionName,
+    mut row: CollectionRow,
+    mut after: Option<Vec<u8>>,
+) -> Result<()> {
+    let place = tx.state().last_place;
+    // What holds nothing to offer costs no commit of its own.
+    while tx.state().last_place == place {
+        let mut range = keys::documents(row.id());
+        if let Some(after) = after.take() {
+            range = range.after(after);
+        }
+        let limit = stepwise::step();
+        let entries = tx.scan_sealed(range, limit).await?;
+        let last = entries.last().map(|(key, _)| key.clone());
+        after = last.filter(|_| limit.is_reached_by(&entries));
+        offer(tx, &row, entries).await?;
+        if after.is_none() {
+            break;
         }
     }
+    let is_over = after.is_none();
+    row.later.under_way = after.map(|after| UnderWay::Offering(Some(after.into())));
+    if is_over {
+        row.sync = true;
+        // All that the server has of it is read from the start, and a session that runs must begin with that.
+        row.joins = true;
+        tx.outbox_grew();
+    }
+    put_collection(tx, name, row);
+    Ok(())
+}
+
+async fn offer(
+    tx: &mut Tx,
+    row: &CollectionRow,
+    entries: Vec<pocket_storage::Entry>,
+) -> Result<()> {
+    for (key, sealed) in entries {
+        let payload = tx.core().open(&key, &sealed);
+        let stored = payload.and_then(|payload| StoredDocument::decode(&payload));
+        let Some(stored) = damage::unless_damaged(stored)? else {
+            continue;
+        };
+        let id = keys::document_id(&key)
+            .ok_or_else(|| stored::damaged("a document's key is too short"))?;
+        let id = DocumentId::new(id)?;
+        let Some(before) = known_version(tx, row, &id, &stored).await? else {
+            continue;
+        };
+        let kind = match &stored.body {
+            Some(body) => ChangeKind::Put(body.clone()),
+            // What came to stand meanwhile was never shown here: it is read from the start.
+            None if before.is_live() && is_unseen(tx, &stored) => {
+                let mut slot = Slot::of(row.id(), id, Some(stored));
+                slot.after = None;
+                slot.store(tx);
+                continue;
+            }
+            // Deleted while a change of it was on its way.
+            None if before.is_live() => ChangeKind::Delete,
+            None => continue,
+        };
+        // The version may be that of another client, or of an id this one had: what is sent bears the id of now.
+        let rev = Revision::new(stored.head.rev.hlc, tx.client());
+        // What only got another shape meanwhile is nobody's edit, as it would not be had sync been on.
+        let migrated = before.is_live() && stored.head.later.reshaped == Some(before.head.rev);
+        let mut slot = Slot::of(row.id(), id, Some(stored));
+        if let Some(document) = &mut slot.after {
+            document.head.rev = rev;
+            document.head.later = DocumentLater::default();
+        }
+        slot.before = Some(before).filter(StoredDocument::is_live);
+        let mut edit = Edit {
+            slot,
+            kind,
+            rev,
+            migrated,
+        };
+        outbox::enqueue(tx, std::slice::from_mut(&mut edit)).await?;
+        edit.slot.store(tx);
+    }
+    Ok(())
 }
 
 /// Whether the server's version of a document that was deleted here is one of somebody else.
@@ -216,45 +252,68 @@ async fn known_version(
     Ok(Some(StoredDocument { head, body }))
 }
 
-/// Sync was switched off: what was never sent is dropped from the outbox; what was sent is settled first.
-async fn drop_unsent(tx: &mut Tx, collection: &CollectionRow) -> Result<()> {
+/// Sync was switched off: what was never sent is dropped from the outbox, behind a place; what was sent is settled first.
+pub(crate) async fn drop_some(
+    tx: &mut Tx,
+    name: &CollectionName,
+    mut collection: CollectionRow,
+    from: Place,
+) -> Result<()> {
     let target = Target::DEFAULT;
-    let mut range = keys::outbox_from(target, Place::ZERO);
-    loop {
-        let Some(rows) = outbox::page(tx, target, &mut range, 1_000).await? else {
-            return Ok(());
+    let (mut dropped, mut bytes, mut reached) = (0, 0, from);
+    let mut range = keys::outbox_from(target, from.next());
+    let is_over = 'pages: loop {
+        let Some(rows) = outbox::page(tx, target, &mut range, stepwise::STEP).await? else {
+            break true;
         };
-        for (key, _) in &rows {
-            let place = keys::trailing_number(key)
+        for (key, payload) in rows {
+            if dropped >= stepwise::STEP || bytes > stepwise::STEP_BYTES {
+                break 'pages false;
+            }
+            let place = keys::trailing_number(&key)
                 .ok_or_else(|| stored::damaged("a key of the outbox is too short"))?;
-            let mut entry = outbox::load(tx, target, Place::new(place)).await?;
-            if entry.progress != Progress::Unsent {
-                continue;
-            }
-            let stored = entry.changes.len();
-            let (gone, kept): (Vec<_>, Vec<_>) = entry
-                .changes
-                .into_iter()
-                .partition(|change| change.collection == collection.id());
-            for change in &gone {
-                let mut slot =
-                    Slot::recover(tx, change.collection, &change.id, Server::ReadAgain).await?;
-                slot.forget_place(entry.place);
-                if let Some(document) = slot.after.as_mut().filter(|it| it.head.rev == change.rev) {
-                    document.head.later.reshaped = change.base.filter(|_| change.migrated);
-                }
-                // A local-only collection has no use for a tombstone, but for what is still on its way.
-                slot.after = slot.after.filter(|document| {
-                    document.head.presence == Presence::Live || !document.head.pending.is_empty()
-                });
-                slot.store(tx);
-            }
-            entry.changes = kept;
-            if entry.changes.is_empty() {
-                outbox::remove(tx, target, &entry, stored);
-            } else if entry.changes.len() < stored {
-                outbox::store(tx, target, &entry, stored);
+            reached = Place::new(place);
+            let row: MutationRow = stored::decode(&payload)?;
+            let mut changes = row.changes.iter();
+            let touches = changes.any(|change| change.collection() == collection.id());
+            if row.progress == Progress::Unsent && touches {
+                let entry = outbox::from_row(tx, target, reached, row).await?;
+                dropped += entry.changes.len();
+                bytes += entry.size();
+                drop_changes(tx, collection.id(), entry).await?;
             }
         }
+    };
+    collection.later.under_way = (!is_over).then_some(UnderWay::Dropping(reached));
+    put_collection(tx, name, collection);
+    Ok(())
+}
+
+/// Drops what a mutation that was never sent does to a collection.
+async fn drop_changes(tx: &mut Tx, collection: CollectionId, mut entry: Entry) -> Result<()> {
+    let target = Target::DEFAULT;
+    let stored = entry.changes.len();
+    let (gone, kept): (Vec<_>, Vec<_>) = entry
+        .changes
+        .into_iter()
+        .partition(|change| change.collection == collection);
+    for change in &gone {
+        let mut slot = Slot::recover(tx, change.collection, &change.id, Server::ReadAgain).await?;
+        slot.forget_place(entry.place);
+        if let Some(document) = slot.after.as_mut().filter(|it| it.head.rev == change.rev) {
+            document.head.later.reshaped = change.base.filter(|_| change.migrated);
+        }
+        // A local-only collection has no use for a tombstone, but for what is still on its way.
+        slot.after = slot.after.filter(|document| {
+            document.head.presence == Presence::Live || !document.head.pending.is_empty()
+        });
+        slot.store(tx);
     }
+    entry.changes = kept;
+    if entry.changes.is_empty() {
+        outbox::remove(tx, target, &entry, stored);
+    } else {
+        outbox::store(tx, target, &entry, stored);
+    }
+    Ok(())
 }

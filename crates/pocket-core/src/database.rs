@@ -9,6 +9,7 @@ use pocket_storage::Durability;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::clear::ClearJob;
 use crate::commit::{CommitCore, Committer, Job, LeftRounds};
 use crate::configure::ConfigureJob;
 use crate::expire::Expiry;
@@ -17,7 +18,6 @@ use crate::migrate::Migrations;
 use crate::registry::not_found;
 use crate::replica::Engaged;
 use crate::stored::{CollectionRow, DatabaseHead};
-use crate::write::ClearJob;
 use crate::{
     ChangeItem, ClientId, Collection, CollectionConfig, CollectionName, CommitSequence, Journal,
     Limits, Result, Subscription, Transaction, Ttl,
@@ -126,15 +126,16 @@ impl Database {
         let registry = self.core().registry();
         if registry.get(&name).is_none_or(|row| {
             let other_ttl = row.later.ttl != ttl.as_ref().map(|expiry| expiry.ttl().to_row());
-            row.sync != config.sync || row.strategy != config.conflict_strategy || other_ttl
+            let is_busy = row.later.under_way.is_some();
+            is_busy || row.sync != config.sync || row.strategy != config.conflict_strategy || other_ttl
         }) {
-            self.submit(ConfigureJob {
+            let begin = || ConfigureJob {
                 name: name.clone(),
                 sync: config.sync,
                 strategy: config.conflict_strategy,
-                ttl,
-            })
-            .await?;
+                ttl: ttl.clone(),
+            };
+            self.stepwise(&name, begin).await?;
         }
         self.core().schemas.set(name.clone(), config.schema);
         for index in config.indexes {
@@ -172,11 +173,11 @@ impl Database {
     /// `collection-not-found`, and what the store says.
     pub async fn delete_collection(&self, name: &str) -> Result<u64> {
         let collection = CollectionName::new(name)?;
-        let job = ClearJob {
+        let begin = || ClearJob {
             collection: collection.clone(),
             forget: true,
         };
-        let count = self.submit(job).await?;
+        let count = self.stepwise(&collection, begin).await?;
         self.core().schemas.set(collection, None);
         self.remove_dropped_indexes().await?;
         Ok(count)

@@ -3,7 +3,6 @@
 use crate::commit::Job;
 use crate::config::MAX_TRANSACTION_CHANGES;
 use crate::erase::{self, Erased, Forget};
-use crate::index;
 use crate::keys::{self, CollectionId, Target};
 use crate::outbox::{self, Edit, Slot};
 use crate::registry::Registry;
@@ -195,7 +194,7 @@ async fn transaction(tx: &mut Tx, writes: &[Write], reads: &[Read]) -> Result<Ve
             edits.push((write.collection.clone(), row, edit));
         }
     }
-    let (synced, local): (Vec<_>, Vec<_>) = edits.into_iter().partition(|(_, row, _)| row.sync);
+    let (synced, local): (Vec<_>, Vec<_>) = edits.into_iter().partition(|(_, row, edit)| row.sends(&edit.slot.id));
     // What was made and deleted in the same transaction never was.
     let synced: Vec<_> = synced
         .into_iter()
@@ -334,7 +333,7 @@ pub(crate) fn apply(
         later: DocumentLater::default(),
     };
     // Without sync nobody needs a tombstone, but for what was sent before sync was switched off.
-    let needed = row.sync || presence == Presence::Live || !head.pending.is_empty();
+    let needed = row.sends(&write.id) || presence == Presence::Live || !head.pending.is_empty();
     slot.after = needed.then(|| StoredDocument {
         head,
         body: kind.body().cloned(),
@@ -377,7 +376,7 @@ pub(crate) async fn finish(
     row: &CollectionRow,
     mut edit: Edit,
 ) -> Result<()> {
-    if row.sync {
+    if row.sends(&edit.slot.id) {
         outbox::enqueue(tx, std::slice::from_mut(&mut edit)).await?;
     }
     store(tx, name, &edit.slot);
@@ -397,69 +396,5 @@ fn store(tx: &mut Tx, name: &CollectionName, slot: &Slot) {
     );
     if let Some(event) = event {
         tx.event(event);
-    }
-}
-
-/// Deletes every document of a collection, each as a mutation of its own.
-#[derive(Clone, Debug)]
-pub(crate) struct ClearJob {
-    pub(crate) collection: CollectionName,
-    /// Also forgets the collection's settings.
-    pub(crate) forget: bool,
-}
-
-#[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
-#[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
-impl Job for ClearJob {
-    /// Documents that were deleted.
-    type Output = u64;
-
-    fn runs_alone(&self) -> bool {
-        true
-    }
-
-    async fn run(&mut self, tx: &mut Tx) -> Result<u64> {
-        let row = tx.registry().existing(&self.collection)?;
-        if self.forget {
-            // Their entries are not removed here with each document, but all together afterwards.
-            index::drop_all(tx, row.id())?;
-        }
-        let mut range = keys::documents(row.id());
-        let mut count = 0;
-        loop {
-            let entries = tx
-                .scan(range.clone(), pocket_storage::ScanLimit::entries(1_000))
-                .await?;
-            let Some((last, _)) = entries.last() else {
-                break;
-            };
-            range = range.after(last.clone());
-            let sight = tx.sight(row.id());
-            for (key, payload) in &entries {
-                let stored = StoredDocument::decode(payload)?;
-                if !stored.is_live() {
-                    continue;
-                }
-                let id = keys::document_id(key)
-                    .ok_or_else(|| crate::stored::damaged("a document's key is too short"))?;
-                let write = Write {
-                    collection: self.collection.clone(),
-                    id: DocumentId::new(id)?,
-                    operation: Operation::Delete,
-                };
-                count += u64::from(!sight.is_over(&write.id, &stored)?);
-                let slot = Slot::of(row.id(), write.id.clone(), Some(stored));
-                let edit = apply(tx, &row, slot, &write)?;
-                finish(tx, &self.collection, &row, edit).await?;
-            }
-        }
-        if self.forget {
-            let gone = CollectionRow {
-                dropped: true,
-                ..row
-            };
-            crate::configure::put_collection(tx, &self.collection, gone);
-        }
-        Ok(count)
     }
 }

@@ -11,11 +11,12 @@ use super::state::{ReplicaState, snapshot};
 use super::store_target;
 use crate::commit::Job;
 use crate::configure::put_collection;
+use crate::damage::{self, Server};
 use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::outbox::{self, Entry, PendingChange, Slot};
 use crate::stored::{
     self, CollectionRow, DatabaseHead, MutationLater, MutationRow, Progress, StoredDocument,
-    StoredKind, TargetRow,
+    StoredKind, TargetRow, UnderWay,
 };
 use crate::tx::Tx;
 use crate::{ChangeKind, ClientId, DocumentId, Place, Result, Revision, random_bytes};
@@ -118,11 +119,17 @@ impl DetachJob {
         for collection in collections {
             let mut range = keys::documents(collection.id());
             loop {
-                let rows = tx.scan(range.clone(), ScanLimit::entries(CHUNK)).await?;
+                let limit = ScanLimit::entries(CHUNK);
+                let rows = tx.scan_each(range.clone(), limit).await?;
                 let Some((last, _)) = rows.last() else { break };
                 range = range.after(last.clone());
-                for (key, payload) in &rows {
-                    let mut slot = slot(collection.id(), key, payload)?;
+                for (key, payload) in rows {
+                    let slot = payload.and_then(|payload| slot(collection.id(), &key, &payload));
+                    // A damaged one cannot be offered, and keeps nobody from the others; whatever takes its place is
+                    // sent as it is written.
+                    let Some(mut slot) = damage::unless_damaged(slot)? else {
+                        continue;
+                    };
                     self.offer(tx, &collection, &mut slot, stamps);
                     slot.store(tx);
                 }
@@ -201,6 +208,7 @@ impl Job for WipeJob {
         remove_all(tx, keys::journal_bodies()).await?;
         tx.state().pending = 0;
         tx.state().open_journal = 0;
+        offer_anew(tx);
         let collections: Vec<CollectionRow> = tx
             .registry()
             .iter_even_dropped()
@@ -210,11 +218,19 @@ impl Job for WipeJob {
         for collection in collections {
             let mut range = keys::documents(collection.id());
             loop {
-                let rows = tx.scan(range.clone(), ScanLimit::entries(CHUNK)).await?;
+                let limit = ScanLimit::entries(CHUNK);
+                let rows = tx.scan_each(range.clone(), limit).await?;
                 let Some((last, _)) = rows.last() else { break };
                 range = range.after(last.clone());
-                for (key, payload) in &rows {
-                    let mut slot = slot(collection.id(), key, payload)?;
+                for (key, payload) in rows {
+                    let slot = payload.and_then(|payload| slot(collection.id(), &key, &payload));
+                    let Some(mut slot) = damage::unless_damaged(slot)? else {
+                        if collection.sync {
+                            documents += 1;
+                            remove_damaged(tx, collection.id(), &key).await?;
+                        }
+                        continue;
+                    };
                     let live = slot.after.as_ref().is_some_and(StoredDocument::is_live);
                     documents += u64::from(collection.sync && live);
                     match &mut slot.after {
@@ -235,6 +251,20 @@ impl Job for WipeJob {
             pending,
             journaled,
         })
+    }
+}
+
+/// What had been offered of collections whose sync is being switched on is gone with the outbox.
+fn offer_anew(tx: &mut Tx) {
+    let rows = tx.registry().iter_even_dropped();
+    let is_offered = |row: &CollectionRow| matches!(row.later.under_way, Some(UnderWay::Offering(_)));
+    let rows: Vec<_> = rows
+        .filter(|(_, row)| is_offered(row))
+        .map(|(name, row)| (name.clone(), row.clone()))
+        .collect();
+    for (name, mut row) in rows {
+        row.later.under_way = Some(UnderWay::Offering(None));
+        put_collection(tx, &name, row);
     }
 }
 
@@ -293,13 +323,24 @@ async fn remove_all(tx: &mut Tx, mut range: KeyRange) -> Result<u64> {
     }
 }
 
+/// Removes a damaged document, and its entries in indexes.
+async fn remove_damaged(tx: &mut Tx, collection: CollectionId, key: &[u8]) -> Result<()> {
+    let slot = Slot::recover(tx, collection, &id_in(key)?, Server::Told).await?;
+    debug_assert!(slot.after.is_none(), "nothing is pending any more");
+    Ok(())
+}
+
+fn id_in(key: &[u8]) -> Result<DocumentId> {
+    let id =
+        keys::document_id(key).ok_or_else(|| stored::damaged("a document's key is too short"))?;
+    DocumentId::new(id)
+}
+
 fn number_in(key: &[u8]) -> Result<u64> {
     keys::trailing_number(key).ok_or_else(|| stored::damaged("a key of the outbox is too short"))
 }
 
 fn slot(collection: CollectionId, key: &[u8], payload: &bytes::Bytes) -> Result<Slot> {
     let stored = StoredDocument::decode(payload)?;
-    let id =
-        keys::document_id(key).ok_or_else(|| stored::damaged("a document's key is too short"))?;
-    Ok(Slot::of(collection, DocumentId::new(id)?, Some(stored)))
+    Ok(Slot::of(collection, id_in(key)?, Some(stored)))
 }

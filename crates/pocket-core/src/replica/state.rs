@@ -160,13 +160,12 @@ pub(super) async fn snapshot(tx: &mut Tx, target: Target, row: &TargetRow) -> Re
     })
 }
 
-/// The synced collections outside the scope.
+/// The synced collections outside the scope, and those whose sync is being switched.
 pub(super) fn left_out(tx: &Tx, row: &TargetRow) -> BTreeSet<CollectionId> {
-    let Some(scope) = &row.checkpoint.scope else {
-        return BTreeSet::new();
-    };
+    let scope = row.checkpoint.scope.as_ref();
+    let is_outside = |name| scope.is_some_and(|scope| !scope.contains(name));
     let all = tx.registry().iter_even_dropped();
-    all.filter(|(name, row)| row.sync && !scope.contains(name))
+    all.filter(|(name, row)| (row.sync && is_outside(name)) || row.holds_back())
         .map(|(_, row)| row.id())
         .collect()
 }

@@ -53,6 +53,7 @@ fn collection() -> CollectionRow {
             away: Some(4),
             parted: Some((Seq::new(5), 6)),
             parted_before: vec![(Seq::new(7), 8), (Seq::new(9), 10)],
+            under_way: None,
         },
     }
 }
@@ -119,6 +120,25 @@ fn mutation() -> MutationRow {
     }
 }
 
+/// Rows are written as they always were.
+fn assert_fixture(name: &str, rows: &[(&str, Bytes)]) {
+    let mut today = String::new();
+    for (name, row) in rows {
+        write!(today, "{name} ").expect("memory");
+        for byte in row {
+            write!(today, "{byte:02x}").expect("memory");
+        }
+        today.push('\n');
+    }
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let fixture = fixtures.join(name);
+    if std::env::var_os("POCKET_BLESS").is_some() {
+        std::fs::write(&fixture, &today).expect("writes");
+    }
+    let then = std::fs::read_to_string(fixture).expect("the fixture");
+    assert_eq!(today, then);
+}
+
 /// The fields that rows got later, of which a database has some only at rare moments: they are written as they always
 /// were, and read.
 #[test]
@@ -171,22 +191,7 @@ fn later_fields_are_what_the_fixture_holds() {
         ("document", encode(&document)),
     ]
     .map(|(name, row)| (name, Bytes::from(row)));
-    let mut today = String::new();
-    for (name, row) in &rows {
-        write!(today, "{name} ").expect("memory");
-        for byte in row {
-            write!(today, "{byte:02x}").expect("memory");
-        }
-        today.push('\n');
-    }
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/later-fields-1.txt");
-    if std::env::var_os("POCKET_BLESS").is_some() {
-        std::fs::write(&fixture, &today).expect("writes");
-    }
-    assert_eq!(
-        today,
-        std::fs::read_to_string(fixture).expect("the fixture")
-    );
+    assert_fixture("later-fields-1.txt", &rows);
     assert_eq!(decode::<DatabaseHead>(&rows[0].1).ok(), Some(head));
     assert_eq!(decode::<State>(&rows[1].1).ok(), Some(state));
     assert_eq!(decode::<CollectionRow>(&rows[2].1).ok(), Some(collection()));
@@ -194,4 +199,30 @@ fn later_fields_are_what_the_fixture_holds() {
     assert_eq!(decode::<TargetRow>(&rows[4].1).ok(), Some(target()));
     assert_eq!(decode::<MutationRow>(&rows[5].1).ok(), Some(mutation()));
     assert_eq!(decode::<DocumentHead>(&rows[6].1).ok(), Some(document));
+}
+
+/// What is done to all of a collection stands in its row while it is under way.
+#[test]
+fn what_is_under_way_in_a_collection_is_what_the_fixture_holds() {
+    let key = || Some(serde_bytes::ByteBuf::from(b"key".to_vec()));
+    let clearing = Clearing {
+        clock: Hlc::from_bits(29 << 16),
+        seq: Seq::new(30),
+        after: key(),
+        later: Later,
+    };
+    let all = [
+        ("clearing", UnderWay::Clearing(clearing)),
+        ("offering", UnderWay::Offering(key())),
+        ("offering-none", UnderWay::Offering(None)),
+        ("dropping", UnderWay::Dropping(Place::new(31))),
+    ];
+    let rows = all.map(|(name, under_way)| {
+        let mut row = collection();
+        row.later.under_way = Some(under_way);
+        let encoded = Bytes::from(encode(&row));
+        assert_eq!(decode::<CollectionRow>(&encoded).ok(), Some(row));
+        (name, encoded)
+    });
+    assert_fixture("under-way-1.txt", &rows);
 }

@@ -117,3 +117,36 @@ async fn the_end_of_an_edit_of_what_a_restored_server_had_lost_is_told() {
         .collect();
     assert_eq!(kinds, [&ChangeKind::Delete]);
 }
+
+/// What one server was restored without was taken for what the next one had lost: a document that was deleted there came
+/// back.
+#[tokio::test]
+async fn what_a_server_that_was_left_had_lost_says_nothing_of_the_next_one() {
+    let world = World::new().await;
+    let switch = async |sync| {
+        let config = CollectionConfig::new("late").sync(sync);
+        world.db.create_collection(config).await.unwrap();
+        world.replica.load(&Scope::All).await.unwrap()
+    };
+    switch(true).await;
+    world.attach(log(&[(1, 1)], 0, 0, 0)).await;
+    world.page(1, (0, 5, 5), Vec::new()).await;
+    switch(false).await;
+    world.attach(log(&[(1, 1), (3, 3)], 2, 0, 0)).await;
+    world.page(3, (0, 2, 2), Vec::new()).await;
+    world.sweep().await;
+
+    world.replica.detach().await.unwrap();
+    world.attach(log(&[(7, 1)], 4, 0, 0)).await;
+    world.page(7, (0, 4, 4), vec![doc("one", 4, PAST, 1)]).await;
+    let state = switch(true).await;
+    assert!(!state.checkpoint.resyncing, "it was never read from here");
+    let joining = state.checkpoint.joining;
+    assert_eq!(joining.len(), 1, "it is read from the start");
+    // Somebody has deleted the document there, and that was left out.
+    world.replica.begin_resync().await.unwrap();
+    world.page(7, (0, 6, 6), Vec::new()).await;
+    world.sweep().await;
+    assert_eq!(world.n("one").await, None);
+    assert!(world.pin().await.is_empty());
+}
