@@ -11,7 +11,7 @@ mod memory;
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
@@ -57,6 +57,8 @@ pub(crate) struct CommitCore {
     memory: Mutex<Option<Memory>>,
     /// The server's time less this device's, in milliseconds, as last committed or read.
     offset: AtomicI64,
+    /// Mutations in the outbox, as last committed or read.
+    pending: AtomicU64,
     /// Who this is to a server, as last committed or read.
     client: Mutex<ClientId>,
     /// The last committed registry, for readers.
@@ -104,6 +106,7 @@ impl CommitCore {
             meetings: Meetings::default(),
             memory: Mutex::new(None),
             offset: AtomicI64::new(0),
+            pending: AtomicU64::new(0),
             client: Mutex::new(client),
             registry: Mutex::new(Registry::default()),
         }
@@ -117,6 +120,11 @@ impl CommitCore {
     /// Who this is to a server; a copied store takes another id.
     pub(crate) fn client(&self) -> ClientId {
         *lock(&self.client)
+    }
+
+    /// Mutations in the outbox, as last committed or read.
+    pub(crate) fn pending(&self) -> u64 {
+        self.pending.load(Ordering::Relaxed)
     }
 
     /// The time by the server's clock, as far as it is known.

@@ -97,7 +97,8 @@ impl Database {
 
     /// Makes a collection, or sets the settings of one that is there.
     ///
-    /// Switching sync on puts its documents into the outbox; switching it off drops what was never sent. Waits until its
+    /// Switching sync on puts its documents into the outbox; switching it off drops what was never sent. Both work in
+    /// commits of bounded size and are ended as [`Collection::clear`] is; nothing of the collection is sent before. Waits until its
     /// indexes are built, as [`Collection::create_index`] does; but documents that break a unique one stay, as they do when
     /// a database is opened, and the [journal](Self::journal) tells of them.
     ///
@@ -167,7 +168,8 @@ impl Database {
         registry.iter().map(config).collect()
     }
 
-    /// Deletes every document of a collection, as [`Collection::clear`] does, and forgets its settings and indexes.
+    /// Deletes every document of a collection, as [`Collection::clear`] does, and forgets its settings and indexes. It is gone
+    /// for readers and writers at once.
     ///
     /// # Errors
     /// `collection-not-found`, and what the store says.

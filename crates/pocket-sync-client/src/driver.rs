@@ -327,6 +327,7 @@ impl Driver {
             telling.caught_up(last).await;
         }
         self.engagement = None;
+        self.watched.rests();
         for done in self.stopping.drain(..) {
             let _ = done.send(());
         }

@@ -57,11 +57,12 @@ enum Task {
 impl SyncEngine {
     /// An engine for this database. Nothing happens before [`start`](Self::start).
     pub fn new(database: &Database, config: SyncConfig) -> Self {
+        let replica = Replica::new(database, Target::DEFAULT);
         Self {
             inner: Arc::new(Inner {
-                replica: Replica::new(database, Target::DEFAULT),
+                watched: Arc::new(Watched::new(replica.clone())),
+                replica,
                 config: Mutex::new(config),
-                watched: Arc::default(),
                 task: Mutex::new(Task::None),
                 engagement: Mutex::default(),
             }),
@@ -194,22 +195,28 @@ impl SyncEngine {
         ))
     }
 
-    /// The counts: the current ones at once, then each newest ones.
+    /// The counts: the current ones at once, then each newest ones. While the engine does not run, what is written meanwhile
+    /// counts as pending, too.
     pub fn stats(&self) -> Subscription<Stats> {
-        self.newest(&self.inner.watched.stats)
+        self.newest(&self.inner.watched.stats, Watched::true_stats)
     }
 
     /// What is left, both ways: the current figures at once, then each newest ones.
     pub fn progress(&self) -> Subscription<Progress> {
-        self.newest(&self.inner.watched.progress)
+        self.newest(&self.inner.watched.progress, Watched::true_progress)
     }
 
     /// How everything stands at this moment.
     pub fn snapshot(&self) -> Snapshot {
-        let mut snapshot = self.inner.watched.snapshot.borrow().clone();
+        let watched = &self.inner.watched;
+        let told = watched.snapshot.borrow().clone();
         let outbox = self.inner.replica.outbox_signal();
-        snapshot.status = self.inner.watched.true_status(snapshot.status, &outbox);
-        snapshot
+        Snapshot {
+            status: watched.true_status(told.status, &outbox),
+            stats: watched.true_stats(told.stats),
+            progress: watched.true_progress(told.progress),
+            checkpoint: told.checkpoint,
+        }
     }
 
     /// Mutations in the outbox: written here and not settled by the server. Those that the option `collections` leaves
@@ -293,19 +300,32 @@ impl SyncEngine {
         }))
     }
 
-    fn newest<T: Clone + MaybeSend + MaybeSync + 'static>(
+    /// The values of `told` as they are in truth, which the outbox moves, too.
+    fn newest<T: Clone + PartialEq + MaybeSend + MaybeSync + 'static>(
         &self,
-        watched: &watch::Sender<T>,
+        told: &watch::Sender<T>,
+        truth: fn(&Watched, T) -> T,
     ) -> Subscription<T> {
-        let start = (watched.subscribe(), self.inner.watched.ending(), true);
+        let watched = self.inner.watched.clone();
+        let (told, ended) = (told.subscribe(), watched.ending());
+        let outbox = self.inner.replica.outbox_signal();
+        let start = (watched, told, outbox, ended, None);
         Subscription::new(stream::unfold(
             start,
-            |(mut values, mut ended, first)| async move {
-                if !first {
-                    moved(&mut values, &mut ended).await?;
+            move |(watched, mut told, mut outbox, mut ended, last)| async move {
+                loop {
+                    if last.is_some() {
+                        tokio::select! {
+                            moved = moved(&mut told, &mut ended) => moved?,
+                            // The database lives as long as the replica, so its sender does too.
+                            _ = outbox.changed() => {}
+                        }
+                    }
+                    let value = truth(&watched, told.borrow_and_update().clone());
+                    if last.as_ref() != Some(&value) {
+                        return Some((value.clone(), (watched, told, outbox, ended, Some(value))));
+                    }
                 }
-                let value = values.borrow_and_update().clone();
-                Some((value, (values, ended, false)))
             },
         ))
     }

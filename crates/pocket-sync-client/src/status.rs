@@ -56,7 +56,7 @@ pub struct Stats {
     pub resent_count: u64,
     /// Times the server said that this device should hold something else than it does. Everything is read again then.
     pub difference_count: u64,
-    /// Mutations that wait for their outcome, as the engine last saw them.
+    /// Mutations that wait for their outcome, as the engine last saw them; while it does not run, as they lie in the outbox.
     pub pending: u64,
     /// Conflicts that wait for the application's rule, as the engine last saw them.
     pub undecided: u64,

@@ -1,16 +1,19 @@
 //! What the driver tells, and the handle lets others watch.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use pocket_core::replica::Replica;
 use tokio::sync::watch;
 
 use crate::listeners::Listener;
 use crate::{Progress, Snapshot, Stats, Status};
 
 /// What the handle lets others watch.
-#[derive(Default)]
 pub(crate) struct Watched {
+    replica: Replica,
+    /// Whether a session runs that has read what is pending. Otherwise the outbox itself says it.
+    counts: AtomicBool,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) stats: watch::Sender<Stats>,
     pub(crate) progress: watch::Sender<Progress>,
@@ -25,6 +28,48 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
+    pub(crate) fn new(replica: Replica) -> Self {
+        Self {
+            replica,
+            counts: AtomicBool::new(false),
+            status: watch::Sender::default(),
+            stats: watch::Sender::default(),
+            progress: watch::Sender::default(),
+            snapshot: watch::Sender::default(),
+            listeners: Mutex::default(),
+            journaled: watch::Sender::default(),
+            ended: watch::Sender::default(),
+            outbox_seen: AtomicU64::new(0),
+        }
+    }
+
+    /// What waits for its outcome: as the session told it, or, while none counts, as the outbox has it.
+    fn true_pending(&self, told: u64, left_out: u64) -> u64 {
+        if self.counts.load(Ordering::Acquire) {
+            told
+        } else {
+            self.replica.known_pending().saturating_sub(left_out)
+        }
+    }
+
+    /// What `told` means at this moment.
+    pub(crate) fn true_stats(&self, told: Stats) -> Stats {
+        let pending = self.true_pending(told.pending, told.left_out);
+        Stats { pending, ..told }
+    }
+
+    /// What `told` means at this moment.
+    pub(crate) fn true_progress(&self, told: Progress) -> Progress {
+        let left_out = self.stats.borrow().left_out;
+        let push_left = self.true_pending(told.push_left, left_out);
+        Progress { push_left, ..told }
+    }
+
+    /// No session runs.
+    pub(crate) fn rests(&self) {
+        self.counts.store(false, Ordering::Release);
+    }
+
     /// What `told` means while the outbox stands at `outbox`: a write that the session has not heard of is not sent.
     ///
     /// Without it, whoever waits for `idle` right after a write could be told of the moment before.
@@ -56,6 +101,8 @@ impl Watched {
     }
 
     pub(crate) fn publish(&self, snapshot: Snapshot) {
+        let has_read = snapshot.checkpoint.is_some();
+        self.counts.store(has_read, Ordering::Release);
         set(&self.status, snapshot.status);
         set(&self.stats, snapshot.stats.clone());
         set(&self.progress, snapshot.progress);

@@ -3,6 +3,8 @@
 #[path = "engine/application.rs"]
 mod application;
 mod common;
+#[path = "engine/resting.rs"]
+mod resting;
 
 use std::time::Duration;
 

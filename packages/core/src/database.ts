@@ -26,7 +26,7 @@ export interface DatabaseOptions<C extends object = AnyCollections> {
   readonly storage: Storage;
   /** The collections it has. Others that were made before stay. */
   readonly collections?: readonly CollectionConfig<CollectionName<C>>[] | undefined;
-  /** The version of the application's schema; 1 unless set. */
+  /** The version of the application's schema; 1 unless set. An older database needs the migrations that lead to it. */
   readonly schemaVersion?: number | undefined;
   /** What leads from older versions of the schema to this one. */
   readonly migrations?: readonly MigrationConfig[] | undefined;

@@ -42,6 +42,7 @@ impl CommitCore {
             return Vec::new();
         }
         self.offset.store(memory.state.offset, Ordering::Relaxed);
+        self.pending.store(memory.state.pending, Ordering::Relaxed);
         *lock(&self.client) = memory.client;
         let registry = memory.registry.clone();
         let before = std::mem::replace(&mut *lock(&self.registry), registry.clone());

@@ -19,7 +19,8 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     ///
     /// It is recorded before the first document is read: from then on every write keeps it right, and a unique one
     /// refuses what breaks it. Building is done in many small commits between which others write, and goes on where it
-    /// was after a crash or when this future was dropped: when the database is opened, or by making the index again.
+    /// was after a crash, an error over a damaged document, or when this future was dropped: when the database is opened, or
+    /// by making the index again.
     /// See [`build_index`](Self::build_index) for its progress.
     ///
     /// # Errors

@@ -76,6 +76,11 @@ impl Replica {
         &self.database
     }
 
+    /// Mutations in the outbox, as this handle last committed or read them. Nothing is read for it.
+    pub fn known_pending(&self) -> u64 {
+        self.database.core().pending()
+    }
+
     /// Changes whenever the outbox grew or a collection began to sync; the value counts.
     pub fn outbox_signal(&self) -> watch::Receiver<u64> {
         self.database.core().notifier.outbox()
@@ -194,7 +199,8 @@ impl Replica {
     /// all the same. Revisions keep their time under another client id. The journal stays. No session of this handle may
     /// run; what those of other handles bring is refused, see [`acting_as`](Self::acting_as).
     ///
-    /// One commit; it costs memory in proportion to the documents that sync.
+    /// A damaged document stays as it is, and is offered once something takes its place. One commit; it costs memory in
+    /// proportion to the documents that sync.
     ///
     /// # Errors
     /// `corrupt`, and what the store says.
@@ -204,7 +210,8 @@ impl Replica {
     }
 
     /// Leaves the server and removes what came from it: the documents of all synced collections, also those that were
-    /// made here and those never sent, the outbox and the journal. Local-only collections and all settings stay.
+    /// made here and those never sent, the outbox and the journal; damaged ones, too. Local-only collections and all settings
+    /// stay.
     ///
     /// The next server this database meets is read from the start. No session of this handle may run; what those of other
     /// handles bring is refused, see [`acting_as`](Self::acting_as).
