@@ -46,7 +46,7 @@ impl Job for ClearJob {
         let target = replica::load_target(tx, Target::DEFAULT).await?;
         let from = Clearing {
             clock: tx.state().clock,
-            seq: target.checkpoint.seq,
+            seq: target.highest_known(),
             after: None,
             later: Later,
         };
@@ -62,6 +62,7 @@ pub(crate) async fn some(
     mut row: CollectionRow,
     mut from: Clearing,
 ) -> Result<u64> {
+    let goes_on = row.later.under_way.take().is_some();
     let ttl = row.later.ttl.as_ref().map(Ttl::of_row);
     let sight = Sight::new(ttl.as_ref(), tx.time())?;
     let mut range = keys::documents(row.id());
@@ -82,10 +83,11 @@ pub(crate) async fn some(
             let opened = tx.core().open(&key, &sealed);
             let stored = opened.and_then(|payload| StoredDocument::decode(&payload));
             let (slot, is_shown) = match damage::unless_damaged(stored)? {
-                Some(stored) if !stored.is_live() || is_since(tx, &from, &stored) => continue,
+                Some(stored) if !stored.is_live() => continue,
+                Some(stored) if goes_on && is_since(tx, &from, &stored) => continue,
                 Some(stored) => {
-                    let is_over = sight.is_over(&id, &stored)?;
-                    (Slot::of(row.id(), id.clone(), Some(stored)), !is_over)
+                    let is_shown = !sight.is_over(&id, &stored)?;
+                    (Slot::of(row.id(), id.clone(), Some(stored)), is_shown)
                 }
                 None => (Slot::load_over(tx, row.id(), &id, true).await?, true),
             };
@@ -105,17 +107,17 @@ pub(crate) async fn some(
             None => break,
         }
     }
-    let was_under_way = row.later.under_way.take().is_some();
-    let is_over = from.after.is_none();
-    row.later.under_way = (!is_over).then_some(UnderWay::Clearing(from));
-    if was_under_way || !is_over {
+    if from.after.is_some() {
+        row.later.under_way = Some(UnderWay::Clearing(from));
+    }
+    if goes_on || row.later.under_way.is_some() {
         put_collection(tx, name, row);
     }
     Ok(shown)
 }
 
-/// Whether a document was written here, or came from a server, since the clearing began: it may have been under way for
-/// a while. Then it stays.
+/// Whether a document was written here, or came from a server, since the clearing began, which may have been interrupted for a
+/// while. Then it stays.
 fn is_since(tx: &Tx, from: &Clearing, stored: &StoredDocument) -> bool {
     let rev = stored.head.rev;
     // The clock had passed all that had been written or seen by then. What others wrote before may come later; what this

@@ -166,7 +166,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     /// Deletes all documents, the damaged ones too, and returns how many there were.
     ///
     /// It works in commits of at most 1,000 documents and 2 MiB, so few are gone in one step, and many in several, between
-    /// which others read and write. What is written meanwhile, or comes from a server, stays. Once begun it is ended: by
+    /// which others read and write. What is written meanwhile stays. Once begun it is ended: by
     /// this call; or, when that is dropped or fails, by the next one or when the database is opened again.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ import { Collection } from './collection.js';
 import { CollectionCore } from './collection-core.js';
 import { PocketError, calling, isPocketError, report, settled } from './error.js';
 import { Journal } from './journal.js';
+import { Line } from './line.js';
 import type { Events } from './observable.js';
 import type { RawDatabase } from './raw.js';
 import { loadModule } from './raw.js';
@@ -78,7 +79,7 @@ export interface DatabaseStats {
  */
 export type Persistence = 'persistent' | 'best-effort' | 'unknown';
 
-/** How often a transaction runs again when somebody else was faster. */
+/** How often a transaction runs when somebody else was faster. */
 const TRANSACTION_ATTEMPTS = 16;
 
 /** What the packages of Pocket know of a database beside what is public. */
@@ -122,6 +123,8 @@ export class Database<C extends object = AnyCollections> {
   readonly #events = new Set<() => void>();
   readonly #changes: Events<Change<AnyDocument>>;
   readonly #closing = new Set<() => Promise<void>>();
+  /** Transactions that run again. */
+  readonly #overtaken = new Line();
   readonly #tabs: TabsConnection | undefined;
   #closed: Promise<void> | undefined;
   /** What conflicts and refusals left. */
@@ -255,23 +258,38 @@ export class Database<C extends object = AnyCollections> {
    * Makes all changes of a function take effect together, or none of them; answers what the function does.
    *
    * What the function throws ends it without a write. If a document that was read in it is changed by somebody else
-   * meanwhile, the function *runs again*, so it should do nothing but read and write in the transaction. Rejects with
-   * `transaction-too-large` (1,000 changes, half a message), `transaction-conflict` after 16 attempts, and what the writes
-   * reject with.
+   * meanwhile, the function *runs again*, so it should do nothing but read and write in the transaction. Those of this tab that
+   * run again do so one after the other, so that any number of them may be about one document. Rejects with
+   * `transaction-too-large` (1,000 changes, half a message), `transaction-conflict` when others were faster 16 times, and what
+   * the writes reject with.
    */
   async transaction<R>(run: (transaction: Transaction<C>) => R | PromiseLike<R>): Promise<R> {
     if (typeof run !== 'function') throw new PocketError('config', `\`transaction\` takes a function, not ${kindOf(run)}`);
-    for (let attempt = 1; ; attempt += 1) {
-      const transaction = new Transaction<C>(calling(() => this.#open().transaction()));
-      try {
-        const answer = await run(transaction);
-        await transaction.commit();
-        return answer;
-      } catch (error) {
-        if (!isPocketError(error, 'transaction-conflict') || attempt >= TRANSACTION_ATTEMPTS) throw error;
-      } finally {
-        transaction.abandon();
+    const began = this.#overtaken.begin();
+    try {
+      return await this.#attempt(run);
+    } catch (error) {
+      if (!isPocketError(error, 'transaction-conflict')) throw error;
+    }
+    return this.#overtaken.turn(began, async () => {
+      for (let attempt = 2; ; attempt += 1) {
+        try {
+          return await this.#attempt(run);
+        } catch (error) {
+          if (!isPocketError(error, 'transaction-conflict') || attempt >= TRANSACTION_ATTEMPTS) throw error;
+        }
       }
+    });
+  }
+
+  async #attempt<R>(run: (transaction: Transaction<C>) => R | PromiseLike<R>): Promise<R> {
+    const transaction = new Transaction<C>(calling(() => this.#open().transaction()));
+    try {
+      const answer = await run(transaction);
+      await transaction.commit();
+      return answer;
+    } finally {
+      transaction.abandon();
     }
   }
 

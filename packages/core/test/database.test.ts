@@ -247,6 +247,48 @@ test('a transaction whose documents were changed by somebody else runs again', a
   await db.close();
 });
 
+/** Beyond 16 of them, the last ones were rejected with `transaction-conflict`. */
+test('any number of transactions of one tab may be about one document', async () => {
+  const db = await open();
+  const counters = db.collection<{ _id: string; n: number }>('cache');
+  await counters.insert({ _id: 'c', n: 0 });
+  let runs = 0;
+  const add = (): Promise<void> =>
+    db.transaction(async (tx) => {
+      runs += 1;
+      const counter = tx.collection<{ _id: string; n: number }>('cache');
+      counter.update('c', { n: ((await counter.get('c'))?.n ?? 0) + 1 });
+    });
+  await Promise.all(Array.from({ length: 100 }, add));
+  assert.equal((await counters.get('c'))?.n, 100);
+  assert.ok(runs < 300, `${runs} runs`);
+  await db.close();
+});
+
+test('a transaction inside of one that runs again waits for nobody', async () => {
+  const db = await open();
+  const counters = db.collection<{ _id: string; n: number }>('cache');
+  await counters.insertMany([{ _id: 'outer', n: 0 }, { _id: 'inner', n: 0 }]);
+  const overtaken = new Set<string>();
+  /** Reads, is overtaken the first time, and writes. */
+  const raise = (id: string, inside: () => Promise<void>): Promise<void> =>
+    db.transaction(async (tx) => {
+      const inTx = tx.collection<{ _id: string; n: number }>('cache');
+      const n = (await inTx.get(id))?.n ?? 0;
+      if (!overtaken.has(id)) {
+        overtaken.add(id);
+        await counters.update(id, { n: n + 10 });
+      } else {
+        await inside();
+      }
+      inTx.update(id, { n: n + 1 });
+    });
+  await raise('outer', () => raise('inner', () => Promise.resolve()));
+  assert.equal((await counters.get('outer'))?.n, 11);
+  assert.equal((await counters.get('inner'))?.n, 11);
+  await db.close();
+});
+
 test('a transaction that has ended takes no more', async () => {
   const db = await open();
   let kept: { insert(document: { _id: string }): string } | undefined;

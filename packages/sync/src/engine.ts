@@ -33,6 +33,8 @@ export class SyncEngine {
   readonly #autoRetry: boolean;
   /** The database need not end this engine any more. */
   readonly #forget: () => void;
+  /** Shows what waits in the outbox before the start. */
+  #resting: RawHandle | undefined;
   #destroyed: Promise<void> | undefined;
   /** Throws where the options name collections that cannot sync. */
   readonly #checkNames: () => void;
@@ -62,6 +64,8 @@ export class SyncEngine {
       },
     });
     this.#forget = closing(() => this.destroy());
+    this.#show(this.#raw.snapshot());
+    this.#resting = this.#raw.watch((snapshot) => reporting(() => this.#show(snapshot)));
   }
 
   /** The leader's part. */
@@ -115,6 +119,7 @@ export class SyncEngine {
   async start(): Promise<void> {
     this.#alive();
     this.#checkNames();
+    this.#endResting();
     await this.#team.start();
   }
 
@@ -132,6 +137,7 @@ export class SyncEngine {
   }
 
   async #destroy(): Promise<void> {
+    this.#endResting();
     try {
       await this.#team.close();
       this.#goOffline();
@@ -262,6 +268,12 @@ export class SyncEngine {
     if (topic === TOKEN) {
       settled(() => this.#raw.setAuthToken((payload as string | null) ?? undefined)).catch(report);
     } else if (topic === CONFLICT && payload instanceof Uint8Array) this.#conflicts.next(decodeEntry(payload));
+  }
+
+  #endResting(): void {
+    this.#resting?.close();
+    this.#resting?.free();
+    this.#resting = undefined;
   }
 
   #goOffline(): void {

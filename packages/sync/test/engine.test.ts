@@ -49,6 +49,25 @@ function until<V>(observable: Observable<V>, holds: (value: V) => boolean): Prom
 
 const reaches = (sync: SyncEngine, status: SyncStatus): Promise<SyncStatus> => until(sync.getStatus(), (now) => now === status);
 
+/** They were told from the first start on only. */
+test('what waits in the outbox is told before an engine is started', async () => {
+  const db = await open();
+  await db.collection('todos').insert({ title: 'early' });
+  const sync = createSyncEngine(db, { serverUrl: await nowhere(), maxRetryAttempts: 0 });
+  assert.equal(sync.getStats().getSnapshot().pendingCount, 1);
+  assert.equal(sync.getProgress().getSnapshot().pushLeft, 1);
+  await db.collection('todos').insert({ title: 'more' });
+  await until(sync.getStats(), (stats) => stats.pendingCount === 2);
+  await sync.start();
+  assert.equal(sync.getStats().getSnapshot().pendingCount, 2);
+  await db.collection('todos').insert({ title: 'offline' });
+  await until(sync.getStats(), (stats) => stats.pendingCount === 3);
+  await sync.destroy();
+  const unused = createSyncEngine(db, { serverUrl: await nowhere() });
+  await unused.destroy();
+  await db.close();
+});
+
 test('without a server an engine starts, is offline, and its calls reject with a code', async () => {
   const db = await open();
   const sync = createSyncEngine(db, { serverUrl: await nowhere(), maxRetryAttempts: 0 });

@@ -66,7 +66,6 @@ impl Drop for Writer<'_> {
 }
 
 /// What a listener does about rounds that were left.
-#[derive(Default)]
 pub(crate) struct LeftRounds {
     running: Weak<Running>,
     driven: Option<Round>,

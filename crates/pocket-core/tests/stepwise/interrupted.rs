@@ -1,5 +1,11 @@
 //! What was interrupted: by a crash, an error, or a caller who went away.
 
+use pocket_core::replica::{Conflict, Decision, IncomingPage, PageKind, Resolver};
+use pocket_core::{
+    Body, ClientId, CollectionName, ConflictStrategy, DocumentId, DocumentLimits, Epoch, Hlc,
+    Record, RecordState, Revision, Seq, Timestamp,
+};
+
 use super::*;
 
 /// The process ends at each commit of `act`, and the next one opens what is left. Returns what each found, and whether it
@@ -223,4 +229,68 @@ async fn two_handles_that_clear_the_same_collection_end_with_none() {
     world.docs.insert(&document("mine", 1)).await.unwrap();
     assert_eq!(world.docs.clear().await.unwrap(), 2);
     assert!(other.ids().await.is_empty());
+}
+
+struct Nobody;
+
+impl Resolver for Nobody {
+    fn resolve(&self, _: &Conflict, _: Option<ConflictStrategy>) -> (Decision, &'static str) {
+        (Decision::KeepLocal, "nobody")
+    }
+}
+
+/// A page of the server's feed with these documents of others.
+async fn arrive(world: &World, start: u64, ids: impl Iterator<Item = String>) {
+    let (_, body) = Body::from_serialize(&document("x", 7), &DocumentLimits::default()).unwrap();
+    let records: Vec<_> = (start + 1..)
+        .zip(ids)
+        .map(|(seq, id)| Record {
+            collection: CollectionName::new("docs").unwrap(),
+            id: DocumentId::new(&id).unwrap(),
+            rev: Revision::new(
+                Hlc::from_time(Timestamp::from_millis(1_000)),
+                ClientId::from_bytes([9; 16]),
+            ),
+            seq: Seq::new(seq),
+            state: RecordState::Live(body.clone()),
+        })
+        .collect();
+    let end = Seq::new(start + records.len() as u64);
+    let page = IncomingPage {
+        kind: PageKind::Feed,
+        epoch: Epoch::from_bytes([1; 16]),
+        start: Seq::new(start),
+        end,
+        head: end,
+        records,
+        removals: Vec::new(),
+    };
+    world.replica.apply(page, Arc::new(Nobody)).await.unwrap();
+}
+
+/// What others wrote long ago and comes only now is not what the clearing found.
+#[tokio::test]
+async fn what_arrives_since_a_clearing_began_stays_when_it_is_ended_later() {
+    let world = World::on(MemoryStorage::new(), Some(true)).await;
+    arrive(&world, 0, (0..MANY).map(id)).await;
+    world.fail_at_commit(2);
+    world.docs.clear().await.unwrap_err();
+    let late = ["00001".to_owned(), "late".to_owned()];
+    arrive(&world, MANY as u64, late.into_iter()).await;
+    let world = world.restarted().await;
+    assert_eq!(world.ids().await, ["late"], "the other one was deleted here");
+    assert_eq!(world.pending().await, MANY as u64);
+}
+
+/// Found by the simulator: the place that was read up to is none while everything is read again, so all that came from the
+/// server counted as having come since, and stayed.
+#[tokio::test]
+async fn a_clearing_while_everything_is_read_again_clears_what_was_read_before() {
+    for many in [10, MANY] {
+        let world = World::on(MemoryStorage::new(), Some(true)).await;
+        arrive(&world, 0, (0..many).map(id)).await;
+        world.replica.begin_resync().await.unwrap();
+        assert_eq!(world.docs.clear().await.unwrap(), many as u64);
+        assert!(world.ids().await.is_empty());
+    }
 }
