@@ -128,7 +128,10 @@ impl Database {
         if registry.get(&name).is_none_or(|row| {
             let other_ttl = row.later.ttl != ttl.as_ref().map(|expiry| expiry.ttl().to_row());
             let is_busy = row.later.under_way.is_some();
-            is_busy || row.sync != config.sync || row.strategy != config.conflict_strategy || other_ttl
+            is_busy
+                || row.sync != config.sync
+                || row.strategy != config.conflict_strategy
+                || other_ttl
         }) {
             let begin = || ConfigureJob {
                 name: name.clone(),

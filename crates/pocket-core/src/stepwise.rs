@@ -37,7 +37,11 @@ pub(crate) enum Begun {
 impl Database {
     /// Runs what `begin` makes: behind what is under way in the collection, and to its end. Says how many documents were
     /// deleted.
-    pub(crate) async fn stepwise<J>(&self, name: &CollectionName, begin: impl Fn() -> J) -> Result<u64>
+    pub(crate) async fn stepwise<J>(
+        &self,
+        name: &CollectionName,
+        begin: impl Fn() -> J,
+    ) -> Result<u64>
     where
         J: Job<Output = Begun>,
     {

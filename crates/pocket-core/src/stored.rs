@@ -3,12 +3,14 @@
 //! Each is a MessagePack array whose last element is nil or a map for later fields, inside an envelope.
 
 mod target;
+mod under_way;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use self::target::Binding;
 pub(crate) use self::target::{CheckpointRow, Resyncing, TargetRow};
+pub(crate) use self::under_way::{Clearing, UnderWay};
 pub(crate) use crate::envelope::{Later, damaged, decode, decode_prefix, encode, seal_row};
 use crate::expire::TtlRow;
 use crate::keys::CollectionId;
@@ -110,32 +112,6 @@ crate::later_fields! {
         /// What is being done to all of it, in many commits.
         under_way: Option<UnderWay> = "w",
     }
-}
-
-/// What is being done to all of a collection, and how far that is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum UnderWay {
-    /// Its documents are being deleted.
-    #[serde(rename = "c")]
-    Clearing(Clearing),
-    /// Sync is being switched on: documents up to this key are in the outbox. None is sent before all are.
-    #[serde(rename = "o")]
-    Offering(Option<serde_bytes::ByteBuf>),
-    /// Sync was switched off: what was never sent is dropped from the outbox, behind this place.
-    #[serde(rename = "d")]
-    Dropping(Place),
-}
-
-/// Which documents a clearing deletes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Clearing {
-    /// Those that this device wrote no later,
-    pub(crate) clock: Hlc,
-    /// those that it had read from a server by then,
-    pub(crate) seq: Seq,
-    /// and of these the ones behind this key.
-    pub(crate) after: Option<serde_bytes::ByteBuf>,
-    pub(crate) later: Later,
 }
 
 impl CollectionRow {

@@ -194,7 +194,9 @@ async fn transaction(tx: &mut Tx, writes: &[Write], reads: &[Read]) -> Result<Ve
             edits.push((write.collection.clone(), row, edit));
         }
     }
-    let (synced, local): (Vec<_>, Vec<_>) = edits.into_iter().partition(|(_, row, edit)| row.sends(&edit.slot.id));
+    let (synced, local): (Vec<_>, Vec<_>) = edits
+        .into_iter()
+        .partition(|(_, row, edit)| row.sends(&edit.slot.id));
     // What was made and deleted in the same transaction never was.
     let synced: Vec<_> = synced
         .into_iter()

@@ -199,7 +199,9 @@ async fn live_queries_and_listeners_follow_a_clearing_step_by_step() {
     assert!(counts.is_sorted_by(|a, b| a > b), "{counts:?}");
     for _ in 0..MANY {
         let item = changes.next().await.unwrap();
-        assert!(matches!(item, pocket_core::ChangeItem::Change(change) if change.document.is_none()));
+        assert!(
+            matches!(item, pocket_core::ChangeItem::Change(change) if change.document.is_none())
+        );
     }
     let mut whole = world.docs.find().live();
     let first: LiveStep<Value> = whole.next().await.unwrap().unwrap();

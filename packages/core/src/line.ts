@@ -4,8 +4,6 @@
  *
  * Whoever began while the one in front runs may be a part of it, which that one waits for. It does not wait for its turn, so
  * nobody ever waits for himself: each waits only for what began later than he did.
- *
- * @internal
  */
 export class Line {
   #last = 0;

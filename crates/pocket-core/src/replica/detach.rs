@@ -257,7 +257,8 @@ impl Job for WipeJob {
 /// What had been offered of collections whose sync is being switched on is gone with the outbox.
 fn offer_anew(tx: &mut Tx) {
     let rows = tx.registry().iter_even_dropped();
-    let is_offered = |row: &CollectionRow| matches!(row.later.under_way, Some(UnderWay::Offering(_)));
+    let is_offered =
+        |row: &CollectionRow| matches!(row.later.under_way, Some(UnderWay::Offering(_)));
     let rows: Vec<_> = rows
         .filter(|(_, row)| is_offered(row))
         .map(|(name, row)| (name.clone(), row.clone()))

@@ -10,7 +10,11 @@ async fn an_index_over_a_damaged_document_is_recorded_and_gone_on_with_once_that
     let world = World::synced().await;
     world.damage(b'd', b"c").await;
     let config = || IndexConfig::new("n").named("by_n");
-    names(&world.docs.create_index(config()).await.unwrap_err(), "c", "docs");
+    names(
+        &world.docs.create_index(config()).await.unwrap_err(),
+        "c",
+        "docs",
+    );
     let state = || {
         let indexes = world.docs.indexes();
         let index = indexes.into_iter().find(|it| it.config.name() == "by_n");
@@ -40,7 +44,10 @@ async fn a_clearing_deletes_damaged_documents_with_the_others() {
     let mut deleted: Vec<_> = sent.iter().flat_map(told).collect();
     deleted.sort();
     let shortly: Vec<_> = deleted.iter().map(|(id, n, _)| (*id, *n)).collect();
-    assert_eq!(shortly, [("a", None), ("b", None), ("c", None), ("d", None)]);
+    assert_eq!(
+        shortly,
+        [("a", None), ("b", None), ("c", None), ("d", None)]
+    );
 }
 
 #[tokio::test]
@@ -69,7 +76,11 @@ async fn a_database_leaves_its_server_though_a_document_and_a_change_are_damaged
     let sent = world.pin().await;
     let mut offered: Vec<_> = sent.iter().flat_map(told).collect();
     offered.sort();
-    let all = [("a", Some(10), None), ("b", Some(2), None), ("d", Some(4), None)];
+    let all = [
+        ("a", Some(10), None),
+        ("b", Some(2), None),
+        ("d", Some(4), None),
+    ];
     assert_eq!(offered, all);
     names(&world.docs.get("c").await.unwrap_err(), "c", "docs");
     world.put("c", 30).await;
@@ -82,8 +93,14 @@ async fn a_database_leaves_its_server_though_a_document_and_a_change_are_damaged
 async fn a_wipe_takes_damaged_documents_of_the_server_and_leaves_those_of_its_own() {
     let world = World::synced().await;
     let local = world.db.collection::<Value>("local").unwrap();
-    local.insert(&value(r#"{"_id":"hurt","n":1}"#)).await.unwrap();
-    local.insert(&value(r#"{"_id":"whole","n":2}"#)).await.unwrap();
+    local
+        .insert(&value(r#"{"_id":"hurt","n":1}"#))
+        .await
+        .unwrap();
+    local
+        .insert(&value(r#"{"_id":"whole","n":2}"#))
+        .await
+        .unwrap();
     world.damage(b'd', b"c").await;
     world.damage(b'd', b"hurt").await;
     let wiped = world.replica.wipe().await.unwrap();

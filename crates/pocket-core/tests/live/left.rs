@@ -121,7 +121,11 @@ async fn a_listener_ends_with_its_database_also_where_a_write_was_left() {
     leave_a_write(&docs, "a");
     drop((db, docs));
     gate.add_permits(1);
-    while let Some(item) = changes.next().now_or_never().expect("it neither tells nor ends") {
+    while let Some(item) = changes
+        .next()
+        .now_or_never()
+        .expect("it neither tells nor ends")
+    {
         assert!(matches!(item, ChangeItem::Change(_)));
     }
 }

@@ -142,7 +142,8 @@ async fn writes_while_sync_is_being_switched_on_are_part_of_what_is_offered() {
     }
     let mut both = world.db.transaction();
     both.upsert(&world.docs, &document(&id(3), 3)).unwrap();
-    both.upsert(&world.docs, &document(&id(MANY - 3), 3)).unwrap();
+    both.upsert(&world.docs, &document(&id(MANY - 3), 3))
+        .unwrap();
     both.commit().await.unwrap();
     assert!(world.sent().await.is_empty(), "not all is there");
     let world = world.restarted().await;
@@ -175,7 +176,11 @@ async fn sync_that_is_switched_off_sends_nothing_though_the_outbox_still_holds_i
     assert!(world.pending().await > 1_000);
     assert_eq!(world.sent().await, [("mine".to_owned(), Some(1))]);
     // What is written meanwhile never leaves either.
-    world.docs.upsert(&document(&id(MANY - 1), 1)).await.unwrap();
+    world
+        .docs
+        .upsert(&document(&id(MANY - 1), 1))
+        .await
+        .unwrap();
     world.docs.delete(&id(MANY - 2)).await.unwrap();
     assert_eq!(world.sent().await, []);
     let world = world.restarted().await;
@@ -224,7 +229,10 @@ async fn two_handles_that_clear_the_same_collection_end_with_none() {
     world.fail_at_commit(2);
     world.docs.clear().await.unwrap_err();
     let other = World::on(world.storage.clone(), Some(true)).await;
-    assert!(other.ids().await.is_empty(), "it went on when it was opened");
+    assert!(
+        other.ids().await.is_empty(),
+        "it went on when it was opened"
+    );
     other.docs.insert(&document("theirs", 1)).await.unwrap();
     world.docs.insert(&document("mine", 1)).await.unwrap();
     assert_eq!(world.docs.clear().await.unwrap(), 2);
@@ -278,7 +286,11 @@ async fn what_arrives_since_a_clearing_began_stays_when_it_is_ended_later() {
     let late = ["00001".to_owned(), "late".to_owned()];
     arrive(&world, MANY as u64, late.into_iter()).await;
     let world = world.restarted().await;
-    assert_eq!(world.ids().await, ["late"], "the other one was deleted here");
+    assert_eq!(
+        world.ids().await,
+        ["late"],
+        "the other one was deleted here"
+    );
     assert_eq!(world.pending().await, MANY as u64);
 }
 

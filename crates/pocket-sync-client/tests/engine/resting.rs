@@ -17,7 +17,10 @@ async fn pending(sync: &SyncEngine) -> [u64; 4] {
     ]
 }
 
-async fn until_pending(stats: &mut Subscription<Stats>, progress: &mut Subscription<Progress>) -> u64 {
+async fn until_pending(
+    stats: &mut Subscription<Stats>,
+    progress: &mut Subscription<Progress>,
+) -> u64 {
     let stats = stats.next().await.expect("it goes on").pending;
     let progress = progress.next().await.expect("it goes on");
     assert_eq!(progress.push_left, stats);
