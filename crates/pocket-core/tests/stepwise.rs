@@ -11,7 +11,8 @@ use std::sync::Arc;
 use pocket_core::replica::Replica;
 use pocket_core::storage::faulty::{CallKind, Faults, FaultyStorage, Moment};
 use pocket_core::{
-    ChangeKind, Collection, CollectionConfig, Database, LiveStep, PushLimit, Target, Value,
+    ChangeKind, Collection, CollectionConfig, Database, LiveStep, Mutation, PushLimit, Target,
+    Value,
 };
 use pocket_storage_memory::MemoryStorage;
 
@@ -87,7 +88,7 @@ impl World {
             bytes: 1 << 30,
         };
         let pinned = self.replica.pin(limit).await.unwrap();
-        let changes = pinned.mutations.iter().flat_map(|it| it.changes());
+        let changes = pinned.mutations.iter().flat_map(Mutation::changes);
         let sent = changes.map(|change| {
             let n = match &change.kind {
                 ChangeKind::Put(body) => number(&Value::Map(body.to_map().unwrap())),
