@@ -127,9 +127,9 @@ pub(crate) async fn offer_some(
     mut row: CollectionRow,
     mut after: Option<Vec<u8>>,
 ) -> Result<()> {
-    let place = tx.state().last_place;
+    let mut offered = 0;
     // What holds nothing to offer costs no commit of its own.
-    while tx.state().last_place == place {
+    while offered == 0 {
         let mut range = keys::documents(row.id());
         if let Some(after) = after.take() {
             range = range.after(after);
@@ -138,7 +138,7 @@ pub(crate) async fn offer_some(
         let entries = tx.scan_sealed(range, limit).await?;
         let last = entries.last().map(|(key, _)| key.clone());
         after = last.filter(|_| limit.is_reached_by(&entries));
-        offer(tx, &row, entries).await?;
+        offered += offer(tx, &row, entries).await?;
         if after.is_none() {
             break;
         }
@@ -155,11 +155,13 @@ pub(crate) async fn offer_some(
     Ok(())
 }
 
+/// Says how many documents were written.
 async fn offer(
     tx: &mut Tx,
     row: &CollectionRow,
     entries: Vec<pocket_storage::Entry>,
-) -> Result<()> {
+) -> Result<usize> {
+    let mut written = 0;
     for (key, sealed) in entries {
         let payload = tx.core().open(&key, &sealed);
         let stored = payload.and_then(|payload| StoredDocument::decode(&payload));
@@ -179,6 +181,7 @@ async fn offer(
                 let mut slot = Slot::of(row.id(), id, Some(stored));
                 slot.after = None;
                 slot.store(tx);
+                written += 1;
                 continue;
             }
             // Deleted while a change of it was on its way.
@@ -203,8 +206,9 @@ async fn offer(
         };
         outbox::enqueue(tx, std::slice::from_mut(&mut edit)).await?;
         edit.slot.store(tx);
+        written += 1;
     }
-    Ok(())
+    Ok(written)
 }
 
 /// Whether the server's version of a document that was deleted here is one of somebody else.

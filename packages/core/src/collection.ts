@@ -134,7 +134,10 @@ export class Collection<T extends object = AnyDocument> {
     return settled(() => this.#core.raw().hardDelete(idText(id)));
   }
 
-  /** Deletes all documents, and says how many there were. */
+  /**
+   * Deletes all documents, and says how many there were. Beyond 1,000 of them, or 2 MiB, it takes several steps, between which
+   * others read and write; one that was interrupted is ended when the database is opened again.
+   */
   clear(): Promise<number> {
     return settled(() => this.#core.raw().clear());
   }
