@@ -240,13 +240,15 @@ impl Tables {
 
 /// All entries of a range that has few.
 async fn all_of(storage: &dyn Storage, mut range: KeyRange) -> Result<Vec<Entry>> {
-    let limit = ScanLimit::entries(1_000);
+    // Most have so few that no other thread need be asked, which opening would wait for.
+    let mut limit = ScanLimit::SHORT;
     let mut all = Vec::new();
     loop {
         let entries = storage
             .scan(range.clone(), limit, Direction::Forward)
             .await?;
         let more = limit.is_reached_by(&entries);
+        limit = ScanLimit::entries(1_000);
         all.extend(entries);
         match all.last() {
             Some((last, _)) if more => range = range.after(last.clone()),

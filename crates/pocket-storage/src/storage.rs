@@ -165,6 +165,17 @@ impl ScanLimit {
         self
     }
 
+    /// So little that a backend may read it where it is called, as it does with [`get`](Storage::get).
+    pub const SHORT: Self = Self {
+        entries: 8,
+        bytes: 64 * 1024,
+    };
+
+    /// Whether it allows no more than [`SHORT`](Self::SHORT).
+    pub fn is_short(self) -> bool {
+        self.entries <= Self::SHORT.entries && self.bytes <= Self::SHORT.bytes
+    }
+
     /// Whether a scan that gave these entries may have ended because of this limit. Otherwise there are no more in its range.
     pub fn is_reached_by(self, entries: &[Entry]) -> bool {
         let sizes = entries.iter().map(|(key, value)| key.len() + value.len());
@@ -192,7 +203,8 @@ pub trait Storage: Debug + MaybeSend + MaybeSync + 'static {
     /// [`Backend`](crate::StorageError::Backend).
     async fn get(&self, key: &[u8]) -> Result<Option<Bytes>>;
 
-    /// The values of `keys`, in their order, all read from one state of the store.
+    /// The values of `keys`, in their order, all read from one state of the store. No more keys than [`ScanLimit::SHORT`]
+    /// has entries cost no way to another thread.
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -200,7 +212,7 @@ pub trait Storage: Debug + MaybeSend + MaybeSync + 'static {
 
     /// The entries of `range` in the order of `direction`, all read from one state of the store, until `limit`
     /// is reached. A limit of no entries returns none; otherwise at least one entry is returned if the range
-    /// has one, whatever its size.
+    /// has one, whatever its size. No more than [`ScanLimit::SHORT`] costs no way to another thread.
     ///
     /// # Errors
     /// As [`get`](Self::get).

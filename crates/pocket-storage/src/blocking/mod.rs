@@ -8,7 +8,8 @@
 //!   [`BlockingOptions`]. The checks of each batch are evaluated on the state that includes the batches before
 //!   it in the group; a batch whose check fails is left out and answered `Conflict`, the others stand. The
 //!   group gets the strongest durability that one of its batches asks for.
-//! - `get` runs where it is called; `get_many`, `scan`, `sift`, `visit` and those of snapshots run on a few reader threads.
+//! - What is no more than [`ScanLimit::SHORT`] is read where it is called: `get`, `get_many` of few keys, a `scan` of few
+//!   entries. Longer ones, `sift`, `visit` and those of snapshots run on a few reader threads.
 //! - When the engine fails, the batches under way are answered with its error, and those that already wait are
 //!   refused: they may build on what failed. The next call closes and reopens the engine before it does
 //!   anything else. To the data a failure is a crash: relaxed commits may be gone.
@@ -17,8 +18,10 @@
 mod adapter;
 mod lock;
 mod queue;
+mod readers;
 mod shared;
 mod snapshot;
+mod threads;
 mod writer;
 
 use std::num::NonZeroUsize;

@@ -12,6 +12,8 @@ pub(super) struct Queue<T> {
 
 struct State<T> {
     waiting: VecDeque<T>,
+    /// Threads that wait for a job.
+    idle: usize,
     closed: bool,
 }
 
@@ -20,6 +22,7 @@ impl<T> Queue<T> {
         Self {
             state: Mutex::new(State {
                 waiting: VecDeque::new(),
+                idle: 0,
                 closed: false,
             }),
             filled: Condvar::new(),
@@ -58,11 +61,19 @@ impl<T> Queue<T> {
             if state.closed {
                 return None;
             }
+            state.idle += 1;
             state = self
                 .filled
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
         }
+    }
+
+    /// Whether one more job would find a thread that waits for it, or nobody at all since the queue is closed.
+    pub(super) fn is_served(&self) -> bool {
+        let state = self.lock();
+        state.closed || state.idle > state.waiting.len()
     }
 
     /// Takes what waits now.

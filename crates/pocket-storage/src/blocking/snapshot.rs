@@ -7,15 +7,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::BlockingOpener;
-use super::adapter::{Read, ask};
-use super::queue::Queue;
+use super::readers::{Read, Readers};
 use super::shared::Shared;
 use crate::{Direction, Entry, KeyRange, Result, ScanLimit, Snapshot};
 
 /// A state of the engine, held beside it until this is dropped.
 pub(super) struct Held<O: BlockingOpener> {
     pub(super) shared: Arc<Shared<O>>,
-    pub(super) reads: Arc<Queue<Read>>,
+    pub(super) readers: Arc<Readers<O>>,
     pub(super) number: u64,
 }
 
@@ -28,15 +27,16 @@ impl<O: BlockingOpener> Snapshot for Held<O> {
         direction: Direction,
     ) -> Result<Vec<Entry>> {
         let number = self.number;
-        ask(&self.reads, |reply| {
-            Read::ScanSnapshot(number, range, limit, direction, reply)
-        })
-        .await
+        self.readers
+            .ask(|reply| Read::ScanSnapshot(number, range, limit, direction, reply))
+            .await
     }
 
     async fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>> {
         let (number, keys) = (self.number, keys.to_vec());
-        ask(&self.reads, |reply| Read::GetSnapshot(number, keys, reply)).await
+        self.readers
+            .ask(|reply| Read::GetSnapshot(number, keys, reply))
+            .await
     }
 }
 

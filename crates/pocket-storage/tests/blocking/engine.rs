@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 
 use bytes::Bytes;
 use pocket_storage::blocking::{
@@ -29,6 +30,8 @@ pub(crate) struct State {
     /// Snapshots that live, and how many did when an engine was opened or closed.
     pub(crate) snapshots: u32,
     pub(crate) snapshots_left: u32,
+    /// The threads on which scans ran.
+    pub(crate) scanned_on: Vec<ThreadId>,
     /// Writes wait while this is set.
     held: bool,
     /// A write that waits.
@@ -145,7 +148,11 @@ impl BlockingStore for Engine {
 
     fn scan(&self, range: &KeyRange, limit: ScanLimit, _: Direction) -> Result<Vec<Entry>> {
         let bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>) = (range.start.clone(), range.end.clone());
-        let state = self.0.state();
+        let mut state = self.0.state();
+        state.scanned_on.push(std::thread::current().id());
+        if let Some(error) = state.next_reads.pop() {
+            return Err(error);
+        }
         let found = state.map.range(bounds).take(limit.entries);
         Ok(found
             .map(|(key, value)| (key.clone(), value.clone()))
