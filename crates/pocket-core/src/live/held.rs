@@ -30,9 +30,9 @@ impl Row {
 
 impl Ord for Row {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.sort.compare(
-            (self.keys.iter(), &self.document.id),
-            (other.keys.iter(), &other.document.id),
+        self.sort.compare_kept(
+            (&self.keys, &self.document.id),
+            (&other.keys, &other.document.id),
         )
     }
 }

@@ -126,6 +126,10 @@ impl<R: Ord> Window<R> {
     /// The places of rows that were not touched and that the other one does not show. As both have them in one order,
     /// they lie at the ends.
     fn edges(&self, other: &Self, touched: &HashSet<usize>, found: &mut Vec<usize>) {
+        // What was not touched is held by both, and shown by one that shows all it holds.
+        if other.len() == other.rows.len() {
+            return;
+        }
         let gone = |at: &usize| self.get(*at).is_some_and(|row| other.place(row).is_none());
         let mut untouched = (0..self.len()).filter(|at| !touched.contains(at));
         found.extend(untouched.by_ref().take_while(gone));

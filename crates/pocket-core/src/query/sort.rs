@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::path::{Path, Place, Reached};
 use crate::config::MAX_SORT_FIELDS;
-use crate::value::{Elements, Encoded};
+use crate::value::{Elements, Encoded, Lead};
 use crate::{Document, DocumentId, Error, Result, codes};
 
 /// Which end of the order of values comes first.
@@ -143,6 +143,24 @@ impl Sort {
         }
         self.id.apply(my_id.cmp(their_id))
     }
+
+    /// As [`compare`](Self::compare) of what was kept. Most is told apart by the leads, without reading a value.
+    pub(crate) fn compare_kept(
+        &self,
+        (mine, my_id): (&SortKeys, &DocumentId),
+        (theirs, their_id): (&SortKeys, &DocumentId),
+    ) -> Ordering {
+        self.compare_leads(mine, theirs)
+            .then_with(|| self.compare((mine.iter(), my_id), (theirs.iter(), their_id)))
+    }
+
+    /// What the leads tell; equal where they do not tell.
+    fn compare_leads(&self, mine: &SortKeys, theirs: &SortKeys) -> Ordering {
+        let first = self.fields.first();
+        first.map_or(Ordering::Equal, |(_, order)| {
+            order.apply(mine.lead.cmp(&theirs.lead))
+        })
+    }
 }
 
 /// As it is told in messages: `age desc, _id asc`.
@@ -164,6 +182,8 @@ impl std::fmt::Display for Sort {
 pub(crate) struct SortKeys {
     bytes: Vec<u8>,
     count: u32,
+    /// Of the first value.
+    lead: Lead,
 }
 
 impl SortKeys {
@@ -171,6 +191,7 @@ impl SortKeys {
         Self {
             bytes: keys.iter().flat_map(|key| key.bytes()).copied().collect(),
             count: keys.len() as u32,
+            lead: keys.first().map(|key| key.lead()).unwrap_or_default(),
         }
     }
 
@@ -221,9 +242,9 @@ impl Ranking<'_> {
     }
 
     fn compare(self, left: &Row, right: &Row) -> Ordering {
-        self.turn(self.sort.compare(
-            (left.keys.iter(), &left.document.id),
-            (right.keys.iter(), &right.document.id),
+        self.turn(self.sort.compare_kept(
+            (&left.keys, &left.document.id),
+            (&right.keys, &right.document.id),
         ))
     }
 
@@ -240,7 +261,8 @@ impl Ranking<'_> {
                 let keys = &keys[place * width..][..width];
                 (keys.iter().copied(), &rows[place].document.id)
             };
-            self.turn(self.sort.compare(of(left), of(right)))
+            let leads = (self.sort).compare_leads(&rows[left].keys, &rows[right].keys);
+            self.turn(leads.then_with(|| self.sort.compare(of(left), of(right))))
         });
         drop(keys);
         sorting::arrange(rows, order);

@@ -6,6 +6,7 @@ use std::str;
 use pocket_storage::sorting;
 
 use super::body::corrupt;
+use super::lead::Lead;
 use super::number::{Integer, cmp_floats};
 use super::timestamp::{EXT_TYPE, Timestamp};
 use super::token::{Reader, Token};
@@ -212,6 +213,11 @@ impl<'a> Encoded<'a> {
             _ => true,
         };
         Ok(may_be && self.compare(other)?.is_eq())
+    }
+
+    /// Its lead.
+    pub(crate) fn lead(self) -> Lead {
+        Lead::of(self.token, self.rank())
     }
 
     #[inline]

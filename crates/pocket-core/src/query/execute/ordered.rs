@@ -229,7 +229,7 @@ fn sorted(documents: Vec<Document>, query: &Prepared) -> Result<Vec<Document>> {
     sorting::sort_by(&mut rows, |(left_keys, left), (right_keys, right)| {
         let ordering = query
             .sort
-            .compare((left_keys.iter(), &left.id), (right_keys.iter(), &right.id));
+            .compare_kept((left_keys, &left.id), (right_keys, &right.id));
         if query.is_backwards() {
             ordering.reverse()
         } else {
