@@ -80,6 +80,10 @@ impl Storage for Gate {
         self.storage.visit(visitor).await
     }
 
+    fn overtaken(&self) {
+        self.storage.overtaken();
+    }
+
     async fn close(&self) -> Result<()> {
         self.storage.close().await
     }

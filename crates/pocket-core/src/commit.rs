@@ -213,7 +213,10 @@ impl CommitCore {
                     }
                     return outcomes;
                 }
-                Err(StorageError::Conflict) => *lock(&self.memory) = None,
+                Err(StorageError::Conflict) => {
+                    *lock(&self.memory) = None;
+                    self.storage.overtaken();
+                }
                 Err(error) => {
                     *lock(&self.memory) = None;
                     // It may be stored all the same, and then somebody has to send it, and to show it.

@@ -27,6 +27,8 @@ mod shared;
 #[cfg(target_arch = "wasm32")]
 mod storage;
 #[cfg(target_arch = "wasm32")]
+mod turn;
+#[cfg(target_arch = "wasm32")]
 mod writer;
 
 #[cfg(target_arch = "wasm32")]

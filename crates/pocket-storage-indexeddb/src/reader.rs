@@ -5,7 +5,7 @@ use pocket_storage::{Direction, Entry, KeyRange, Result, ScanLimit};
 
 use crate::directory::Directory;
 use crate::guess::{FIRST_PAGES, Guess};
-use crate::idb::{Mode, Transaction};
+use crate::idb::Transaction;
 use crate::page::{Page, PageEntry};
 use crate::reading::Reading;
 use crate::shared::Shared;
@@ -15,7 +15,7 @@ pub(crate) async fn get_many(shared: &Shared, keys: &[Vec<u8>]) -> Result<Vec<Op
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let mut reading = Reading::begin(shared).await?;
+    let mut reading = Reading::begin(shared, false).await?;
     let directory = reading.load(shared, keys).await?;
     let value_of = |key: &Vec<u8>| {
         let page = reading.page(directory.page_of(key))?;
@@ -36,10 +36,14 @@ pub(crate) async fn scan(
     if limit.entries == 0 || range.is_empty() {
         return Ok(Vec::new());
     }
-    let database = shared.database().await?;
-    let transaction = database.begin(Mode::Read)?;
-    let layout = transaction.layout()?;
-    let mut directory = shared.directory();
+    let reading = Reading::begin(shared, true).await?;
+    let transaction = reading.transaction();
+    let known = reading.directory();
+    let layout = match known {
+        Some(_) => None,
+        None => Some(transaction.layout()?),
+    };
+    let mut directory = known.unwrap_or_else(|| shared.directory());
     let mut scan = Scan {
         range,
         limit,
@@ -51,16 +55,20 @@ pub(crate) async fn scan(
     };
     let mut left = directory.pages_of(range);
     let mut count = FIRST_PAGES;
+    let mut rounds = 0;
     loop {
         let (first, last) = part_of(left, count, direction);
         let pages = transaction.pages(directory.lower(first), directory.lower(last))?;
         transaction.round(&pages).await?;
-        let number = transaction.layout_in(&layout)?;
-        if number != directory.layout() {
-            // Only in the first round: one transaction sees one layout.
-            directory = shared.read_directory(&transaction, number).await?;
-            left = directory.pages_of(range);
-            continue;
+        rounds += 1;
+        if let Some(layout) = &layout {
+            let number = transaction.layout_in(layout)?;
+            if number != directory.layout() {
+                // Only in the first round: one transaction sees one layout.
+                directory = shared.read_directory(transaction, number).await?;
+                left = directory.pages_of(range);
+                continue;
+            }
         }
         let records = Transaction::records_in(&pages)?;
         let record = |record| transaction.record(record);
@@ -71,10 +79,13 @@ pub(crate) async fn scan(
         };
         match rest {
             Some(rest) if !scan.is_done => left = rest,
-            _ => return Ok(scan.found),
+            _ => break,
         }
         count = scan.guess.next(limit.bytes.saturating_sub(scan.bytes));
     }
+    let found = scan.found;
+    reading.scanned(shared, directory, rounds);
+    Ok(found)
 }
 
 /// The part of the pages that are left to read next.

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
+use std::pin::Pin;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -12,9 +13,10 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::closed::ClosedBy;
 use crate::directory::Directory;
-use crate::idb::{Database, End, Missing, Transaction};
+use crate::idb::{Database, End, Missing, Mode, Transaction};
 use crate::page::Page;
 use crate::reading::Reading;
+use crate::turn::Turns;
 use crate::writer::Waiting;
 
 /// The connection, what is known of the pages, and the commits that wait.
@@ -25,6 +27,10 @@ pub(crate) struct Shared {
     directory: RefCell<Rc<Directory>>,
     /// What was read last, which may be over.
     pub(crate) reading: RefCell<Option<Reading>>,
+    /// Whether it may commit, too.
+    pub(crate) turns: Rc<Turns>,
+    /// How durable the last commit was to be: as the next one, most likely.
+    pub(crate) mode: Cell<Mode>,
     /// Commits in the order of their first polls.
     pub(crate) queue: RefCell<VecDeque<Waiting>>,
     /// Whether a task takes from the queue.
@@ -48,6 +54,8 @@ impl Shared {
             connection: RefCell::new(Connection::Open(Rc::new(database))),
             directory: RefCell::new(Rc::new(Directory::unknown())),
             reading: RefCell::default(),
+            turns: Rc::default(),
+            mode: Cell::new(Mode::Strict),
             queue: RefCell::default(),
             is_writing: Cell::new(false),
             is_closing: Cell::new(false),
@@ -72,34 +80,56 @@ impl Shared {
         answered.await.unwrap_or_else(|_| Err(unanswered()))
     }
 
-    /// The connection, opened again if the browser gave it up.
-    pub(crate) async fn database(&self) -> Result<Rc<Database>> {
+    /// Begins a transaction, on a connection that is opened again if the browser gave it up.
+    pub(crate) async fn begin(&self, mode: Mode) -> Result<Transaction> {
+        let mut is_first = true;
+        loop {
+            let database = self.database().await?;
+            match database.begin(mode) {
+                // It was given up and has not told so yet. Nothing has begun, so nothing is done twice.
+                Err(_) if is_first && database.end().is_some() => is_first = false,
+                begun => return begun,
+            }
+        }
+    }
+
+    async fn database(&self) -> Result<Rc<Database>> {
         let connection = self.connection.borrow().clone();
         let Connection::Open(database) = connection else {
             return Err(StorageError::Closed);
         };
         match database.end() {
-            None => return Ok(database),
-            Some(End::Deleted) => return Err(self.end(ClosedBy::Deletion)),
-            Some(End::Upgraded) => return Err(self.end(ClosedBy::Upgrade)),
-            Some(End::Lost) => {}
+            None => Ok(database),
+            Some(End::Deleted) => Err(self.end(ClosedBy::Deletion)),
+            Some(End::Upgraded) => Err(self.end(ClosedBy::Upgrade)),
+            Some(End::Lost) => self.open_again(database).await,
         }
-        // Never made anew: an empty store would look as if everything had been deleted.
-        let Some(again) = Database::open(&self.name, Missing::Gone).await? else {
-            return Err(self.end(ClosedBy::Deletion));
-        };
-        if !again.is_the_same_as(&database) {
-            // Somebody else has made it anew already.
-            return Err(self.end(ClosedBy::Deletion));
-        }
-        let again = Rc::new(again);
-        // What was not on the disk may be gone, and with it the meaning of a layout's number.
-        self.forget();
-        if matches!(&*self.connection.borrow(), Connection::Closed(_)) {
-            return Err(StorageError::Closed);
-        }
-        self.connection.replace(Connection::Open(Rc::clone(&again)));
-        Ok(again)
+    }
+
+    /// Boxed, so that whoever begins something has no copy of it.
+    #[inline(never)]
+    fn open_again(
+        &self,
+        database: Rc<Database>,
+    ) -> Pin<Box<dyn Future<Output = Result<Rc<Database>>> + '_>> {
+        Box::pin(async move {
+            // Never made anew: an empty store would look as if everything had been deleted.
+            let Some(again) = Database::open(&self.name, Missing::Gone).await? else {
+                return Err(self.end(ClosedBy::Deletion));
+            };
+            if !again.is_the_same_as(&database) {
+                // Somebody else has made it anew already.
+                return Err(self.end(ClosedBy::Deletion));
+            }
+            let again = Rc::new(again);
+            // What was not on the disk may be gone, and with it the meaning of a layout's number.
+            self.forget();
+            if matches!(&*self.connection.borrow(), Connection::Closed(_)) {
+                return Err(StorageError::Closed);
+            }
+            self.connection.replace(Connection::Open(Rc::clone(&again)));
+            Ok(again)
+        })
     }
 
     /// Why the store is closed, if it is.

@@ -104,11 +104,7 @@ impl Storage for IndexedDbStorage {
     }
 
     async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        let keys = [key.to_vec()];
-        let found = self
-            .shared
-            .run(async move |shared: Rc<Shared>| reader::get_many(&shared, &keys).await);
-        Ok(found.await?.pop().flatten())
+        Ok(self.get_many(&[key.to_vec()]).await?.pop().flatten())
     }
 
     async fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>> {
@@ -131,6 +127,10 @@ impl Storage for IndexedDbStorage {
 
     async fn commit(&self, batch: Batch, durability: Durability) -> Result<()> {
         writer::commit(&self.shared, batch, durability).await
+    }
+
+    fn overtaken(&self) {
+        self.shared.turns.want();
     }
 
     async fn close(&self) -> Result<()> {

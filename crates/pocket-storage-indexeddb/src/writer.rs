@@ -5,8 +5,10 @@ use std::rc::Rc;
 use pocket_storage::{Batch, Durability, Result, StorageError};
 use tokio::sync::oneshot;
 
+use crate::directory::Directory;
 use crate::edit::Edit;
 use crate::idb::{Mode, Transaction};
+use crate::reading::Reading;
 use crate::shared::{Busy, Shared, unanswered};
 
 /// A transaction takes no more batches once it has this many bytes to write.
@@ -102,14 +104,14 @@ fn take_group(shared: &Shared) -> Vec<Waiting> {
 /// # Errors
 /// Nothing of any was written.
 async fn write(shared: &Shared, batches: &[&Batch], durability: Durability) -> Result<Vec<bool>> {
-    let database = shared.database().await?;
     let mode = if durability >= Durability::PowerLoss {
         Mode::Strict
     } else {
         Mode::Relaxed
     };
-    let transaction = database.begin(mode)?;
-    let written = write_in(shared, transaction, batches, mode).await;
+    shared.mode.set(mode);
+    let (transaction, known) = Reading::for_commit(shared, mode).await?;
+    let written = write_in(shared, transaction, known, batches, mode).await;
     if matches!(
         written,
         Err(StorageError::Corrupt(_) | StorageError::Backend(_))
@@ -122,11 +124,12 @@ async fn write(shared: &Shared, batches: &[&Batch], durability: Durability) -> R
 async fn write_in(
     shared: &Shared,
     transaction: Transaction,
+    known: Option<Rc<Directory>>,
     batches: &[&Batch],
     mode: Mode,
 ) -> Result<Vec<bool>> {
     let wanted = |directory: &_| Edit::pages_of(directory, batches.iter().copied());
-    let (directory, pages) = shared.load(&transaction, None, wanted).await?;
+    let (directory, pages) = shared.load(&transaction, known, wanted).await?;
     let mut edit = Edit::new(pages);
     let applied: Vec<bool> = batches
         .iter()

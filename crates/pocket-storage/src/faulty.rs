@@ -327,6 +327,10 @@ impl Storage for FaultyStorage {
         }
     }
 
+    fn overtaken(&self) {
+        self.inner.overtaken();
+    }
+
     async fn close(&self) -> Result<()> {
         let fault = self.faults.begin(CallKind::Close)?;
         let answer = self.inner.close().await;

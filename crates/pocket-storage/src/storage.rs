@@ -277,6 +277,12 @@ pub trait Storage: Debug + MaybeSend + MaybeSync + 'static {
         Ok(false)
     }
 
+    /// Says that another handle of the store committed between what was read through this one and what was to be committed,
+    /// or shown, by it, and that the same begins again with reading. Handles that go on without a pause are faster each
+    /// time; where they take turns, a backend may see to it that what is read next and the commit behind it are one step,
+    /// for a while. That is no promise: the checks of a batch decide as before. Nothing unless a backend does better.
+    fn overtaken(&self) {}
+
     /// Ends the store: finishes what is under way and releases files and locks. Every later call answers
     /// [`Closed`](crate::StorageError::Closed). Closing twice is allowed. Dropping a store without closing it
     /// releases them, too, at the latest when the last handle is gone.

@@ -15,7 +15,7 @@ use super::signal::Signal;
 use super::{FLUSHED_KEY, FORMAT_KEY, ID_KEY, LAYOUT_KEY, META, PAGES};
 
 /// What a transaction is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Mode {
     /// Sees one state.
     Read,
@@ -102,6 +102,11 @@ impl Transaction {
             _on_complete: on_complete,
             _on_abort: on_abort,
         })
+    }
+
+    /// What it is for.
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// Whether something may be asked of it now.

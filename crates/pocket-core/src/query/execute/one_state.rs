@@ -142,6 +142,7 @@ impl Job for ReadJob {
                 return Ok(outcome);
             }
             // Another handle on the same store committed. No commit of this one is under way that could be forgotten.
+            core.storage.overtaken();
             core.refresh().await?;
         }
         Err(StorageError::Conflict.into())

@@ -22,6 +22,7 @@ mod tabs;
 mod ticks;
 mod todo;
 mod trouble;
+mod turns;
 mod values;
 
 /// What the site has of each package.
