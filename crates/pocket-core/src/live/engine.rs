@@ -3,14 +3,15 @@
 //! How nothing is missed and nothing counted twice: commits are put into the inbox from before the first byte is read. The
 //! read itself need not be of one state: it may run over many commits and see of each document the version before or
 //! after. When it is done, the commit under way is waited for, so that every commit that the read may have seen is in the
-//! inbox. Then each document that these commits name is set to what they made of it, whatever was read of it. All others
-//! did not change while the read ran. So the outcome is the state after the last commit in the inbox.
+//! inbox. Then each document that these commits name is set to what they made of it, whatever was read of it, unless they
+//! came before the state that the read began with: other tabs are told late of what is in the store already. All others did
+//! not change while the read ran. So the outcome is the state after the last commit in the inbox.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
-use pocket_storage::ordered::BTreeSet;
+use pocket_storage::ordered::{BTreeMap, BTreeSet};
 use pocket_storage::{BoxFuture, MaybeSend};
 
 use super::held::{Changes, Held, Keep, detached};
@@ -19,7 +20,7 @@ use crate::commit::LeftRounds;
 use crate::config::MAX_LIVE_READS;
 use crate::expire::Sight;
 use crate::query::{Prepared, SortKeys};
-use crate::{Collection, CommitSequence, Document, Error, Query, Result, Value, codes};
+use crate::{Collection, CommitSequence, Document, DocumentId, Error, Query, Result, Value, codes};
 
 /// A sleep of the caller's runtime.
 pub(super) trait Sleep: MaybeSend {
@@ -86,26 +87,31 @@ enum Phase {
 
 struct Reading {
     read: BoxFuture<'static, Result<Read>>,
-    /// What was committed meanwhile.
-    changes: Changes,
+    /// What was told meanwhile, each document with the commit that left it so.
+    changes: BTreeMap<DocumentId, (CommitSequence, Option<Document>)>,
     last: CommitSequence,
-    /// Commits were left out meanwhile, so it is read again.
-    missed: bool,
+    /// Commits up to this one were left out meanwhile: it is read again, unless they came before it.
+    missed: CommitSequence,
     attempt: usize,
 }
 
 /// What was read.
 struct Read {
     rows: Vec<(SortKeys, Document)>,
+    /// The last commit in the store before.
+    before: CommitSequence,
     /// The last commit in the store afterwards.
     at: CommitSequence,
     /// Whether what the commits of meanwhile told makes one state of it: all were told to this handle.
     is_sound: bool,
 }
 
-async fn read(collection: Collection<Value>, query: Prepared) -> Result<Read> {
+async fn read(collection: Collection<Value>, query: Prepared, is_again: bool) -> Result<Read> {
     let database = collection.database().clone();
     let core = database.core();
+    if is_again {
+        core.storage.overtaken();
+    }
     let indexes = usable_indexes(&collection);
     let before = core.stored_sequence().await?;
     let rows = query.rows(&collection).await?;
@@ -119,6 +125,7 @@ async fn read(collection: Collection<Value>, query: Prepared) -> Result<Read> {
             .into_iter()
             .map(|row| (row.keys, row.document))
             .collect(),
+        before,
         at,
         is_sound: are_left && (before == at || told >= at),
     })
@@ -278,7 +285,7 @@ impl Engine {
                 return Ok(Some(Poll::Ready(true)));
             }
             Poll::Ready(Delivery::Closed) => self.phase = Phase::Ended,
-            Poll::Ready(Delivery::Missed) => self.phase = Phase::Stale,
+            Poll::Ready(Delivery::Missed(_)) => self.phase = Phase::Stale,
             Poll::Ready(Delivery::Commit(commit)) if commit.sequence > self.at => {
                 let sight = parts.collection.sight();
                 for event in commit.events.iter() {
@@ -309,10 +316,14 @@ impl Engine {
         // What was told until now is in the store.
         parts.registration.inbox.clear();
         self.phase = Phase::Reading(Reading {
-            read: Box::pin(read(parts.collection.clone(), parts.held.reading())),
-            changes: Changes::new(),
+            read: Box::pin(read(
+                parts.collection.clone(),
+                parts.held.reading(),
+                attempt > 0,
+            )),
+            changes: BTreeMap::new(),
             last: CommitSequence::ZERO,
-            missed: false,
+            missed: CommitSequence::ZERO,
             attempt,
         });
     }
@@ -332,7 +343,7 @@ impl Engine {
                     closed = true;
                     break;
                 }
-                Delivery::Missed => reading.missed = true,
+                Delivery::Missed(until) => reading.missed = reading.missed.max(until),
                 Delivery::Commit(commit) => {
                     reading.last = reading.last.max(commit.sequence);
                     let sight = parts.collection.sight();
@@ -340,7 +351,8 @@ impl Engine {
                         if event.collection == *parts.collection.name() {
                             let document = event.document.clone().map(detached);
                             let document = seen(&sight, document)?;
-                            reading.changes.insert(event.document_id.clone(), document);
+                            let change = (commit.sequence, document);
+                            reading.changes.insert(event.document_id.clone(), change);
                         }
                     }
                 }
@@ -355,11 +367,16 @@ impl Engine {
             }
             return Ok(Poll::Pending);
         };
-        let is_one_state = read.is_sound && !reading.missed;
+        let is_one_state = read.is_sound && reading.missed <= read.before;
         let attempt = reading.attempt + 1;
         if is_one_state {
             self.at = read.at.max(reading.last);
-            if parts.held.read(read.rows, &reading.changes)? {
+            let changes = std::mem::take(&mut reading.changes).into_iter();
+            let changes: Changes = changes
+                .filter(|(_, (sequence, _))| *sequence > read.before)
+                .map(|(id, (_, document))| (id, document))
+                .collect();
+            if parts.held.read(read.rows, &changes)? {
                 self.phase = Phase::Following;
                 return Ok(Poll::Ready(true));
             }

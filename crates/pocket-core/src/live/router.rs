@@ -263,6 +263,9 @@ impl Listeners {
     }
 }
 
+/// Behind every commit there can be.
+const UNKNOWN: CommitSequence = CommitSequence::new(u64::MAX);
+
 /// Commits that wait for a query to take them, each once and in order.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
@@ -273,26 +276,17 @@ pub(super) struct Inbox {
 #[derive(Debug, Default)]
 struct Waiting {
     backlog: Backlog,
-    missed: Missed,
+    /// None behind this one was left out; zero when none was, and [`UNKNOWN`] when nobody knows which.
+    missed: CommitSequence,
     closed: bool,
-}
-
-/// What is known of commits that were not told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Missed {
-    #[default]
-    Nothing,
-    /// Nothing behind this one.
-    Until(CommitSequence),
-    Something,
 }
 
 /// What a query takes out of its inbox.
 #[derive(Debug)]
 pub(super) enum Delivery {
     Commit(CommitEvents),
-    /// Commits were left out: read again.
-    Missed,
+    /// Commits up to this one were left out: read again, unless that was read already.
+    Missed(CommitSequence),
     /// There will be no more, however often it is asked.
     Closed,
 }
@@ -303,7 +297,7 @@ impl Inbox {
         if waiting.backlog.is_full_for(commit) {
             // Reading again shows what these commits did.
             waiting.backlog.clear();
-            waiting.missed = Missed::Something;
+            waiting.missed = UNKNOWN;
         } else {
             waiting.backlog.push(commit.clone());
         }
@@ -313,8 +307,7 @@ impl Inbox {
 
     fn miss(&self, until: Option<CommitSequence>) {
         let mut waiting = lock(&self.waiting);
-        let missed = until.map_or(Missed::Something, Missed::Until);
-        waiting.missed = waiting.missed.max(missed);
+        waiting.missed = waiting.missed.max(until.unwrap_or(UNKNOWN));
         drop(waiting);
         self.waker.wake();
     }
@@ -323,7 +316,7 @@ impl Inbox {
     pub(super) fn clear(&self) {
         let mut waiting = lock(&self.waiting);
         waiting.backlog.clear();
-        waiting.missed = Missed::Nothing;
+        waiting.missed = CommitSequence::ZERO;
     }
 
     /// Has the task woken when something comes.
@@ -339,10 +332,9 @@ impl Inbox {
 
     pub(super) fn take(&self, at: CommitSequence) -> Option<Delivery> {
         let mut waiting = lock(&self.waiting);
-        match std::mem::take(&mut waiting.missed) {
-            Missed::Nothing => {}
-            Missed::Until(until) if until <= at => {}
-            Missed::Until(_) | Missed::Something => return Some(Delivery::Missed),
+        let missed = std::mem::replace(&mut waiting.missed, CommitSequence::ZERO);
+        if missed > at {
+            return Some(Delivery::Missed(missed));
         }
         // What was committed is told, whatever became of the database since.
         let commit = waiting.backlog.take().map(Delivery::Commit);
