@@ -42,6 +42,7 @@ use crate::{ClientId, Env, Error, Limits, Result, Timestamp, codes};
 
 pub(crate) use self::job::Job;
 pub(crate) use self::left::LeftRounds;
+pub(crate) use self::memory::state_of;
 
 /// Everything a commit needs.
 #[derive(Debug)]

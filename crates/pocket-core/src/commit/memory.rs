@@ -23,6 +23,14 @@ pub(super) struct Memory {
     pub(super) client: ClientId,
 }
 
+/// The state in its row, if there is one.
+pub(crate) fn state_of(stored: Option<&Bytes>) -> Result<State> {
+    match stored {
+        Some(sealed) => stored::decode(&envelope::open(keys::STATE, sealed)?),
+        None => Ok(State::default()),
+    }
+}
+
 impl CommitCore {
     /// Reads state and collections from the store.
     pub(crate) async fn refresh(&self) -> Result<()> {
@@ -154,10 +162,7 @@ impl CommitCore {
     /// The state row, also as it is stored.
     async fn read_state(&self) -> Result<(Option<Bytes>, State)> {
         let stored = self.storage.get(keys::STATE).await?;
-        let state = match &stored {
-            Some(sealed) => stored::decode(&envelope::open(keys::STATE, sealed)?)?,
-            None => State::default(),
-        };
+        let state = state_of(stored.as_ref())?;
         Ok((stored, state))
     }
 

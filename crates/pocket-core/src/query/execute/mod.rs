@@ -26,7 +26,7 @@ use super::sort::{Row, Sort};
 use super::{Cursor, Filter, Projection, QuerySpec};
 use crate::registry::not_found;
 use crate::value::Encoded;
-use crate::{Collection, Document, DocumentId, Result};
+use crate::{Collection, CommitSequence, Document, DocumentId, Result};
 
 /// A query that was checked, ready to run.
 #[derive(Clone, Debug)]
@@ -142,6 +142,19 @@ impl Prepared {
     {
         let outcome = self.run(collection, Task::Rows).await?;
         Ok(outcome.map(|outcome| outcome.rows).unwrap_or_default())
+    }
+
+    /// As [`rows`](Self::rows), read while nobody commits through this handle; with the commit whose state it is.
+    pub(crate) async fn rows_alone<T>(
+        &self,
+        collection: &Collection<T>,
+    ) -> Result<(Vec<Row>, CommitSequence)>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        let (database, name) = (collection.database(), collection.name());
+        let (outcome, at) = one_state::run_alone(self, Task::Rows, database, name).await?;
+        Ok((outcome.map(|outcome| outcome.rows).unwrap_or_default(), at))
     }
 
     /// How many documents it gives out, in one state of the database.

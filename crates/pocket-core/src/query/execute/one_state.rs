@@ -15,13 +15,13 @@ use super::attempt::{Outcome, Proof, Task, attempt};
 #[cfg(not(target_arch = "wasm32"))]
 use super::visited::attempt_there;
 use super::{Prepared, Reader};
-use crate::commit::Job;
+use crate::commit::{Job, state_of};
 use crate::config::MAX_COMMIT_ATTEMPTS;
 use crate::index::Index;
 use crate::keys::CollectionId;
 use crate::registry::Registry;
 use crate::tx::Tx;
-use crate::{CollectionName, Database, Result};
+use crate::{CollectionName, CommitSequence, Database, Result};
 
 /// Runs among commits before it is made sure that none comes in between.
 const LIVE_RUNS: usize = 3;
@@ -79,12 +79,8 @@ async fn run_unboxed(
         }
     }
     let Some(snapshot) = core.storage.snapshot().await? else {
-        let job = ReadJob {
-            query: query.clone(),
-            task,
-            name: name.clone(),
-        };
-        return database.submit(job).await;
+        let (outcome, _) = run_alone(query, task, database, name).await?;
+        return Ok(outcome);
     };
     let (registry, _) = core.seen().await?;
     let Some((collection, indexes)) = of(&registry, name) else {
@@ -109,7 +105,22 @@ pub(in crate::query) fn of(
     Some((collection, indexes))
 }
 
-/// A query that runs while nobody commits through this handle.
+/// Runs a query while nobody commits through this handle, and tells of which state it is.
+#[inline(never)]
+pub(super) fn run_alone<'a>(
+    query: &Prepared,
+    task: Task,
+    database: &'a Database,
+    name: &CollectionName,
+) -> BoxFuture<'a, Result<(Option<Outcome>, CommitSequence)>> {
+    let job = ReadJob {
+        query: query.clone(),
+        task,
+        name: name.clone(),
+    };
+    Box::pin(database.submit(job))
+}
+
 struct ReadJob {
     query: Prepared,
     task: Task,
@@ -119,31 +130,34 @@ struct ReadJob {
 #[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
 #[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
 impl Job for ReadJob {
-    type Output = Option<Outcome>;
+    type Output = (Option<Outcome>, CommitSequence);
 
     fn runs_alone(&self) -> bool {
         true
     }
 
-    async fn run(&mut self, tx: &mut Tx) -> Result<Option<Outcome>> {
+    async fn run(&mut self, tx: &mut Tx) -> Result<Self::Output> {
         let core = tx.core().clone();
         for _ in 0..MAX_COMMIT_ATTEMPTS {
+            // Another handle on the same store committed, or it would have been read among commits. No commit of this one
+            // is under way that could be forgotten.
+            core.storage.overtaken();
+            core.refresh().await?;
             let (registry, state) = core.seen().await?;
+            let at = state_of(state.as_ref())?.sequence;
             let Some((collection, indexes)) = of(&registry, &self.name) else {
-                return Ok(None);
+                return Ok((None, at));
             };
             let mut reader =
                 Reader::live(core.storage.clone(), core.sight_in(&registry, collection));
-            let proof = Proof::State(state);
+            let proof = Proof::State(state.clone());
             let query = &self.query;
             let outcome =
                 attempt(query, self.task, collection, &indexes, &proof, &mut reader).await?;
-            if outcome.is_some() {
-                return Ok(outcome);
+            // One that took a single call is of one state without a proof, but perhaps of a later one.
+            if outcome.is_some() && reader.state().await? == state {
+                return Ok((outcome, at));
             }
-            // Another handle on the same store committed. No commit of this one is under way that could be forgotten.
-            core.storage.overtaken();
-            core.refresh().await?;
         }
         Err(StorageError::Conflict.into())
     }

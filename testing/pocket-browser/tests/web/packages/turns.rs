@@ -60,6 +60,15 @@ async fn beside_a_tab_that_writes_without_a_pause_nothing_is_overtaken_twice() {
     let (mut busy, mut other) = (world.open().await, world.open().await);
     busy.run(COUNTED).await;
     other.run(COUNTED).await;
+    // They read again and again, too, and what nobody takes of their errors fails the test.
+    for tab in [&mut busy, &mut other] {
+        tab.run(
+            "globalThis.live = notes.find().live();
+            live.subscribe(() => undefined);
+            await live.ready();",
+        )
+        .await;
+    }
     keep(&mut busy, "notes.insert({ _id: 'busy ' + n })").await;
     let kinds = [
         ("insert", "notes.insert({ _id: 'other ' + n, n })"),
@@ -111,6 +120,14 @@ async fn beside_a_tab_that_writes_without_a_pause_nothing_is_overtaken_twice() {
         assert!(all.contains_key(&format!("more {n}")));
     }
     assert_eq!(all.len() as u64, written + 2 * EACH);
+    for tab in [&mut busy, &mut other] {
+        tab.until(&format!(
+            "live.getSnapshot().data.length === {} &&
+                live.getSnapshot().data.every(({{ _id, n }}) => !_id.startsWith('other') || n === Number(_id.slice(6)) + 2)",
+            all.len()
+        ))
+        .await;
+    }
     busy.close().await;
     other.close().await;
 }
