@@ -126,7 +126,7 @@ impl Reading {
             pages
         };
         let known = self.directory.clone();
-        let (directory, pages) = shared.load(&self.transaction, known, wanted).await?;
+        let (directory, pages) = shared.load(&self.transaction, known, &wanted).await?;
         if self.pages.len() + pages.len() > KEPT_PAGES {
             self.pages.clear();
         }

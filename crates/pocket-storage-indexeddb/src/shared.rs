@@ -41,6 +41,9 @@ pub(crate) struct Shared {
     idle: Notify,
 }
 
+/// Pages by their places, and the directory that has the places.
+pub(crate) type Loaded = (Rc<Directory>, BTreeMap<usize, Page>);
+
 #[derive(Clone, Debug)]
 enum Connection {
     Open(Rc<Database>),
@@ -198,12 +201,24 @@ impl Shared {
 
     /// Reads the pages that `wanted` names, and the directory anew if another tab has changed it. `known` is one that this
     /// transaction has found to be right.
-    pub(crate) async fn load(
+    ///
+    /// Boxed, so that there is one of it and not one in each of those who read and write.
+    #[inline(never)]
+    pub(crate) fn load<'a>(
+        &'a self,
+        transaction: &'a Transaction,
+        known: Option<Rc<Directory>>,
+        wanted: &'a dyn Fn(&Directory) -> Vec<usize>,
+    ) -> Pin<Box<dyn Future<Output = Result<Loaded>> + 'a>> {
+        Box::pin(self.load_unboxed(transaction, known, wanted))
+    }
+
+    async fn load_unboxed(
         &self,
         transaction: &Transaction,
         known: Option<Rc<Directory>>,
-        wanted: impl Fn(&Directory) -> Vec<usize>,
-    ) -> Result<(Rc<Directory>, BTreeMap<usize, Page>)> {
+        wanted: &dyn Fn(&Directory) -> Vec<usize>,
+    ) -> Result<Loaded> {
         let layout = match known {
             Some(_) => None,
             None => Some(transaction.layout()?),

@@ -128,8 +128,8 @@ async fn write_in(
     batches: &[&Batch],
     mode: Mode,
 ) -> Result<Vec<bool>> {
-    let wanted = |directory: &_| Edit::pages_of(directory, batches.iter().copied());
-    let (directory, pages) = shared.load(&transaction, known, wanted).await?;
+    let wanted = |directory: &Directory| Edit::pages_of(directory, batches.iter().copied());
+    let (directory, pages) = shared.load(&transaction, known, &wanted).await?;
     let mut edit = Edit::new(pages);
     let applied: Vec<bool> = batches
         .iter()
