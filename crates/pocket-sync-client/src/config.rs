@@ -43,6 +43,16 @@ pub const MAX_NAMESPACE_BYTES: usize = 128;
 /// How long opening a connection may take, and then the handshake, in milliseconds.
 pub const HANDSHAKE_MILLIS: u64 = 10_000;
 
+/// How long a server may be silent while a call waits for it, in milliseconds, unless `answer_timeout` says otherwise.
+pub const ANSWER_MILLIS: u64 = 10_000;
+
+/// How many bytes of pushes without an answer give the server another millisecond: those of a line of 16 KiB a second.
+pub(crate) const BYTES_A_MILLI: u64 = 16;
+
+/// How long how a server may answer is looked at late, in milliseconds, before it counts as not looked at: what came
+/// meanwhile may not have been taken yet.
+pub(crate) const LATE_MILLIS: u64 = 2_000;
+
 /// How long the application may take to give another token, in seconds.
 pub const RENEWAL_SECONDS: u64 = 30;
 
@@ -74,6 +84,12 @@ pub struct SyncConfig {
     pub retry_delay: Duration,
     /// Lost connections that one `force_sync`, `push` or `pull` bears before it fails.
     pub max_retry_attempts: u32,
+    /// How long a server may be silent while `force_sync`, `push` or `pull` waits. Then the connection is given up, and a
+    /// new one is tried at once; where that says nothing, either, the call fails with `timeout` 10 s later. A server
+    /// is asked for a sign at the call, and again when half of this is over. It gets a second more for each 16 KiB that
+    /// is on its way to it, and is left to its heartbeats while it owes documents: a slow line is not a dead one.
+    #[serde(with = "options::millis")]
+    pub answer_timeout: Duration,
     /// Whether a `ws(s)://` URL means a WebSocket; `false` makes it HTTP, as an `http(s)://` URL is anyway.
     pub use_websocket: bool,
     /// How often HTTP polls, or the longest it lets the server hold an answer back. Zero asks for nothing without a
@@ -113,6 +129,7 @@ impl SyncConfig {
             auto_retry: true,
             retry_delay: Duration::from_secs(1),
             max_retry_attempts: 5,
+            answer_timeout: Duration::from_millis(ANSWER_MILLIS),
             use_websocket: true,
             pull_interval: Duration::from_secs(30),
             batch_size: const { NonZeroUsize::new(100).expect("100 is not zero") },
@@ -246,6 +263,13 @@ impl SyncConfig {
     #[must_use]
     pub fn max_retry_attempts(mut self, attempts: u32) -> Self {
         self.max_retry_attempts = attempts;
+        self
+    }
+
+    /// How long a server may be silent while an operation waits for it.
+    #[must_use]
+    pub fn answer_timeout(mut self, timeout: Duration) -> Self {
+        self.answer_timeout = timeout;
         self
     }
 

@@ -122,6 +122,7 @@ mod tests {
         "auto_retry": false,
         "retry_delay": 250,
         "max_retry_attempts": 9,
+        "answer_timeout": 2500,
         "use_websocket": false,
         "pull_interval": 0,
         "batch_size": 7,
@@ -140,6 +141,7 @@ mod tests {
             .auto_retry(false)
             .retry_delay(Duration::from_millis(250))
             .max_retry_attempts(9)
+            .answer_timeout(Duration::from_millis(2_500))
             .use_websocket(false)
             .pull_interval(Duration::ZERO)
             .batch_size(NonZeroUsize::new(7).expect("7 is not zero"))

@@ -79,6 +79,11 @@ export interface SyncOptions {
   readonly retryDelay?: number | undefined;
   /** Lost connections that one `forceSync`, `push` or `pull` bears before it rejects; 5 unless set. */
   readonly maxRetryAttempts?: number | undefined;
+  /**
+   * How long the server may be silent while `forceSync`, `push` or `pull` waits; 10,000 unless set. Then a new connection is
+   * tried at once, which has 10 seconds before the call rejects with `timeout`.
+   */
+  readonly answerTimeout?: number | undefined;
   /** Whether `ws(s)://` means a WebSocket; true unless set, false makes it HTTP. Unless set it is false where there are no WebSockets, as in Node 20. */
   readonly useWebSocket?: boolean | undefined;
   /** How often HTTP polls; 30,000 unless set, 0 never. Over a WebSocket changes arrive by themselves. */
@@ -102,6 +107,7 @@ const NAMES = {
   autoRetry: 'auto_retry',
   retryDelay: 'retry_delay',
   maxRetryAttempts: 'max_retry_attempts',
+  answerTimeout: 'answer_timeout',
   useWebSocket: 'use_websocket',
   pullInterval: 'pull_interval',
   batchSize: 'batch_size',
@@ -121,6 +127,7 @@ const SHAPES: Shapes<SyncOptions> = {
   autoRetry: 'flag',
   retryDelay: 'whole',
   maxRetryAttempts: 'count',
+  answerTimeout: 'some',
   useWebSocket: 'flag',
   pullInterval: 'whole',
   batchSize: 'some',

@@ -31,6 +31,11 @@ impl SyncConfig {
                  `auto_retry` off",
             ));
         }
+        if self.answer_timeout.is_zero() {
+            return Err(SyncError::config(
+                "`answer_timeout` is zero, so no server could answer in time; 10 s is the usual one",
+            ));
+        }
         let fits = (1..=MAX_NAMESPACE_BYTES).contains(&self.namespace.len());
         if !fits || self.namespace.chars().any(char::is_control) {
             return Err(SyncError::config(format!(
@@ -193,6 +198,7 @@ impl SyncConfig {
         session.retry_delay_millis =
             u64::try_from(self.retry_delay.as_millis()).unwrap_or(u64::MAX);
         session.max_retry_attempts = self.max_retry_attempts;
+        session.answer_millis = u64::try_from(self.answer_timeout.as_millis()).unwrap_or(u64::MAX);
         session.seed = seed;
         if self.endpoint()?.is_http() {
             let interval = u64::try_from(self.pull_interval.as_millis()).unwrap_or(u64::MAX);

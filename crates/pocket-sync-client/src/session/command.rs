@@ -56,6 +56,10 @@ impl Session {
         // Whatever is being loaded now may have begun before the last write.
         self.store.want_load();
         self.doubt_left_out();
+        if let Some(live) = self.link.live_mut().filter(|_| self.commands.is_empty()) {
+            // The server has its time from the first call that waits.
+            live.ask_again();
+        }
         let ping = self.ping();
         self.commands.push(Waiting {
             id,

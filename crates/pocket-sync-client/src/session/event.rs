@@ -12,6 +12,7 @@ use pocket_core::{
 };
 use pocket_sync_protocol::{Direction, WireLimits};
 
+use crate::config::ANSWER_MILLIS;
 use crate::{AuthReason, Moment, Snapshot, SyncError};
 
 /// What a session must know from the start.
@@ -41,6 +42,8 @@ pub struct SessionConfig {
     pub poll_millis: Option<u64>,
     /// Lost connections that one command bears.
     pub max_retry_attempts: u32,
+    /// Milliseconds without a word of the server after which a connection is given up, while a command waits.
+    pub answer_millis: u64,
     /// Decides the jitter. Two clients should not share one.
     pub seed: u64,
     /// The program and its version, for the server's log.
@@ -64,6 +67,7 @@ impl SessionConfig {
             retry_delay_millis: 1_000,
             poll_millis: None,
             max_retry_attempts: 5,
+            answer_millis: ANSWER_MILLIS,
             seed: 0,
             agent: concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")).to_owned(),
             limits: WireLimits::default(),

@@ -33,11 +33,11 @@ use pocket_sync_protocol::{ClientMessage, ErrorMessage, Ping, ServerMessage, enc
 use self::asking::Asking;
 use self::comeback::{Return, closing, comeback, is_explained, is_suspicious};
 use self::command::Waiting;
-use self::link::{Link, Live};
+use self::link::{Due, Link, Live};
 use self::renewal::Renewal;
 use self::storing::Store;
 use crate::backoff::Backoff;
-use crate::config::HANDSHAKE_MILLIS;
+use crate::config::{HANDSHAKE_MILLIS, LATE_MILLIS};
 use crate::{Moment, Snapshot, Stats, SyncError, codes};
 
 /// The client's state machine; see the [module](self) for the calling rules.
@@ -211,7 +211,7 @@ impl Session {
             Err(error) => return self.broken(error.into()),
         };
         if let Some(live) = self.link.live_mut() {
-            live.heard();
+            live.heard(self.now);
         }
         match message {
             ServerMessage::Error(error) => self.refusal(error),
@@ -422,14 +422,43 @@ impl Session {
                     SyncError::timeout("the server did not answer a push for two heartbeats");
                 self.lose(error, Return::Soon, close::TIMEOUT);
             }
-            Link::Up(_) => self.beat(),
+            Link::Up(_) => match self.answer_due() {
+                Some(Due::GiveUp(due)) if due <= self.now => self.unanswered(due),
+                _ => self.beat(),
+            },
             _ => {}
         }
+    }
+
+    /// What is due of the server while somebody waits for it. Nothing while it owes documents, which may be long on their
+    /// way on a slow line.
+    fn answer_due(&self) -> Option<Due> {
+        let live = self.link.live()?;
+        let is_waited_for = !self.commands.is_empty();
+        let is_owed = self.is_behind() || live.fetch.waiting_since().is_some();
+        (is_waited_for && !is_owed).then(|| live.answer_due(self.config.answer_millis))
+    }
+
+    /// Nothing came although somebody waits.
+    fn unanswered(&mut self, due: Moment) {
+        if due.plus(LATE_MILLIS) < self.now {
+            // This device was asleep. What came meanwhile may not have been taken yet.
+            if let Some(live) = self.link.live_mut() {
+                live.ask_again();
+            }
+            self.ping();
+            return;
+        }
+        let error = SyncError::timeout("the server said nothing while a call waited for it");
+        self.lose(error, Return::Now, close::TIMEOUT);
     }
 
     /// What a live connection does by the clock.
     fn beat(&mut self) {
         let (now, behind) = (self.now, self.is_behind());
+        if matches!(self.answer_due(), Some(Due::Ask(at)) if at <= now) {
+            self.ping();
+        }
         let Link::Up(live) = &mut self.link else {
             return;
         };
@@ -450,6 +479,7 @@ impl Session {
     fn ping(&mut self) -> Option<u32> {
         let live = self.link.live_mut()?;
         let id = live.next_id();
+        live.asked(self.now);
         let ping = Ping { id, time: None };
         self.send(&ping.into());
         Some(id)
@@ -484,7 +514,10 @@ impl Session {
         ];
         let stalled = Some(live.pull.stalls_at(live.patience))
             .filter(|_| (self.config.pulls() || self.store.is_resyncing()) && self.is_behind());
-        for moment in also.into_iter().chain([stalled]).flatten() {
+        let answer = self.answer_due().map(|due| match due {
+            Due::Ask(at) | Due::GiveUp(at) => at,
+        });
+        for moment in also.into_iter().chain([stalled, answer]).flatten() {
             deadline = deadline.min(moment);
         }
         // What is due already is being done, and only waits for the store or the server.

@@ -81,6 +81,8 @@ struct Flight {
     confirmed: MutationNumber,
     /// Nothing else may be on its way.
     alone: bool,
+    /// Of its frame.
+    bytes: u64,
 }
 
 impl Flight {
@@ -172,6 +174,12 @@ impl Pushing {
             .iter()
             .any(|flight| !flight.is_complete())
             .then_some(self.moved_at)
+    }
+
+    /// Bytes on their way, or perhaps still here, of pushes without an answer.
+    pub(super) fn unanswered_bytes(&self) -> u64 {
+        let open = self.flying.iter().filter(|flight| !flight.is_complete());
+        open.map(|flight| flight.bytes).sum()
     }
 
     /// The mutations on their way without an outcome, from the first to the last.
@@ -349,6 +357,7 @@ impl Pushing {
             outcomes: Vec::new(),
             confirmed,
             alone,
+            bytes: frame.len() as u64,
         });
         Ok(frame)
     }

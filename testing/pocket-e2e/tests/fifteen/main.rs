@@ -63,6 +63,7 @@ on_both_transports! {
     network::what_a_portal_or_a_broken_proxy_says_is_no_refusal_of_the_server,
     network::a_client_that_changes_its_transport_goes_on_where_it_was,
     network::a_half_open_connection_is_found_by_both_ends,
+    network::a_call_on_a_half_open_connection_fails_long_before_a_heartbeat,
     forgetting::a_device_that_was_away_longer_than_the_server_remembers_loses_nothing_and_brings_nothing_back,
     rules::rights_that_closures_give_reach_devices_when_other_closures_take_their_place,
     slow::two_hundred_slow_connections_cost_an_honest_client_nothing_and_are_ended,

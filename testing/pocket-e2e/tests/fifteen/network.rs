@@ -262,3 +262,30 @@ pub(crate) async fn a_half_open_connection_is_found_by_both_ends(transport: Tran
     assert_eq!(device.pending().await, 0);
     assert_eq!(world.documents().await.len(), 2);
 }
+
+/// The same while somebody waits for the server, whose heartbeats are far apart: it is not they that end the wait.
+pub(crate) async fn a_call_on_a_half_open_connection_fails_long_before_a_heartbeat(
+    transport: Transport,
+) {
+    let mut config = Config::default();
+    config.heartbeat = Duration::from_secs(300);
+    config.client_timeout = Duration::from_secs(900);
+    let world = World::with(transport, config, Arc::new(TokenTable::open())).await;
+    let proxy = Proxy::to(world.address).await;
+    let answer = Duration::from_millis(500);
+    let device = Device::new(world.config_for(proxy.address).answer_timeout(answer)).await;
+    device.sync().await;
+    proxy.set(Weather::HalfOpen);
+    device.put("1", "into the dark").await;
+    let before = proxy.came();
+    // Generous: half a second until it gives the connection up, and ten for the new one to say nothing, either.
+    let call = tokio::time::timeout(Duration::from_secs(120), device.engine.force_sync());
+    let error = call.await.expect("it ends").expect_err("nobody answers");
+    assert_eq!((error.code(), error.is_retryable()), ("timeout", true));
+    assert!(proxy.came() > before, "another connection was tried");
+    assert_eq!(device.pending().await, 1, "what was written stays");
+    proxy.set(Weather::Fine);
+    device.sync().await;
+    assert_eq!(device.pending().await, 0);
+    assert_eq!(world.documents().await.len(), 1);
+}
