@@ -47,14 +47,27 @@ impl IndexedDbStorage {
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn open_quietly(name: impl Into<String>) -> Result<Self> {
-        let name = name.into();
+        let opened = Self::open_or_not(name.into(), true).await?;
+        opened.ok_or_else(unanswered)
+    }
+
+    /// As [`open_quietly`](Self::open_quietly), but makes a database that is missing only if it is `to_be_made`; else there is
+    /// none then.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_or_not(name: String, to_be_made: bool) -> Result<Option<Self>> {
         let of = name.clone();
-        let opened = apart(async move { Database::open(&of, Missing::Make).await }).await?;
-        let database = opened.ok_or_else(unanswered)?;
-        Ok(Self {
+        let missing = if to_be_made {
+            Missing::Make
+        } else {
+            Missing::Gone
+        };
+        let opened = apart(async move { Database::open(&of, missing).await }).await?;
+        Ok(opened.map(|database| Self {
             shared: Rc::new(Shared::new(name, database)),
             persistence: Rc::new(Cell::new(Persistence::NotAsked)),
-        })
+        }))
     }
 
     /// Deletes the database `name` of this origin; nothing happens if there is none.

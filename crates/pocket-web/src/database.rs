@@ -24,6 +24,7 @@ use crate::{encode, migrations, schema};
 pub struct RawDatabase {
     database: Database,
     storage: Kind,
+    shared_as: Option<String>,
 }
 
 /// The version of this module.
@@ -49,14 +50,19 @@ impl RawDatabase {
             let names = options.names();
             let builder = options.apply(Database::builder(name.as_str()), storage.durability());
             let builder = migrations::add(builder, &migrations, &names)?;
-            let store = storage.open(&name).await.told()?;
+            let (store, shared_as) = storage.open(&name).await.told()?;
             let opened = builder.open_shared(Arc::clone(&store)).await;
             if opened.is_err() {
                 // The next attempt must not find it in use; why this one failed is what is told.
                 let _ = store.close().await;
             }
             let database = opened.told()?;
-            Ok(Self { database, storage }.into())
+            Ok(Self {
+                database,
+                storage,
+                shared_as,
+            }
+            .into())
         })
     }
 
@@ -64,6 +70,12 @@ impl RawDatabase {
     #[wasm_bindgen(getter)]
     pub fn name(&self) -> String {
         self.database.name().to_owned()
+    }
+
+    /// The name under which others of this site see the same data, if they do.
+    #[wasm_bindgen(getter, js_name = sharedAs)]
+    pub fn shared_as(&self) -> Option<String> {
+        self.shared_as.clone()
     }
 
     /// Who this database is to a server.

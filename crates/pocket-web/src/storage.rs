@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use js_sys::{Function, Promise, Reflect};
+use pocket_core::Database;
 use pocket_core::storage::{Durability, Storage};
 use pocket_storage_indexeddb::IndexedDbStorage;
 use pocket_storage_memory::MemoryStorage;
@@ -50,17 +51,22 @@ impl RawStorage {
 }
 
 impl Kind {
-    /// Opens the store of a database. The browser is not asked to keep the data before somebody wants that.
-    pub(crate) async fn open(&self, database: &str) -> pocket_core::Result<Arc<dyn Storage>> {
+    /// Opens the store of a database, and says under which name others of this site see the same. The browser is not asked
+    /// to keep the data before somebody wants that.
+    pub(crate) async fn open(
+        &self,
+        database: &str,
+    ) -> pocket_core::Result<(Arc<dyn Storage>, Option<String>)> {
         match self {
-            Self::Memory(storage) => Ok(Arc::new(storage.clone())),
+            Self::Memory(storage) => Ok((Arc::new(storage.clone()), None)),
             Self::IndexedDb(options) => {
                 let prefix = options.prefix.as_deref().unwrap_or(PREFIX);
-                let storage = IndexedDbStorage::open_quietly(format!("{prefix}{database}")).await?;
+                let storage = find(prefix, database).await?;
+                let name = storage.name().to_owned();
                 // In a browser nothing is `Send`, and `Arc` is what the contract has.
                 #[expect(clippy::arc_with_non_send_sync, reason = "see above")]
                 let storage = Arc::new(storage);
-                Ok(storage)
+                Ok((storage, Some(name)))
             }
         }
     }
@@ -82,6 +88,35 @@ impl Kind {
                 Err(_) => "unknown",
             },
         }
+    }
+}
+
+/// Opens the database of IndexedDB that has this prefix and name.
+///
+/// It is called by both, one behind the other. Where a database of another prefix is called so already (`a:` and `b:c`, `a:b:`
+/// and `c`), which is seen by the name that is stored in it, it gets a name that nothing else has.
+async fn find(prefix: &str, database: &str) -> pocket_core::Result<IndexedDbStorage> {
+    let joined = format!("{prefix}{database}");
+    let apart = format!("{prefix}\0{database}");
+    let mut is_taken = false;
+    let mut tried = 0;
+    loop {
+        let name = if tried == 1 || is_taken {
+            &apart
+        } else {
+            &joined
+        };
+        let opened = IndexedDbStorage::open_or_not(name.clone(), tried == 2).await?;
+        if let Some(storage) = opened {
+            // What cannot be read is told of by whoever opens it.
+            let stored = Database::name_in(&storage).await.unwrap_or_default();
+            if tried > 0 || stored.is_none_or(|stored| stored == database) {
+                return Ok(storage);
+            }
+            is_taken = true;
+            storage.close().await?;
+        }
+        tried += 1;
     }
 }
 

@@ -192,7 +192,8 @@ export class Database<C extends object = AnyCollections> {
       return module.RawDatabase.open(json, storage[openStorage](module), steps, rules);
     });
     if (storage.persist) void raw.requestPersistence().catch(() => undefined);
-    return new Database<C>(raw, storage.sharedAs(options.name));
+    // The WebAssembly knows what the store is called; two names that read alike are two stores.
+    return new Database<C>(raw, raw.sharedAs ?? storage.sharedAs(options.name));
   }
 
   /** The version of the application's schema. */

@@ -13,7 +13,7 @@ export interface RawStorage {
 }
 
 export interface RawDatabase {
-  readonly name: string; readonly clientId: string; readonly schemaVersion: number;
+  readonly name: string; readonly clientId: string; readonly schemaVersion: number; readonly sharedAs?: string;
   collection(name: string): RawCollection;            // throws collection-not-found
   createCollection(config: string, rules?: unknown): Promise<void>;  // JSON and rules as in open
   hasCollection(name: string): boolean;

@@ -19,6 +19,7 @@ const classes: {
   RawStorage: { free: true },
   RawDatabase: {
     name: true,
+    sharedAs: true,
     clientId: true,
     schemaVersion: true,
     collection: true,

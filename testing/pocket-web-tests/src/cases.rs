@@ -51,6 +51,7 @@ cases! {
     }
     lifetime {
         a_connection_that_the_browser_gave_up_is_opened_again,
+        a_connection_that_was_closed_and_not_told_of_yet_is_opened_again,
         a_database_that_went_with_its_connection_is_not_made_anew,
         a_database_that_somebody_made_anew_is_another_one,
         a_store_makes_way_for_a_newer_version_and_says_why,

@@ -261,6 +261,20 @@ async fn open_head(
     }
 }
 
+impl Database {
+    /// The name of the database in a store, as it was made with; none where no database was made yet. Changes nothing.
+    ///
+    /// # Errors
+    /// `corrupt` when what is there cannot be read, and what the store says.
+    pub async fn name_in(storage: &dyn Storage) -> Result<Option<String>> {
+        let Some(sealed) = storage.get(keys::DATABASE).await? else {
+            return Ok(None);
+        };
+        let head: DatabaseHead = stored::decode(&envelope::open(keys::DATABASE, &sealed)?)?;
+        Ok(Some(head.name))
+    }
+}
+
 /// Stores the head under the checks of `batch`; false when another handle was faster.
 async fn store_head(
     storage: &dyn Storage,

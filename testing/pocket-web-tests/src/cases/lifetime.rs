@@ -121,6 +121,25 @@ pub(super) async fn a_connection_that_the_browser_gave_up_is_opened_again(name: 
     assert_eq!(entries(&store).await.expect("a scan").len(), 601);
 }
 
+/// A browser that closes a connection by force tells so with an event, which comes later: whoever begins something before that
+/// meets an `InvalidStateError`.
+pub(super) async fn a_connection_that_was_closed_and_not_told_of_yet_is_opened_again(name: String) {
+    let store = open(&name).await;
+    put(&store, "key", "value").await;
+    opened_last().call("close", &[]);
+    let found = store.get(b"key").await.expect("it is opened again");
+    assert_eq!(found.as_deref(), Some(&b"value"[..]));
+    opened_last().call("close", &[]);
+    assert_eq!(entries(&store).await.expect("a scan").len(), 1);
+    opened_last().call("close", &[]);
+    put(&store, "other", "value").await;
+    assert_eq!(entries(&store).await.expect("a scan").len(), 2);
+    assert_eq!(store.closed_by(), None);
+    opened_last().call("close", &[]);
+    store.close().await.expect("it closes");
+    assert_eq!(store.closed_by(), Some(ClosedBy::Caller));
+}
+
 pub(super) async fn a_database_that_went_with_its_connection_is_not_made_anew(name: String) {
     let store = open(&name).await;
     put(&store, "key", "value").await;

@@ -256,3 +256,60 @@ async fn a_leader_that_is_frozen_is_replaced_and_follows_when_it_wakes() {
         tab.close().await;
     }
 }
+
+/// `a:` and `b:c`, `a:b:` and `c`: two applications of one site had one database, and each synced what the other wrote.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn databases_whose_prefixes_and_names_read_alike_lie_apart_and_keep_their_places() {
+    let Some(world) = World::start().await else {
+        return;
+    };
+    const APPLICATIONS: [&str; 2] = ["'a:', 'b:c'", "'a:b:', 'c'"];
+    const OPEN: &str = "globalThis.openAs = async (prefix, name) => {
+            const storage = createIndexedDBStorage({ prefix });
+            globalThis.db = await Database.create({ name, storage, collections: [{ name: 'notes' }] });
+            globalThis.notes = db.collection('notes');
+        };";
+    let mut tabs = Vec::new();
+    for names in [0, 1, 0, 1].map(|at| APPLICATIONS[at]) {
+        let mut tab = world.tab().await;
+        tab.run(&format!("{OPEN} await openAs({names});")).await;
+        watch(&mut tab).await;
+        tabs.push(tab);
+    }
+    for (at, tab) in tabs.iter_mut().enumerate() {
+        tab.run(&format!("await notes.insert({{ _id: 'of {at}' }})"))
+            .await;
+    }
+    for (tab, seen) in tabs.iter_mut().zip(["of 0,of 2", "of 1,of 3"].repeat(2)) {
+        tab.until(&format!("shown() === '{seen}'")).await;
+        let again = "return states.slice(1).filter((state) => state.isReset).length";
+        assert_eq!(tab.run(again).await, 0, "nobody hears of the others'");
+    }
+    let stored = "return (await indexedDB.databases()).map(({ name }) => name).sort()";
+    assert_eq!(tabs[0].run(stored).await, json!(["a:b:\0c", "a:b:c"]));
+    for tab in &mut tabs {
+        tab.run("await db.close()").await;
+    }
+    // Whichever of them comes first, and also when the other one is gone.
+    let gone =
+        "await new Promise((done) => { indexedDB.deleteDatabase('a:b:c').onsuccess = done })";
+    let tab = &mut tabs[0];
+    for (names, before, seen) in [
+        (APPLICATIONS[1], "", json!(["of 1", "of 3"])),
+        (APPLICATIONS[0], "", json!(["of 0", "of 2"])),
+        (APPLICATIONS[1], gone, json!(["of 1", "of 3"])),
+        (APPLICATIONS[0], "", json!([])),
+        // The name of one that nobody is in the way of is what it always was.
+        ("'x:y:', 'z'", "", json!([])),
+    ] {
+        tab.run(&format!("{before}; await openAs({names})")).await;
+        let found = tab
+            .run("const all = (await notes.getAll()).map((note) => note._id).sort(); await db.close(); return all")
+            .await;
+        assert_eq!(found, seen, "{names}");
+    }
+    assert_eq!(tab.run(stored).await, json!(["a:b:\0c", "a:b:c", "x:y:z"]));
+    for tab in tabs {
+        tab.close().await;
+    }
+}

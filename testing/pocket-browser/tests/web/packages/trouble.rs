@@ -128,3 +128,38 @@ async fn a_tab_that_crashes_while_it_writes_keeps_whole_commits_and_sends_them_l
     assert_eq!(tab.all().await, all);
     tab.close().await;
 }
+
+/// By its user, in the settings of the browser or its developer tools, while the page is open.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_whose_data_is_cleared_says_so_and_begins_anew_with_what_the_server_has() {
+    let Some(world) = World::start().await else {
+        return;
+    };
+    let server = Server::start().await;
+    let url = server.url();
+    let mut tab = world.synced(&url).await;
+    tab.run("await notes.insert({ _id: 'sent', n: 1 })").await;
+    assert_eq!(tab.code("sync.forceSync()").await, "ok");
+    let all = json!({ "origin": world.site.origin, "storageTypes": "indexeddb" });
+    tab.0.call("Storage.clearDataForOrigin", all).await;
+    for call in [
+        "notes.get('sent')",
+        "notes.insert({ _id: 'lost' })",
+        "notes.find().all()",
+        "db.transaction((tx) => tx.collection('notes').delete('sent'))",
+        "sync.forceSync()",
+    ] {
+        let code = tab.code(call).await;
+        assert_eq!(code, "closed", "{call}");
+    }
+    // Without a reload: what is open is let go, and the same calls as at the beginning begin anew.
+    tab.run("sync.destroy(); await db.close()").await;
+    tab.run("await open()").await;
+    assert_eq!(tab.all().await.len(), 0);
+    tab.start(&url, "{}").await;
+    tab.until("current() === 'idle'").await;
+    let all = tab.all().await;
+    assert_eq!(all.len(), 1);
+    assert_eq!(all["sent"]["n"], 1);
+    tab.close().await;
+}
