@@ -8,7 +8,6 @@ use super::pull::Pulling;
 use super::push::Pushing;
 use super::{Session, SessionConfig};
 use crate::Moment;
-use crate::config::BYTES_A_MILLI;
 
 /// The shortest heartbeat that is followed, in milliseconds: a server must not make its clients flood it.
 const MIN_HEARTBEAT_MILLIS: u64 = 100;
@@ -21,13 +20,6 @@ const NEVER_MILLIS: u64 = 10 * 365 * 24 * 60 * 60 * 1_000;
 
 /// Pings without anything heard after which a connection counts as dead.
 const MISSED_PINGS: u64 = 2;
-
-/// What is due when nothing is heard while somebody waits.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Due {
-    Ask(Moment),
-    GiveUp(Moment),
-}
 
 #[derive(Debug)]
 pub(super) enum Link {
@@ -98,9 +90,9 @@ pub(super) struct Live {
     pinged_at: Moment,
     missed: u64,
     /// When it said something last.
-    heard_at: Moment,
+    pub(super) heard_at: Moment,
     /// When it was first asked for something since.
-    asked_at: Option<Moment>,
+    pub(super) asked_at: Option<Moment>,
     last_id: u32,
     pub(super) push: Pushing,
     pub(super) pull: Pulling,
@@ -162,17 +154,6 @@ impl Live {
     /// Waits for an answer from now on, whatever was asked before.
     pub(super) fn ask_again(&mut self) {
         self.asked_at = None;
-    }
-
-    /// When to ask for a sign, and when to give up; one of them, for somebody who waits.
-    pub(super) fn answer_due(&self, millis: u64) -> Due {
-        match self.asked_at {
-            None => Due::Ask(self.heard_at.plus(millis / 2)),
-            Some(asked) => {
-                let on_its_way = self.push.unanswered_bytes() / BYTES_A_MILLI;
-                Due::GiveUp(asked.plus(millis.saturating_add(on_its_way)))
-            }
-        }
     }
 
     /// Whether the last ping was answered, or anything else came since.

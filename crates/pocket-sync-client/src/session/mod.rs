@@ -22,6 +22,7 @@ mod pull;
 mod push;
 mod renewal;
 mod report;
+mod silence;
 mod storing;
 
 pub use event::{Effect, Event, Pass, SessionConfig, StoreAnswer, StoreRequest, StoreRequestKind};
@@ -33,11 +34,12 @@ use pocket_sync_protocol::{ClientMessage, ErrorMessage, Ping, ServerMessage, enc
 use self::asking::Asking;
 use self::comeback::{Return, closing, comeback, is_explained, is_suspicious};
 use self::command::Waiting;
-use self::link::{Due, Link, Live};
+use self::link::{Link, Live};
 use self::renewal::Renewal;
+use self::silence::Due;
 use self::storing::Store;
 use crate::backoff::Backoff;
-use crate::config::{HANDSHAKE_MILLIS, LATE_MILLIS};
+use crate::config::HANDSHAKE_MILLIS;
 use crate::{Moment, Snapshot, Stats, SyncError, codes};
 
 /// The client's state machine; see the [module](self) for the calling rules.
@@ -428,29 +430,6 @@ impl Session {
             },
             _ => {}
         }
-    }
-
-    /// What is due of the server while somebody waits for it. Nothing while it owes documents, which may be long on their
-    /// way on a slow line.
-    fn answer_due(&self) -> Option<Due> {
-        let live = self.link.live()?;
-        let is_waited_for = !self.commands.is_empty();
-        let is_owed = self.is_behind() || live.fetch.waiting_since().is_some();
-        (is_waited_for && !is_owed).then(|| live.answer_due(self.config.answer_millis))
-    }
-
-    /// Nothing came although somebody waits.
-    fn unanswered(&mut self, due: Moment) {
-        if due.plus(LATE_MILLIS) < self.now {
-            // This device was asleep. What came meanwhile may not have been taken yet.
-            if let Some(live) = self.link.live_mut() {
-                live.ask_again();
-            }
-            self.ping();
-            return;
-        }
-        let error = SyncError::timeout("the server said nothing while a call waited for it");
-        self.lose(error, Return::Now, close::TIMEOUT);
     }
 
     /// What a live connection does by the clock.
