@@ -29,7 +29,7 @@ pub use event::{Effect, Event, Pass, SessionConfig, StoreAnswer, StoreRequest, S
 
 use bytes::Bytes;
 use pocket_sync_protocol::codes::{self as wire, close};
-use pocket_sync_protocol::{ClientMessage, ErrorMessage, Ping, ServerMessage, encode_client};
+use pocket_sync_protocol::{ClientMessage, ErrorMessage, ServerMessage, encode_client};
 
 use self::asking::Asking;
 use self::comeback::{Return, closing, comeback, is_explained, is_suspicious};
@@ -452,16 +452,6 @@ impl Session {
             live.pinged(now);
             self.ping();
         }
-    }
-
-    /// Sends a ping and says its id.
-    fn ping(&mut self) -> Option<u32> {
-        let live = self.link.live_mut()?;
-        let id = live.next_id();
-        live.asked(self.now);
-        let ping = Ping { id, time: None };
-        self.send(&ping.into());
-        Some(id)
     }
 
     fn send(&mut self, message: &ClientMessage) {

@@ -1,5 +1,6 @@
 //! A server that says nothing while a command waits for it. Heartbeats alone find that out after minutes.
 
+use pocket_sync_protocol::Ping;
 use pocket_sync_protocol::codes::close;
 
 use super::Session;
@@ -31,6 +32,16 @@ impl Live {
 }
 
 impl Session {
+    /// Sends a ping and says its id.
+    pub(super) fn ping(&mut self) -> Option<u32> {
+        let live = self.link.live_mut()?;
+        let id = live.next_id();
+        live.asked(self.now);
+        let ping = Ping { id, time: None };
+        self.send(&ping.into());
+        Some(id)
+    }
+
     /// What is due of the server while somebody waits for it. Nothing while it owes documents, which may be long on their
     /// way on a slow line.
     pub(super) fn answer_due(&self) -> Option<Due> {

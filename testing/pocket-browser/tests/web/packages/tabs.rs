@@ -257,18 +257,21 @@ async fn a_leader_that_is_frozen_is_replaced_and_follows_when_it_wakes() {
     }
 }
 
+/// Two applications of one site, by their prefixes and the names of their databases.
+const APPLICATIONS: [&str; 2] = ["'a:', 'b:c'", "'a:b:', 'c'"];
+
+const OPEN: &str = "globalThis.openAs = async (prefix, name) => {
+        const storage = createIndexedDBStorage({ prefix });
+        globalThis.db = await Database.create({ name, storage, collections: [{ name: 'notes' }] });
+        globalThis.notes = db.collection('notes');
+    };";
+
 /// `a:` and `b:c`, `a:b:` and `c`: two applications of one site had one database, and each synced what the other wrote.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn databases_whose_prefixes_and_names_read_alike_lie_apart_and_keep_their_places() {
     let Some(world) = World::start().await else {
         return;
     };
-    const APPLICATIONS: [&str; 2] = ["'a:', 'b:c'", "'a:b:', 'c'"];
-    const OPEN: &str = "globalThis.openAs = async (prefix, name) => {
-            const storage = createIndexedDBStorage({ prefix });
-            globalThis.db = await Database.create({ name, storage, collections: [{ name: 'notes' }] });
-            globalThis.notes = db.collection('notes');
-        };";
     let mut tabs = Vec::new();
     for names in [0, 1, 0, 1].map(|at| APPLICATIONS[at]) {
         let mut tab = world.tab().await;
