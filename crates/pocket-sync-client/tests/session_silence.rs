@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use pocket_core::replica::Scope;
-use pocket_sync_client::{Pass, SessionConfig, Status, codes};
+use pocket_sync_client::{Pass, SessionConfig, Status, SyncError, codes};
 use pocket_sync_protocol::ClientMessage;
 
 /// What a server has to give a sign.
@@ -23,7 +23,7 @@ async fn pass(bench: &mut Bench, millis: u64) {
 fn ends(bench: &Bench) -> Vec<(u64, String)> {
     let finished = bench.finished.iter();
     let ends = finished.map(|(id, result)| {
-        let code = result.as_ref().map_or_else(|error| error.code(), |()| "ok");
+        let code = result.as_ref().map_or_else(SyncError::code, |()| "ok");
         (*id, code.to_owned())
     });
     ends.collect()
