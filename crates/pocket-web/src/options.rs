@@ -278,7 +278,7 @@ pub(crate) fn read_sync(json: &str) -> Result<SyncConfig> {
     replace(&mut given.retry_delay, millis(&fields, "retry_delay")?);
     let attempts = fields.field("max_retry_attempts").number()?;
     replace(&mut given.max_retry_attempts, attempts);
-    let timeout = millis(&mut fields, "answer_timeout")?;
+    let timeout = millis(&fields, "answer_timeout")?;
     replace(&mut given.answer_timeout, timeout);
     let websocket = fields.field("use_websocket").bool()?;
     replace(&mut given.use_websocket, websocket);
