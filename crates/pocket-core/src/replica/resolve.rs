@@ -454,10 +454,17 @@ fn ruled(ruling: &Ruling) -> (Decision, Rule) {
 }
 
 /// Whether the server's version is the one that a change was made on. Two copies of a store may give the same revision to
-/// different writes, so what they hold is compared too, where both are known.
+/// different writes, so what they hold is compared too, where both are known; and no change is made on a deletion, which
+/// stands nowhere.
 pub(super) fn is_base(change: &PendingChange, remote: &RemoteVersion) -> bool {
+    let is_deletion = matches!(
+        remote.version.presence,
+        Presence::Deleted | Presence::Erased
+    );
     let bodies = change.base_body.as_ref().zip(remote.body.as_ref());
-    change.base == Some(remote.version.rev) && bodies.is_none_or(|(base, body)| base == body)
+    change.base == Some(remote.version.rev)
+        && !is_deletion
+        && bodies.is_none_or(|(base, body)| base == body)
 }
 
 /// Whether a change was made on another version than the server's newest.

@@ -63,6 +63,44 @@ async fn an_edit_is_not_sent_over_the_write_of_a_copy_that_bears_the_revision_of
     assert_eq!(world.journal().await, [lost.clone(), lost]);
 }
 
+/// Found by the simulator: a device that was restored gave an insert the revision of its own erase, of which it knew no longer.
+/// The insert lost to the erase, and the edit behind it was sent as if the erase were what it was made on: what was erased
+/// came back, and no journal told of it.
+#[tokio::test]
+async fn an_edit_was_not_made_on_a_deletion_that_bears_the_revision_of_its_base() {
+    for (state, by) in [
+        (RecordState::Erased, (Winner::Remote, "erased")),
+        (RecordState::Deleted, (Winner::Local, "last-write-wins")),
+    ] {
+        let world = World::new().await;
+        world.attach(log(&[(1, 1)], 0, 0, 0)).await;
+        world.insert("one", 1).await;
+        let base = world.rev("one").await;
+        world.pin().await;
+        world.replica.renew().await.unwrap();
+        world.update("one", 2).await;
+        world.attach(log(&[(1, 1)], 2, 0, 0)).await;
+        let theirs = Record {
+            state,
+            ..with_rev(doc("one", 2, PAST, 7), base)
+        };
+        world.page(1, (0, 2, 2), vec![theirs]).await;
+        world.sweep().await;
+
+        let lost = (Winner::Remote, "outcome-unknown".to_owned());
+        let met = (by.0, by.1.to_owned());
+        assert_eq!(world.journal().await, [lost, met]);
+        let sent = world.pin().await;
+        let bases = sent.iter().flat_map(Mutation::changes);
+        let bases: Vec<_> = bases.map(|change| change.base).collect();
+        let (left, expected) = match by.0 {
+            Winner::Local => (Some(2), vec![None]),
+            _ => (None, Vec::new()),
+        };
+        assert_eq!((world.n("one").await, bases), (left, expected));
+    }
+}
+
 /// The device showed its own write for ever, as it took the record for that.
 #[tokio::test]
 async fn a_record_replaces_what_is_shown_under_its_revision_but_is_another_write() {
@@ -269,6 +307,35 @@ async fn a_clock_that_is_set_back_twice_does_not_give_what_is_on_its_way_away() 
     world.settle_as(2, vec![clock_refusal(PAST)]).await;
     let second = world.pin().await[0].changes()[0].rev;
     assert!(first < second, "{first} and {second}");
+}
+
+/// Found by the simulator: the refusal was told so late that the server's clock had moved on, and accepted what was written
+/// behind it. That set the clock of the device back to there, and it gave what it sends anew the revision of a later edit.
+#[tokio::test]
+async fn a_refusal_that_was_told_late_does_not_give_away_what_the_server_accepts_by_now() {
+    let world = World::new().await;
+    world.attach(log(&[(1, 1)], 0, 0, 0)).await;
+    // Of this the clock of the device counts on: its own time stands still beside it.
+    world
+        .page(1, (0, 1, 1), vec![doc("ahead", 1, FUTURE, 0)])
+        .await;
+    world.insert("one", 1).await;
+    world.insert("other", 1).await;
+    let accepted = with_rev(doc("other", 2, FUTURE, 1), world.rev("other").await);
+    assert_eq!(world.pin().await.len(), 2);
+    world.update("one", 2).await;
+    let later = world.rev("one").await;
+    world.pin().await;
+    let told = Attachment {
+        server_time: Timestamp::from_millis(FUTURE + 1),
+        ..attachment(log(&[(1, 1)], 2, 0, 3))
+    };
+    world.replica.attach(&told).await.unwrap();
+    world.page(1, (1, 2, 2), vec![accepted]).await;
+    world.settle_as(1, vec![clock_refusal(PAST)]).await;
+    let again = world.pin().await[0].changes()[0].clone();
+    assert_eq!(again.id.as_str(), "one");
+    assert!(again.rev > later, "{} and {later}", again.rev);
 }
 
 /// The server was restored while the collection did not sync, and has another version at the place of the lost one. When

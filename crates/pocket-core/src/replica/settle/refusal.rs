@@ -69,8 +69,10 @@ pub(super) async fn restamp(
     // Only a clock that is ahead is set back, so restamped mutations rise among themselves.
     let limit = Timestamp::from_millis(server_time.millis().saturating_add(MAX_CLOCK_AHEAD_MS));
     if tx.state().clock > Hlc::from_time(limit) {
-        let given = latest_given(tx, resolution.target, limit).await?;
-        let clock = Hlc::from_time(server_time).max(tx.state().seen).max(given);
+        // What a server accepted was no later than its limit, which moves on: a refusal that was told late knows an old one.
+        let seen = tx.state().seen;
+        let given = latest_given(tx, resolution.target, limit.max(seen.time())).await?;
+        let clock = Hlc::from_time(server_time).max(seen).max(given);
         // It may be ahead by what the server itself accepted before its own clock went back: then it goes on.
         if clock.time() < tx.state().clock.time() {
             tx.state().clock = clock;
