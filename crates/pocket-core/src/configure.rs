@@ -8,7 +8,7 @@ use crate::keys::{self, CollectionId, Target};
 use crate::outbox::{self, Edit, Entry, Slot};
 use crate::stepwise::{self, Begun};
 use crate::stored::{
-    self, CollectionLater, CollectionRow, DocumentHead, DocumentLater, MutationRow, Presence,
+    self, CollectionLater, CollectionRow, DocumentHead, MutationRow, Presence,
     Progress, StoredDocument, TargetRow, UnderWay,
 };
 use crate::tx::Tx;
@@ -195,7 +195,7 @@ async fn offer(
         let mut slot = Slot::of(row.id(), id, Some(stored));
         if let Some(document) = &mut slot.after {
             document.head.rev = rev;
-            document.head.later = DocumentLater::default();
+            document.head.later = document.head.later.kept();
         }
         slot.before = Some(before).filter(StoredDocument::is_live);
         let mut edit = Edit {

@@ -63,6 +63,16 @@ impl Hlc {
         Self(least.saturating_add(least.is_multiple_of(WRITES_APART) as u64))
     }
 
+    /// Whether it is the reading of a change that nobody made.
+    pub(crate) const fn is_aside(self) -> bool {
+        !self.0.is_multiple_of(WRITES_APART)
+    }
+
+    /// Whether the two lie between the same two writes.
+    pub(crate) const fn is_beside(self, other: Self) -> bool {
+        self.0 / WRITES_APART == other.0 / WRITES_APART
+    }
+
     /// A later reading of the same millisecond, where counters hardly come by themselves; which of 2,048 there, `random`
     /// says. The next reading, where none of these is later.
     #[must_use]

@@ -254,6 +254,25 @@ crate::later_fields! {
         /// While its collection does not sync: the version of which this one is another shape, and nothing beside. None
         /// where somebody has edited it since.
         reshaped: Option<Revision> = "m",
+        /// The last step aside that this client took on the document, since another version came to stand behind it. That
+        /// may be an earlier one by its time: a step aside of it must not get the revision of this one again.
+        stepped: Option<Hlc> = "s",
+    }
+}
+
+impl DocumentLater {
+    /// What stays when somebody writes the document.
+    pub(crate) fn kept(&self) -> Self {
+        Self {
+            stepped: self.stepped,
+            ..Self::default()
+        }
+    }
+
+    /// The reading that a change nobody makes of the version of `hlc` gets.
+    pub(crate) fn step_aside(&self, hlc: Hlc) -> Hlc {
+        let taken = self.stepped.filter(|stepped| stepped.is_beside(hlc));
+        taken.map_or(hlc, |taken| taken.max(hlc)).aside()
     }
 }
 
@@ -266,6 +285,19 @@ impl DocumentHead {
         let revs = std::iter::once(&mut self.rev).chain(&mut self.later.reshaped);
         for rev in revs.filter(|rev| **rev == old) {
             *rev = new;
+        }
+    }
+
+    /// What is kept once the version `by` of the server takes the place of the one that stood there.
+    pub(crate) fn replaced(&self, by: Revision, own: ClientId) -> DocumentLater {
+        let shown = self.pending.is_empty().then_some(self.rev);
+        let revs = shown.into_iter().chain(self.server.map(|it| it.rev));
+        let steps = revs
+            .filter(|rev| *rev != by && rev.client == own && rev.hlc.is_aside())
+            .map(|rev| rev.hlc);
+        DocumentLater {
+            stepped: steps.chain(self.later.stepped).max(),
+            ..DocumentLater::default()
         }
     }
 }

@@ -332,7 +332,7 @@ pub(crate) fn apply(
         server: old.and_then(|head| head.server),
         resync: old.map_or(0, |head| head.resync),
         pending: old.map_or_else(Vec::new, |head| head.pending.clone()),
-        later: DocumentLater::default(),
+        later: old.map_or_else(DocumentLater::default, |head| head.later.kept()),
     };
     // Without sync nobody needs a tombstone, but for what was sent before sync was switched off.
     let needed = row.sends(&write.id) || presence == Presence::Live || !head.pending.is_empty();

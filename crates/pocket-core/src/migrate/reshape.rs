@@ -68,7 +68,7 @@ pub(crate) async fn store_reshaped(
         Reshaped::Changed(body) => ChangeKind::Put(body),
         Reshaped::Deleted => ChangeKind::Delete,
     };
-    let hlc = old.head.rev.hlc.aside();
+    let hlc = old.head.later.step_aside(old.head.rev.hlc);
     let rev = Revision::new(hlc, tx.client());
     let clock = tx.state().clock.max(hlc);
     tx.state().clock = clock;
@@ -85,6 +85,7 @@ pub(crate) async fn store_reshaped(
     let sends = row.sends(&slot.id);
     let later = DocumentLater {
         reshaped: reshaped.filter(|_| !sends && is_known),
+        ..old.head.later.kept()
     };
     let body_changes = body.is_some();
     let needed = sends || body.is_some() || !old.head.pending.is_empty();

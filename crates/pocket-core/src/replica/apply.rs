@@ -315,10 +315,16 @@ impl ApplyJob {
         let body = record.state.body().cloned();
         let overwritten = crate::mutants::active("pocket-mutant:pull-overwrites-pending");
         let first = slot.pending().first().copied().filter(|_| !overwritten);
+        let left = slot.after.as_ref().map(|document| {
+            let head = &document.head;
+            (head.resync, head.replaced(record.rev, tx.client()))
+        });
+        let (marked, later) = left.unwrap_or_default();
         match (first, &mut slot.after) {
             // Readers see the local version; the server's waits in the shadow until the change is settled.
             (Some(_), Some(document)) => {
                 document.head.server = Some(version);
+                document.head.later.stepped = later.stepped;
                 tx.put(
                     keys::shadow(self.target, slot.collection, &slot.id),
                     &[&Shadow { body }.encode()],
@@ -326,15 +332,15 @@ impl ApplyJob {
             }
             (_, Some(document)) if !brings_body && is_shown(document, record) => {
                 document.head.server = Some(version);
+                document.head.later.stepped = later.stepped;
             }
             (_, after) => {
-                let marked = after.as_ref().map_or(0, |document| document.head.resync);
                 let resync = mark.unwrap_or(marked);
                 let remote = RemoteVersion { version, body };
                 *after = Some(resolve::server_document(
                     remote.version,
                     remote.body,
-                    resync,
+                    (resync, later),
                 ));
             }
         }

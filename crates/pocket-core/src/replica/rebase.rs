@@ -6,7 +6,7 @@ use crate::journal::RemoteVersion;
 use crate::keys::{self, CollectionId};
 use crate::merge::{self, Prefer};
 use crate::outbox::{self, Entry, PendingChange, Slot};
-use crate::stored::{DocumentLater, Doubt, Presence, Progress, Shadow};
+use crate::stored::{Doubt, Presence, Progress, Shadow};
 use crate::{Body, ChangeKind, DocumentId, Place, Result, Revision};
 
 impl Resolution<'_> {
@@ -64,7 +64,7 @@ impl Resolution<'_> {
                 }
                 change.rev = match &stand {
                     // Nobody made it just now: it stays the smallest step in time.
-                    Some((stand, _)) if change.migrated => self.step_behind(*stand, old.rev),
+                    Some((stand, _)) if change.migrated => self.step_behind(slot, *stand, old.rev),
                     _ => self.tx.next_revision(),
                 };
             }
@@ -111,7 +111,7 @@ impl Resolution<'_> {
         }
         let old = change.rev;
         change.base = Some(now);
-        change.rev = self.step_behind(now, old);
+        change.rev = self.step_behind(slot, now, old);
         let new = change.rev;
         let document = change.document();
         self.restand_behind(place, slot, &document, (old, new))
@@ -149,8 +149,12 @@ impl Resolution<'_> {
     }
 
     /// The smallest step in time behind a version, of this device, and not the one that was lost.
-    fn step_behind(&mut self, stand: Revision, lost: Revision) -> Revision {
-        let step = |rev: Revision| Revision::new(rev.hlc.aside(), self.tx.client());
+    fn step_behind(&mut self, slot: &Slot, stand: Revision, lost: Revision) -> Revision {
+        let later = slot.after.as_ref().map(|document| &document.head.later);
+        let step = |rev: Revision| {
+            let hlc = later.map_or_else(|| rev.hlc.aside(), |later| later.step_aside(rev.hlc));
+            Revision::new(hlc, self.tx.client())
+        };
         let rev = step(stand);
         let rev = if rev == lost { step(rev) } else { rev };
         let clock = self.tx.state().clock.max(rev.hlc);
@@ -244,7 +248,7 @@ pub(super) fn show(slot: &mut Slot, change: &PendingChange) {
     if let Some(document) = &mut slot.after {
         document.head.rev = change.rev;
         document.head.presence = Presence::after(&change.kind);
-        document.head.later = DocumentLater::default();
+        document.head.later = document.head.later.kept();
         document.body = change.kind.body().cloned();
     }
 }

@@ -487,7 +487,7 @@ fn stands_on_other(
 pub(super) fn server_document(
     version: ServerVersion,
     body: Option<Body>,
-    resync: u64,
+    (resync, later): (u64, DocumentLater),
 ) -> StoredDocument {
     let head = DocumentHead {
         rev: version.rev,
@@ -495,7 +495,7 @@ pub(super) fn server_document(
         server: Some(version),
         resync,
         pending: Vec::new(),
-        later: DocumentLater::default(),
+        later,
     };
     StoredDocument { head, body }
 }

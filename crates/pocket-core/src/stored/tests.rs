@@ -179,7 +179,15 @@ fn later_fields_are_what_the_fixture_holds() {
         pending: vec![Place::new(28)],
         later: DocumentLater {
             reshaped: Some(revision()),
+            stepped: None,
         },
+    };
+    let stepped = DocumentHead {
+        later: DocumentLater {
+            reshaped: None,
+            stepped: Some(Hlc::from_bits(29)),
+        },
+        ..document.clone()
     };
     let rows = [
         ("database", encode(&head)),
@@ -189,6 +197,7 @@ fn later_fields_are_what_the_fixture_holds() {
         ("target", encode(&target())),
         ("mutation", encode(&mutation())),
         ("document", encode(&document)),
+        ("stepped", encode(&stepped)),
     ]
     .map(|(name, row)| (name, Bytes::from(row)));
     assert_fixture("later-fields-1.txt", &rows);
@@ -199,6 +208,7 @@ fn later_fields_are_what_the_fixture_holds() {
     assert_eq!(decode::<TargetRow>(&rows[4].1).ok(), Some(target()));
     assert_eq!(decode::<MutationRow>(&rows[5].1).ok(), Some(mutation()));
     assert_eq!(decode::<DocumentHead>(&rows[6].1).ok(), Some(document));
+    assert_eq!(decode::<DocumentHead>(&rows[7].1).ok(), Some(stepped));
 }
 
 /// What is done to all of a collection stands in its row while it is under way.

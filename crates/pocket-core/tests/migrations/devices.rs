@@ -17,7 +17,7 @@ use serde_json::json;
 use super::{app, counting, docs, shown, to_2, value};
 
 /// A rule by which a conflict would be lost to the local side.
-struct Local;
+pub(crate) struct Local;
 
 impl Resolver for Local {
     fn resolve(&self, _: &Conflict, _: Option<ConflictStrategy>) -> (Decision, &'static str) {
@@ -25,7 +25,7 @@ impl Resolver for Local {
     }
 }
 
-fn body(json: &str) -> Body {
+pub(crate) fn body(json: &str) -> Body {
     Body::from_serialize(&value(json), &DocumentLimits::default())
         .unwrap()
         .1
@@ -54,7 +54,7 @@ pub(crate) async fn arrive(db: &Database, from: u64, id: &str, body: Body) {
 }
 
 /// A page behind a place up to another one, where the server's version of a document stands.
-fn page((from, to): (u64, u64), id: &str, body: Body) -> IncomingPage {
+pub(crate) fn page((from, to): (u64, u64), id: &str, body: Body) -> IncomingPage {
     let written = Timestamp::from_millis(1_000 * i64::try_from(to).unwrap());
     let seq = Seq::new(to);
     IncomingPage {
@@ -93,7 +93,7 @@ async fn journaled(db: &Database) -> usize {
 }
 
 /// A device that read a document of the old shape and then became the new program.
-async fn migrated() -> Database {
+pub(crate) async fn migrated() -> Database {
     let storage = MemoryStorage::new();
     let db = app().open(storage.clone()).await.unwrap();
     arrive(&db, 0, "1", body(r#"{"done":false}"#)).await;
@@ -199,7 +199,7 @@ async fn an_edit_of_this_device_stays_one_when_its_document_is_migrated_before_o
 }
 
 /// Pins what is pending next.
-async fn pin(db: &Database) -> Vec<Mutation> {
+pub(crate) async fn pin(db: &Database) -> Vec<Mutation> {
     let limit = PushLimit {
         changes: 10,
         bytes: 1 << 20,
@@ -208,7 +208,7 @@ async fn pin(db: &Database) -> Vec<Mutation> {
     replica.pin(limit).await.unwrap().mutations
 }
 
-async fn answer(db: &Database, first: MutationNumber, outcome: Outcome) {
+pub(crate) async fn answer(db: &Database, first: MutationNumber, outcome: Outcome) {
     let replica = Replica::new(db, Target::DEFAULT);
     let settled = replica.settle(first, vec![outcome], Arc::new(Local));
     settled.await.unwrap();

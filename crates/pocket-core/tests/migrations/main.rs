@@ -4,6 +4,7 @@
 mod crashes;
 mod devices;
 mod format;
+mod steps;
 
 use std::sync::{Arc, Mutex};
 

@@ -274,15 +274,18 @@ impl Resolution<'_> {
         if self.is_the_devices(slot, settled) {
             return;
         }
-        let resync = slot
-            .after
-            .as_ref()
-            .map_or(0, |document| document.head.resync);
         let shows = |remote: &RemoteVersion| {
             remote.version.presence != Presence::Hidden && !rebase::is_bodiless(remote)
         };
         let shown = remote.filter(shows);
-        slot.after = shown.map(|remote| server_document(remote.version, remote.body, resync));
+        let head = slot.after.as_ref().map(|document| &document.head);
+        let own = self.tx.client();
+        slot.after = shown.map(|remote| {
+            let left = head.map_or_else(Default::default, |head| {
+                (head.resync, head.replaced(remote.version.rev, own))
+            });
+            server_document(remote.version, remote.body, left)
+        });
     }
 
     /// Whether a document was written since sync of its collection was switched off, behind the pending version
