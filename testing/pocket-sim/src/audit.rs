@@ -5,6 +5,7 @@
 //! names (`u17`). So any version, wherever it turns up, tells what it holds.
 
 mod ancestry;
+mod deletions;
 mod forks;
 mod kin;
 mod pushes;

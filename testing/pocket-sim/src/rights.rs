@@ -201,7 +201,13 @@ impl Audit {
         // A deletion leaves an id that is free for who makes a document anew, and for all changes once it may be forgotten.
         let forgets = self.horizons.contains_key(&namespace);
         let creates = matches!(change.kind, ChangeKind::Put(_)) && change.base.is_none();
-        let before = before.filter(|(_, version)| version.live || !(forgets || creates));
+        // So does one that nobody was told of: what was made on nothing found none of what it deleted.
+        let is_free = |version: &Version| {
+            let gone = !version.live
+                || change.base.is_none() && self.untold_deletion(&key, version).is_some();
+            gone && (forgets || creates)
+        };
+        let before = before.filter(|(_, version)| !is_free(version));
         let team = before.and_then(|(_, version)| version.team);
         let from = rights.now.saturating_sub(RECHECK + COMMITTING);
         if rights.read_since(from, rights.devices[*device], key.collection.as_str(), team) {

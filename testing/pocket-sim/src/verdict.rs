@@ -299,8 +299,13 @@ impl World {
         let before = &self.audit.history[key];
         let earlier = || before.range(..seq).map(|(_, version)| version);
         let decided = earlier().filter(|version| !version.live).any(|version| {
-            let decided = (key.clone(), Some(version.rev));
-            kin.iter().any(|journal| journal.kept.contains(&decided))
+            // Somebody may have decided about it in a history that is lost, from which a device brought it back.
+            let mut revs =
+                std::iter::once(version.rev).chain(self.audit.forks.deletions_at(key, version.rev));
+            revs.any(|rev| {
+                let decided = (key.clone(), Some(rev));
+                kin.iter().any(|journal| journal.kept.contains(&decided))
+            })
         });
         // Whether a copy, or the id it had before, made it and somebody deleted it, a device cannot know once it has
         // read from the start, where deletions are left out.

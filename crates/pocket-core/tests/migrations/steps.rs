@@ -45,7 +45,11 @@ async fn the_new_shape_of_a_version_of_the_same_time_has_another_revision_than_t
                 replica.apply(edit, Arc::new(Local)).await.unwrap();
             }
             Between::AnEditOfThisDevice => {
-                docs(&db).await.update("1", &json!({"note": "lost"})).await.unwrap();
+                docs(&db)
+                    .await
+                    .update("1", &json!({"note": "lost"}))
+                    .await
+                    .unwrap();
                 assert_eq!(pin(&db).await.len(), 1);
             }
         }

@@ -218,7 +218,8 @@ impl Session {
         let waits = replica.waiting > replica.undecided + replica.unread;
         // So does reading everything again, even where there is nothing: nothing is sent until its end was told.
         let checkpoint = &replica.checkpoint;
-        let reads_again = checkpoint.resyncing && !checkpoint.sweeping;
+        let forgotten = pocket_core::mutants::active("pocket-mutant:resync-not-asked-again");
+        let reads_again = checkpoint.resyncing && !checkpoint.sweeping && !forgotten;
         checkpoint.seq < live.head || !checkpoint.joining.is_empty() || waits || reads_again
     }
 }

@@ -87,6 +87,17 @@ impl Forks {
         self.versions.contains_key(key) && earliest.is_some_and(|last| seq <= last)
     }
 
+    /// The deletions that were lost and that this one brings back: it has their time.
+    pub(crate) fn deletions_at(
+        &self,
+        key: &DocKey,
+        rev: Revision,
+    ) -> impl Iterator<Item = Revision> {
+        let lost = self.versions.get(key).into_iter().flatten();
+        lost.filter(move |version| !version.live && version.rev.hlc.time() == rev.hlc.time())
+            .map(|version| version.rev)
+    }
+
     /// Deletions that were lost.
     pub(crate) fn deletions(&self) -> impl Iterator<Item = (&DocKey, &Version)> {
         let versions = self.versions.iter();

@@ -97,7 +97,8 @@ impl World {
         let first = versions
             .iter()
             .find(|(_, version)| holds(version))
-            .map(|(seq, _)| *seq);
+            .map(|(seq, _)| *seq)
+            .or_else(|| self.audit.deleted_by_another(key, id));
         if first.is_some_and(|first| self.audit.forks.lost_behind(key, first)) {
             return true;
         }

@@ -1,6 +1,7 @@
 //! Commits of the engine, one after the other for each namespace, and the doorbell.
 
 use pocket_core::Seq;
+use pocket_core::mutants::active;
 use pocket_sync_server::decide::PushRequest;
 use pocket_sync_server::engine::{Committed, EngineError, EngineResult};
 use pocket_sync_server::session::Event;
@@ -143,7 +144,7 @@ impl World {
                     self.tell_peer(connection, delay, ServerNews::Event(event));
                 }
                 if let Some(hub) = self.hub(namespace) {
-                    hub.unsure |= unknown;
+                    hub.unsure |= unknown && !active("pocket-mutant:unknown-commit-not-told");
                     if hub.unsure {
                         return self.look(namespace);
                     }

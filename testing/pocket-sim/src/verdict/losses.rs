@@ -107,6 +107,10 @@ impl World {
         });
         roots.extend(deletes.map(|(id, _)| *id));
         roots.extend(self.untold_deletions());
+        // So did that of what stood before something that was made on nothing.
+        for (key, rev) in self.audit.untold_deletions() {
+            roots.extend(self.audit.tombstones_of(key, rev));
+        }
         roots.extend(self.audit.ended_in_time());
         let unheard = self.audit.writes.iter().filter(|(id, write)| {
             let latest = self.latest_at(write.client);
