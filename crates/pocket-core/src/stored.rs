@@ -290,13 +290,12 @@ impl DocumentHead {
 
     /// What is kept once the version `by` of the server takes the place of the one that stood there.
     pub(crate) fn replaced(&self, by: Revision, own: ClientId) -> DocumentLater {
-        let shown = self.pending.is_empty().then_some(self.rev);
-        let revs = shown.into_iter().chain(self.server.map(|it| it.rev));
-        let steps = revs
-            .filter(|rev| *rev != by && rev.client == own && rev.hlc.is_aside())
-            .map(|rev| rev.hlc);
+        // What never took effect has given nothing away.
+        let stood = self.server.map(|server| server.rev);
+        let is_step = |rev: &Revision| *rev != by && rev.client == own && rev.hlc.is_aside();
+        let step = stood.filter(is_step).map(|rev| rev.hlc);
         DocumentLater {
-            stepped: steps.chain(self.later.stepped).max(),
+            stepped: step.max(self.later.stepped),
             ..DocumentLater::default()
         }
     }

@@ -9,7 +9,7 @@ mod own_writes;
 use pocket_core::{ClientId, codes, replica};
 use pocket_sync_client::{Pass, StoreAnswer, SyncError};
 
-use crate::audit::{DocKey, Verdict, WriteId, broken};
+use crate::audit::{DocKey, Verdict, Version, WriteId, broken};
 use crate::counts::Kind;
 use crate::trace::Node;
 use crate::view::{self, JournalView, Seen, Stored, View};
@@ -285,17 +285,21 @@ impl World {
             })
         });
         let whole = !client.shape.narrow;
-        // Once a deletion is forgotten, rules cannot tell who had read the document, and an erase of it concerns only who
-        // made it. Readers see no difference.
-        let erased_unread = self.audit.rights.is_some()
+        // Once a deletion is forgotten, rules cannot tell who had read the document: an erase of it, or another deletion of
+        // what is not there, concerns only who made it. Readers see no difference.
+        let of_nothing = |version: &Version| {
+            let base = version.by.and_then(|(_, _, base)| base);
+            version.erased || !version.live && base.is_none()
+        };
+        let ended_unread = self.audit.rights.is_some()
             && self.audit.may_have_forgotten
             && seen.is_some_and(|seen| !seen.live)
-            && newest.is_some_and(|(_, version)| version.erased);
+            && newest.is_some_and(|(_, version)| of_nothing(version));
         match (seen, place, covered) {
             (Some(_), Some(place), _) => {
                 let least = covered.map_or(0, |(seq, _)| seq);
                 let shown = client.shown.get(key).copied().unwrap_or(0);
-                if whole && !pending && place < least && !erased_unread {
+                if whole && !pending && place < least && !ended_unread {
                     return broken(
                         "P3",
                         format!(

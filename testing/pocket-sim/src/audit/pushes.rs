@@ -246,8 +246,10 @@ impl Audit {
         let forgotten = self.doubles && self.clients_forgotten;
         let base = |version: &Version| version.by.and_then(|(_, _, base)| base);
         let same = |(other, known): (&u64, &Version)| {
-            // What swept two versions of one millisecond is one step behind both: two deletions, which hold nothing.
-            let swept = !known.live && !version.live && base(known) != base(&version);
+            // What swept two versions of one millisecond, and had dropped the first deletion in between, is one step behind
+            // both: two deletions, which hold nothing.
+            let dropped = self.may_have_forgotten;
+            let swept = dropped && !known.live && !version.live && base(known) != base(&version);
             let sent_twice = forgotten && known.ids == version.ids;
             *other != seq && known.rev == version.rev && !sent_twice && !swept
         };
