@@ -97,6 +97,8 @@ pub(crate) enum Profile {
     SlowReading,
     Erases,
     ReadsAgain,
+    LostReading,
+    Unheard,
 }
 
 /// Loss on single frames: what HTTP or a broken proxy does, and a WebSocket never.
@@ -442,6 +444,18 @@ impl Swarm {
             Profile::ReadsAgain => {
                 self.page_records = 1;
                 self.weigh(Fault::ReadAgain, 4 * often);
+            }
+            Profile::LostReading => {
+                self.lean(Profile::Lossy, dice);
+                self.weigh(Fault::ReadAgain, 4 * often);
+            }
+            // Its writer takes another id before he hears of it, and nobody writes again.
+            Profile::Unheard => {
+                self.lean(Profile::Restores, dice);
+                self.weigh(Fault::ServerIoError, 2 * often);
+                for client in &mut self.clients {
+                    client.operations = client.operations.min(4);
+                }
             }
         }
     }

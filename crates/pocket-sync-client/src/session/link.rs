@@ -218,8 +218,14 @@ impl Session {
         let waits = replica.waiting > replica.undecided + replica.unread;
         // So does reading everything again, even where there is nothing: nothing is sent until its end was told.
         let checkpoint = &replica.checkpoint;
-        let forgotten = pocket_core::mutants::active("pocket-mutant:resync-not-asked-again");
-        let reads_again = checkpoint.resyncing && !checkpoint.sweeping && !forgotten;
+        let reads_again = checkpoint.resyncing && !checkpoint.sweeping;
         checkpoint.seq < live.head || !checkpoint.joining.is_empty() || waits || reads_again
+    }
+
+    /// Whether the server owes a page for which it is asked again, should it not come.
+    pub(super) fn is_owed(&self) -> bool {
+        let forgets = pocket_core::mutants::active("pocket-mutant:resync-not-asked-again")
+            && self.store.is_resyncing();
+        self.is_behind() && !forgets
     }
 }

@@ -434,7 +434,7 @@ impl Session {
 
     /// What a live connection does by the clock.
     fn beat(&mut self) {
-        let (now, behind) = (self.now, self.is_behind());
+        let (now, behind) = (self.now, self.is_owed());
         if matches!(self.answer_due(), Some(Due::Ask(at)) if at <= now) {
             self.ping();
         }
@@ -482,7 +482,7 @@ impl Session {
             live.pull.resumes_at(),
         ];
         let stalled = Some(live.pull.stalls_at(live.patience))
-            .filter(|_| (self.config.pulls() || self.store.is_resyncing()) && self.is_behind());
+            .filter(|_| (self.config.pulls() || self.store.is_resyncing()) && self.is_owed());
         let answer = self.answer_due().map(|due| match due {
             Due::Ask(at) | Due::GiveUp(at) => at,
         });
