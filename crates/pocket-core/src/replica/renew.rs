@@ -316,10 +316,7 @@ fn is_this((change, remote): (&PendingChange, &Option<RemoteVersion>)) -> bool {
     match (change.kind.body(), &remote.body) {
         (Some(local), Some(remote)) => local.same_value(remote),
         // It may stand there and not be known here by more than its revision.
-        (Some(_), None) => !matches!(
-            remote.version.presence,
-            Presence::Deleted | Presence::Erased
-        ),
+        (Some(_), None) => !remote.version.presence.is_deletion(),
         (None, Some(_)) => false,
         (None, None) => true,
     }

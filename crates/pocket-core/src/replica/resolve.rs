@@ -457,13 +457,9 @@ fn ruled(ruling: &Ruling) -> (Decision, Rule) {
 /// different writes, so what they hold is compared too, where both are known; and no change is made on a deletion, which
 /// stands nowhere.
 pub(super) fn is_base(change: &PendingChange, remote: &RemoteVersion) -> bool {
-    let is_deletion = matches!(
-        remote.version.presence,
-        Presence::Deleted | Presence::Erased
-    );
     let bodies = change.base_body.as_ref().zip(remote.body.as_ref());
     change.base == Some(remote.version.rev)
-        && !is_deletion
+        && !remote.version.presence.is_deletion()
         && bodies.is_none_or(|(base, body)| base == body)
 }
 
