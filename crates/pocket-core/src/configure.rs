@@ -8,8 +8,8 @@ use crate::keys::{self, CollectionId, Target};
 use crate::outbox::{self, Edit, Entry, Slot};
 use crate::stepwise::{self, Begun};
 use crate::stored::{
-    self, CollectionLater, CollectionRow, DocumentHead, MutationRow, Presence,
-    Progress, StoredDocument, TargetRow, UnderWay,
+    self, CollectionLater, CollectionRow, DocumentHead, MutationRow, Presence, Progress,
+    StoredDocument, TargetRow, UnderWay,
 };
 use crate::tx::Tx;
 use crate::{ChangeKind, CollectionName, ConflictStrategy, DocumentId, Place, Result, Revision};
