@@ -165,18 +165,17 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
 
     /// Deletes all documents, the damaged ones too, and returns how many there were.
     ///
-    /// It works in commits of at most 1,000 documents and 2 MiB, so few are gone in one step, and many in several, between
-    /// which others read and write. What is written meanwhile stays. Once begun it is ended: by
-    /// this call; or, when that is dropped or fails, by the next one or when the database is opened again.
+    /// They are gone in one step, which takes memory as it deletes: some hundred bytes for each document, and its body where
+    /// a server has yet to hear of the deletion.
     ///
     /// # Errors
     /// What the store says.
     pub async fn clear(&self) -> Result<u64> {
-        let begin = || ClearJob {
+        let job = ClearJob {
             collection: self.name.clone(),
             forget: false,
         };
-        self.database.stepwise(&self.name, begin).await
+        self.database.submit(job).await
     }
 
     /// A document, or none when it is missing, deleted, or its [time to live](crate::CollectionConfig::ttl) is over.

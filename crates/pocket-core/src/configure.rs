@@ -1,18 +1,22 @@
 //! Making collections and changing their settings.
 
+use pocket_storage::ScanLimit;
+
 use crate::commit::Job;
 use crate::damage::{self, Server};
 use crate::expire::Expiry;
 use crate::index;
 use crate::keys::{self, CollectionId, Target};
 use crate::outbox::{self, Edit, Entry, Slot};
-use crate::stepwise::{self, Begun};
 use crate::stored::{
     self, CollectionLater, CollectionRow, DocumentHead, MutationRow, Presence, Progress,
-    StoredDocument, TargetRow, UnderWay,
+    StoredDocument, TargetRow,
 };
 use crate::tx::Tx;
 use crate::{ChangeKind, CollectionName, ConflictStrategy, DocumentId, Place, Result, Revision};
+
+/// Rows read at once.
+const CHUNK: usize = 1_000;
 
 /// Stores the settings of a collection.
 pub(crate) fn put_collection(tx: &mut Tx, name: &CollectionName, row: CollectionRow) {
@@ -55,17 +59,13 @@ pub(crate) struct ConfigureJob {
 #[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
 #[cfg_attr(target_arch = "wasm32", async_trait::async_trait(?Send))]
 impl Job for ConfigureJob {
-    type Output = Begun;
+    type Output = ();
 
     fn runs_alone(&self) -> bool {
         true
     }
 
-    async fn run(&mut self, tx: &mut Tx) -> Result<Begun> {
-        let known = tx.registry().get_even_dropped(&self.name);
-        if known.is_some_and(|row| row.later.under_way.is_some()) {
-            return Ok(Begun::Busy);
-        }
+    async fn run(&mut self, tx: &mut Tx) -> Result<()> {
         let is_new = tx.registry().get(&self.name).is_none();
         let old = match tx.registry().get(&self.name).cloned() {
             Some(row) => row,
@@ -79,10 +79,9 @@ impl Job for ConfigureJob {
             index::set_expiry(tx, old.id(), self.ttl.clone())?;
         }
         let mut row = CollectionRow {
-            // What is there is offered first.
-            sync: self.sync && !switched,
+            sync: self.sync,
             strategy: self.strategy,
-            joins: joins && !switched,
+            joins,
             later: CollectionLater { ttl, ..old.later },
             ..old
         };
@@ -95,11 +94,10 @@ impl Job for ConfigureJob {
             tx.outbox_grew();
         }
         match (switched, self.sync) {
-            (true, true) => offer_some(tx, &self.name, row, None).await?,
-            (true, false) => drop_some(tx, &self.name, row, Place::ZERO).await?,
-            (false, _) => {}
+            (true, true) => offer_all(tx, &row).await,
+            (true, false) => drop_unsent(tx, &row).await,
+            (false, _) => Ok(()),
         }
-        Ok(Begun::Yes(0))
     }
 }
 
@@ -118,50 +116,30 @@ async fn resyncs_done(tx: &mut Tx) -> Result<Option<u64>> {
     Ok(row.and_then(|row| row.checkpoint.resyncs_done()))
 }
 
-/// Sync is being switched on: what is there behind a key becomes pending, on whatever version of the server is known. With
-/// the last of it the collection syncs. A damaged document cannot be sent, and keeps nobody from the others; whatever takes
-/// its place is sent as it is written.
-pub(crate) async fn offer_some(
-    tx: &mut Tx,
-    name: &CollectionName,
-    mut row: CollectionRow,
-    mut after: Option<Vec<u8>>,
-) -> Result<()> {
-    let mut offered = 0;
-    // What holds nothing to offer costs no commit of its own.
-    while offered == 0 {
-        let mut range = keys::documents(row.id());
-        if let Some(after) = after.take() {
-            range = range.after(after);
-        }
-        let limit = stepwise::step();
-        let entries = tx.scan_sealed(range, limit).await?;
-        let last = entries.last().map(|(key, _)| key.clone());
-        after = last.filter(|_| limit.is_reached_by(&entries));
-        offered += offer(tx, &row, entries).await?;
-        if after.is_none() {
-            break;
-        }
-    }
-    let is_over = after.is_none();
-    row.later.under_way = after.map(|after| UnderWay::Offering(Some(after.into())));
-    if is_over {
-        row.sync = true;
-        // All that the server has of it is read from the start, and a session that runs must begin with that.
-        row.joins = true;
-        tx.outbox_grew();
-    }
-    put_collection(tx, name, row);
-    Ok(())
+/// Documents read at once, and about how many bytes they have.
+pub(crate) fn page() -> ScanLimit {
+    ScanLimit::entries(CHUNK).bytes(2 * 1024 * 1024)
 }
 
-/// Says how many documents were written.
+/// Sync was switched on: what is there becomes pending, on whatever version of the server is known. A damaged document
+/// cannot be sent, and keeps nobody from the others; whatever takes its place is sent as it is written.
+async fn offer_all(tx: &mut Tx, row: &CollectionRow) -> Result<()> {
+    let mut range = keys::documents(row.id());
+    loop {
+        let entries = tx.scan_sealed(range.clone(), page()).await?;
+        let Some((last, _)) = entries.last() else {
+            return Ok(());
+        };
+        range = range.after(last.clone());
+        offer(tx, row, entries).await?;
+    }
+}
+
 async fn offer(
     tx: &mut Tx,
     row: &CollectionRow,
     entries: Vec<pocket_storage::Entry>,
-) -> Result<usize> {
-    let mut written = 0;
+) -> Result<()> {
     for (key, sealed) in entries {
         let payload = tx.core().open(&key, &sealed);
         let stored = payload.and_then(|payload| StoredDocument::decode(&payload));
@@ -181,7 +159,6 @@ async fn offer(
                 let mut slot = Slot::of(row.id(), id, Some(stored));
                 slot.after = None;
                 slot.store(tx);
-                written += 1;
                 continue;
             }
             // Deleted while a change of it was on its way.
@@ -206,9 +183,8 @@ async fn offer(
         };
         outbox::enqueue(tx, std::slice::from_mut(&mut edit)).await?;
         edit.slot.store(tx);
-        written += 1;
     }
-    Ok(written)
+    Ok(())
 }
 
 /// Whether the server's version of a document that was deleted here is one of somebody else.
@@ -256,40 +232,23 @@ async fn known_version(
     Ok(Some(StoredDocument { head, body }))
 }
 
-/// Sync was switched off: what was never sent is dropped from the outbox, behind a place; what was sent is settled first.
-pub(crate) async fn drop_some(
-    tx: &mut Tx,
-    name: &CollectionName,
-    mut collection: CollectionRow,
-    from: Place,
-) -> Result<()> {
+/// Sync was switched off: what was never sent is dropped from the outbox; what was sent is settled first.
+async fn drop_unsent(tx: &mut Tx, collection: &CollectionRow) -> Result<()> {
     let target = Target::DEFAULT;
-    let (mut dropped, mut bytes, mut reached) = (0, 0, from);
-    let mut range = keys::outbox_from(target, from.next());
-    let is_over = 'pages: loop {
-        let Some(rows) = outbox::page(tx, target, &mut range, stepwise::STEP).await? else {
-            break true;
-        };
+    let mut range = keys::outbox_from(target, Place::ZERO);
+    while let Some(rows) = outbox::page(tx, target, &mut range, CHUNK).await? {
         for (key, payload) in rows {
-            if dropped >= stepwise::STEP || bytes > stepwise::STEP_BYTES {
-                break 'pages false;
-            }
             let place = keys::trailing_number(&key)
                 .ok_or_else(|| stored::damaged("a key of the outbox is too short"))?;
-            reached = Place::new(place);
             let row: MutationRow = stored::decode(&payload)?;
             let mut changes = row.changes.iter();
             let touches = changes.any(|change| change.collection() == collection.id());
             if row.progress == Progress::Unsent && touches {
-                let entry = outbox::from_row(tx, target, reached, row).await?;
-                dropped += entry.changes.len();
-                bytes += entry.size();
+                let entry = outbox::from_row(tx, target, Place::new(place), row).await?;
                 drop_changes(tx, collection.id(), entry).await?;
             }
         }
-    };
-    collection.later.under_way = (!is_over).then_some(UnderWay::Dropping(reached));
-    put_collection(tx, name, collection);
+    }
     Ok(())
 }
 

@@ -127,19 +127,15 @@ impl Database {
         let registry = self.core().registry();
         if registry.get(&name).is_none_or(|row| {
             let other_ttl = row.later.ttl != ttl.as_ref().map(|expiry| expiry.ttl().to_row());
-            let is_busy = row.later.under_way.is_some();
-            is_busy
-                || row.sync != config.sync
-                || row.strategy != config.conflict_strategy
-                || other_ttl
+            row.sync != config.sync || row.strategy != config.conflict_strategy || other_ttl
         }) {
-            let begin = || ConfigureJob {
+            self.submit(ConfigureJob {
                 name: name.clone(),
                 sync: config.sync,
                 strategy: config.conflict_strategy,
-                ttl: ttl.clone(),
-            };
-            self.stepwise(&name, begin).await?;
+                ttl,
+            })
+            .await?;
         }
         self.core().schemas.set(name.clone(), config.schema);
         for index in config.indexes {
@@ -171,18 +167,17 @@ impl Database {
         registry.iter().map(config).collect()
     }
 
-    /// Deletes every document of a collection, as [`Collection::clear`] does, and forgets its settings and indexes. It is gone
-    /// for readers and writers at once.
+    /// Deletes every document of a collection, as [`Collection::clear`] does, and forgets its settings and indexes.
     ///
     /// # Errors
     /// `collection-not-found`, and what the store says.
     pub async fn delete_collection(&self, name: &str) -> Result<u64> {
         let collection = CollectionName::new(name)?;
-        let begin = || ClearJob {
+        let job = ClearJob {
             collection: collection.clone(),
             forget: true,
         };
-        let count = self.stepwise(&collection, begin).await?;
+        let count = self.submit(job).await?;
         self.core().schemas.set(collection, None);
         self.remove_dropped_indexes().await?;
         Ok(count)

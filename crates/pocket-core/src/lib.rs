@@ -48,7 +48,6 @@ pub mod replica;
 mod revision;
 mod schema;
 mod scratch;
-mod stepwise;
 mod stored;
 mod subscribers;
 mod subscription;

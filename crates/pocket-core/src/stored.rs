@@ -4,7 +4,6 @@
 
 mod document;
 mod target;
-mod under_way;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -12,7 +11,6 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::document::{DocumentHead, DocumentLater, StoredDocument, live_body};
 pub use self::target::Binding;
 pub(crate) use self::target::{CheckpointRow, Resyncing, TargetRow};
-pub(crate) use self::under_way::{Clearing, UnderWay};
 pub(crate) use crate::envelope::{Later, damaged, decode, decode_prefix, encode, seal_row};
 use crate::expire::TtlRow;
 use crate::keys::CollectionId;
@@ -111,8 +109,6 @@ crate::later_fields! {
         parted: Option<Parting> = "f",
         /// What it lost the times before.
         parted_before: Vec<Parting> = "b",
-        /// What is being done to all of it, in many commits.
-        under_way: Option<UnderWay> = "w",
     }
 }
 

@@ -194,9 +194,7 @@ async fn transaction(tx: &mut Tx, writes: &[Write], reads: &[Read]) -> Result<Ve
             edits.push((write.collection.clone(), row, edit));
         }
     }
-    let (synced, local): (Vec<_>, Vec<_>) = edits
-        .into_iter()
-        .partition(|(_, row, edit)| row.sends(&edit.slot.id));
+    let (synced, local): (Vec<_>, Vec<_>) = edits.into_iter().partition(|(_, row, _)| row.sync);
     // What was made and deleted in the same transaction never was.
     let synced: Vec<_> = synced
         .into_iter()
@@ -335,7 +333,7 @@ pub(crate) fn apply(
         later: old.map_or_else(DocumentLater::default, |head| head.later.kept()),
     };
     // Without sync nobody needs a tombstone, but for what was sent before sync was switched off.
-    let needed = row.sends(&write.id) || presence == Presence::Live || !head.pending.is_empty();
+    let needed = row.sync || presence == Presence::Live || !head.pending.is_empty();
     slot.after = needed.then(|| StoredDocument {
         head,
         body: kind.body().cloned(),
@@ -378,7 +376,7 @@ pub(crate) async fn finish(
     row: &CollectionRow,
     mut edit: Edit,
 ) -> Result<()> {
-    if row.sends(&edit.slot.id) {
+    if row.sync {
         outbox::enqueue(tx, std::slice::from_mut(&mut edit)).await?;
     }
     store(tx, name, &edit.slot);

@@ -135,8 +135,7 @@ export class Collection<T extends object = AnyDocument> {
   }
 
   /**
-   * Deletes all documents, and says how many there were. Beyond 1,000 of them, or 2 MiB, it takes several steps, between which
-   * others read and write; one that was interrupted is ended when the database is opened again.
+   * Deletes all documents in one step, and says how many there were. It takes memory as it deletes.
    */
   clear(): Promise<number> {
     return settled(() => this.#core.raw().clear());

@@ -177,7 +177,6 @@ impl DatabaseBuilder {
             }),
         };
         database.renew_indexes().await?;
-        database.finish_all_steps().await?;
         if raises {
             let listener = self.on_migration.0.as_deref();
             migrate::run(&database, &migrations, version, listener).await?;

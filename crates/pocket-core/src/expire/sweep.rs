@@ -137,9 +137,7 @@ impl Job for SweepJob {
         let Some((name, row)) = tx.registry().row(self.collection) else {
             return Ok(swept);
         };
-        // What is being offered to others is as good as theirs.
-        let syncs = row.sync || row.holds_back();
-        if syncs && self.server_time.is_none() && tx.state().pending == 0 {
+        if row.sync && self.server_time.is_none() && tx.state().pending == 0 {
             return Ok(swept);
         }
         let (sight, time) = (tx.sight(self.collection), tx.time());
@@ -165,7 +163,7 @@ impl Job for SweepJob {
             damage::unless_damaged(value)?;
             let found = Found {
                 collection: self.collection,
-                syncs,
+                syncs: row.sync,
                 sight: &sight,
                 told: told.as_ref(),
             };

@@ -82,13 +82,12 @@ pub(crate) async fn store_reshaped(
     // on again.
     let is_known = old.head.server.is_some() || !old.head.pending.is_empty();
     let reshaped = old.head.later.reshaped.or(Some(old.head.rev));
-    let sends = row.sends(&slot.id);
     let later = DocumentLater {
-        reshaped: reshaped.filter(|_| !sends && is_known),
+        reshaped: reshaped.filter(|_| !row.sync && is_known),
         ..old.head.later.kept()
     };
     let body_changes = body.is_some();
-    let needed = sends || body.is_some() || !old.head.pending.is_empty();
+    let needed = row.sync || body.is_some() || !old.head.pending.is_empty();
     slot.after = needed.then_some(StoredDocument {
         head: DocumentHead {
             rev,

@@ -16,7 +16,7 @@ use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::outbox::{self, Entry, PendingChange, Slot};
 use crate::stored::{
     self, CollectionRow, DatabaseHead, MutationLater, MutationRow, Progress, StoredDocument,
-    StoredKind, TargetRow, UnderWay,
+    StoredKind, TargetRow,
 };
 use crate::tx::Tx;
 use crate::{ChangeKind, ClientId, DocumentId, Place, Result, Revision, random_bytes};
@@ -208,7 +208,6 @@ impl Job for WipeJob {
         remove_all(tx, keys::journal_bodies()).await?;
         tx.state().pending = 0;
         tx.state().open_journal = 0;
-        offer_anew(tx);
         let collections: Vec<CollectionRow> = tx
             .registry()
             .iter_even_dropped()
@@ -251,21 +250,6 @@ impl Job for WipeJob {
             pending,
             journaled,
         })
-    }
-}
-
-/// What had been offered of collections whose sync is being switched on is gone with the outbox.
-fn offer_anew(tx: &mut Tx) {
-    let rows = tx.registry().iter_even_dropped();
-    let is_offered =
-        |row: &CollectionRow| matches!(row.later.under_way, Some(UnderWay::Offering(_)));
-    let rows: Vec<_> = rows
-        .filter(|(_, row)| is_offered(row))
-        .map(|(name, row)| (name.clone(), row.clone()))
-        .collect();
-    for (name, mut row) in rows {
-        row.later.under_way = Some(UnderWay::Offering(None));
-        put_collection(tx, &name, row);
     }
 }
 

@@ -160,12 +160,13 @@ pub(super) async fn snapshot(tx: &mut Tx, target: Target, row: &TargetRow) -> Re
     })
 }
 
-/// The synced collections outside the scope, and those whose sync is being switched.
+/// The synced collections outside the scope.
 pub(super) fn left_out(tx: &Tx, row: &TargetRow) -> BTreeSet<CollectionId> {
-    let scope = row.checkpoint.scope.as_ref();
-    let is_outside = |name| scope.is_some_and(|scope| !scope.contains(name));
+    let Some(scope) = &row.checkpoint.scope else {
+        return BTreeSet::new();
+    };
     let all = tx.registry().iter_even_dropped();
-    all.filter(|(name, row)| (row.sync && is_outside(name)) || row.holds_back())
+    all.filter(|(name, row)| row.sync && !scope.contains(name))
         .map(|(_, row)| row.id())
         .collect()
 }

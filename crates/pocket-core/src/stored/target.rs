@@ -115,17 +115,6 @@ pub(crate) struct TargetRow {
     pub(crate) later: TargetLater,
 }
 
-impl TargetRow {
-    /// A place behind which no document has been read yet, as far as that can be told. While everything is read from the
-    /// start, places say nothing of that.
-    pub(crate) fn highest_known(&self) -> Seq {
-        if self.checkpoint.reads_from_the_start() {
-            return Seq::new(u64::MAX);
-        }
-        self.checkpoint.seq.max(self.later.told)
-    }
-}
-
 /// The checkpoint inside a target's row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CheckpointRow {

@@ -53,7 +53,6 @@ fn collection() -> CollectionRow {
             away: Some(4),
             parted: Some((Seq::new(5), 6)),
             parted_before: vec![(Seq::new(7), 8), (Seq::new(9), 10)],
-            under_way: None,
         },
     }
 }
@@ -209,30 +208,4 @@ fn later_fields_are_what_the_fixture_holds() {
     assert_eq!(decode::<MutationRow>(&rows[5].1).ok(), Some(mutation()));
     assert_eq!(decode::<DocumentHead>(&rows[6].1).ok(), Some(document));
     assert_eq!(decode::<DocumentHead>(&rows[7].1).ok(), Some(stepped));
-}
-
-/// What is done to all of a collection stands in its row while it is under way.
-#[test]
-fn what_is_under_way_in_a_collection_is_what_the_fixture_holds() {
-    let key = || Some(serde_bytes::ByteBuf::from(b"key".to_vec()));
-    let clearing = Clearing {
-        clock: Hlc::from_bits(29 << 16),
-        seq: Seq::new(30),
-        after: key(),
-        later: Later,
-    };
-    let all = [
-        ("clearing", UnderWay::Clearing(clearing)),
-        ("offering", UnderWay::Offering(key())),
-        ("offering-none", UnderWay::Offering(None)),
-        ("dropping", UnderWay::Dropping(Place::new(31))),
-    ];
-    let rows = all.map(|(name, under_way)| {
-        let mut row = collection();
-        row.later.under_way = Some(under_way);
-        let encoded = Bytes::from(encode(&row));
-        assert_eq!(decode::<CollectionRow>(&encoded).ok(), Some(row));
-        (name, encoded)
-    });
-    assert_fixture("under-way-1.txt", &rows);
 }
