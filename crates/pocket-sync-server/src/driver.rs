@@ -43,6 +43,9 @@ pub(crate) type Events = mpsc::UnboundedSender<Box<Event>>;
 /// Who opens a connection, as far as its request tells.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Caller {
+    /// The number of the connection. It is given before the request is answered: whoever opens another one behind the
+    /// answer has a higher number there, whichever of the two the runtime lets begin first.
+    pub(crate) connection: u64,
     /// The token of its header.
     pub(crate) token: Option<Secret>,
     /// The address it comes from, where that is known.
@@ -50,8 +53,9 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    pub(crate) fn new(headers: &HeaderMap, extensions: &Extensions) -> Self {
+    pub(crate) fn new(connection: u64, headers: &HeaderMap, extensions: &Extensions) -> Self {
         Self {
+            connection,
             token: bearer_token(headers),
             peer: extensions.get::<Peer>().map(|Peer(peer)| peer.ip()),
         }
@@ -107,7 +111,7 @@ pub(crate) fn serve<'a, W: Wire + 'a>(
 ) -> BoxFuture<'a, ()> {
     let (events, receiver) = mpsc::unbounded_channel();
     let began = Instant::now();
-    let connection = server.next_connection();
+    let connection = caller.connection;
     // Each line that is logged for this connection names it, and who it is for once that is known.
     let span = tracing::info_span!(
         "session",

@@ -99,7 +99,11 @@ async fn sync(State(server): State<SyncServer>, mut request: Request) -> Respons
         return refuse(StatusCode::BAD_REQUEST, "version-mismatch", &message);
     }
     let accept = derive_accept_key(key.as_bytes());
-    let caller = Caller::new(headers, request.extensions());
+    let caller = Caller::new(
+        server.inner.next_connection(),
+        headers,
+        request.extensions(),
+    );
     let upgrade = hyper::upgrade::on(&mut request);
     let held = request.extensions().get::<Held>().cloned();
     tokio::spawn(websocket::upgraded(server, upgrade, caller, held));
@@ -200,6 +204,25 @@ fn json(status: StatusCode, body: String) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// It was numbered when the runtime let it begin, so one that was opened later could count as the older.
+    #[tokio::test]
+    async fn a_connection_has_its_number_before_its_upgrade_is_answered() {
+        let storage = std::sync::Arc::new(pocket_storage_memory::MemoryStorage::new());
+        let server = SyncServer::builder(storage).build().unwrap();
+        let request = Request::builder()
+            .header(CONNECTION, "upgrade")
+            .header(UPGRADE, "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .body(Body::empty())
+            .unwrap();
+        let before = server.inner.next_connection();
+        // On one thread, nothing that was started begins before this is back.
+        let response = sync(State(server.clone()), request).await;
+        assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+        assert_eq!(server.inner.next_connection(), before + 2);
+    }
 
     #[test]
     fn only_pages_of_this_machine_may_connect() {

@@ -12,14 +12,14 @@ use axum::http::header::{
 use axum::http::{Response, StatusCode};
 use futures_util::StreamExt;
 use pocket_sync_protocol::{codes, http as wire};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::table::{ConnectionId, Missing, TokenDigest, digest};
 use super::{Polled, Post, Reply};
 use crate::auth::Secret;
 use crate::driver::Caller;
-use crate::http::{may_connect, refuse};
+use crate::http::{bearer_token, may_connect, refuse};
 use crate::session::{HELLO_BYTES, Session};
 use crate::{SyncServer, driver};
 
@@ -32,6 +32,13 @@ const WAIT: HeaderName = HeaderName::from_static(wire::WAIT);
 const INTERVAL: HeaderName = HeaderName::from_static(wire::INTERVAL);
 const CLOSE: HeaderName = HeaderName::from_static(wire::CLOSE);
 const MORE: HeaderName = HeaderName::from_static(wire::MORE);
+
+/// What a request belongs to.
+enum Connection {
+    /// The one that it opens.
+    New(Caller),
+    Known(ConnectionId, mpsc::Sender<Post>),
+}
 
 /// An answer that says why nothing was done.
 struct Refusal(Box<Response<Body>>);
@@ -92,24 +99,27 @@ async fn exchange(server: &SyncServer, request: Request) -> Result<Response<Body
     let (head, body) = request.into_parts();
     let headers = &head.headers;
     check_content(headers)?;
-    let caller = Caller::new(headers, &head.extensions);
-    let owner = digest(caller.token.as_ref().map(Secret::expose));
+    let owner = digest(bearer_token(headers).as_ref().map(Secret::expose));
     let connection = match headers.get(CONNECTION) {
-        None => None,
+        // Numbered as it comes: its hello may be held up in the body.
+        None => {
+            let number = server.inner.next_connection();
+            Connection::New(Caller::new(number, headers, &head.extensions))
+        }
         Some(value) => {
             let id = value
                 .to_str()
                 .ok()
                 .and_then(ConnectionId::parse)
                 .ok_or_else(gone)?;
-            Some((id, find(server, id, &owner)?))
+            Connection::Known(id, find(server, id, &owner)?)
         }
     };
     let limits = &server.inner.config.limits;
     let message_bytes = match connection {
         // Whoever is not known yet is not listened to at length.
-        None => HELLO_BYTES.min(limits.wire.message_bytes),
-        Some(_) => limits.wire.message_bytes,
+        Connection::New(_) => HELLO_BYTES.min(limits.wire.message_bytes),
+        Connection::Known(..) => limits.wire.message_bytes,
     };
     let most = wire::body_bytes(message_bytes);
     let read = read(headers, body, most, server.inner.config.frame_timeout).await;
@@ -119,7 +129,7 @@ async fn exchange(server: &SyncServer, request: Request) -> Result<Response<Body
     });
     let frames = read.inspect_err(|_| {
         // What this request said is lost, so nothing behind it can be in order.
-        if let Some((id, _)) = connection {
+        if let Connection::Known(id, _) = connection {
             server.inner.polls.remove(id);
         }
     })?;
@@ -134,15 +144,18 @@ async fn exchange(server: &SyncServer, request: Request) -> Result<Response<Body
         is_last: headers.contains_key(CLOSE),
         reply,
     };
-    if let Some((_, posts)) = connection {
-        // More requests at once than the protocol allows, or the connection ended in this moment.
-        posts.try_send(post).map_err(|_| gone())?;
-        server.inner.metrics.polls.add(1);
-        return replied
-            .await
-            .map(|reply| answer(reply, None, server))
-            .map_err(|_| gone());
-    }
+    let caller = match connection {
+        Connection::New(caller) => caller,
+        Connection::Known(_, posts) => {
+            // More requests at once than the protocol allows, or the connection ended in this moment.
+            posts.try_send(post).map_err(|_| gone())?;
+            server.inner.metrics.polls.add(1);
+            return replied
+                .await
+                .map(|reply| answer(reply, None, server))
+                .map_err(|_| gone());
+        }
+    };
     let interval = number(INTERVAL)?.map_or(Duration::ZERO, Duration::from_millis);
     let id = open(server, post, caller, owner, interval)?;
     let reply = replied.await.map_err(|_| gone())?;

@@ -65,6 +65,7 @@ impl Peer {
         tokio::spawn(async move {
             let _served = inner.serving();
             let caller = Caller {
+                connection: inner.next_connection(),
                 token: Some(Secret::from("t")),
                 peer: None,
             };
