@@ -245,7 +245,7 @@ impl NamespaceHandle {
             presented: None,
             unless_new: None,
         };
-        let attached = self.hub.attach(request, None).await?;
+        let attached = self.hub.attach(request).await?;
         Ok(Writer {
             client,
             session: attached.session,

@@ -307,10 +307,11 @@ impl<W: Wire> Driver<W> {
                 None
             };
             let effect = match (effect, opened) {
-                (Effect::Attach { mut request, .. }, Some(hub)) => {
-                    let room = server.newcomers.room(&request.user, peer);
-                    request.unless_new = room.as_ref().err().copied();
-                    let attached = hub.attach(request, room.ok()).await;
+                (Effect::Attach { request, .. }, Some(hub)) => {
+                    let newcomers = Arc::clone(&server.newcomers);
+                    let user = Arc::clone(&request.user);
+                    let room = move || newcomers.room(&user, peer);
+                    let attached = hub.attach_if_room(request, room).await;
                     server.store.note(&attached);
                     let event = Event::Attached(attached);
                     log_failure(&event);

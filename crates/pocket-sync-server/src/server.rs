@@ -31,6 +31,7 @@ use crate::combiner::{Combiner, Observers};
 
 pub use crate::connected::ClientInfo;
 use crate::connected::{Connected, Seat};
+use crate::decide::AttachRefusal;
 use crate::direct::{NamespaceHandle, Writers};
 use crate::doorbell::Doorbell;
 use crate::engine::{AttachRequest, Attached, Engine, EngineError, EngineResult};
@@ -419,26 +420,57 @@ impl Hub {
     /// Whoever waits may give up. Once it is his turn the engine finishes all the same: a commit that is dropped on its way
     /// has no known result, and the log would be opened anew, which sends away everybody else. Before that he leaves the
     /// queue, so that those who give up and come back do not make it longer for each other.
-    ///
-    /// `room` is that of a client which may be new, if there is some; it is free again for one that was known.
-    pub(crate) async fn attach(
+    pub(crate) async fn attach(self: &Arc<Self>, request: AttachRequest) -> EngineResult<Attached> {
+        self.begin(|hub| async move { hub.engine.attach(&hub.namespace, &request).await })
+            .await
+    }
+
+    /// As [`attach`](Self::attach); a client that is not known needs room, which is asked for only then: those that are
+    /// known come in however many new ones there are.
+    pub(crate) async fn attach_if_room(
         self: &Arc<Self>,
-        request: AttachRequest,
-        room: Option<Room>,
+        mut request: AttachRequest,
+        room: impl FnOnce() -> Result<Room, Duration> + Send + 'static,
     ) -> EngineResult<Attached> {
+        self.begin(|hub| async move {
+            let (engine, namespace) = (&hub.engine, &hub.namespace);
+            request.unless_new = Some(Duration::ZERO);
+            let known = engine.attach(namespace, &request).await;
+            if !matches!(
+                known,
+                Err(EngineError::Refused(AttachRefusal::TooManyNew(_)))
+            ) {
+                return known;
+            }
+            let room = room();
+            let room =
+                room.map_err(|wait| EngineError::Refused(AttachRefusal::TooManyNew(wait)))?;
+            request.unless_new = None;
+            let attached = engine.attach(namespace, &request).await;
+            // Here, where it is noted also when who asked has left.
+            if let Ok(Attached { is_new: true, .. }) = &attached {
+                room.taken();
+            }
+            attached
+        })
+        .await
+    }
+
+    /// Does what begins a session, when it is its turn.
+    async fn begin<F>(
+        self: &Arc<Self>,
+        work: impl FnOnce(Arc<Self>) -> F + Send + 'static,
+    ) -> EngineResult<Attached>
+    where
+        F: Future<Output = EngineResult<Attached>> + Send + 'static,
+    {
         self.prepared().await?;
         let turn = Arc::clone(&self.beginning).lock_owned().await;
         let hub = Arc::clone(self);
         let task = async move {
             let _turn = turn;
-            let done = AssertUnwindSafe(hub.engine.attach(&hub.namespace, &request));
-            let done = done.catch_unwind().await;
-            let done = done.unwrap_or_else(|_| Err(broke_off()));
-            // Here, where it is noted also when who asked has left.
-            if let (Ok(Attached { is_new: true, .. }), Some(room)) = (&done, room) {
-                room.taken();
-            }
-            done
+            let done = AssertUnwindSafe(work(hub)).catch_unwind().await;
+            done.unwrap_or_else(|_| Err(broke_off()))
         };
         let task = tokio::spawn(task.in_current_span());
         task.await.unwrap_or_else(|_| Err(broke_off()))
