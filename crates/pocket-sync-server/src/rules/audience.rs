@@ -207,25 +207,31 @@ fn blind(writer: &str) -> String {
     format!("{BLIND}{writer}")
 }
 
-/// The label of those that left longest ago, by their hashes: 8 hexadecimal digits each.
+/// The label of those that left longest ago, by their hashes.
 const HASHED: char = '\0';
 /// Hashes of labels that are remembered.
 const HASHES: usize = 1_024;
 
-fn hash(label: &str) -> u32 {
+/// The hexadecimal digits of a hash.
+const DIGITS: usize = 32;
+
+/// So long that nobody finds a name for himself whose hash is another label's: there is no key, as nothing that is stored
+/// with a document is kept from its readers.
+fn hash(label: &str) -> u128 {
     let digest: [u8; 32] = Sha256::digest(label.as_bytes()).into();
-    u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
+    let bytes = digest.iter().take(DIGITS / 2);
+    bytes.fold(0, |hash, byte| hash << 8 | u128::from(*byte))
 }
 
 /// The hashes in a label of hashes; none of another one.
-fn hashes(label: &str) -> Option<impl Iterator<Item = u32>> {
+fn hashes(label: &str) -> Option<impl Iterator<Item = u128>> {
     let digits = label.strip_prefix(HASHED)?.as_bytes();
-    let hash = |digits: &[u8]| u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
-    Some(digits.chunks(8).filter_map(hash))
+    let hash = |digits: &[u8]| u128::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
+    Some(digits.chunks(DIGITS).filter_map(hash))
 }
 
-/// Of too many to remember as they are, those that left longest ago are remembered by their hashes: but for one reader in
-/// billions, nobody is told of a document who never held one of its labels. Of too many hashes, everybody is told.
+/// Of too many to remember as they are, those that left longest ago are remembered by their hashes: nobody is told of a
+/// document who never held one of its labels. Of too many hashes, everybody is told.
 ///
 /// Writers who may not read what they wrote are remembered apart, the latest of them.
 fn bounded(left: Vec<(Arc<str>, Seq)>) -> Vec<(Arc<str>, Seq)> {
@@ -258,11 +264,11 @@ fn bounded(left: Vec<(Arc<str>, Seq)>) -> Vec<(Arc<str>, Seq)> {
         all.push((EVERYONE.into(), everyone));
     }
     if hashed_at > everyone {
-        let mut label = String::with_capacity(1 + 8 * hashed.len());
+        let mut label = String::with_capacity(1 + DIGITS * hashed.len());
         label.push(HASHED);
         for hash in &hashed {
             // Writing to a string does not fail.
-            let _ = write!(label, "{hash:08x}");
+            let _ = write!(label, "{hash:0DIGITS$x}");
         }
         all.push((label.into(), hashed_at));
     }
@@ -369,6 +375,26 @@ mod tests {
         // What everybody could read is told to all, however long ago that was.
         assert!(of(EVERYONE).left_behind(&Access::all("bob"), Seq::ZERO));
         assert!(!of(EVERYONE).left_behind(&Access::all("bob"), Seq::new(1)));
+    }
+
+    /// Of 32 bits a user could have found a name whose hash is that of a label.
+    #[test]
+    fn labels_that_left_are_told_apart_by_16_bytes_of_their_hashes() {
+        let marks = after(66);
+        let left = left(&marks);
+        let hashed: Vec<_> = left.iter().filter_map(|(label, _)| hashes(label)).collect();
+        assert_eq!(hashed.len(), 1);
+        let mut hashed: Vec<_> = hashed.into_iter().flatten().collect();
+        hashed.sort_unstable();
+        let mut of: Vec<_> = ["l0", "l1"]
+            .map(|label| Sha256::digest(label)[..16].to_vec())
+            .into();
+        of.sort_unstable();
+        let hashed: Vec<_> = hashed
+            .iter()
+            .map(|hash| hash.to_be_bytes().to_vec())
+            .collect();
+        assert_eq!(hashed, of);
     }
 
     #[test]
