@@ -39,7 +39,9 @@ pub struct Config {
     /// longer reads everything again, and loses nothing. Clients that are connected are never forgotten.
     pub retention: Retention,
     /// How often the server looks for what is to be forgotten, in all namespaces, also those that nobody is connected to.
-    /// The first time comes a minute after it began at the latest. Zero: never.
+    /// The first time comes a minute after it began at the latest. Where the clock got further than what passed, by an hour
+    /// and more, or is at the start a day and an hour further than what was last written, that time is left out and the next
+    /// comes within 15 minutes. Zero: never.
     pub forget_every: Duration,
     /// How often clients send a ping when nothing else is sent.
     pub heartbeat: Duration,
@@ -73,7 +75,7 @@ pub struct Config {
     pub connections_per_address: usize,
     /// The clients that come in for the first time from one user, at once and in an hour; further ones are refused with
     /// `rate-limited` and the time to wait. Each is remembered until [`Retention::clients`]. The user `anonymous` of an open
-    /// server may have any number.
+    /// server may have any number. What was used up is remembered of the last 100,000 users, and of as many addresses.
     pub new_clients_per_user: u32,
     /// The same from one address (of IPv6, from one /64), whoever they are; any number may come from this machine itself.
     /// In a router of somebody else, only where a request has a [`Peer`](crate::Peer) among its extensions.

@@ -34,7 +34,8 @@ pub struct AttachRequest {
     pub client: ClientId,
     /// The session token of the client's last welcome, if it ever had one.
     pub presented: Option<SessionToken>,
-    /// Too many clients that were not known came in: one more is refused, and may come again after so long.
+    /// A client that is not known is refused, and may come again after so long: too many others came in for the first time.
+    /// The server asks so first, and once more without it when there is room for one that turned out to be new.
     pub unless_new: Option<Duration>,
 }
 
@@ -436,6 +437,17 @@ pub trait Engine: Debug + MaybeSend + MaybeSync + 'static {
             return Ok(None);
         }
         self.head(namespace).await.map(Some)
+    }
+
+    /// The greatest time that is stored with a namespace, without opening it: about when it was last written to. None when
+    /// there is no such namespace, or the engine cannot tell. A server that starts compares its clock with it
+    /// before it forgets by that.
+    ///
+    /// # Errors
+    /// As [`changes`](Self::changes).
+    async fn stored_time(&self, namespace: &Namespace) -> EngineResult<Option<Timestamp>> {
+        let _ = namespace;
+        Ok(None)
     }
 
     /// Counts the documents of each collection among `most` records, without opening the namespace.

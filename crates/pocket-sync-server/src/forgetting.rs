@@ -29,6 +29,13 @@ const NOTED: u32 = 4;
 /// The clock may get so much ahead of what passed, as when it is set right a little. Otherwise one round is left out.
 const LEAP: Duration = Duration::from_secs(60 * 60);
 
+/// A server that starts may find its clock so much ahead of what was last written. Otherwise its first round is left out.
+const STOPPED: Duration = Duration::from_secs(24 * 60 * 60 + LEAP.as_secs());
+
+/// After a round that was left out the next one comes this soon at the latest: a machine that sleeps for a part of every
+/// interval would never forget. A clock that is ahead at the start of a machine is set right sooner than that.
+const AGAIN: Duration = Duration::from_secs(15 * 60);
+
 /// The task, once it runs.
 #[derive(Debug, Default)]
 pub(crate) struct Forgetting(Mutex<Task>);
@@ -52,6 +59,7 @@ impl Forgetting {
         *task = Task::Runs(tokio::spawn(run(
             Arc::downgrade(server),
             server.stopping(),
+            Reading::of(server),
             every,
         )));
     }
@@ -66,27 +74,38 @@ impl Forgetting {
     }
 }
 
-async fn run(server: Weak<Inner>, mut stop: watch::Receiver<bool>, every: Duration) {
+async fn run(
+    server: Weak<Inner>,
+    mut stop: watch::Receiver<bool>,
+    started: Reading,
+    every: Duration,
+) {
     let mut wait = every.min(FIRST);
-    let mut last = None;
+    let Some(begun) = server.upgrade() else {
+        return;
+    };
+    // At once, before those who come in have left the time of this clock with most namespaces.
+    let mut leapt = is_far_ahead(&begun, started.time, &mut stop).await;
+    drop(begun);
+    let mut last = started;
     while pause(&mut stop, wait).await {
         // The server is not kept alive by this.
         let Some(server) = server.upgrade() else {
             return;
         };
-        let now = Reading {
-            at: Instant::now(),
-            time: server.env.now(),
-        };
-        if last.replace(now).is_some_and(|last| now.leapt_since(last)) {
+        let now = Reading::of(&server);
+        leapt |= now.leapt_since(last);
+        last = now;
+        wait = if std::mem::take(&mut leapt) {
             // What is old by a clock that is ahead for a moment would be gone for good.
             tracing::warn!(
-                "the clock was set ahead, or the machine slept; nothing is forgotten before it has stood for a while"
+                "the clock was set ahead, or the machine or its server stood still; nothing is forgotten before it has stood for a while"
             );
+            every.min(AGAIN)
         } else {
             round(&server, &mut stop).await;
-        }
-        wait = every;
+            every
+        };
     }
 }
 
@@ -98,12 +117,57 @@ struct Reading {
 }
 
 impl Reading {
+    fn of(server: &Inner) -> Self {
+        Self {
+            at: Instant::now(),
+            time: server.env.now(),
+        }
+    }
+
     /// Whether the time of day got far ahead of what passed.
     fn leapt_since(self, last: Self) -> bool {
         let passed = self.at.saturating_duration_since(last.at);
-        let told = self.time.millis().saturating_sub(last.time.millis());
-        let told = Duration::from_millis(u64::try_from(told).unwrap_or_default());
-        told > passed.saturating_add(LEAP)
+        ahead(self.time, last.time) > passed.saturating_add(LEAP)
+    }
+}
+
+/// How much later a time is; nothing when it is not.
+fn ahead(time: Timestamp, of: Timestamp) -> Duration {
+    let millis = time.millis().saturating_sub(of.millis());
+    Duration::from_millis(u64::try_from(millis).unwrap_or_default())
+}
+
+/// Whether the time at which a server started is far ahead of all that were stored before: its clock may be wrong. If it was
+/// written everywhere meanwhile, nobody can tell.
+async fn is_far_ahead(
+    server: &Inner,
+    started: Timestamp,
+    stop: &mut watch::Receiver<bool>,
+) -> bool {
+    let told = async {
+        let (mut newest, mut is_written) = (None, false);
+        for namespace in server.engine.namespaces().await? {
+            let time = server.engine.stored_time(&namespace).await?;
+            is_written |= time > Some(started);
+            newest = newest.max(time.filter(|time| *time <= started));
+        }
+        Ok::<_, EngineError>(newest.map_or(is_written, |newest| ahead(started, newest) > STOPPED))
+    };
+    let told = tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => return true,
+        told = AssertUnwindSafe(told).catch_unwind() => told,
+    };
+    match told {
+        Ok(Ok(is_ahead)) => is_ahead,
+        // Nothing is known of the clock; the round would meet the same.
+        failed => {
+            server.metrics.forgetting_failed();
+            if let Ok(Err(error)) = failed {
+                tracing::warn!(%error, "the stored times could not be read");
+            }
+            true
+        }
     }
 }
 
@@ -188,7 +252,7 @@ async fn forget(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicI64, Ordering};
+    use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 
     use pocket_core::{Body, CollectionName, DocumentId, DocumentLimits, Env, Map};
     use pocket_storage_memory::MemoryStorage;
@@ -196,11 +260,12 @@ mod tests {
     use super::*;
     use crate::{Config, SyncServer};
 
+    const MINUTE: Duration = Duration::from_secs(60);
     const HOUR: Duration = Duration::from_secs(60 * 60);
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
     #[derive(Debug, Default)]
-    struct Clock(AtomicI64);
+    struct Clock(AtomicI64, AtomicU8);
 
     impl Clock {
         fn pass(&self, time: Duration) {
@@ -215,55 +280,103 @@ mod tests {
         }
 
         fn random(&self, bytes: &mut [u8]) {
-            bytes.fill(7);
+            bytes.fill(self.1.fetch_add(1, Ordering::Relaxed));
         }
     }
 
-    /// A clock that was ten years ahead when the task looked at it once took all deletions for old.
-    #[tokio::test(start_paused = true)]
-    async fn a_clock_that_is_ahead_for_less_than_a_round_forgets_nothing() {
-        let clock = Arc::new(Clock::default());
+    fn server(storage: &MemoryStorage, clock: &Arc<Clock>) -> SyncServer {
         let config = Config {
             forget_every: HOUR,
             ..Config::default()
         };
-        let builder = SyncServer::builder(Arc::new(MemoryStorage::new()));
+        let builder = SyncServer::builder(Arc::new(storage.clone()));
         let builder = builder.env(clock.clone()).config(config);
-        let server = builder.build().unwrap();
-        let namespace = Namespace::new("n").unwrap();
-        let handle = server.namespace(&namespace);
-        let (todos, id) = (
-            CollectionName::new("todos").unwrap(),
-            DocumentId::new("x").unwrap(),
-        );
+        builder.build().unwrap()
+    }
+
+    async fn put(server: &SyncServer, namespace: &str) {
+        let handle = server.namespace(&Namespace::new(namespace).unwrap());
         let body = Body::from_map(&Map::new(), &DocumentLimits::default()).unwrap();
+        let (todos, id) = document();
         handle.put(&todos, &id, &body).await.unwrap();
+    }
+
+    async fn leave_deletion(server: &SyncServer) {
+        put(server, "n").await;
+        let handle = server.namespace(&Namespace::new("n").unwrap());
+        let (todos, id) = document();
         handle.delete(&todos, &id).await.unwrap();
+    }
+
+    fn document() -> (CollectionName, DocumentId) {
+        let todos = CollectionName::new("todos").unwrap();
+        (todos, DocumentId::new("x").unwrap())
+    }
+
+    fn forgotten(server: &SyncServer) -> u64 {
+        let text = server.inner.metrics.text(&server.gauges());
+        let line = r#"pocket_forgotten_total{kind="deletion"} "#;
+        let mut lines = text.lines().filter_map(|one| one.strip_prefix(line));
+        lines.next().unwrap().parse().unwrap()
+    }
+
+    /// A clock that was ten years ahead when the task looked at it once took all deletions for old.
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_ahead_for_some_minutes_forgets_nothing() {
+        let clock = Arc::new(Clock::default());
+        let server = server(&MemoryStorage::new(), &clock);
+        leave_deletion(&server).await;
         server.inner.forgetting.begin(&server.inner);
-        // The first round, and those of the hours behind it.
-        let hour = async || {
-            clock.pass(HOUR);
-            tokio::time::sleep(HOUR).await;
+        let pass = async |minutes: u32| {
+            clock.pass(minutes * MINUTE);
+            tokio::time::sleep(minutes * MINUTE).await;
         };
-        let forgotten = || {
-            let text = server.inner.metrics.text(&server.gauges());
-            let line = r#"pocket_forgotten_total{kind="deletion"} "#;
-            let mut lines = text.lines().filter_map(|one| one.strip_prefix(line));
-            lines.next().unwrap().parse::<u64>().unwrap()
-        };
-        hour().await;
+        // The rounds are due at the first minute, and at the first of the second hour.
+        pass(60).await;
         let then = clock.now();
         clock.pass(3_650 * DAY);
-        hour().await;
+        pass(10).await;
         clock.0.store(then.millis(), Ordering::Relaxed);
-        clock.pass(HOUR);
-        hour().await;
-        assert_eq!(forgotten(), 0);
-        // One that stays so is the time.
+        clock.pass(10 * MINUTE);
+        pass(60).await;
+        assert_eq!(forgotten(&server), 0);
+        // One that stays so is the time, and so it is on a machine that slept: the round that was due at 2:16 is made up for
+        // at 2:31.
         clock.pass(31 * DAY);
-        hour().await;
-        assert_eq!(forgotten(), 0);
-        hour().await;
-        assert_eq!(forgotten(), 1);
+        pass(10).await;
+        assert_eq!(forgotten(&server), 0);
+        pass(15).await;
+        assert_eq!(forgotten(&server), 1);
+    }
+
+    /// The first round had nothing to compare the clock with, and took all deletions for old.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_starts_while_the_clock_is_ahead_forgets_nothing_for_some_minutes() {
+        let (clock, storage) = (Arc::new(Clock::default()), MemoryStorage::new());
+        leave_deletion(&server(&storage, &clock)).await;
+        put(&server(&storage, &clock), "other").await;
+        clock.pass(3_650 * DAY);
+        let server = server(&storage, &clock);
+        server.inner.forgetting.begin(&server.inner);
+        // Who comes in leaves the time of this clock behind.
+        clock.pass(Duration::from_millis(1));
+        put(&server, "other").await;
+        tokio::time::sleep(15 * MINUTE).await;
+        assert_eq!(forgotten(&server), 0);
+        tokio::time::sleep(15 * MINUTE).await;
+        assert_eq!(forgotten(&server), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_starts_within_a_day_of_what_was_last_written_forgets_at_once() {
+        let (clock, storage) = (Arc::new(Clock::default()), MemoryStorage::new());
+        leave_deletion(&server(&storage, &clock)).await;
+        clock.pass(31 * DAY);
+        put(&server(&storage, &clock), "other").await;
+        clock.pass(DAY);
+        let server = server(&storage, &clock);
+        server.inner.forgetting.begin(&server.inner);
+        tokio::time::sleep(2 * MINUTE).await;
+        assert_eq!(forgotten(&server), 1);
     }
 }

@@ -107,6 +107,8 @@ async fn a_store_that_takes_long_to_count_is_counted_on_when_nobody_waits_any_mo
     let mut config = Config::default();
     config.limits.decide.quota.documents = Some(1_000);
     config.handshake_timeout = Duration::from_secs(2);
+    // It scans as well, for the namespaces there are.
+    config.forget_every = Duration::ZERO;
     let running = Running::start(storage.clone(), TokenTable::open(), config).await;
     let mut scans = storage.scans.subscribe();
     let before = *scans.borrow_and_update();

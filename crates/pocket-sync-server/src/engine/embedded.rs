@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pocket_core::mutants::active;
-use pocket_core::{ClientId, Env, Mutation, Seq};
+use pocket_core::{ClientId, Env, Mutation, Seq, Timestamp};
 use pocket_storage::{Batch, Direction, Durability, ScanLimit, Storage, StorageError};
 use pocket_sync_protocol::EncodedRecord;
 
@@ -416,6 +416,11 @@ impl Engine for EmbeddedEngine {
     async fn stored_head(&self, namespace: &Namespace) -> EngineResult<Option<Seq>> {
         let row = self.stored_row(&Keys::new(namespace)).await?;
         Ok(row.map(|row| row.head))
+    }
+
+    async fn stored_time(&self, namespace: &Namespace) -> EngineResult<Option<Timestamp>> {
+        let row = self.stored_row(&Keys::new(namespace)).await?;
+        Ok(row.map(|row| row.clock.time()))
     }
 
     async fn count(&self, namespace: &Namespace, most: usize) -> EngineResult<Counted> {
