@@ -357,3 +357,46 @@ async fn what_others_wrote_leaves_the_journal_of_a_document_that_is_not_here_any
     let journal = device.db.journal().list(None, 10).await.unwrap();
     assert!(journal[0].documents[0].local.body.is_some());
 }
+
+/// Found by the simulator: two erases were one mutation, and the right to read the first document ended before it was sent.
+/// The whole was lost, as it should be, and of the second document nothing was left here and nothing came again: the device
+/// said that it held what the server has.
+#[tokio::test]
+async fn what_was_erased_beside_a_document_that_may_no_longer_be_read_is_read_again() {
+    for makes_anew in [false, true] {
+        let device = Device::new().await;
+        let mut tx = device.db.transaction();
+        tx.hard_delete(&device.docs, "a").unwrap();
+        tx.hard_delete(&device.docs, "b").unwrap();
+        if makes_anew {
+            let made = Value::from_json_str(r#"{"_id":"c","mine":"words"}"#).unwrap();
+            tx.insert(&device.docs, &made).unwrap();
+        }
+        tx.commit().await.unwrap();
+        let applied = device.apply(page(2, 3, Vec::new(), vec![("a", 3)])).await;
+        let state = applied.state;
+        assert_eq!((state.pending, state.checkpoint.joining.len()), (0, 1));
+        assert!(!applied.journaled.is_empty());
+        let joining = IncomingPage {
+            kind: PageKind::Joining(name()),
+            ..page(0, 3, vec![record("b", 2)], Vec::new())
+        };
+        let read = device.apply(joining).await;
+        assert!(read.state.checkpoint.joining.is_empty());
+        assert!(device.docs.get("b").await.unwrap().is_some());
+        for gone in ["a", "c"] {
+            assert!(device.docs.get_document(gone).await.unwrap().is_none());
+        }
+    }
+}
+
+/// Nobody but this user hears of what may not be read any more: its erase is given up, and costs no reading.
+#[tokio::test]
+async fn an_erase_of_what_may_no_longer_be_read_ends_without_a_reading() {
+    let device = Device::new().await;
+    device.docs.hard_delete("a").await.unwrap();
+    let applied = device.apply(page(2, 3, Vec::new(), vec![("a", 3)])).await;
+    let state = applied.state;
+    assert_eq!((state.pending, applied.journaled.len()), (0, 1));
+    assert!(state.checkpoint.joining.is_empty() && !state.checkpoint.resyncing);
+}

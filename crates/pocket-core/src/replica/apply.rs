@@ -9,6 +9,7 @@ use super::resync::{self, Seen};
 use super::revoke;
 use super::settle::is_kept;
 use super::state::{ReplicaState, left_out, snapshot};
+use super::unerased::Unerased;
 use super::{load_target, store_target};
 use crate::commit::Job;
 use crate::damage::Server;
@@ -163,15 +164,18 @@ impl Job for ApplyJob {
             journaled: Vec::new(),
             answers: Vec::new(),
             questions: Vec::new(),
+            unerased: Unerased::default(),
         };
         changes += revoked.len();
-        for document in revoked {
+        for document in &revoked {
             revoke::lose_changes(&mut resolution, document).await?;
         }
+        resolution.unerased.pass_over(&revoked);
         for place in met {
             resolution.try_resolve(place).await?;
         }
-        let journaled = std::mem::take(&mut resolution.journaled);
+        let (journaled, unerased) = (resolution.journaled, resolution.unerased);
+        unerased.read_again(tx, self.target, &mut row).await?;
         if self.page.kind == PageKind::Fetched {
             // These are places that were told, too: nothing is complete before the feed was read up to them.
             let told = self.page.records.iter().map(|record| record.seq).max();

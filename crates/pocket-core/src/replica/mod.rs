@@ -17,6 +17,7 @@ mod resync;
 mod revoke;
 mod settle;
 mod state;
+mod unerased;
 mod verify;
 
 use std::sync::Arc;

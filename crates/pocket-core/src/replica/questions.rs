@@ -5,9 +5,10 @@ use std::sync::Arc;
 use pocket_storage::ScanLimit;
 
 use super::conflict::{Answer, Conflict, Resolver};
-use super::load_target;
 use super::resolve::Resolution;
 use super::state::{ReplicaState, left_out, snapshot};
+use super::unerased::Unerased;
+use super::{load_target, store_target};
 use crate::commit::Job;
 use crate::keys::{self, Target};
 use crate::stored::{self, Progress};
@@ -55,7 +56,8 @@ impl Job for ResolveJob {
     }
 
     async fn run(&mut self, tx: &mut Tx) -> Result<Resolved> {
-        let row = load_target(tx, self.target).await?;
+        let mut row = load_target(tx, self.target).await?;
+        let before = row.clone();
         let open = open(tx, self.target).await?;
         let left_out = left_out(tx, &row);
         let mut resolution = Resolution {
@@ -67,6 +69,7 @@ impl Job for ResolveJob {
             journaled: Vec::new(),
             answers: self.answers.clone(),
             questions: Vec::new(),
+            unerased: Unerased::default(),
         };
         for place in open {
             if resolution.questions.len() >= self.limit {
@@ -74,8 +77,12 @@ impl Job for ResolveJob {
             }
             resolution.try_resolve(place).await?;
         }
-        let journaled = std::mem::take(&mut resolution.journaled);
-        let questions = std::mem::take(&mut resolution.questions);
+        let (journaled, questions) = (resolution.journaled, resolution.questions);
+        let unerased = resolution.unerased;
+        unerased.read_again(tx, self.target, &mut row).await?;
+        if row != before {
+            store_target(tx, self.target, &row);
+        }
         Ok(Resolved {
             state: snapshot(tx, self.target, &row).await?,
             journaled,

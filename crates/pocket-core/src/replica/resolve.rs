@@ -13,6 +13,7 @@ pub(super) use outcome::store_slot;
 
 use super::conflict::{self, Answer, CUSTOM, Conflict, Decision, Resolver, Ruling, Version};
 use super::rebase;
+use super::unerased::Unerased;
 use crate::damage::Server;
 use crate::journal::{JournalKind, RemoteVersion, Winner};
 use crate::keys::{self, CollectionId, Target};
@@ -107,6 +108,8 @@ pub(super) struct Resolution<'a> {
     pub(super) answers: Vec<Answer>,
     /// Conflicts that only the application can decide.
     pub(super) questions: Vec<Conflict>,
+    /// Documents that are to be read again, since their erases lost.
+    pub(super) unerased: Unerased,
 }
 
 impl Resolution<'_> {

@@ -61,10 +61,10 @@ impl ApplyJob {
 /// One that is on its way is answered first: the server refuses it, and those behind it.
 pub(super) async fn lose_changes(
     resolution: &mut Resolution<'_>,
-    (collection, id): (CollectionId, DocumentId),
+    (collection, id): &(CollectionId, DocumentId),
 ) -> Result<()> {
     loop {
-        let slot = Slot::recover(resolution.tx, collection, &id, Server::ReadAgain).await?;
+        let slot = Slot::recover(resolution.tx, *collection, id, Server::ReadAgain).await?;
         let Some(place) = slot.pending().first().copied() else {
             return Ok(());
         };

@@ -1,15 +1,14 @@
 //! Outcomes: what a mutation's answer does to outbox, documents and journal.
 
 mod refusal;
-mod unerased;
 
 use std::sync::Arc;
 
 use self::refusal::{rejected, restamp, withdrawn};
-use self::unerased::Unerased;
 use super::conflict::Resolver;
 use super::resolve::Resolution;
 use super::state::{ReplicaState, left_out, snapshot};
+use super::unerased::Unerased;
 use super::{load_target, store_target};
 use crate::commit::Job;
 use crate::damage::Server;
@@ -89,7 +88,7 @@ impl Job for SettleJob {
             violations: Vec::new(),
         };
         let mut free: Vec<Place> = Vec::new();
-        let (mut erased, mut unerased) = (BTreeMap::new(), Unerased::default());
+        let mut erased = BTreeMap::new();
         let left_out = left_out(tx, &row);
         let mut told = row.later.told;
         let mut resolution = Resolution {
@@ -101,6 +100,7 @@ impl Job for SettleJob {
             journaled: Vec::new(),
             answers: Vec::new(),
             questions: Vec::new(),
+            unerased: Unerased::default(),
         };
         for ((number, pinned), outcome) in numbers.into_iter().zip(pinned).zip(&self.outcomes) {
             // Not pending: an answer that was given before.
@@ -115,7 +115,6 @@ impl Job for SettleJob {
                         && !crate::mutants::active("pocket-mutant:withdrawn-counts-as-done") =>
                 {
                     settled.rejected += 1;
-                    unerased.add(resolution.tx, &place_row.changes).await?;
                     let entry =
                         outbox::from_row(resolution.tx, self.target, place, place_row).await?;
                     free.extend(withdrawn(&mut resolution, entry).await?);
@@ -138,7 +137,6 @@ impl Job for SettleJob {
                 }
                 Outcome::Conflict { .. } if is_an_erase(&place_row) => {
                     settled.rejected += 1;
-                    unerased.add(resolution.tx, &place_row.changes).await?;
                     let entry =
                         outbox::from_row(resolution.tx, self.target, place, place_row).await?;
                     let reason = "the server answered an erase with a conflict, and an erase stands on everything";
@@ -165,7 +163,6 @@ impl Job for SettleJob {
                 }
                 Outcome::Rejected { code, reason, .. } => {
                     settled.rejected += 1;
-                    unerased.add(resolution.tx, &place_row.changes).await?;
                     let entry =
                         outbox::from_row(resolution.tx, self.target, place, place_row).await?;
                     free.extend(rejected(&mut resolution, entry, code, reason).await?);
@@ -176,6 +173,7 @@ impl Job for SettleJob {
             resolution.try_resolve(place).await?;
         }
         settled.journaled = std::mem::take(&mut resolution.journaled);
+        let unerased = resolution.unerased;
         erase::forget_earlier(tx, &settled.journaled, &erased).await?;
         let erased = erased.into_keys().collect();
         erase::forget_content(tx, self.target, &erased, Forget::Everything).await?;

@@ -171,6 +171,9 @@ impl Resolution<'_> {
                 slot.store(self.tx);
                 continue;
             }
+            if matches!(change.kind, ChangeKind::Erase) {
+                self.unerased.add(slot);
+            }
             let before = slot
                 .pending()
                 .iter()

@@ -16,6 +16,7 @@ use crate::replica::apply::Applied;
 use crate::replica::conflict::Resolver;
 use crate::replica::resolve::{self, Resolution};
 use crate::replica::state::{self, snapshot};
+use crate::replica::unerased::Unerased;
 use crate::replica::{load_target, store_target};
 use crate::stored::{
     self, CheckpointRow, CollectionRow, Presence, Progress, ServerVersion, Shadow, StoredDocument,
@@ -129,11 +130,13 @@ impl Job for SweepJob {
             journaled: Vec::new(),
             answers: Vec::new(),
             questions: Vec::new(),
+            unerased: Unerased::default(),
         };
         for place in met {
             resolution.try_resolve(place).await?;
         }
-        let journaled = std::mem::take(&mut resolution.journaled);
+        let (journaled, unerased) = (resolution.journaled, resolution.unerased);
+        unerased.read_again(tx, self.target, &mut row).await?;
         store_target(tx, self.target, &row);
         tx.outbox_grew();
         self.done(tx, &row, changes, journaled).await

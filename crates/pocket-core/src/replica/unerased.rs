@@ -1,31 +1,36 @@
-//! Erases that were refused: nothing is left here to go back to.
+//! Erases that did not take effect: nothing is left here to go back to.
 
 use pocket_storage::ordered::BTreeMap;
 
-use super::erases;
+use super::resync;
 use crate::damage::Server;
+use crate::erase::Erased;
 use crate::keys::{self, CollectionId, Target};
 use crate::outbox::Slot;
-use crate::replica::resync;
-use crate::stored::{ChangeRow, StoredDocument, TargetRow};
+use crate::stored::{Presence, StoredDocument, TargetRow};
 use crate::tx::Tx;
 use crate::{DocumentId, Result, Seq};
 
-/// The documents of erases that were refused, each with the place at which the server is known to have it.
-#[derive(Default)]
+/// The documents of erases that lost, whatever they lost by, each with the place at which the server is known to have it.
+#[derive(Debug, Default)]
 pub(super) struct Unerased(BTreeMap<(CollectionId, DocumentId), Seq>);
 
 impl Unerased {
-    /// Adds the documents that a mutation would have erased. To be called before they go back to what the server has,
-    /// which may leave nothing that tells its place.
-    pub(super) async fn add(&mut self, tx: &mut Tx, changes: &[ChangeRow]) -> Result<()> {
-        for (collection, id) in erases(changes) {
-            let slot = Slot::recover(tx, collection, &id, Server::ReadAgain).await?;
-            let server = slot.after.and_then(|document| document.head.server);
+    /// Adds a document whose erase loses, unless the server is known not to show it. To be called before it goes back to what
+    /// the server has, which may leave nothing that tells its place.
+    pub(super) fn add(&mut self, slot: &Slot) {
+        let document = slot.after.as_ref();
+        let server = document.and_then(|document| document.head.server);
+        let is_shown = server.is_none_or(|server| server.presence == Presence::Live);
+        if is_shown {
             let place = server.map_or(Seq::ZERO, |server| server.seq);
-            self.0.insert((collection, id), place);
+            self.0.insert((slot.collection, slot.id.clone()), place);
         }
-        Ok(())
+    }
+
+    /// These may not be read any more, so that no reading shows them.
+    pub(super) fn pass_over(&mut self, hidden: &Erased) {
+        self.0.retain(|document, _| !hidden.contains(document));
     }
 
     /// Has their collections read from the start. That shows what stands up to the checkpoint. What took effect from here
