@@ -147,7 +147,8 @@ impl SyncEngine {
     /// Makes a complete pass: returns when all that was in the outbox is settled and all that the server had is here, and
     /// the checkpoint is behind what was pushed.
     ///
-    /// What conflicts put into the outbox meanwhile belongs to the pass. Refused changes do not fail it: they are in
+    /// What conflicts put into the outbox meanwhile belongs to the pass, and so does a reading of everything that is under
+    /// way: what is gone has left then, and a restored server has what it lost. Refused changes do not fail it: they are in
     /// the journal.
     ///
     /// # Errors
@@ -157,7 +158,7 @@ impl SyncEngine {
         self.command(Pass::Both).await
     }
 
-    /// Returns when all that was in the outbox at the call is settled.
+    /// Returns when all that was in the outbox at the call is settled; while everything is read again, when that is done, too.
     ///
     /// # Errors
     /// As [`force_sync`](Self::force_sync), and `direction` when the engine only pulls.
@@ -165,7 +166,7 @@ impl SyncEngine {
         self.command(Pass::Push).await
     }
 
-    /// Returns when all that the server had at the call is here.
+    /// Returns when all that the server had at the call is here, and what a reading of everything does not show has left.
     ///
     /// # Errors
     /// As [`force_sync`](Self::force_sync), and `direction` when the engine only pushes.

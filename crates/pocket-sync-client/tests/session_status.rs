@@ -153,6 +153,63 @@ async fn a_pass_is_complete_with_the_head_and_the_outbox_of_the_call() {
     assert_eq!(bench.pushes().len(), 1);
 }
 
+/// A call ended well while a sweep was still to come: what was gone, or might not be read any more, left only a moment later.
+#[tokio::test]
+async fn a_pass_is_complete_only_when_what_a_resync_did_not_show_has_left() {
+    for pass in [Pass::Both, Pass::Pull, Pass::Push] {
+        let mut bench = Bench::new().await;
+        bench.connect().await;
+        let pull = bench.the_pull();
+        let both = [record("gone", 3), record("stays", 4)];
+        bench.say(page(&pull, 0, 4, 4, &both)).await;
+        bench
+            .say(error(Some(pull.id), wire::BELOW_HORIZON, false, false))
+            .await;
+        bench.opened().await;
+        bench.command(1, pass).await;
+        bench.say(welcome_at(9, 0)).await;
+        let ping = bench.pings().last().copied();
+        bench.say(pong(ping.expect("it asked"), 9)).await;
+        let pull = bench.the_pull();
+        bench.slow_store = true;
+        bench.say(page(&pull, 0, 9, 9, &[record("stays", 4)])).await;
+        let page_stored = bench.perform().await;
+        bench.event(Event::Stored(page_stored)).await;
+        assert!(bench.text("gone").await.is_some() && bench.finished.is_empty());
+        let swept = bench.perform().await;
+        assert_eq!(bench.text("gone").await, None);
+        bench.slow_store = false;
+        bench.event(Event::Stored(swept)).await;
+        assert_eq!(bench.finished, [(1, Ok(()))], "{pass:?}");
+    }
+}
+
+/// What a restored server has lost is in the outbox again once everything was read, and belongs to the pass.
+#[tokio::test]
+async fn a_pass_is_complete_only_when_a_restored_server_has_what_it_lost() {
+    for pass in [Pass::Both, Pass::Push] {
+        let mut bench = Bench::new().await;
+        bench.connect().await;
+        bench.insert("a").await;
+        let push = bench.the_push();
+        bench.say(applied(&push, 1)).await;
+        bench.close(None).await;
+        bench.pulls();
+        bench.command(1, pass).await;
+        bench.opened().await;
+        bench.say(welcome_at(0, 0)).await;
+        let pull = bench.the_pull();
+        bench.say(page(&pull, 0, 0, 0, &[])).await;
+        let push = bench.the_push();
+        assert_eq!(push.mutations.len(), 1, "it is brought back");
+        assert!(bench.finished.is_empty(), "{pass:?}");
+        let pull = bench.the_pull();
+        bench.say(applied(&push, 1)).await;
+        bench.say(page(&pull, 0, 1, 1, &[])).await;
+        assert_eq!(bench.finished, [(1, Ok(()))], "{pass:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_push_waits_for_what_a_conflict_put_into_the_outbox_again() {
     let mut bench = Bench::new().await;

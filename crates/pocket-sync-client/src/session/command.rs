@@ -1,5 +1,6 @@
 //! Commands: somebody waits until everything of this moment is through.
 
+use pocket_core::mutants::active;
 use pocket_core::replica::ReplicaState;
 use pocket_core::{MutationNumber, Seq};
 use pocket_sync_protocol::Direction;
@@ -61,13 +62,15 @@ impl Session {
             live.ask_again();
         }
         let ping = self.ping();
+        let told = self.link.live().map(|live| live.head);
+        let head = told.filter(|_| active("pocket-mutant:pass-ends-at-an-older-head"));
         self.commands.push(Waiting {
             id,
             push: self.config.pushes() && pass != Pass::Pull,
             pull: self.config.pulls() && pass != Pass::Push,
             ping,
             greeted: matches!(self.link, super::Link::Greeting { .. }),
-            head: None,
+            head,
             load: self.store.loads + 1,
             number: None,
             turned_back: 0,
@@ -215,6 +218,11 @@ impl Waiting {
         told: Option<Seq>,
     ) -> bool {
         let Some(head) = self.head else { return false };
+        if replica.checkpoint.resyncing && !active("pocket-mutant:pass-ends-before-a-sweep") {
+            // What is gone leaves, and what the server has lost is sent to it, only when everything was read again.
+            self.own = None;
+            return false;
+        }
         if self.push && !self.is_pushed(replica, turned_back, drained) {
             self.own = None;
             return false;

@@ -314,6 +314,8 @@ impl Session {
                 self.stats.conflict_count += applied.journaled.len() as u64;
                 self.store.turned_back += applied.journaled.len() as u64;
                 let is_over = !applied.state.checkpoint.resyncing;
+                // What the server has lost is in the outbox again, and belongs to a pass that waits.
+                self.store.turned_back += u64::from(is_over);
                 self.progressed(applied.state);
                 self.store_may_hold_more(true);
                 if let Some(live) = self.link.live_mut().filter(|_| is_over) {
