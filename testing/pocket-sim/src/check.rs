@@ -418,6 +418,13 @@ impl World {
                 format!("client {index} ended command {id}, which nobody gave"),
             );
         };
+        let resyncs = up.snapshot.progress.resyncing;
+        if result.is_ok() && resyncs {
+            return broken(
+                "P4",
+                format!("client {index} ended a command well and still reads everything again"),
+            );
+        }
         let read = self.clients[index].checkpoint;
         if result.is_ok() && command.pass != Pass::Push && read < command.head {
             return broken(

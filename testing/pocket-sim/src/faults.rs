@@ -248,7 +248,10 @@ impl World {
     /// An application asks for a complete pass.
     pub(crate) fn command(&mut self, index: usize) {
         let pass = self.work_dice.pick(&[Pass::Both, Pass::Push, Pass::Pull]);
-        let head = self.audit.head(self.clients[index].shape.namespace);
+        let namespace = self.clients[index].shape.namespace;
+        // What is stored and nobody was told yet, the pass may read or not.
+        let told = self.server.heads.at(namespace, self.now());
+        let head = self.audit.head(namespace).min(told);
         let Some(up) = self.clients[index].up_mut() else {
             return;
         };

@@ -196,6 +196,8 @@ impl World {
         };
         self.kill_server(false);
         self.server.disk.restore(&backup);
+        let now = self.now();
+        self.server.heads.restore(now, &heads);
         self.counts.add(Kind::ServerRestored);
         self.note(Node::Server, || format!("is restored to {heads:?}"));
         let gone = self.audit.fork(mark, &heads);

@@ -1,6 +1,7 @@
 //! The server node: the real sessions, the real combiner's joiner, `decide` and the embedded engine on a simulated disk.
 
 mod commits;
+mod heads;
 mod peers;
 mod tokens;
 
@@ -27,6 +28,7 @@ use crate::tasks::Tasks;
 use crate::trace::Node;
 use crate::world::{Happening, World};
 
+use self::heads::Heads;
 use self::tokens::Tokens;
 pub(crate) use self::tokens::token;
 
@@ -78,6 +80,7 @@ pub(crate) struct Server {
     pub(crate) tokens: Arc<Tokens>,
     /// A copy of its store that somebody keeps.
     pub(crate) backup: Option<ServerBackup>,
+    pub(crate) heads: Heads,
     dice: Dice,
     config: Arc<Config>,
 }
@@ -161,6 +164,7 @@ impl Server {
             up: None,
             power_fails: false,
             backup: None,
+            heads: Heads::default(),
             tokens: Arc::new(Tokens::new(swarm.auth_unavailable, rights, dice.fork())),
             dice,
             config: Arc::new(config),

@@ -16,6 +16,9 @@ use crate::world::{Happening, World};
 /// After so many milliseconds a store that did not tell what it has is asked again, as the combiner does.
 const ASK_AGAIN: u64 = 1_000;
 
+/// Within so many milliseconds sessions hear of what a commit did.
+pub(super) const NEWS: u64 = 3;
+
 impl World {
     /// Commits what waits, unless a commit is under way: then it joins the next one.
     pub(super) fn commit_next(&mut self, namespace: &Namespace) {
@@ -102,7 +105,7 @@ impl World {
         tags: Vec<(u64, u64)>,
         result: EngineResult<Committed>,
     ) {
-        let delay = self.fault_dice.below(3);
+        let delay = self.fault_dice.below(NEWS);
         if let Some(rights) = &mut self.audit.rights {
             rights.now = self.clock.now();
         }
@@ -173,7 +176,7 @@ impl World {
 
     fn looked(&mut self, namespace: &Namespace, result: &EngineResult<Seq>) {
         let head = result.as_ref().ok().copied();
-        let delay = self.fault_dice.below(3);
+        let delay = self.fault_dice.below(NEWS);
         if head.is_none() {
             let (life, namespace) = (self.server.life, namespace.clone());
             self.schedule(ASK_AGAIN, Happening::LookAgain { life, namespace });
@@ -195,6 +198,7 @@ impl World {
 
     /// A commit, or a look, is over; `head` is where the log ends, if that is known.
     fn ring(&mut self, namespace: &Namespace, head: Option<Seq>, delay: u64) {
+        let known_at = self.now() + delay;
         let Some(hub) = self.hub(namespace) else {
             return;
         };
@@ -203,6 +207,8 @@ impl World {
         if let Some(head) = head.filter(|head| *head > hub.head) {
             hub.head = head;
             let listeners: Vec<u64> = hub.listeners.iter().copied().collect();
+            let heads = &mut self.server.heads;
+            heads.tell(index_of(namespace), known_at, head.get());
             for connection in listeners {
                 let mut late = delay;
                 self.tell_peer(connection, delay, ServerNews::Moved { head });

@@ -10,6 +10,7 @@ use pocket_sync_server::engine::EngineError;
 use pocket_sync_server::session::{Effect, Event, Moment, Now, Session};
 use pocket_sync_server::{Joiner, perform};
 
+use super::commits::NEWS;
 use super::{Done, Hub, Peer, ServerNews, index_of};
 use crate::counts::Kind;
 use crate::network::{Parcel, Way};
@@ -141,6 +142,11 @@ impl World {
         };
         if let Event::Attached(Ok(attached)) = &event {
             self.audit.forks.opened(attached.log.epoch);
+            if let Some(namespace) = &peer.namespace {
+                // The session itself knows it now; others may hear of that commit a moment later.
+                let (known_at, head) = (now + NEWS, attached.log.head.get());
+                self.server.heads.tell(index_of(namespace), known_at, head);
+            }
         }
         let attached = matches!(event, Event::Attached(Ok(_)));
         let effects = peer.session.handle(Now { moment, time }, event);
