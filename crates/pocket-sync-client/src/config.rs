@@ -46,8 +46,9 @@ pub const HANDSHAKE_MILLIS: u64 = 10_000;
 /// How long a server may be silent while a call waits for it, in milliseconds, unless `answer_timeout` says otherwise.
 pub const ANSWER_MILLIS: u64 = 10_000;
 
-/// How many bytes of pushes without an answer give the server another millisecond: those of a line of 16 KiB a second.
-pub(crate) const BYTES_A_MILLI: u64 = 16;
+/// How many bytes of pushes without an answer give the server another millisecond: those of a line of 1 KiB a second, which
+/// is the slowest that servers wait for. A push that takes more than two heartbeats is given up by its own timer.
+pub(crate) const BYTES_A_MILLI: u64 = 1;
 
 /// How long how a server may answer is looked at late, in milliseconds, before it counts as not looked at: what came
 /// meanwhile may not have been taken yet.
@@ -86,8 +87,9 @@ pub struct SyncConfig {
     pub max_retry_attempts: u32,
     /// How long a server may be silent while `force_sync`, `push` or `pull` waits. Then the connection is given up, and a
     /// new one is tried at once; where that says nothing, either, the call fails with `timeout` 10 s later. A server
-    /// is asked for a sign at the call, and again when half of this is over. It gets a second more for each 16 KiB that
-    /// is on its way to it, and is left to its heartbeats while it owes documents: a slow line is not a dead one.
+    /// is asked for a sign at the call, and again half of this after whatever it said last. It gets a second more for each
+    /// KiB of pushes on its way to it, up to the two heartbeats that a push may take, and is left to its heartbeats while
+    /// it owes documents: a slow line is not a dead one.
     #[serde(with = "options::millis")]
     pub answer_timeout: Duration,
     /// Whether a `ws(s)://` URL means a WebSocket; `false` makes it HTTP, as an `http(s)://` URL is anyway.

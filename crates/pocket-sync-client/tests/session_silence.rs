@@ -97,13 +97,36 @@ async fn a_server_that_says_something_has_its_time_again_and_is_asked_when_half_
 async fn what_is_on_its_way_on_a_slow_line_gives_more_time() {
     let mut bench = Bench::new().await;
     bench.connect().await;
-    bench.put("a", &"x".repeat(160 * 1024)).await;
+    bench.put("a", &"x".repeat(300 * 1024)).await;
     bench.event(pocket_sync_client::Event::OutboxGrew).await;
     bench.command(1, Pass::Push).await;
-    pass(&mut bench, 2 * ANSWER - 1).await;
-    assert_eq!(bench.closes.len(), 0, "160 KiB take ten seconds more");
-    pass(&mut bench, ANSWER).await;
-    assert_eq!(bench.closes.len(), 1);
+    let push = bench.pushes().pop().unwrap();
+    // They leave at 8 KiB a second, and the pong comes behind them.
+    pass(&mut bench, 300 * 1_000 / 8).await;
+    assert_eq!(bench.closes.len(), 0);
+    let asked = bench.pings();
+    bench.say(applied(&push, 1)).await;
+    bench.say(pong(asked[0], 1)).await;
+    assert_eq!(ends(&bench), [end(1, "ok")]);
+}
+
+#[tokio::test]
+async fn a_second_for_each_kib_that_is_on_its_way_and_no_more_than_a_push_may_take() {
+    for (kib, least, most) in [
+        (4, ANSWER + 4_000, ANSWER + 5_000),
+        (300, 2 * HEARTBEAT - 1, 2 * HEARTBEAT),
+    ] {
+        let mut bench = Bench::new().await;
+        bench.connect().await;
+        bench.put("a", &"x".repeat(kib * 1024)).await;
+        bench.event(pocket_sync_client::Event::OutboxGrew).await;
+        bench.command(1, Pass::Push).await;
+        pass(&mut bench, least).await;
+        assert_eq!(bench.closes.len(), 0, "{kib} KiB");
+        pass(&mut bench, most - least).await;
+        assert_eq!(bench.closes.len(), 1, "{kib} KiB");
+        assert_eq!(bench.error_code(), codes::TIMEOUT);
+    }
 }
 
 #[tokio::test]
