@@ -94,30 +94,27 @@ impl Kind {
 /// Opens the database of IndexedDB that has this prefix and name.
 ///
 /// It is called by both, one behind the other. Where a database of another prefix is called so already (`a:` and `b:c`, `a:b:`
-/// and `c`), which is seen by the name that is stored in it, it gets a name that nothing else has.
+/// and `c`), which is seen by the name that is stored in it, it gets a name that nothing else has. Two that are made at the same moment may both be
+/// given the joined one: the name of the opened database tells then whose it became, and who is not it opens again.
 async fn find(prefix: &str, database: &str) -> pocket_core::Result<IndexedDbStorage> {
     let joined = format!("{prefix}{database}");
     let apart = format!("{prefix}\0{database}");
-    let mut is_taken = false;
-    let mut tried = 0;
-    loop {
-        let name = if tried == 1 || is_taken {
-            &apart
-        } else {
-            &joined
-        };
-        let opened = IndexedDbStorage::open_or_not(name.clone(), tried == 2).await?;
-        if let Some(storage) = opened {
+    let to_be_made = match IndexedDbStorage::open_or_not(joined.clone(), false).await? {
+        Some(storage) => {
             // What cannot be read is told of by whoever opens it.
             let stored = Database::name_in(&storage).await.unwrap_or_default();
-            if tried > 0 || stored.is_none_or(|stored| stored == database) {
+            if stored.is_none_or(|stored| stored == database) {
                 return Ok(storage);
             }
-            is_taken = true;
             storage.close().await?;
+            apart
         }
-        tried += 1;
-    }
+        None => match IndexedDbStorage::open_or_not(apart, false).await? {
+            Some(storage) => return Ok(storage),
+            None => joined,
+        },
+    };
+    Ok(IndexedDbStorage::open_quietly(to_be_made).await?)
 }
 
 /// Fails where there is no such manager: outside of browsers, and where the page is not from a secure place.

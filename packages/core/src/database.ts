@@ -173,7 +173,7 @@ export class Database<C extends object = AnyCollections> {
     const { storage, migrations, collections, wasmUrl, ...rest } = options;
     if (typeof (storage as Storage | undefined)?.[openStorage] !== 'function') {
       // A storage knows the copy of this package that it was made with by a symbol.
-      const isForeign = typeof (storage as Partial<Storage> | undefined)?.sharedAs === 'function';
+      const isForeign = typeof (storage as Partial<Storage> | undefined)?.persist === 'boolean';
       if (isForeign) throw new PocketError('config', `the storage is one of ${ANOTHER_COPY}`, { path: 'storage' });
       const what = storage === undefined ? 'missing' : `no storage but ${kindOf(storage)}`;
       throw new PocketError('config', `\`storage\` is ${what}; make one by createIndexedDBStorage() or createMemoryStorage()`, { path: 'storage' });
@@ -187,13 +187,20 @@ export class Database<C extends object = AnyCollections> {
     const json = optionJson({ ...rest, collections: (collections ?? []).map((config, at) => collectionJson(config, `collections.${at}.`)) });
     const rules = rawRules(collections ?? [], (at) => `collections.${at}.`);
     const steps = migrations?.map((config, at) => rawMigration(config, `migrations.${at}.`));
-    const raw = await settled(async () => {
+    const openRaw = (): Promise<RawDatabase> => settled(async () => {
       const module = await loadModule(wasmUrl);
       return module.RawDatabase.open(json, storage[openStorage](module), steps, rules);
     });
+    let raw = await openRaw();
+    if (raw.sharedAs !== undefined && raw.name !== options.name) {
+      // Another one, whose prefix and name read alike, was made in the same moment, and has the place. The next attempt sees it.
+      await settled(() => raw.close());
+      raw.free();
+      raw = await openRaw();
+    }
     if (storage.persist) void raw.requestPersistence().catch(() => undefined);
     // The WebAssembly knows what the store is called; two names that read alike are two stores.
-    return new Database<C>(raw, raw.sharedAs ?? storage.sharedAs(options.name));
+    return new Database<C>(raw, raw.sharedAs ?? storage.sharedAs?.());
   }
 
   /** The version of the application's schema. */

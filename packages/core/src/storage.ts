@@ -11,10 +11,10 @@ export interface Storage {
   /** What it is, for messages. */
   readonly kind: string;
   /**
-   * The name under which other tabs of this site see the same data, for a database of this name; `undefined` when nobody
-   * else sees it.
+   * The name under which other tabs see the same data, for a storage whose engine tells none. IndexedDB's tells the name of
+   * its store, and nobody else sees what is in memory.
    */
-  sharedAs(database: string): string | undefined;
+  readonly sharedAs?: () => string;
   /** Whether a database asks the browser to keep its data when it opens. */
   readonly persist: boolean;
   /** For `@pocket/core` itself. */

@@ -43,8 +43,6 @@ export function createIndexedDBStorage(options: IndexedDBStorageOptions = {}): S
   return {
     kind: 'indexeddb',
     persist,
-    // The name of the store in IndexedDB: who has the same store hears of it, and nobody else does.
-    sharedAs: (database) => `${prefix}${database}`,
     [openStorage]: (module) => {
       // In a browser it is there, or the engine says what keeps it from the page.
       const { indexedDB: factory, process: node } = globalThis as { indexedDB?: unknown; process?: { versions?: { node?: unknown } } };

@@ -17,7 +17,6 @@ export function createMemoryStorage(): Storage {
   return {
     kind: 'memory',
     persist: false,
-    sharedAs: () => undefined,
     [openStorage]: (module) => module.RawStorage.memory(),
   };
 }

@@ -312,6 +312,22 @@ async fn databases_whose_prefixes_and_names_read_alike_lie_apart_and_keep_their_
         assert_eq!(found, seen, "{names}");
     }
     assert_eq!(tab.run(stored).await, json!(["a:b:\0c", "a:b:c", "x:y:z"]));
+    // Neither sees the other one when both are made in the same moment.
+    let both = "const made = await Promise.all([['m:', 'n:o'], ['m:n:', 'o']].map(async ([prefix, name]) => {
+            const storage = createIndexedDBStorage({ prefix });
+            const database = await Database.create({ name, storage, collections: [{ name: 'notes' }] });
+            await database.collection('notes').insert({ _id: `of ${name}` });
+            return database;
+        }));
+        const found = [];
+        for (const database of made) {
+            found.push([database.name, ...(await database.collection('notes').getAll()).map((note) => note._id)]);
+            await database.close();
+        }
+        const lie = (await indexedDB.databases()).filter(({ name }) => name.startsWith('m:'));
+        return [found, lie.length]";
+    let apart = json!([[["n:o", "of n:o"], ["o", "of o"]], 2]);
+    assert_eq!(tab.run(both).await, apart);
     for tab in tabs {
         tab.close().await;
     }
