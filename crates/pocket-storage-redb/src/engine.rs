@@ -81,8 +81,8 @@ impl BlockingStore for Engine {
         Ok(found.map(|value| Bytes::copy_from_slice(value.value())))
     }
 
-    fn get_many(&self, keys: &[&[u8]], bytes: usize) -> Result<Vec<Option<Bytes>>> {
-        lookup::get_many(&self.entries()?, keys, bytes)
+    fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>> {
+        lookup::get_many(&self.entries()?, keys)
     }
 
     fn scan(&self, range: &KeyRange, limit: ScanLimit, direction: Direction) -> Result<Vec<Entry>> {
@@ -142,7 +142,7 @@ impl View for Snapshot {
     }
 
     fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>> {
-        lookup::get_many(&self.0, keys, usize::MAX)
+        lookup::get_many(&self.0, keys)
     }
 
     fn sift(

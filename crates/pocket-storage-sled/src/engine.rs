@@ -202,19 +202,9 @@ impl BlockingStore for Engine {
         self.read(key)
     }
 
-    fn get_many(&self, keys: &[&[u8]], bytes: usize) -> Result<Vec<Option<Bytes>>> {
+    fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>> {
         let _state = self.one_state();
-        let mut values = Vec::with_capacity(keys.len());
-        let mut taken = 0;
-        for key in keys {
-            if taken >= bytes {
-                break;
-            }
-            let value = self.read(key)?;
-            taken += value.as_ref().map_or(0, Bytes::len);
-            values.push(value);
-        }
-        Ok(values)
+        keys.iter().map(|key| self.read(key)).collect()
     }
 
     fn scan(&self, range: &KeyRange, limit: ScanLimit, direction: Direction) -> Result<Vec<Entry>> {

@@ -203,8 +203,7 @@ pub trait Storage: Debug + MaybeSend + MaybeSync + 'static {
     /// [`Backend`](crate::StorageError::Backend).
     async fn get(&self, key: &[u8]) -> Result<Option<Bytes>>;
 
-    /// The values of `keys`, in their order, all read from one state of the store. No more keys, and no
-    /// more bytes of values, than [`ScanLimit::SHORT`] has cost no way to another thread.
+    /// The values of `keys`, in their order, all read from one state of the store.
     ///
     /// # Errors
     /// As [`get`](Self::get).

@@ -87,16 +87,6 @@ impl<O: BlockingOpener> Storage for BlockingStorage<O> {
     }
 
     async fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>> {
-        if keys.len() <= ScanLimit::SHORT.entries {
-            let here: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-            let bytes = ScanLimit::SHORT.bytes;
-            match self.here(|store| store.get_many(&here, bytes)) {
-                // The others would take long. All are read again, for they have to be of one state.
-                Some(Ok(values)) if values.len() < keys.len() => {}
-                Some(answer) => return answer,
-                None => {}
-            }
-        }
         let keys = Keys::new(keys);
         self.readers.ask(|reply| Read::GetMany(keys, reply)).await
     }

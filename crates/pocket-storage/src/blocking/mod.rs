@@ -8,8 +8,9 @@
 //!   [`BlockingOptions`]. The checks of each batch are evaluated on the state that includes the batches before
 //!   it in the group; a batch whose check fails is left out and answered `Conflict`, the others stand. The
 //!   group gets the strongest durability that one of its batches asks for.
-//! - What is no more than [`ScanLimit::SHORT`] is read where it is called: `get`, `get_many` of few keys, a `scan` of few
-//!   entries. Where so few keys have large values, they are read again on a reader thread. Longer ones, `sift`, `visit` and those of snapshots run on a few reader threads.
+//! - `get` and a `scan` within [`ScanLimit::SHORT`] run where they are called; longer ones, `get_many`, `sift`, `visit` and those
+//!   of snapshots run on a few reader threads. So does a `get_many` of few keys: while it is under way, further writers join
+//!   the commit that it reads for, which saves more than the way there costs.
 //! - When the engine fails, the batches under way are answered with its error, and those that already wait are
 //!   refused: they may build on what failed. The next call closes and reopens the engine before it does
 //!   anything else. To the data a failure is a crash: relaxed commits may be gone.
@@ -66,12 +67,11 @@ pub trait BlockingStore: Send + Sync + Sized + 'static {
     /// `Corrupt` for damage, `Backend` for a failure that reopening may cure.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>>;
 
-    /// The values of `keys`, in their order, all from one state. It ends behind the value with which they have `bytes` bytes,
-    /// and then gives fewer than there are keys.
+    /// The values of `keys`, in their order, all from one state.
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    fn get_many(&self, keys: &[&[u8]], bytes: usize) -> Result<Vec<Option<Bytes>>>;
+    fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>>;
 
     /// The entries of `range`, as [`Storage::scan`](crate::Storage::scan) has it. `range` is not empty and
     /// `limit` allows at least one entry.

@@ -106,8 +106,7 @@ fn serve<O: BlockingOpener>(shared: &Shared<O>, queue: &Queue<Read>) {
                 }
                 Read::GetMany(keys, reply) => {
                     let keys: Vec<&[u8]> = keys.iter().collect();
-                    let _ =
-                        reply.send(shared.read_twice(|store| store.get_many(&keys, usize::MAX)));
+                    let _ = reply.send(shared.read_twice(|store| store.get_many(&keys)));
                 }
                 Read::Scan(range, limit, direction, reply) => {
                     let empty = range.is_empty() || limit.entries == 0;

@@ -170,7 +170,7 @@ fn values_under_check<S: BlockingStore>(
     }
     keys.sort_unstable();
     keys.dedup();
-    let values = store.get_many(&keys, usize::MAX).map_err(nothing_written)?;
+    let values = store.get_many(&keys).map_err(nothing_written)?;
     Ok(keys.into_iter().map(<[u8]>::to_vec).zip(values).collect())
 }
 

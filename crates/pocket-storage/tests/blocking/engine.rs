@@ -32,8 +32,6 @@ pub(crate) struct State {
     pub(crate) snapshots_left: u32,
     /// The threads on which scans ran.
     pub(crate) scanned_on: Vec<ThreadId>,
-    /// The threads on which many keys were looked up, and how many were.
-    pub(crate) looked_up_on: Vec<(ThreadId, usize)>,
     /// Writes wait while this is set.
     held: bool,
     /// A write that waits.
@@ -137,23 +135,15 @@ impl BlockingStore for Engine {
         }
     }
 
-    fn get_many(&self, keys: &[&[u8]], bytes: usize) -> Result<Vec<Option<Bytes>>> {
+    fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>> {
         let mut state = self.0.state();
-        if let Some(error) = state.next_reads.pop() {
-            return Err(error);
+        match state.next_reads.pop() {
+            Some(error) => Err(error),
+            None => Ok(keys
+                .iter()
+                .map(|key| state.map.get(*key).cloned())
+                .collect()),
         }
-        let (mut values, mut taken) = (Vec::new(), 0);
-        for key in keys {
-            if taken >= bytes {
-                break;
-            }
-            let value = state.map.get(*key).cloned();
-            taken += value.as_ref().map_or(0, Bytes::len);
-            values.push(value);
-        }
-        let on = std::thread::current().id();
-        state.looked_up_on.push((on, values.len()));
-        Ok(values)
     }
 
     fn scan(&self, range: &KeyRange, limit: ScanLimit, _: Direction) -> Result<Vec<Entry>> {

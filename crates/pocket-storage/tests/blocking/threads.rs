@@ -38,46 +38,6 @@ async fn a_short_scan_runs_where_it_is_called_and_a_long_one_on_a_thread_that_wa
 }
 
 #[tokio::test]
-async fn a_few_keys_are_read_where_they_are_asked_for_until_their_values_are_long() {
-    let world = World::default();
-    let store = world.open();
-    let short = "x".repeat(ScanLimit::SHORT.bytes / 8);
-    let long = "y".repeat(ScanLimit::SHORT.bytes);
-    let value = |key: &str| match key {
-        "a" | "b" | "c" => Some(short.clone()),
-        "k" | "l" => Some(long.clone()),
-        _ => None,
-    };
-    for key in ["a", "b", "c", "k", "l"] {
-        let batch = put(key, &value(key).expect("it has one"));
-        store
-            .commit(batch, Durability::Relaxed)
-            .await
-            .expect("a commit");
-    }
-    let here = std::thread::current().id();
-    // How many values were read here, and how many on another thread.
-    for (keys, read) in [
-        (vec!["a", "none", "b", "a"], vec![(true, 4)]),
-        (
-            vec!["a", "a", "a", "a", "b", "b", "b", "k"],
-            vec![(true, 8)],
-        ),
-        (vec!["a", "k", "l"], vec![(true, 2), (false, 3)]),
-        (vec!["k", "none"], vec![(true, 1), (false, 2)]),
-        (vec!["a"; 9], vec![(false, 9)]),
-    ] {
-        let asked: Vec<_> = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
-        let found = store.get_many(&asked).await.expect("the values");
-        let expected = keys.iter().map(|key| value(key).map(Into::into));
-        assert_eq!(found, expected.collect::<Vec<_>>(), "{keys:?}");
-        let on = std::mem::take(&mut world.state().looked_up_on);
-        let on = on.iter().map(|(thread, values)| (*thread == here, *values));
-        assert_eq!(on.collect::<Vec<_>>(), read, "{keys:?}");
-    }
-}
-
-#[tokio::test]
 async fn no_more_threads_read_at_once_than_are_allowed_and_those_that_are_idle_are_used_again() {
     let world = World::default();
     let mut options = BlockingOptions::default();
