@@ -10,7 +10,7 @@ use crate::outbox::Slot;
 use crate::stored::{self, CollectionRow, StoredDocument};
 use crate::tx::Tx;
 use crate::write::{Operation, Write, apply, finish};
-use crate::{CollectionName, DocumentId, Result, Ttl};
+use crate::{CollectionName, DocumentId, Result};
 
 /// Deletes the documents of a collection, each as a mutation of its own, in one commit.
 #[derive(Clone, Debug)]
@@ -32,6 +32,7 @@ impl Job for ClearJob {
 
     async fn run(&mut self, tx: &mut Tx) -> Result<u64> {
         let mut row = tx.registry().existing(&self.collection)?;
+        let sight = tx.sight(row.id());
         if self.forget {
             // Nobody sees the documents from here on. Their entries in indexes are not removed with each one, but all
             // together afterwards.
@@ -39,13 +40,17 @@ impl Job for ClearJob {
             row.dropped = true;
             put_collection(tx, &self.collection, row.clone());
         }
-        delete_all(tx, &self.collection, &row).await
+        delete_all(tx, &self.collection, &row, &sight).await
     }
 }
 
-async fn delete_all(tx: &mut Tx, name: &CollectionName, row: &CollectionRow) -> Result<u64> {
-    let ttl = row.later.ttl.as_ref().map(Ttl::of_row);
-    let sight = Sight::new(ttl.as_ref(), tx.time())?;
+/// Says how many of them `sight` saw.
+async fn delete_all(
+    tx: &mut Tx,
+    name: &CollectionName,
+    row: &CollectionRow,
+    sight: &Sight,
+) -> Result<u64> {
     let mut range = keys::documents(row.id());
     let mut shown = 0;
     loop {
