@@ -1,7 +1,9 @@
 //! Clearing a collection, and deleting it.
 
+use pocket_storage::ScanLimit;
+
 use crate::commit::Job;
-use crate::configure::{page, put_collection};
+use crate::configure::{CHUNK, put_collection};
 use crate::damage;
 use crate::expire::Sight;
 use crate::index;
@@ -54,17 +56,17 @@ async fn delete_all(
     let mut range = keys::documents(row.id());
     let mut shown = 0;
     loop {
-        let entries = tx.scan_sealed(range.clone(), page()).await?;
+        let limit = ScanLimit::entries(CHUNK);
+        let entries = tx.scan_each(range.clone(), limit).await?;
         let Some((last, _)) = entries.last() else {
             return Ok(shown);
         };
         range = range.after(last.clone());
-        for (key, sealed) in entries {
+        for (key, payload) in entries {
             let id = keys::document_id(&key)
                 .ok_or_else(|| stored::damaged("a document's key is too short"))?;
             let id = DocumentId::new(id)?;
-            let opened = tx.core().open(&key, &sealed);
-            let stored = opened.and_then(|payload| StoredDocument::decode(&payload));
+            let stored = payload.and_then(|payload| StoredDocument::decode(&payload));
             let (slot, is_shown) = match damage::unless_damaged(stored)? {
                 Some(stored) if !stored.is_live() => continue,
                 Some(stored) => {

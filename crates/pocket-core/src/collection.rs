@@ -165,8 +165,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
 
     /// Deletes all documents, the damaged ones too, and returns how many there were.
     ///
-    /// They are gone in one step, which takes memory as it deletes: some hundred bytes for each document, and its body where
-    /// a server has yet to hear of the deletion.
+    /// They are gone in one step, which takes memory that grows with their number.
     ///
     /// # Errors
     /// What the store says.

@@ -16,7 +16,7 @@ use crate::tx::Tx;
 use crate::{ChangeKind, CollectionName, ConflictStrategy, DocumentId, Place, Result, Revision};
 
 /// Rows read at once.
-const CHUNK: usize = 1_000;
+pub(crate) const CHUNK: usize = 1_000;
 
 /// Stores the settings of a collection.
 pub(crate) fn put_collection(tx: &mut Tx, name: &CollectionName, row: CollectionRow) {
@@ -116,74 +116,70 @@ async fn resyncs_done(tx: &mut Tx) -> Result<Option<u64>> {
     Ok(row.and_then(|row| row.checkpoint.resyncs_done()))
 }
 
-/// Documents read at once, and about how many bytes they have.
-pub(crate) fn page() -> ScanLimit {
-    ScanLimit::entries(CHUNK).bytes(2 * 1024 * 1024)
-}
-
 /// Sync was switched on: what is there becomes pending, on whatever version of the server is known. A damaged document
 /// cannot be sent, and keeps nobody from the others; whatever takes its place is sent as it is written.
 async fn offer_all(tx: &mut Tx, row: &CollectionRow) -> Result<()> {
     let mut range = keys::documents(row.id());
     loop {
-        let entries = tx.scan_sealed(range.clone(), page()).await?;
+        let limit = ScanLimit::entries(CHUNK);
+        let entries = tx.scan_each(range.clone(), limit).await?;
         let Some((last, _)) = entries.last() else {
             return Ok(());
         };
         range = range.after(last.clone());
-        offer(tx, row, entries).await?;
+        for (key, payload) in entries {
+            let id = keys::document_id(&key)
+                .ok_or_else(|| stored::damaged("a document's key is too short"))?;
+            let id = DocumentId::new(id)?;
+            let stored = payload.and_then(|payload| StoredDocument::decode(&payload));
+            if let Some(stored) = damage::unless_damaged(stored)? {
+                offer(tx, row, id, stored).await?;
+            }
+        }
     }
 }
 
+/// What a document that has not synced so far sends.
 async fn offer(
     tx: &mut Tx,
     row: &CollectionRow,
-    entries: Vec<pocket_storage::Entry>,
+    id: DocumentId,
+    stored: StoredDocument,
 ) -> Result<()> {
-    for (key, sealed) in entries {
-        let payload = tx.core().open(&key, &sealed);
-        let stored = payload.and_then(|payload| StoredDocument::decode(&payload));
-        let Some(stored) = damage::unless_damaged(stored)? else {
-            continue;
-        };
-        let id = keys::document_id(&key)
-            .ok_or_else(|| stored::damaged("a document's key is too short"))?;
-        let id = DocumentId::new(id)?;
-        let Some(before) = known_version(tx, row, &id, &stored).await? else {
-            continue;
-        };
-        let kind = match &stored.body {
-            Some(body) => ChangeKind::Put(body.clone()),
-            // What came to stand meanwhile was never shown here: it is read from the start.
-            None if before.is_live() && is_unseen(tx, &stored) => {
-                let mut slot = Slot::of(row.id(), id, Some(stored));
-                slot.after = None;
-                slot.store(tx);
-                continue;
-            }
-            // Deleted while a change of it was on its way.
-            None if before.is_live() => ChangeKind::Delete,
-            None => continue,
-        };
-        // The version may be that of another client, or of an id this one had: what is sent bears the id of now.
-        let rev = Revision::new(stored.head.rev.hlc, tx.client());
-        // What only got another shape meanwhile is nobody's edit, as it would not be had sync been on.
-        let migrated = before.is_live() && stored.head.later.reshaped == Some(before.head.rev);
-        let mut slot = Slot::of(row.id(), id, Some(stored));
-        if let Some(document) = &mut slot.after {
-            document.head.rev = rev;
-            document.head.later = document.head.later.kept();
+    let Some(before) = known_version(tx, row, &id, &stored).await? else {
+        return Ok(());
+    };
+    let kind = match &stored.body {
+        Some(body) => ChangeKind::Put(body.clone()),
+        // What came to stand meanwhile was never shown here: it is read from the start.
+        None if before.is_live() && is_unseen(tx, &stored) => {
+            let mut slot = Slot::of(row.id(), id, Some(stored));
+            slot.after = None;
+            slot.store(tx);
+            return Ok(());
         }
-        slot.before = Some(before).filter(StoredDocument::is_live);
-        let mut edit = Edit {
-            slot,
-            kind,
-            rev,
-            migrated,
-        };
-        outbox::enqueue(tx, std::slice::from_mut(&mut edit)).await?;
-        edit.slot.store(tx);
+        // Deleted while a change of it was on its way.
+        None if before.is_live() => ChangeKind::Delete,
+        None => return Ok(()),
+    };
+    // The version may be that of another client, or of an id this one had: what is sent bears the id of now.
+    let rev = Revision::new(stored.head.rev.hlc, tx.client());
+    // What only got another shape meanwhile is nobody's edit, as it would not be had sync been on.
+    let migrated = before.is_live() && stored.head.later.reshaped == Some(before.head.rev);
+    let mut slot = Slot::of(row.id(), id, Some(stored));
+    if let Some(document) = &mut slot.after {
+        document.head.rev = rev;
+        document.head.later = document.head.later.kept();
     }
+    slot.before = Some(before).filter(StoredDocument::is_live);
+    let mut edit = Edit {
+        slot,
+        kind,
+        rev,
+        migrated,
+    };
+    outbox::enqueue(tx, std::slice::from_mut(&mut edit)).await?;
+    edit.slot.store(tx);
     Ok(())
 }
 

@@ -188,6 +188,11 @@ impl Presence {
             ChangeKind::Erase => Self::Erased,
         }
     }
+
+    /// Whether it was there and is there no longer.
+    pub(crate) const fn is_deletion(self) -> bool {
+        matches!(self, Self::Deleted | Self::Erased)
+    }
 }
 
 impl From<Presence> for u8 {
@@ -216,13 +221,6 @@ pub(crate) struct ServerVersion {
     pub(crate) rev: Revision,
     pub(crate) seq: Seq,
     pub(crate) presence: Presence,
-}
-
-impl Presence {
-    /// Whether it was there and is there no longer.
-    pub(crate) const fn is_deletion(self) -> bool {
-        matches!(self, Self::Deleted | Self::Erased)
-    }
 }
 
 impl ServerVersion {

@@ -135,7 +135,7 @@ export class Collection<T extends object = AnyDocument> {
   }
 
   /**
-   * Deletes all documents in one step, and says how many there were. It takes memory as it deletes.
+   * Deletes all documents in one step, and says how many there were. It takes memory that grows with their number.
    */
   clear(): Promise<number> {
     return settled(() => this.#core.raw().clear());
