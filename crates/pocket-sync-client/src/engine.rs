@@ -21,8 +21,8 @@ use crate::{Progress, Snapshot, Stats, Status, SyncError};
 
 /// Keeps a database in step with a server. Clones share one engine; it ends with the last of them.
 ///
-/// All methods may be called from several tasks at the same time. `start` must be called within a tokio runtime, except in a browser,
-/// a worker or Node, where the event loop drives it.
+/// All methods may be called from several tasks at the same time. `start` must be called within a tokio runtime, except in a
+/// browser, a worker or Node, where the event loop drives it.
 #[derive(Clone)]
 pub struct SyncEngine {
     inner: Arc<Inner>,
@@ -264,8 +264,8 @@ impl SyncEngine {
     /// Calls `listener` with each new entry of the journal, after it is stored: conflicts, whoever won, and refusals.
     ///
     /// Entries come in their order, one at a time, and a listener that panics keeps no other one from hearing of them. It is
-    /// called on the runtime's workers (in a browser: between other events) and should be quick: [`stop`](Self::stop) and [`destroy`](Self::destroy) wait for
-    /// it, so it must not wait for them.
+    /// called on the runtime's workers (in a browser: between other events) and should be quick: [`stop`](Self::stop) and
+    /// [`destroy`](Self::destroy) wait for it, so it must not wait for them.
     pub fn on_conflict(&self, listener: impl Fn(&JournalEntry) + MaybeSend + MaybeSync + 'static) {
         self.inner.watched.listeners().push(Arc::new(listener));
     }

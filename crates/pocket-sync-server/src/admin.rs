@@ -55,7 +55,8 @@ impl From<EngineError> for Refusal {
 type Answer = Result<Map, Refusal>;
 
 impl SyncServer {
-    /// The routes `/metrics` and `/admin/clients`, and with [`Admin::page`](crate::Admin::page) the page `/` and what else it asks for below
+    /// The routes `/metrics` and `/admin/clients`, and with [`Admin::page`](crate::Admin::page) the page `/` and what else it
+    /// asks for below
     /// `/admin`.
     ///
     /// [`serve`](Self::serve) has them. Elsewhere, merge them into a router whose requests have a [`Peer`] among their

@@ -145,7 +145,8 @@ impl SyncServer {
         SyncServerBuilder::over(Source::Engine(engine))
     }
 
-    /// Serves `/sync`, `/health`, `/metrics` and the page for people, if it is on, on `listener` until `shutdown` is done, then stops as [`stop`](Self::stop) does.
+    /// Serves `/sync`, `/health`, `/metrics` and the page for people, if it is on, on `listener` until `shutdown` is done,
+    /// then stops as [`stop`](Self::stop) does.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         self.inner.forgetting.begin(&self.inner);
         let places = Arc::new(Semaphore::new(self.inner.config.connections));

@@ -44,8 +44,8 @@ impl Drop for Engagement {
 }
 
 impl Replica {
-    /// Takes the right to sync this open database with its server. A clone of the [`Database`](crate::Database) is the same one; another
-    /// opened on the same store of this process is not, and has to be kept from syncing by whoever opens it.
+    /// Takes the right to sync this open database with its server. A clone of the [`Database`](crate::Database) is the same
+    /// one; another opened on the same store of this process is not, and has to be kept from syncing by whoever opens it.
     ///
     /// # Errors
     /// `already-syncing` while another engine has it.
