@@ -6,9 +6,9 @@ use crate::failure::{Failure, Result};
 use crate::output::Output;
 use crate::signals::Stop;
 
-pub(super) async fn run(global: &Global, args: DemoArgs, out: &mut Output) -> Result {
+pub(super) async fn run(global: &Global, args: &DemoArgs, out: &mut Output, stop: &Stop) -> Result {
     has_own_databases(global)?;
-    demo::run(args.keep.as_deref(), out).await
+    demo::run(args.keep.as_deref(), out, stop).await
 }
 
 pub(super) async fn web(global: &Global, args: &DemoArgs, out: &mut Output, stop: &Stop) -> Result {

@@ -180,6 +180,7 @@ pub(crate) async fn run_here(arguments: Arguments, stop: Stop) -> Result {
         Command::Find(args) if args.live => find::live(&global, *args, &mut out, &stop).await,
         Command::Shell(args) => shell::run(&global, args, &stop).await,
         Command::Demo(args) if args.web => demo::web(&global, &args, &mut out, &stop).await,
+        Command::Demo(args) => demo::run(&global, &args, &mut out, &stop).await,
         command => {
             let left = left_undone(&command);
             tokio::select! {
@@ -217,8 +218,11 @@ async fn finish(global: &Global, command: Command, out: &mut Output) -> Result {
         Command::Man(args) => completions::man(&args, out)?,
         Command::Detach => leave::detach(global, out).await?,
         Command::Wipe(args) => leave::wipe(global, args, out).await?,
-        Command::Demo(args) => demo::run(global, args, out).await?,
-        Command::Serve(_) | Command::Shell(_) | Command::Sync(_) | Command::Watch(_) => {}
+        Command::Demo(_)
+        | Command::Serve(_)
+        | Command::Shell(_)
+        | Command::Sync(_)
+        | Command::Watch(_) => {}
     }
     out.flush()
 }
@@ -243,7 +247,6 @@ fn left_undone(command: &Command) -> &'static str {
         }) => {
             "a signal came before the index was built; what is built stays, and the same command goes on with it"
         }
-        Command::Demo(_) => "a signal came before the story was told to its end",
         _ => "a signal came before the work was done",
     }
 }

@@ -1,7 +1,6 @@
 //! A device of the story: a database, and an engine that is online or not.
 
 use std::fmt::Write;
-use std::path::Path;
 use std::time::Duration;
 
 use pocket_core::replica::Replica;
@@ -10,9 +9,8 @@ use pocket_sync_client::{Snapshot, Stats, Status, SyncConfig, SyncEngine};
 use sha2::{Digest, Sha256};
 
 use super::broken;
-use crate::directory::{Directory, Role};
+use super::stage::Stage;
 use crate::failure::Result;
-use crate::open;
 use crate::output::json;
 
 /// How long a pass may take before the story is broken off.
@@ -35,9 +33,8 @@ pub(super) struct Contents {
 
 impl Device {
     /// A new device in a directory of its own. It is offline.
-    pub(super) async fn new(directory: &Path, url: &str) -> Result<Self> {
-        let directory = Directory::at(directory, Role::Client, None)?;
-        let database = open::open_database(directory, false).await?;
+    pub(super) async fn new(stage: &Stage, name: &str, url: &str) -> Result<Self> {
+        let database = stage.open(name).await?;
         let engine = SyncEngine::new(&database, SyncConfig::new(url).retry_delay(RETRY));
         Ok(Self { database, engine })
     }

@@ -3,71 +3,45 @@
 mod device;
 mod ending;
 mod server;
+mod stage;
 mod story;
 mod teller;
 pub(crate) mod web;
 
-use std::path::{Path, PathBuf};
-
-use tempfile::TempDir;
+use std::path::Path;
 
 use crate::codes;
 use crate::failure::{Failure, Result};
 use crate::output::Output;
+use crate::signals::Stop;
+use stage::Stage;
 use story::Story;
 use teller::Teller;
 
-/// Tells the story in a directory of its own, or in the new directory `keep`, which stays.
-pub(crate) async fn run(keep: Option<&Path>, out: &mut Output) -> Result {
+/// Tells the story in a directory of its own, or in the new directory `keep`, which stays; a signal breaks it off.
+pub(crate) async fn run(keep: Option<&Path>, out: &mut Output, stop: &Stop) -> Result {
     let stage = Stage::new(keep)?;
-    Story::begin(stage.path(), Teller::new(out))
-        .await?
-        .tell()
-        .await?;
-    if let Stage::Kept(path) = &stage {
+    let told = tokio::select! {
+        told = tell(&stage, out) => told,
+        () = stop.requested() => Err(Failure::interrupted(
+            "a signal came before the story was told to its end",
+        )),
+    };
+    let kept = stage.strike().await;
+    told?;
+    if let Some(path) = kept? {
         let path = path.display();
         out.note(format_args!(
             "\nEverything is still in {path}. Look inside:\n  pocket --db {path}/device-b conflicts\n  \
              pocket --db {path}/device-a status"
         ));
     }
-    Ok(())
+    out.flush()
 }
 
-/// Where it happens.
-enum Stage {
-    Temporary(TempDir),
-    Kept(PathBuf),
-}
-
-impl Stage {
-    fn new(keep: Option<&Path>) -> Result<Self> {
-        let Some(path) = keep else {
-            let directory = tempfile::Builder::new().prefix("pocket-demo-").tempdir();
-            let directory = directory
-                .map_err(|error| Failure::io("cannot make a temporary directory", &error))?;
-            return Ok(Self::Temporary(directory));
-        };
-        let failed = |error| Failure::io(format!("cannot use {}", path.display()), &error);
-        std::fs::create_dir_all(path).map_err(failed)?;
-        if std::fs::read_dir(path).map_err(failed)?.next().is_some() {
-            return Err(Failure::new(
-                codes::DEMO,
-                format!(
-                    "{} is not empty; name a new directory with --keep",
-                    path.display()
-                ),
-            ));
-        }
-        Ok(Self::Kept(path.to_owned()))
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::Temporary(directory) => directory.path(),
-            Self::Kept(path) => path,
-        }
-    }
+async fn tell(stage: &Stage, out: &mut Output) -> Result {
+    let story = Story::begin(stage, Teller::new(out)).await?;
+    story.tell().await
 }
 
 /// Something in the story is not as it must be.

@@ -1,6 +1,5 @@
 //! What happens in the story, in order.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pocket_core::{JournalEntry, JournalVersion, Value, Winner};
@@ -10,6 +9,7 @@ use super::broken;
 use super::device::Device;
 use super::ending::{Ending, Killing};
 use super::server::Server;
+use super::stage::Stage;
 use super::teller::Teller;
 use crate::documents;
 use crate::failure::Result;
@@ -47,28 +47,28 @@ pub(super) struct Story<'a> {
     server: Server,
     a: Device,
     b: Device,
-    stage: PathBuf,
+    stage: &'a Stage,
     teller: Teller<'a>,
 }
 
 impl<'a> Story<'a> {
-    pub(super) async fn begin(stage: &Path, mut teller: Teller<'a>) -> Result<Self> {
+    pub(super) async fn begin(stage: &'a Stage, mut teller: Teller<'a>) -> Result<Self> {
         teller.plain("Two devices, one server, and nothing gets lost.")?;
         teller.plain("The data: countries from GeoNames (geonames.org), CC BY 4.0.\n")?;
-        let server = Server::start(stage, 0).await?;
+        let server = Server::start(stage.path(), 0).await?;
         let what = format!(
             "listens on {} as process {}",
             server.url(),
             server.process()
         );
         teller.tell("server", what)?;
-        let a = Device::new(&stage.join("device-a"), server.url()).await?;
-        let b = Device::new(&stage.join("device-b"), server.url()).await?;
+        let a = Device::new(stage, "device-a", server.url()).await?;
+        let b = Device::new(stage, "device-b", server.url()).await?;
         Ok(Self {
             server,
             a,
             b,
-            stage: stage.to_owned(),
+            stage,
             teller,
         })
     }
@@ -243,7 +243,7 @@ impl<'a> Story<'a> {
                 ),
             )?;
             let port = self.server.port()?;
-            self.server = Server::start(&self.stage, port).await?;
+            self.server = Server::start(self.stage.path(), port).await?;
             let what = format!(
                 "is started again on port {port}, as process {}",
                 self.server.process()
@@ -307,7 +307,7 @@ impl<'a> Story<'a> {
             ),
         )?;
         self.a.meet().await?;
-        let fresh = Device::new(&self.stage.join("device-c"), self.server.url()).await?;
+        let fresh = Device::new(self.stage, "device-c", self.server.url()).await?;
         let read = fresh.meet().await?.stats.pull_count;
         self.teller.tell(
             "device C",
