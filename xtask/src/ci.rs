@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::beside::{self, Builds};
 use crate::clock::Stopwatch;
 use crate::report::{self, Ending, Outcome, Row};
 use crate::steps::{self, Done, STEPS, Step};
@@ -33,12 +34,23 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Outcome {
         .iter()
         .filter(|step| options.only.is_empty() || options.only.iter().any(|one| one == step.name))
         .collect();
+    // Whoever names steps wants those and nothing beside them.
+    let all = options.only.is_empty();
+    let mut builds = None;
     let rows = run_all(
         &steps,
-        |step| (step.run)(workspace),
+        |step| {
+            match step.name {
+                beside::FROM if all => builds = Some(Builds::begin(workspace)),
+                beside::UNTIL => builds = None,
+                _ => {}
+            }
+            (step.run)(workspace)
+        },
         steps::is_strict(),
         options.keep_going,
     );
+    drop(builds);
     println!("\n{}", report::table(&rows));
     verdict(&rows)
 }
@@ -47,7 +59,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Outcome {
 /// that cannot run is a failure: a check that is silently absent is worth nothing.
 fn run_all(
     steps: &[&Step],
-    run: impl Fn(&Step) -> Outcome<Done>,
+    mut run: impl FnMut(&Step) -> Outcome<Done>,
     strict: bool,
     keep_going: bool,
 ) -> Vec<Row> {

@@ -12,6 +12,7 @@ use crate::workspace::Workspace;
 
 mod bench;
 mod bench_web;
+mod beside;
 mod browser;
 mod ci;
 mod clock;

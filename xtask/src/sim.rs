@@ -4,6 +4,12 @@ use crate::process;
 use crate::report::Outcome;
 use crate::workspace::Workspace;
 
+/// What builds the simulator.
+pub(crate) const SIMULATOR: [&str; 4] = ["--release", "--locked", "--package", "pocket-sim"];
+
+/// And with the planted bugs in it.
+pub(crate) const MUTANTS: [&str; 2] = ["--features", "mutants"];
+
 /// How many histories `cargo xtask ci` runs.
 pub(crate) const HISTORIES_IN_CI: u64 = 12_000;
 
@@ -36,7 +42,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Outcome {
 /// Runs seeded histories of the product as it is.
 pub(crate) fn histories(workspace: &Workspace, count: u64, seed: u64, more: &[String]) -> Outcome {
     let (count, seed) = (count.to_string(), seed.to_string());
-    let mut command = simulator(workspace, &["--"]);
+    let mut command = simulator(workspace, &[]);
     command
         .args(["run", "--histories", &count, "--seed", &seed])
         .args(more);
@@ -45,15 +51,12 @@ pub(crate) fn histories(workspace: &Workspace, count: u64, seed: u64, more: &[St
 
 /// Runs each planted bug until the checks catch it; fails when one is not caught.
 pub(crate) fn mutants(workspace: &Workspace, more: &[String]) -> Outcome {
-    let mut command = simulator(workspace, &["--features", "mutants", "--"]);
+    let mut command = simulator(workspace, &MUTANTS);
     process::run(command.arg("mutants").args(more))
 }
 
-fn simulator(workspace: &Workspace, arguments: &[&str]) -> std::process::Command {
-    let mut command = process::cargo(
-        workspace,
-        &["run", "--release", "--locked", "--package", "pocket-sim"],
-    );
-    command.args(arguments);
+fn simulator(workspace: &Workspace, features: &[&str]) -> std::process::Command {
+    let mut command = process::cargo(workspace, &["run"]);
+    command.args(SIMULATOR).args(features).arg("--");
     command
 }

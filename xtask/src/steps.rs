@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::process;
-use crate::report::Outcome;
+use crate::report::{Outcome, Problems};
 use crate::workspace::Workspace;
 use crate::{docs, layers, licences, mutant_free, package, page, sim, sizes, wasm, web};
 
@@ -146,6 +146,9 @@ const END_TO_END: &str = "pocket-e2e";
 /// The one of them that needs a browser, and is a step of its own.
 pub(crate) const PAGE: &str = "page";
 
+/// The one whose servers and devices are in its own process. They wait for heartbeats and deadlines, and so do it together.
+const IN_PROCESS: &str = "fifteen";
+
 /// Whether nobody watches: then a check that cannot run is a failure.
 pub(crate) fn is_strict() -> bool {
     std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false")
@@ -221,12 +224,12 @@ fn doc(workspace: &Workspace) -> Outcome<Done> {
     Ok(Done::Passed)
 }
 
+/// What builds the product.
+pub(crate) const PRODUCT: [&str; 4] = ["--release", "--locked", "--package", "pocket-cli"];
+
 /// Builds the product and returns the path of `pocket`.
 pub(crate) fn product(workspace: &Workspace) -> Outcome<std::path::PathBuf> {
-    let built = process::build(
-        workspace,
-        &["--release", "--locked", "--package", "pocket-cli"],
-    )?;
+    let built = process::build(workspace, &PRODUCT)?;
     let pocket = built.into_iter().find(|(name, _)| name == "pocket");
     let (_, path) =
         pocket.ok_or_else(|| "the package pocket-cli has no binary `pocket`".to_owned())?;
@@ -243,19 +246,22 @@ fn demo(workspace: &Workspace) -> Outcome<Done> {
 
 fn e2e(workspace: &Workspace) -> Outcome<Done> {
     let pocket = product(workspace)?;
-    let package = workspace.member(END_TO_END)?;
-    let mut command = process::cargo(workspace, &["test", "--locked", "--workspace"]);
-    command.args(FEATURES);
-    let mut any = false;
-    for name in package.targets_of("test").filter(|name| *name != PAGE) {
-        command.args(["--test", name]);
-        any = true;
-    }
-    if !any {
-        return Err(format!("{END_TO_END} has no test").into());
-    }
-    command.env("POCKET_BIN", pocket);
+    let names: Vec<&str> = workspace.member(END_TO_END)?.targets_of("test").collect();
+    let run = |chosen: &dyn Fn(&str) -> bool, threads: &str| {
+        let chosen: Vec<&str> = names.iter().copied().filter(|name| chosen(name)).collect();
+        if chosen.is_empty() {
+            return Err(Problems::from(format!("{END_TO_END} lacks a test")));
+        }
+        let mut command = process::cargo(workspace, &["test", "--locked", "--workspace"]);
+        command.args(FEATURES);
+        for name in chosen {
+            command.args(["--test", name]);
+        }
+        command.env("POCKET_BIN", &pocket);
+        process::run(command.args(["--", "--test-threads", threads]))
+    };
+    run(&|name| name == IN_PROCESS, "8")?;
     // One after the other: each starts several processes and measures what they do.
-    process::run(command.args(["--", "--test-threads=1"]))?;
+    run(&|name| name != IN_PROCESS && name != PAGE, "1")?;
     Ok(Done::Passed)
 }

@@ -41,12 +41,15 @@ pub(crate) fn run(workspace: &Workspace) -> Outcome {
     build(workspace).map(drop)
 }
 
+/// What builds the module itself.
+pub(crate) fn arguments() -> Vec<&'static str> {
+    let arguments = ["--locked", "--target", wasm::TARGET, "--package", PACKAGE];
+    [&arguments[..], &["--profile", PROFILE], &SMALL].concat()
+}
+
 /// Builds it and gives the directory with all its files. Fails when it is over the budget.
 pub(crate) fn build(workspace: &Workspace) -> Outcome<PathBuf> {
-    let arguments = ["--locked", "--target", wasm::TARGET, "--package", PACKAGE];
-    let profile = ["--profile", PROFILE];
-    let all = [&arguments[..], &profile, &SMALL].concat();
-    let modules = process::build_modules(workspace, &all)?;
+    let modules = process::build_modules(workspace, &arguments())?;
     let module = modules
         .last()
         .ok_or_else(|| format!("{PACKAGE} makes no WebAssembly"))?;

@@ -87,20 +87,8 @@ fn a_refused_token_a_portal_and_a_silent_server_end_as_they_do_over_a_websocket(
     let (_server, url) = place.serve("server", &["--token", "good=ann"]);
     let url = over_http(&url);
     place.ok(&["insert", "things", "{}"]);
-    let once = |url: &str, token: &str| {
-        let words = [
-            "sync",
-            "--server",
-            url,
-            "--once",
-            "--timeout",
-            "0.5",
-            "--token",
-            token,
-        ];
-        place.run(&words)
-    };
-    once(&url, "bad").failed(1, "unauthorized");
+    let words = ["sync", "--server", &url, "--once", "--token", "bad"];
+    place.run(&words).failed(1, "unauthorized");
 
     // A page with status 200 says nothing about the token: it is worth waiting.
     let portal = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -114,12 +102,12 @@ fn a_refused_token_a_portal_and_a_silent_server_end_as_they_do_over_a_websocket(
             let _ = stream.write_all(answer.as_bytes());
         }
     });
-    let outcome = once(&page, "good").failed(1, "timeout");
-    assert!(outcome.err.contains("web page"), "{outcome:?}");
+    let to = |url| ["--server", url, "--token", "good"];
+    place.gives_up("db", &to(&page), "web page");
 
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let nothing = format!("http://{}", silent.local_addr().unwrap());
-    once(&nothing, "good").failed(1, "timeout");
+    place.gives_up("db", &to(&nothing), "error[timeout]");
     assert!(place.ok(&["status", "--json"]).contains(r#""pending":1,"#));
     let words = ["sync", "--server", &url, "--once", "--token", "good"];
     assert!(place.ok(&words).contains("1 sent"));

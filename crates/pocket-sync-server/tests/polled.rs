@@ -353,9 +353,8 @@ async fn a_server_that_stops_answers_those_who_wait() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_leaves_and_who_is_silent_for_too_long_is_forgotten() {
     let mut config = Config::default();
-    config.client_timeout = Duration::from_millis(100);
     config.polled_sessions = 1;
-    let running = Running::start(memory(), TokenTable::open(), config).await;
+    let running = Running::start(memory(), TokenTable::open(), config.clone()).await;
     let row = Row::open(running.address, 1).await;
     // There is one place, and it is taken.
     let answer = request(running.address, "POST", &[KIND], &body([hello(2)])).await;
@@ -376,7 +375,11 @@ async fn who_leaves_and_who_is_silent_for_too_long_is_forgotten() {
         [] | [ServerMessage::Pong(_)]
     ));
     row.assert_gone().await;
+    running.stop().await;
 
+    // A server of its own: under this limit, who is not quick enough above would be forgotten as well.
+    config.client_timeout = Duration::from_millis(100);
+    let running = Running::start(memory(), TokenTable::open(), config).await;
     let silent = Row::open(running.address, 3).await;
     let free = async {
         while request(running.address, "POST", &[KIND], &body([hello(4)]))

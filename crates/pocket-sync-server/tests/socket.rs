@@ -235,7 +235,7 @@ async fn a_silent_connection_is_closed_with_a_code() {
     let mut config = Config::default();
     config.handshake_timeout = Duration::from_millis(50);
     let running = Running::start(memory(), TokenTable::open(), config).await;
-    let mut peer = Peer::dial(running.address, 1).await;
+    let mut peer = Peer::dial_soon(running.address, 1).await;
     assert_eq!(
         peer.end().await,
         ("handshake-timeout".to_owned(), Some(4408))
@@ -264,20 +264,26 @@ async fn pings_without_a_pause_put_off_no_deadline() {
     let mut config = Config::default();
     config.handshake_timeout = Duration::from_millis(300);
     config.limits.control_frames = u32::MAX;
-    let until = Timestamp::from_millis(SystemEnv.now().millis() + 1_000);
-    let server = SyncServer::builder(memory())
-        .authenticate_with(move |_| async move { Ok(Access::all("ann").until(until)) })
-        .config(config)
-        .build()
-        .unwrap();
-    let running = Running::of(server).await;
-    let early = flood(Peer::dial(running.address, 1).await).await;
+    let running = Running::start(memory(), TokenTable::open(), config.clone()).await;
+    let early = flood(Peer::dial_soon(running.address, 1).await).await;
     // The hello allows 128 KiB and no more, which a quick sender has sent before its time is over.
     let codes = [
         ("handshake-timeout".to_owned(), Some(4408)),
         ("too-large".to_owned(), Some(4413)),
     ];
     assert!(codes.contains(&early), "{early:?}");
+    running.stop().await;
+
+    config.handshake_timeout = Config::default().handshake_timeout;
+    let server = SyncServer::builder(memory())
+        .authenticate_with(|_| async {
+            let soon = Timestamp::from_millis(SystemEnv.now().millis() + 1_000);
+            Ok(Access::all("ann").until(soon))
+        })
+        .config(config)
+        .build()
+        .unwrap();
+    let running = Running::of(server).await;
     let late = flood(Peer::join(running.address, 1, None).await).await;
     assert_eq!(late, ("token-expired".to_owned(), Some(4402)));
     running.stop().await;

@@ -93,6 +93,21 @@ impl Place {
         self.run_on(db, words).ok()
     }
 
+    /// A pass that gives up, and says this before. How long a busy machine takes to come to that is not known, so it gets
+    /// more and more time for it.
+    #[track_caller]
+    pub(crate) fn gives_up(&self, db: &str, words: &[&str], part: &str) -> Outcome {
+        let mut timeouts = ["0.5", "2", "8", "32"].into_iter();
+        loop {
+            let timeout = timeouts.next().expect(part);
+            let words = [&["sync", "--once", "--timeout", timeout], words].concat();
+            let outcome = self.run_on(db, &words).failed(1, "timeout");
+            if outcome.err.contains(part) {
+                return outcome;
+            }
+        }
+    }
+
     /// Starts a command that goes on until it is told to end.
     pub(crate) fn start(&self, db: &str, words: &[&str]) -> Running {
         Running::start(self.command(db, words))

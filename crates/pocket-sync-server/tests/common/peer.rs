@@ -124,13 +124,24 @@ impl Peer {
     }
 
     pub async fn dial_at(url: &str, number: u8) -> Self {
-        let socket = connect_at(url, &[("sec-websocket-protocol", "pocket.v1")])
-            .await
-            .unwrap();
-        let client = super::client(number);
+        let socket = connect_at(url, &[("sec-websocket-protocol", "pocket.v1")]).await;
+        Self::of(socket.unwrap(), number)
+    }
+
+    /// The same for a server that gives nobody much time: who was too slow to ask for the WebSocket tries again.
+    pub async fn dial_soon(address: SocketAddr, number: u8) -> Self {
+        loop {
+            let socket = connect(address, &[("sec-websocket-protocol", "pocket.v1")]).await;
+            if let Ok(socket) = socket {
+                return Self::of(socket, number);
+            }
+        }
+    }
+
+    fn of(socket: Socket, number: u8) -> Self {
         Self {
             socket,
-            client,
+            client: super::client(number),
             welcome: None,
             next_push: 1,
             errors: Vec::new(),

@@ -124,7 +124,8 @@ pub(crate) async fn a_connection_that_is_cut_again_and_again_loses_nothing(trans
     proxy.set(Weather::Fine);
     device.sync().await;
     assert_eq!(device.pending().await, 0);
-    assert_eq!(world.documents().await.len(), 4);
+    let journal = device.database.journal().list(None, 10).await.unwrap();
+    assert_eq!(world.documents().await.len(), 4, "{journal:?}");
     until("each has one place", || async { device.place().await == 4 }).await;
     assert_eq!(
         device.engine.snapshot().stats.conflict_count,
@@ -241,13 +242,21 @@ pub(crate) async fn a_half_open_connection_is_found_by_both_ends(transport: Tran
     device.put("1", "before").await;
     device.sync().await;
     let sessions = async || world.figure("pocket_sessions_total").await.unwrap();
-    let before = sessions().await;
     let received = async || world.figure("pocket_received_bytes_total").await.unwrap();
-    // A ping has two bytes at the least, and hardly ten.
-    let enough = received().await + 10 * PINGS;
-    until("many heartbeats", || async { received().await > enough }).await;
-    assert_eq!(sessions().await, before, "one session, kept alive");
-    assert_eq!(world.clients(), 1);
+    // A busy machine may hold some of them up for so long that the session ends. Without them none lives as long as this.
+    loop {
+        let before = sessions().await;
+        // A ping has two bytes at the least, and hardly ten.
+        let enough = received().await + 10 * PINGS;
+        until("many heartbeats", || async { received().await > enough }).await;
+        if sessions().await == before {
+            break;
+        }
+    }
+    until("one session is kept alive", || async {
+        world.clients() == 1
+    })
+    .await;
 
     proxy.set(Weather::HalfOpen);
     device.put("2", "into the dark").await;

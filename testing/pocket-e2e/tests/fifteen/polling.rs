@@ -93,15 +93,11 @@ async fn a_device_the_server_has_forgotten_goes_on_when_it_has_something_to_say(
         let device = asking_every(&world, 0).await;
         device.put("1", "known").await;
         device.sync().await;
-        until("the server forgets it", || async {
-            world.connections() == 0
+        // What the device confirms late on a busy machine may open a connection once more.
+        until("the server forgets it, and nobody has told it", || async {
+            world.connections() == 0 && device.engine.snapshot().status == Status::Idle
         })
         .await;
-        assert_eq!(
-            device.engine.snapshot().status,
-            Status::Idle,
-            "nobody has told it"
-        );
         device.put("2", "later").await;
         until("it went out", || async { device.pending().await == 0 }).await;
         idle(&device).await;

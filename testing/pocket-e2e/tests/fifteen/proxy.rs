@@ -41,8 +41,11 @@ impl Proxy {
         let accepting = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
+                // Before it is counted: whoever counts and then changes the weather does not mean this one.
+                let mut weather = seen.clone();
+                let now = weather.borrow_and_update().clone();
                 *counting.lock().unwrap() += 1;
-                tokio::spawn(serve(client, server, seen.clone()));
+                tokio::spawn(serve(client, server, now, weather));
             }
         });
         Self {
@@ -69,8 +72,12 @@ impl Drop for Proxy {
     }
 }
 
-async fn serve(client: TcpStream, server: SocketAddr, mut weather: watch::Receiver<Weather>) {
-    let now = weather.borrow_and_update().clone();
+async fn serve(
+    client: TcpStream,
+    server: SocketAddr,
+    now: Weather,
+    mut weather: watch::Receiver<Weather>,
+) {
     let served = async {
         match now {
             Weather::Fine => forward(client, server, usize::MAX).await,
