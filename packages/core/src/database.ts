@@ -191,13 +191,11 @@ export class Database<C extends object = AnyCollections> {
       const module = await loadModule(wasmUrl);
       return module.RawDatabase.open(json, storage[openStorage](module), steps, rules);
     });
-    let raw = await openRaw();
-    if (raw.sharedAs !== undefined && raw.name !== options.name) {
+    const raw = await openRaw().catch((error: unknown) => {
       // Another one, whose prefix and name read alike, was made in the same moment, and has the place. The next attempt sees it.
-      await settled(() => raw.close());
-      raw.free();
-      raw = await openRaw();
-    }
+      if (isPocketError(error, 'other-name')) return openRaw();
+      throw error;
+    });
     if (storage.persist) void raw.requestPersistence().catch(() => undefined);
     // The WebAssembly knows what the store is called; two names that read alike are two stores.
     return new Database<C>(raw, raw.sharedAs ?? storage.sharedAs?.());
@@ -310,6 +308,15 @@ export class Database<C extends object = AnyCollections> {
   /** What it has and does at the moment. */
   async stats(): Promise<DatabaseStats> {
     return JSON.parse(await settled(() => this.#open().stats())) as DatabaseStats;
+  }
+
+  /**
+   * Deletes the documents whose time to live is over, and says how many there were. Opening the database does it, and so does
+   * sync, about once a minute; an application that stays open for long without sync calls it now and then. What a server has
+   * heard of only sync deletes, by the server's time; until then nobody sees it here.
+   */
+  expire(): Promise<number> {
+    return settled(() => this.#open().expire());
   }
 
   /** Whether the browser may remove its data. */
