@@ -18,7 +18,7 @@ use crate::{
 #[must_use]
 pub struct DatabaseBuilder {
     name: String,
-    exact_name: bool,
+    takes: Takes,
     collections: Vec<CollectionConfig>,
     durability: Durability,
     limits: Limits,
@@ -29,6 +29,13 @@ pub struct DatabaseBuilder {
     accept_unknown_collections: bool,
     build_indexes: bool,
     env: Option<Arc<dyn Env>>,
+}
+
+/// Which databases are opened where a store holds one already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Takes {
+    Any,
+    OfItsName,
 }
 
 /// Who hears of a migration.
@@ -45,7 +52,7 @@ impl DatabaseBuilder {
     /// Refuses a store whose database was made with another name (`other-name`), before anything is written to it. Otherwise
     /// a database keeps the name it was made with, and whoever has its store may open it.
     pub fn exact_name(mut self) -> Self {
-        self.exact_name = true;
+        self.takes = Takes::OfItsName;
         self
     }
 
@@ -146,7 +153,7 @@ impl DatabaseBuilder {
         let (migrations, version) = Migrations::checked(self.migrations, self.schema_version)?;
         let migrations = Arc::new(migrations);
         let head = open_head(&*storage, &*env, &self.name, version).await?;
-        if self.exact_name && head.name != self.name {
+        if self.takes == Takes::OfItsName && head.name != self.name {
             let (stored, wanted) = (&head.name, &self.name);
             let message = format!("the store holds the database {stored:?}, not {wanted:?}");
             return Err(Error::new(codes::OTHER_NAME, message));
@@ -310,7 +317,7 @@ impl Database {
     pub fn builder(name: impl Into<String>) -> DatabaseBuilder {
         DatabaseBuilder {
             name: name.into(),
-            exact_name: false,
+            takes: Takes::Any,
             collections: Vec::new(),
             durability: Durability::PowerLoss,
             limits: Limits::default(),
