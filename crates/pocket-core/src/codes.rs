@@ -52,6 +52,8 @@ pub const OTHER_NAMESPACE: &str = "other-namespace";
 pub const OTHER_USER: &str = "other-user";
 /// The database is another client than the session said, since it left its server or took another id.
 pub const OTHER_CLIENT: &str = "other-client";
+/// The store holds a database that was made with another name.
+pub const OTHER_NAME: &str = "other-name";
 /// Another sync engine runs on this open database.
 pub const ALREADY_SYNCING: &str = "already-syncing";
 /// The local change ended each connection it was sent on, so it was taken back.

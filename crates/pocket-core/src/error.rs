@@ -197,8 +197,12 @@ mod tests {
             path(filter(r#"{"a":{"$elemMatch":{"b":{"$like":1}}}}"#)),
             path(query(r#"{"limit":-1}"#)),
             path(filter(r#"{"a..b":1}"#)),
+            path(query(r#"{"before":"x"}"#)),
+            path(query(r#"{"include":["a"],"exclude":["b"]}"#).and_then(|it| it.check())),
         ];
-        let expected = ["_id", "_rev", "1._id", "a.b", "a", "limit", "a..b"];
+        let expected = [
+            "_id", "_rev", "1._id", "a.b", "a", "limit", "a..b", "before", "exclude",
+        ];
         assert_eq!(read, expected.map(|path| Some(path.to_owned())));
         // An operator that stands at no field has no place.
         assert_eq!(path(filter(r#"{"$like":1}"#)), None);

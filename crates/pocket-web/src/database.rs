@@ -48,7 +48,9 @@ impl RawDatabase {
             let options = DatabaseOptions::read(&options).told()?.rules(&rules)?;
             let name = options.name.clone();
             let names = options.names();
-            let builder = options.apply(Database::builder(name.as_str()), storage.durability());
+            // Whoever made another one of the same place a moment ago must not find this one's collections in it.
+            let builder = Database::builder(name.as_str()).exact_name();
+            let builder = options.apply(builder, storage.durability());
             let builder = migrations::add(builder, &migrations, &names)?;
             let (store, shared_as) = storage.open(&name).await.told()?;
             let opened = builder.open_shared(Arc::clone(&store)).await;
@@ -155,6 +157,13 @@ impl RawDatabase {
             let stats = database.stats().await?;
             Ok(answers::stats_json(&stats))
         })
+    }
+
+    /// Deletes the documents whose time is over and that no server ever heard of; how many there were.
+    #[wasm_bindgen(unchecked_return_type = "Promise<number>")]
+    pub fn expire(&self) -> Promise {
+        let database = self.database.clone();
+        answer(async move { database.expire().await.map(number) })
     }
 
     /// Finishes what is under way and closes the store.

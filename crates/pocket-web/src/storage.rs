@@ -95,8 +95,8 @@ impl Kind {
 ///
 /// It is called by both, one behind the other. Where a database of another prefix is called so already (`a:` and `b:c`, `a:b:`
 /// and `c`), which is seen by the name that is stored in it, it gets a name that nothing else has. Two that are made at the
-/// same moment may both be given the joined one: the name of the opened database tells then whose it became, and who is not
-/// it opens again.
+/// same moment may both be given the joined one: the database is opened by its exact name, so whoever it does not become is
+/// refused before it has written anything, and opens again.
 async fn find(prefix: &str, database: &str) -> pocket_core::Result<IndexedDbStorage> {
     let joined = format!("{prefix}{database}");
     let apart = format!("{prefix}\0{database}");

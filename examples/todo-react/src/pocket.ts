@@ -7,12 +7,13 @@ import { createSyncEngine } from '@pocket/sync';
 import type { SyncEngine, SyncStats } from '@pocket/sync';
 
 import { openOnce } from './openOnce';
+import type { Collections } from './todos';
 
 /** Where the list is kept: in the browser's storage, or in this window only. */
 export type Keeping = 'stored' | 'window';
 
 export interface Pocket {
-  readonly database: Database;
+  readonly database: Database<Collections>;
   readonly sync: SyncEngine;
   readonly keeping: Keeping;
   close(): Promise<void>;
@@ -31,7 +32,7 @@ export function isReplaced(stats: SyncStats): boolean {
 
 async function open(keeping: Keeping): Promise<Pocket> {
   const storage = keeping === 'stored' ? createIndexedDBStorage() : createMemoryStorage();
-  const database = await Database.create({
+  const database = await Database.create<Collections>({
     name: 'todo',
     storage,
     collections: [{ name: 'todos', sync: true, indexes: [{ fields: ['position'] }] }],

@@ -13,6 +13,11 @@ export interface Todo {
   createdAt: Date;
 }
 
+/** The collections of the database, by their names. */
+export interface Collections {
+  todos: Todo;
+}
+
 /** One that is stored. */
 export type StoredTodo = Todo & { readonly _id: string };
 

@@ -1,11 +1,11 @@
 import { isPocketError } from '@pocket/core';
 import type { JournalEntry } from '@pocket/core';
-import { useCollection, useDatabase, useSync } from '@pocket/react';
+import { useDatabase, useSync } from '@pocket/react';
 import { useCallback, useEffect, useRef, useState } from 'react';
 
 import { matters, theirFields, won } from './conflicts';
 import type { Won } from './conflicts';
-import type { Todo } from './todos';
+import type { Collections, Todo } from './todos';
 
 export interface OpenConflict {
   readonly entry: JournalEntry<Todo>;
@@ -14,8 +14,9 @@ export interface OpenConflict {
 
 /** The conflicts that nobody has looked at yet, and what can be done about them. */
 export function useConflicts() {
-  const { journal } = useDatabase();
-  const todos = useCollection<Todo>('todos');
+  const database = useDatabase<Collections>();
+  const { journal } = database;
+  const todos = database.collection('todos');
   const { stats } = useSync();
   const [conflicts, setConflicts] = useState<readonly OpenConflict[]>([]);
   // Who won is told as it was when the conflict was first seen: the document may change again.

@@ -1,9 +1,9 @@
 import { isPocketError } from '@pocket/core';
-import { useCollection, useDatabase, useLiveQuery } from '@pocket/react';
+import { useDatabase, useLiveQuery } from '@pocket/react';
 import { useCallback, useMemo, useState } from 'react';
 
 import { STEP, between, moved, shown as showable } from './todos';
-import type { StoredTodo, Todo } from './todos';
+import type { Collections, StoredTodo, Todo } from './todos';
 
 /** Why a change was not stored. */
 export interface Failure {
@@ -13,9 +13,9 @@ export interface Failure {
 
 /** The list, kept up to date, and what can be done with it. Each action says whether it was stored. */
 export function useTodos() {
-  const database = useDatabase();
-  const todos = useCollection<Todo>('todos');
-  const { data: stored, isLoading, error } = useLiveQuery<Todo>('todos', (query) => query.sort('position'));
+  const database = useDatabase<Collections>();
+  const todos = database.collection('todos');
+  const { data: stored, isLoading, error } = useLiveQuery(todos, (query) => query.sort('position'));
   const list = useMemo(() => stored.map((todo) => showable(todo)), [stored]);
   const [failure, setFailure] = useState<Failure | null>(null);
 
@@ -63,7 +63,7 @@ export function useTodos() {
       const before = order[to - 1];
       const all = moved([entry, ...rest], 0, before === undefined ? 0 : rest.indexOf(before) + 1);
       await database.transaction((transaction) => {
-        const collection = transaction.collection<Todo>('todos');
+        const collection = transaction.collection('todos');
         all.forEach((todo, at) => collection.update(todo._id, { position: at * STEP }));
       });
     });

@@ -41,6 +41,7 @@ export type PocketErrorCode =
   | 'resolver-failed'
   | 'withdrawn'
   | 'other-client'
+  | 'other-name'
   | 'stale-page'
   // Of the wire, which servers say.
   | 'unauthorized'

@@ -216,7 +216,7 @@ export class Collection<T extends object = AnyDocument> {
    *
    * Rejects with `config`, and with `index-unique-violation` where documents already break it.
    */
-  createIndex(config: IndexConfig): Promise<void> {
+  createIndex(config: IndexConfig<T>): Promise<void> {
     return settled(() => this.#core.raw().createIndex(optionJson(indexJson(config))));
   }
 

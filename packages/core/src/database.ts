@@ -9,7 +9,7 @@ import type { Events } from './observable.js';
 import type { RawDatabase } from './raw.js';
 import { loadModule } from './raw.js';
 import type { Limits, MigrationConfig } from './settings.js';
-import { checkLimits, collectionJson, rawMigration, rawRules } from './settings.js';
+import { checkLimits, checkVersions, collectionJson, rawMigration, rawRules } from './settings.js';
 import type { Shapes } from './shape.js';
 import { checkShape } from './shape.js';
 import type { Storage } from './storage.js';
@@ -17,7 +17,7 @@ import { openStorage } from './storage.js';
 import type { TabsConnection } from './tabs.js';
 import { connectTabs, pageEnvironment } from './tabs.js';
 import { Transaction } from './transaction.js';
-import type { AnyCollections, AnyDocument, Change, CollectionConfig, CollectionName, DocumentOf, TypedName } from './types.js';
+import type { AnyCollections, AnyDocument, Change, CollectionConfig, CollectionConfigOf, DocumentOf, TypedName } from './types.js';
 
 /** How a database is opened. */
 export interface DatabaseOptions<C extends object = AnyCollections> {
@@ -26,7 +26,7 @@ export interface DatabaseOptions<C extends object = AnyCollections> {
   /** Where it lies: `createIndexedDBStorage()` or `createMemoryStorage()`. */
   readonly storage: Storage;
   /** The collections it has. Others that were made before stay. */
-  readonly collections?: readonly CollectionConfig<CollectionName<C>>[] | undefined;
+  readonly collections?: readonly CollectionConfigOf<C>[] | undefined;
   /** The version of the application's schema; 1 unless set. An older database needs the migrations that lead to it. */
   readonly schemaVersion?: number | undefined;
   /** What leads from older versions of the schema to this one. */
@@ -86,6 +86,8 @@ const TRANSACTION_ATTEMPTS = 16;
 export interface DatabaseInternals {
   /** The database of the WebAssembly. */
   readonly raw: RawDatabase;
+  /** The migrations it was opened with. */
+  readonly migrations: readonly MigrationConfig[];
   /** The name under which other tabs see the same data; `undefined` when nobody else sees it. */
   readonly sharedAs: string | undefined;
   /** Something that must end before the database closes; what is given back forgets it. */
@@ -134,7 +136,7 @@ export class Database<C extends object = AnyCollections> {
   /** Who this device is to the server; a copy of the database gets another one. */
   readonly clientId: string;
 
-  private constructor(raw: RawDatabase, sharedAs: string | undefined) {
+  private constructor(raw: RawDatabase, migrations: readonly MigrationConfig[], sharedAs: string | undefined) {
     if ((raw as unknown) === undefined) throw new PocketError('config', 'a database is opened by `await Database.create(…)`, not by `new`');
     this.#raw = raw;
     this.name = raw.name;
@@ -147,7 +149,7 @@ export class Database<C extends object = AnyCollections> {
         return () => this.#events.delete(close);
       },
     );
-    opened.set(this, { raw, sharedAs, closing: (close) => (this.#closing.add(close), () => this.#closing.delete(close)) });
+    opened.set(this, { raw, migrations, sharedAs, closing: (close) => (this.#closing.add(close), () => this.#closing.delete(close)) });
     const tabs = {
       committed: (listener: (message: Uint8Array) => void) => {
         const handle = raw.committed(listener);
@@ -170,7 +172,8 @@ export class Database<C extends object = AnyCollections> {
     checkShape<DatabaseOptions<any>>('`Database.create`', options, OPTIONS);
     if ((options.name as unknown) === undefined) throw new PocketError('config', '`name` is missing', { path: 'name' });
     if (options.name === '') throw new PocketError('config', '`name` is empty', { path: 'name' });
-    const { storage, migrations, collections, wasmUrl, ...rest } = options;
+    const { storage, migrations, collections: given, wasmUrl, ...rest } = options;
+    const collections = given as readonly CollectionConfig<string, any>[] | undefined;
     if (typeof (storage as Storage | undefined)?.[openStorage] !== 'function') {
       // A storage knows the copy of this package that it was made with by a symbol.
       const isForeign = typeof (storage as Partial<Storage> | undefined)?.persist === 'boolean';
@@ -187,20 +190,19 @@ export class Database<C extends object = AnyCollections> {
     const json = optionJson({ ...rest, collections: (collections ?? []).map((config, at) => collectionJson(config, `collections.${at}.`)) });
     const rules = rawRules(collections ?? [], (at) => `collections.${at}.`);
     const steps = migrations?.map((config, at) => rawMigration(config, `migrations.${at}.`));
+    checkVersions(migrations ?? [], rest.schemaVersion);
     const openRaw = (): Promise<RawDatabase> => settled(async () => {
       const module = await loadModule(wasmUrl);
       return module.RawDatabase.open(json, storage[openStorage](module), steps, rules);
     });
-    let raw = await openRaw();
-    if (raw.sharedAs !== undefined && raw.name !== options.name) {
+    const raw = await openRaw().catch((error: unknown) => {
       // Another one, whose prefix and name read alike, was made in the same moment, and has the place. The next attempt sees it.
-      await settled(() => raw.close());
-      raw.free();
-      raw = await openRaw();
-    }
+      if (isPocketError(error, 'other-name')) return openRaw();
+      throw error;
+    });
     if (storage.persist) void raw.requestPersistence().catch(() => undefined);
     // The WebAssembly knows what the store is called; two names that read alike are two stores.
-    return new Database<C>(raw, raw.sharedAs ?? storage.sharedAs?.());
+    return new Database<C>(raw, migrations ?? [], raw.sharedAs ?? storage.sharedAs?.());
   }
 
   /** The version of the application's schema. */
@@ -310,6 +312,15 @@ export class Database<C extends object = AnyCollections> {
   /** What it has and does at the moment. */
   async stats(): Promise<DatabaseStats> {
     return JSON.parse(await settled(() => this.#open().stats())) as DatabaseStats;
+  }
+
+  /**
+   * Deletes the documents whose time to live is over, and says how many there were. Opening the database does it, and so does
+   * sync, about once a minute; an application that stays open for long without sync calls it now and then. What a server has
+   * heard of only sync deletes, by the server's time; until then nobody sees it here.
+   */
+  expire(): Promise<number> {
+    return settled(() => this.#open().expire());
   }
 
   /** Whether the browser may remove its data. */

@@ -2,14 +2,14 @@
 
 import type { Database } from './database.js';
 import { isBytes, isDate } from './encode.js';
-import { PocketError } from './error.js';
+import { sumOf } from './sum.js';
 import type { CollectionConfig, IndexInfo } from './types.js';
 
 const FORMAT = 1;
 
 /**
  * All collections and documents of a database as lines of JSON, in [the format of dumps](https://github.com/pocket-db/pocket/blob/main/docs/dump-format.md):
- * `pocket load`, and `Database::load` in Rust, read it, this version and every later one. For a button "download my data":
+ * `load`, `pocket load`, and `Database::load` in Rust, read it, this version and every later one. For a button "download my data":
  *
  * ```ts
  * const file = new Blob([await dump(db)], { type: 'application/jsonl' });
@@ -23,8 +23,6 @@ const FORMAT = 1;
  * Rejects with `closed`, what the storage says, and `config` where there is no Web Crypto, as on pages without `https:`.
  */
 export async function dump(database: Database<any>): Promise<string> {
-  const { subtle } = (globalThis as { crypto?: { subtle?: SubtleCrypto } }).crypto ?? {};
-  if (subtle === undefined) throw new PocketError('config', 'a dump ends with its SHA-256, for which this page needs Web Crypto: serve it by https: or on localhost');
   const text: string[] = [line({ 'pocket-dump': FORMAT, database: database.name, schema_version: database.schemaVersion, one_state: false })];
   const configs = [...database.listCollections()].sort((one, other) => (one.name < other.name ? -1 : 1));
   let documents = 0;
@@ -41,9 +39,7 @@ export async function dump(database: Database<any>): Promise<string> {
     text.push(...indexes.map(indexLine));
   }
   const before = text.join('');
-  const sum = new Uint8Array(await subtle.digest('SHA-256', new TextEncoder().encode(before)));
-  const sha256 = Array.from(sum, (byte) => byte.toString(16).padStart(2, '0')).join('');
-  return before + line({ end: true, collections: configs.length, documents, sha256 });
+  return before + line({ end: true, collections: configs.length, documents, sha256: await sumOf(before) });
 }
 
 function line(object: object): string {

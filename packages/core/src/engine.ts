@@ -73,6 +73,11 @@ function advice(error: unknown, what: string): string {
     return `the Content-Security-Policy of this page forbids WebAssembly; add 'wasm-unsafe-eval' to its \`script-src\` (${message}); ${GUIDE}`;
   }
   if (error instanceof WebAssembly.LinkError) return `${what} belongs to another version of @pocket/core than its script does; take both from one package (${message})`;
+  // Browsers name what WebAssembly begins with, or call it magic, where there is something else.
+  const isCut = !/magic|\\0asm/i.test(message);
+  if (error instanceof WebAssembly.CompileError && isCut) {
+    return `${what} is no whole WebAssembly: it was cut off or changed on its way; see what a proxy, a service worker or the build makes of it (${message})`;
+  }
   if (error instanceof WebAssembly.CompileError) {
     return `${what} is no WebAssembly: most likely the server answers a page in its place, as it does for files that are not there (${message}); ${GUIDE}`;
   }

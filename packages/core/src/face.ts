@@ -22,6 +22,7 @@ export interface RawDatabase {
   transaction(): RawTransaction;
   changes(listener: (event: Bytes) => void): RawHandle;   // see CHANGE
   stats(): Promise<string>;                            // JSON { sequence, pendingChanges, openConflicts, collections, liveQueries }
+  expire(): Promise<number>;                           // how many were deleted
   close(): Promise<void>;
   // tabs
   committed(listener: (message: Bytes) => void): RawHandle;  // what this handle committed, opaque, for the others

@@ -9,6 +9,8 @@ export { Collection } from './collection.js';
 export { Database } from './database.js';
 export type { DatabaseOptions, DatabaseStats, Persistence } from './database.js';
 export { dump } from './dump.js';
+export { load } from './load.js';
+export type { LoadOptions, Loaded } from './load.js';
 export { PocketError, isPocketError } from './error.js';
 export type { PocketErrorJson, PocketErrorOptions } from './error.js';
 export { Journal } from './journal.js';
@@ -39,6 +41,7 @@ export type {
   Change,
   ChangeEvent,
   CollectionConfig,
+  CollectionConfigOf,
   CollectionName,
   Comparable,
   Condition,

@@ -8,7 +8,7 @@ import { filterOptions } from './filter.js';
 import { LiveCount, LiveQuery } from './live.js';
 import type { Shapes } from './shape.js';
 import { checkShape } from './shape.js';
-import type { DeepPartial, ElementFilter, ElementOf, Field, Filter, Given, IndexField, Omitted, Operand, Path, Picked, SortOrder, Stored, ValueAt } from './types.js';
+import type { ContainsOperand, DeepPartial, ElementFilter, ElementOf, Field, Filter, Given, IndexField, Omitted, Operand, Path, Picked, SortOrder, Stored, TextOperand, ValueAt } from './types.js';
 
 /** A query as data, as the database takes it. */
 export interface QuerySpec {
@@ -193,7 +193,7 @@ export class Query<T, R = Stored<T>> {
   /** Gives out only these fields and `_id`. Do not write back what was projected: what is missing would be deleted. */
   include<K extends Field<T>>(...fields: readonly K[]): Query<T, Stored<Picked<T, K>>>;
   /** Gives out only what lies at these dotted paths, and `_id`: whatever is not at one of them is missing, at any depth. */
-  include(...paths: readonly string[]): Query<T, Stored<DeepPartial<T>>>;
+  include(...paths: readonly Path<T>[]): Query<T, Stored<DeepPartial<T>>>;
   include(...paths: readonly string[]): Query<T, any> {
     return this.#with<any>({ include: [...(this.spec.include ?? []), ...paths] });
   }
@@ -201,7 +201,7 @@ export class Query<T, R = Stored<T>> {
   /** Leaves out these fields, too. */
   exclude<K extends Field<T>>(...fields: readonly K[]): Query<T, Stored<Omitted<R, K>>>;
   /** Leaves out what lies at these dotted paths, at any depth. */
-  exclude(...paths: readonly string[]): Query<T, Stored<DeepPartial<R>>>;
+  exclude(...paths: readonly Path<T>[]): Query<T, Stored<DeepPartial<R>>>;
   exclude(...paths: readonly string[]): Query<T, any> {
     return this.#with<any>({ exclude: [...(this.spec.exclude ?? []), ...paths] });
   }
@@ -352,17 +352,17 @@ export class Where<T, R, V> {
   }
 
   /** Text that begins so. */
-  startsWith(text: string): Query<T, R> {
+  startsWith(text: TextOperand<V>): Query<T, R> {
     return this.#add({ $startsWith: text });
   }
 
   /** Text that ends so. */
-  endsWith(text: string): Query<T, R> {
+  endsWith(text: TextOperand<V>): Query<T, R> {
     return this.#add({ $endsWith: text });
   }
 
   /** Text with this part, or an array with this element. */
-  contains(value: string | Given<ElementOf<NonNullable<V>>>): Query<T, R> {
+  contains(value: ContainsOperand<V>): Query<T, R> {
     return this.#add({ $contains: value });
   }
 
@@ -372,7 +372,7 @@ export class Where<T, R, V> {
    * Patterns are those of the Rust crate `regex-lite`: no look-around and no back-references. Of a `RegExp` the source and
    * the flags `i`, `m` and `s` count.
    */
-  matches(pattern: string | RegExp): Query<T, R> {
+  matches(pattern: [TextOperand<V>] extends [never] ? never : string | RegExp): Query<T, R> {
     return this.#add({ $regex: isRegExp(pattern) ? patternOf(pattern) : pattern });
   }
 

@@ -57,16 +57,45 @@ export function checkLimits(limits: Limits): void {
   checkShape('`limits`', limits, LIMITS, 'limits.');
 }
 
+/** What the WebAssembly would refuse, too, without knowing where it stands. */
+function checkName(name: string, path: string): void {
+  if (/^[A-Za-z][A-Za-z0-9_-]{0,63}$/.test(name)) return;
+  const message = `\`${name}\` is no collection name; use a letter, then up to 63 letters, digits, \`_\` or \`-\` (a leading \`_\` is reserved)`;
+  throw new PocketError('bad-collection-name', message, { path });
+}
+
+function checkField(field: string, what: string, path: string): void {
+  if (field.split('.').includes('')) throw new PocketError('config', `${what} has the path \`${field}\`: between dots, before the first and behind the last stands the name of a field`, { path });
+}
+
+/** Refuses versions that do not lead from one to the next, up to that of the schema. */
+export function checkVersions(migrations: readonly MigrationConfig[], schemaVersion: number | undefined): void {
+  if (migrations.length === 0) return;
+  const versions = new Set(migrations.map(({ version }) => version));
+  const [first, last] = [Math.min(...versions), Math.max(...versions)];
+  for (const [at, { version }] of migrations.entries()) {
+    const path = `migrations.${at}.version`;
+    if (version < 2) throw new PocketError('config', `there is no migration to version ${version}; the first is to 2`, { path });
+    if (version > first && !versions.has(version - 1)) throw new PocketError('config', `before the migration to version ${version} comes the one to ${version - 1}; each version has one`, { path });
+  }
+  if (schemaVersion === undefined || schemaVersion === last) return;
+  const todo = schemaVersion < last ? 'raise it, or leave it out' : 'add the one that is missing (it may answer `undefined`), or leave the version out';
+  throw new PocketError('config', `the schema version is ${schemaVersion}, but the last migration leads to ${last}; ${todo}`, { path: 'schemaVersion' });
+}
+
 /** A collection as JSON. `within` is where it stands in larger options. */
-export function collectionJson(config: CollectionConfig, within = ''): Record<string, unknown> {
+export function collectionJson(config: CollectionConfig<string, any>, within = ''): Record<string, unknown> {
   optionObject(config, 'a collection', within.slice(0, -1));
   if ((config.name as unknown) === undefined) throw new PocketError('config', 'the `name` of a collection is missing', { path: `${within}name` });
   const what = `the collection \`${config.name}\``;
   checkShape(what, config, COLLECTION, within);
+  checkName(config.name, `${within}name`);
   const { indexes, ttl, schema: _, ...rest } = config;
   if (ttl !== undefined) {
     optionObject(ttl, `\`ttl\` of ${what}`, `${within}ttl`);
     checkShape(`\`ttl\` of ${what}`, ttl, TTL, `${within}ttl.`);
+    if (ttl.field !== undefined) checkField(ttl.field, `\`ttl\` of ${what}`, `${within}ttl.field`);
+    if (ttl.field === '_id') throw new PocketError('config', `\`ttl\` of ${what} cannot count from \`_id\`, which is text; name a field that holds a Date`, { path: `${within}ttl.field` });
     if ((ttl.afterMs as unknown) === undefined) throw new PocketError('config', `\`ttl.afterMs\` of ${what} is missing`, { path: `${within}ttl.afterMs` });
   }
   if (indexes !== undefined) optionArray(indexes, `\`indexes\` of ${what}`, `${within}indexes`);
@@ -74,7 +103,7 @@ export function collectionJson(config: CollectionConfig, within = ''): Record<st
 }
 
 /** The rules for the documents of collections, by their names, for the WebAssembly. `within` gives where each stands in the options. */
-export function rawRules(configs: readonly CollectionConfig[], within: (at: number) => string): Record<string, RawRule> | undefined {
+export function rawRules(configs: readonly CollectionConfig<string, any>[], within: (at: number) => string): Record<string, RawRule> | undefined {
   // Without a prototype, of which a collection may have a name.
   const rules = Object.create(null) as Record<string, RawRule>;
   for (const [at, { name, schema }] of configs.entries()) {
@@ -84,19 +113,27 @@ export function rawRules(configs: readonly CollectionConfig[], within: (at: numb
 }
 
 /** An index as JSON: dates and bytes of its filter as `docs/values.md` writes them. `within` is where it stands in larger options. */
-export function indexJson(config: IndexConfig, within = ''): Record<string, unknown> {
+export function indexJson(config: IndexConfig<any>, within = ''): Record<string, unknown> {
   optionObject(config, 'an index', within.slice(0, -1));
   const what = `the index${typeof config.name === 'string' ? ` \`${config.name}\`` : ''}`;
   checkShape(what, config, INDEX, within);
   const path = `${within}fields`;
   if (!Array.isArray(config.fields)) throw new PocketError('config', `\`fields\` of ${what} is an array of dotted paths`, { path });
   if (config.fields.length === 0) throw new PocketError('config', `\`fields\` of ${what} names no field`, { path });
+  const names = new Set<string>();
   for (const [at, field] of (config.fields as readonly unknown[]).entries()) {
-    if (typeof field === 'string') continue;
-    optionObject(field, `a field of ${what}, if it is no dotted path,`, `${path}.${at}`);
-    checkShape(`a field of ${what}`, field as IndexField, INDEX_FIELD, `${path}.${at}.`);
-    if ((field as Partial<IndexField>).field === undefined) throw new PocketError('config', `a field of ${what} has no \`field\``, { path: `${path}.${at}.field` });
+    const place = typeof field === 'string' ? `${path}.${at}` : `${path}.${at}.field`;
+    if (typeof field !== 'string') {
+      optionObject(field, `a field of ${what}, if it is no dotted path,`, `${path}.${at}`);
+      checkShape(`a field of ${what}`, field as IndexField, INDEX_FIELD, `${path}.${at}.`);
+      if ((field as Partial<IndexField>).field === undefined) throw new PocketError('config', `a field of ${what} has no \`field\``, { path: place });
+    }
+    const name = typeof field === 'string' ? field : (field as IndexField).field;
+    checkField(name, what, place);
+    if (names.has(name)) throw new PocketError('config', `${what} names the field \`${name}\` twice`, { path: place });
+    names.add(name);
   }
+  if (config.name === '') throw new PocketError('config', 'the name of an index is empty; leave it out, and it is made of its fields', { path: `${within}name` });
   const { filter, ...rest } = config;
   if (filter === undefined) return rest;
   // Refuses what JSON would silently leave out or turn into null.
@@ -124,6 +161,7 @@ export function rawMigration(config: MigrationConfig, within: string): object {
   for (const name of ['version', 'collection'] as const) {
     if ((config[name] as unknown) === undefined) throw new PocketError('config', `\`${name}\` of a migration is missing`, { path: `${within}${name}` });
   }
+  checkName(collection, `${within}collection`);
   if (typeof migrate !== 'function') throw new PocketError('config', '`migrate` of a migration is a function', { path: `${within}migrate` });
   return {
     version,

@@ -174,12 +174,13 @@ export type Condition<V> = Operand<V> | FieldOperators<V>;
 /**
  * Which documents: a condition for each field that matters, all of which must hold.
  *
- * Fields at the top have the types of the document; dotted paths lead into maps and arrays.
+ * Fields have the types of the document; dotted paths lead into maps and arrays.
  */
 export type Filter<T> = {
   readonly [K in KeyOf<T>]?: Condition<ValueOf<T, K>>;
 } & {
-  readonly [path: `${string}.${string}`]: any;
+  // Where any text goes on, longer paths fit, too, which lead to something else.
+  readonly [P in DottedPath<T>]?: `${P}.x` extends P ? any : Condition<ValueAt<T, P>>;
 } & {
   /** The document's id. */
   readonly _id?: Condition<string>;
@@ -195,20 +196,33 @@ export type Filter<T> = {
 
 type Deeper = [never, 0, 1, 2, 3];
 
-type NestedPath<V, Depth extends number> = [Depth] extends [never]
-  ? never
-  : V extends Scalar
-    ? never
-    : V extends readonly (infer E)[]
-      ? NestedPath<E, Depth>
-      : V extends object
-        ? string extends keyof V
-          ? never
-          : { [K in keyof V & string]-?: K | `${K}.${NestedPath<V[K], Deeper[Depth]>}` }[keyof V & string]
-        : never;
+/** The paths from a value to what is in it; any text where its keys are not known, and below the levels that are followed. */
+type PathIn<V, Depth extends number> =
+  IsAny<V> extends true
+    ? string
+    : [Depth] extends [never]
+      ? string
+      : V extends Scalar
+        ? never
+        : V extends readonly (infer E)[]
+          ? PathIn<E, Depth> | `${number}` | `${number}.${PathIn<E, Depth>}`
+          : V extends object
+            ? string extends keyof V
+              ? string
+              : number extends keyof V
+                ? string
+                : { [K in keyof V & string]-?: K | `${K}.${PathIn<V[K], Deeper[Depth]>}` }[keyof V & string]
+            : string;
 
-/** The paths of a document: fields, and dotted paths to what is in them; an editor completes three levels, any text goes. */
-export type Path<T> = '_id' | KeyOf<T> | NestedPath<T, 3> | (string & {});
+/**
+ * The paths of a document: its fields, and dotted paths to what is in them, also to elements of arrays (`steps.name`,
+ * `steps.0.name`). Four levels are checked, and completed by editors; below them any text goes, as where the type does not tell
+ * what there is.
+ */
+export type Path<T> = '_id' | (keyof T & string) | PathIn<T, 3>;
+
+/** Those with a dot. */
+type DottedPath<T> = Extract<Path<T>, `${string}.${string}`>;
 
 /** What lies at a path; `any` where that cannot be told. */
 export type ValueAt<T, P extends string> = P extends '_id'
@@ -276,25 +290,25 @@ export function isLagged<T>(change: Change<T>): change is Lagged {
 export type ConflictStrategy = 'last-write-wins' | 'server-wins' | 'client-wins' | 'merge' | 'custom';
 
 /** A field of an index, with its direction. */
-export interface IndexField {
+export interface IndexField<T = AnyDocument> {
   /** A dotted path. */
-  readonly field: string;
+  readonly field: Path<T>;
   /** Which end comes first; `asc` unless set. */
   readonly order?: SortOrder | undefined;
 }
 
 /** An index. */
-export interface IndexConfig {
+export interface IndexConfig<T = AnyDocument> {
   /** Its name; made of its fields when left out. */
   readonly name?: string | undefined;
   /** Its fields as dotted paths, the most important first; each rises unless it says otherwise. */
-  readonly fields: readonly (string | IndexField)[];
+  readonly fields: readonly (Path<T> | IndexField<T>)[];
   /** No two documents may have the same values: such a write fails with `index-unique-violation`. */
   readonly unique?: boolean | undefined;
   /** What is null or missing in all of its fields is left out. */
   readonly sparse?: boolean | undefined;
   /** Only documents that match are in it. */
-  readonly filter?: Filter<AnyDocument> | undefined;
+  readonly filter?: Filter<T> | undefined;
 }
 
 /** An index that is there. */
@@ -305,15 +319,15 @@ export interface IndexInfo extends IndexConfig {
 }
 
 /** How long the documents of a collection live. */
-export interface TtlConfig {
+export interface TtlConfig<T = AnyDocument> {
   /** The field with the timestamp it counts from, a dotted path; the time of the last write when left out. */
-  readonly field?: string | undefined;
+  readonly field?: Path<T> | undefined;
   /** So many milliseconds after that. */
   readonly afterMs: number;
 }
 
 /** The settings of a collection, recorded in the database. */
-export interface CollectionConfig<N extends string = string> {
+export interface CollectionConfig<N extends string = string, T = AnyDocument> {
   /** `[A-Za-z_][A-Za-z0-9_-]{0,63}`; names that begin with `_` are reserved. */
   readonly name: N;
   /** Whether it syncs; otherwise it never leaves the device. False unless set. */
@@ -330,7 +344,10 @@ export interface CollectionConfig<N extends string = string> {
    */
   readonly schema?: DocumentSchema | undefined;
   /** Its indexes. Others that were made before stay. */
-  readonly indexes?: readonly IndexConfig[] | undefined;
+  readonly indexes?: readonly IndexConfig<T>[] | undefined;
   /** How long its documents live, when that is not for ever. */
-  readonly ttl?: TtlConfig | undefined;
+  readonly ttl?: TtlConfig<T> | undefined;
 }
+
+/** The settings of a collection of a database that knows its collections: of any of them, each with the fields of its documents. */
+export type CollectionConfigOf<C> = { [N in CollectionName<C>]: CollectionConfig<N, N extends keyof C ? DocumentOf<C, N> : AnyDocument> }[CollectionName<C>];

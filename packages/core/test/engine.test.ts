@@ -23,6 +23,7 @@ test('why the engine cannot be loaded is told with what to do, and the next try 
   // As many servers do: a page for every address that is not there.
   const server = createServer((request, response) => {
     if (request.url === '/engine.wasm') response.setHeader('content-type', 'application/wasm').end(engine);
+    else if (request.url === '/cut.wasm') response.setHeader('content-type', 'application/wasm').end(engine.subarray(0, 100_000));
     else if (request.url === '/page.wasm') response.setHeader('content-type', 'text/html').end('<!doctype html><title>An application</title>');
     else response.writeHead(404).end('no');
   });
@@ -33,6 +34,7 @@ test('why the engine cannot be loaded is told with what to do, and the next try 
 
   await assert.rejects(open(`${address}/nothing.wasm`), failed(/nothing\.wasm answers 404; serve .*`wasmUrl`/, false));
   await assert.rejects(open(`${address}/page.wasm`), failed(/page\.wasm, served as text\/html, is no WebAssembly: .* a page in its place/, true));
+  await assert.rejects(open(`${address}/cut.wasm`), failed(/cut\.wasm, served as application\/wasm, is no whole WebAssembly: it was cut off/, true));
   await assert.rejects(open('http://127.0.0.1:1/engine.wasm'), failed(/cannot be fetched .*`connect-src`/, true));
   await assert.rejects(open(new URL('nothing.wasm', import.meta.url)), failed(/its file cannot be read \(ENOENT.*`wasmUrl`/, true));
   const policy = new WebAssembly.CompileError("Refused to compile or instantiate WebAssembly module because 'unsafe-eval' is not an allowed source of script");

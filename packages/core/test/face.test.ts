@@ -30,6 +30,7 @@ const classes: {
     transaction: true,
     changes: true,
     stats: true,
+    expire: true,
     close: true,
     committed: true,
     committedElsewhere: true,

@@ -22,6 +22,7 @@ const open = (options: object): Promise<Database> => Database.create({ name: 'te
 test('a wrong value is named with its place, what it may be and what it is', async () => {
   const item = (config: object): object => ({ collections: [{ name: 'items', ...config }] });
   const index = (config: object): object => item({ indexes: [config] });
+  const migrations = (...versions: number[]): object => ({ migrations: versions.map((version) => ({ version, collection: 'items', migrate: () => null })) });
   const wrong: [object, string, RegExp][] = [
     [{ name: 5 }, 'name', /`name` of `Database.create` is text, not 5/],
     [{ schemaVersion: '2' }, 'schemaVersion', /is a whole number from 1 to 4294967295, not '2'/],
@@ -51,8 +52,29 @@ test('a wrong value is named with its place, what it may be and what it is', asy
     [index({ fields: [] }), 'collections.0.indexes.0.fields', /names no field/],
     [index({ fields: ['n'], filter: { a: { b: NaN } } }), 'collections.0.indexes.0.filter.a.b', /NaN/],
     [index({ fields: [{ order: 'asc' }] }), 'collections.0.indexes.0.fields.0.field', /has no `field`/],
+    [index({ fields: ['a..b'] }), 'collections.0.indexes.0.fields.0', /the path `a\.\.b`/],
+    [index({ fields: ['a', { field: '.b' }] }), 'collections.0.indexes.0.fields.1.field', /the path `\.b`/],
+    [index({ fields: ['a', 'b', { field: 'a' }] }), 'collections.0.indexes.0.fields.2.field', /names the field `a` twice/],
+    [index({ name: '', fields: ['a'] }), 'collections.0.indexes.0.name', /is empty/],
+    [item({ ttl: { field: 'a.', afterMs: 1 } }), 'collections.0.ttl.field', /the path `a\.`/],
+    [item({ ttl: { field: '_id', afterMs: 1 } }), 'collections.0.ttl.field', /cannot count from `_id`/],
+    [migrations(1), 'migrations.0.version', /the first is to 2/],
+    [migrations(3, 5, 6), 'migrations.1.version', /comes the one to 4/],
+    [{ ...migrations(2, 3), schemaVersion: 2 }, 'schemaVersion', /leads to 3; raise it/],
+    [{ ...migrations(3, 2), schemaVersion: 4 }, 'schemaVersion', /leads to 3; add the one that is missing/],
   ];
   for (const [options, path, message] of wrong) await assert.rejects(open(options), told(path, message), JSON.stringify(options));
+});
+
+test('a name that no collection may have is named with its place', async () => {
+  const named = (path: string) => (error: unknown) => isPocketError(error, 'bad-collection-name') && error.path === path;
+  for (const name of ['', '_a', 'a b', '5', 'é', `a${'b'.repeat(64)}`]) {
+    await assert.rejects(open({ collections: [{ name: 'items' }, { name }] }), named('collections.1.name'), name);
+    await assert.rejects(open({ migrations: [{ version: 2, collection: name, migrate: () => null }] }), named('migrations.0.collection'), name);
+  }
+  const db = await open({ collections: [{ name: `a${'b'.repeat(63)}` }, { name: 'A-_9' }] });
+  await assert.rejects(db.createCollection({ name: 'a b' }), named('name'));
+  await db.close();
 });
 
 test('what a method would pass over in silence is refused', async () => {

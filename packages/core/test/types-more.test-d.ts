@@ -192,6 +192,23 @@ export async function typedDatabases(): Promise<void> {
   });
   // @ts-expect-error there is no such collection
   await Database.create<App>({ name: 'x', storage: createMemoryStorage(), collections: [{ name: 'todoz' }] });
+  await Database.create<App>({
+    name: 'x',
+    storage: createMemoryStorage(),
+    collections: [
+      { name: 'todos', indexes: [{ fields: ['title', { field: '_id', order: 'desc' }], filter: { title: { $gt: 'a' } } }] },
+      { name: 'shapes', indexes: [{ fields: ['kind', 'at.font'] }], ttl: { field: 'at.x', afterMs: 5 } },
+    ],
+  });
+  // @ts-expect-error a to-do has no such field
+  await Database.create<App>({ name: 'x', storage: createMemoryStorage(), collections: [{ name: 'todos', indexes: [{ fields: ['titel'] }] }] });
+  // @ts-expect-error nor does it live until then
+  await Database.create<App>({ name: 'x', storage: createMemoryStorage(), collections: [{ name: 'todos', ttl: { field: 'due', afterMs: 0 } }] });
+  await todos.createIndex({ fields: ['title'] });
+  // @ts-expect-error there is no such field
+  await todos.createIndex({ fields: ['titel'] });
+  // @ts-expect-error nor one to order by
+  await todos.createIndex({ fields: [{ field: 'titel', order: 'desc' }] });
   // Wherever any database goes, one that knows its collections goes, too.
   const any = (database: Database): Collection => database.collection('todos');
   any(db);
@@ -225,6 +242,32 @@ export async function recursive(trees: Collection<Tree>): Promise<void> {
   trees.find({ children: { $elemMatch: { label: 'b' } } }).where('parent.parent.label').eq('x').where('children.children.label').eq('y');
   // @ts-expect-error a label is text, at any depth
   trees.find().where('children.parent.label').eq(5);
+}
+
+interface Loose {
+  _id: string;
+  known: { a: number };
+  extra: Record<string, { b: string }>;
+  whatever: unknown;
+  more: any;
+  byNumber: Record<number, string>;
+  deep: { a: { b: { c: { d: { e: number } } } } };
+}
+
+/** Where the type does not tell what there is, and below the levels that are followed, any text goes. */
+export function loosePaths(loose: Collection<Loose>, tree: Collection<Tree>): void {
+  loose.find({ 'extra.x.b': 'y', 'whatever.a.b': 5, 'more.a': null, 'deep.a.b.c.d.e': 5 }).sort('extra.anything').where('byNumber.7').eq('x');
+  loose.find().where('deep.a.b.c.d.e').gt(5).where('whatever.x').exists();
+  tree.find({ 'children.0.parent.label': 'x', 'parent.parent.children.1.label': 'y' }).sort('parent.parent.parent.parent.label');
+  // @ts-expect-error there is no such field in what is known
+  loose.find().sort('known.b');
+  // @ts-expect-error nor such a level
+  loose.find({ 'deep.a.x.c': 5 });
+}
+
+/** Of types that have at least this. */
+export async function latest<T extends { _id: string; at: Date }>(collection: Collection<T>): Promise<T | null> {
+  return collection.find().sort('at', 'desc').sort('_id').first();
 }
 
 /** Code that is generic in its documents. */

@@ -81,6 +81,7 @@ export function filters(): Filter<Todo>[] {
     { 'address.city': 'Graz', 'steps.0.name': { $regex: 'x' } },
     { $or: [{ title: 'x' }, { $nor: [{ done: true }] }], $not: { title: { $not: { $eq: 'x' } } } },
     { _id: { $in: ['1', '2'] } },
+    { 'steps.minutes': { $lt: 5 }, 'address.geo.lat': { $gt: 5 }, 'tags.0': 'a' },
     { done: { $exists: false } },
   ];
   const bad: Filter<Todo>[] = [
@@ -104,6 +105,14 @@ export function filters(): Filter<Todo>[] {
     { $or: [{ titel: 'x' }] },
     // @ts-expect-error an id is text
     { _id: 5 },
+    // @ts-expect-error there is no such field in an address
+    { 'address.citty': 'Graz' },
+    // @ts-expect-error nor such an address
+    { 'adress.city': 'Graz' },
+    // @ts-expect-error a city is text
+    { 'address.city': 5 },
+    // @ts-expect-error minutes are numbers, in each step
+    { 'steps.0.minutes': 'five' },
     // @ts-expect-error a condition that is undefined would find everything
     { title: undefined },
   ];
@@ -114,7 +123,7 @@ export function queries(todos: Collection<Todo>): void {
   const query: Query<Todo> = todos.find();
   query.where('title').eq('x').where('address.city').startsWith('G').where('address.geo.lat').gt(5);
   query.where('tags').contains('a').where('tags').eq('a').where('steps').elemMatch({ name: 'x' }).where('_id').gt('a');
-  query.where('steps.minutes').lt(5).where('steps.0.name').eq('x').where('due').eq(null).where('not.known').eq(7);
+  query.where('steps.minutes').lt(5).where('steps.0.name').eq('x').where('due').eq(null);
   // @ts-expect-error a title is text
   query.where('title').eq(5);
   // @ts-expect-error a latitude is a number
@@ -125,6 +134,26 @@ export function queries(todos: Collection<Todo>): void {
   query.where('due').gt(null);
   // @ts-expect-error a tag is text
   query.where('tags').all([5]);
+  // @ts-expect-error there is no such field
+  query.where('titel');
+  // @ts-expect-error there is no such field in an address
+  query.where('address.citty');
+  // @ts-expect-error there is no such field in a step
+  query.where('steps.0.nmae');
+  // @ts-expect-error a title has nothing in it
+  query.where('title.length');
+  // @ts-expect-error there is no such field
+  query.sort('titel');
+  // @ts-expect-error there is no such field
+  query.include('title', 'titel');
+  // @ts-expect-error there is no such field in an address
+  query.exclude('address.citty');
+  // @ts-expect-error a boolean does not begin with something
+  query.where('done').startsWith('x');
+  // @ts-expect-error nor is a pattern found in it
+  query.where('done').matches('x');
+  // @ts-expect-error a tag is text
+  query.where('tags').contains(5);
   // @ts-expect-error one of two directions
   query.sort('title', 'up');
 

@@ -145,7 +145,7 @@ test('errors come in error, and nothing is thrown', async () => {
     const results = [
       useLiveQuery('nope'),
       useQuery('nope'),
-      useLiveQuery<Item>('items', (query) => query.where('n').matches('(')),
+      useLiveQuery<Item>('items', (query) => query.where('_id').matches('(')),
       useLiveQuery<Item>('items', () => {
         throw new Error('my own');
       }),
@@ -357,7 +357,7 @@ class Boundary extends Component<{ children: ReactNode }, { code: string | null 
 test('below Suspense an error goes to the boundary', async (t) => {
   const db = await items(1);
   t.mock.method(console, 'error', () => undefined);
-  const List = (): ReactElement => <p>{numbers(useSuspenseLiveQuery<Item>('items', (query) => query.where('n').matches('(')))}</p>;
+  const List = (): ReactElement => <p>{numbers(useSuspenseLiveQuery<Item>('items', (query) => query.where('_id').matches('(')))}</p>;
   const app = await show(
     db,
     <Boundary>

@@ -18,6 +18,7 @@ use crate::{
 #[must_use]
 pub struct DatabaseBuilder {
     name: String,
+    takes: Takes,
     collections: Vec<CollectionConfig>,
     durability: Durability,
     limits: Limits,
@@ -28,6 +29,13 @@ pub struct DatabaseBuilder {
     accept_unknown_collections: bool,
     build_indexes: bool,
     env: Option<Arc<dyn Env>>,
+}
+
+/// Which databases are opened where a store holds one already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Takes {
+    Any,
+    OfItsName,
 }
 
 /// Who hears of a migration.
@@ -41,6 +49,13 @@ impl std::fmt::Debug for Listener {
 }
 
 impl DatabaseBuilder {
+    /// Refuses a store whose database was made with another name (`other-name`), before anything is written to it. Otherwise
+    /// a database keeps the name it was made with, and whoever has its store may open it.
+    pub fn exact_name(mut self) -> Self {
+        self.takes = Takes::OfItsName;
+        self
+    }
+
     /// Adds a collection, or sets its settings if it is there already.
     pub fn collection(mut self, config: CollectionConfig) -> Self {
         self.collections.push(config);
@@ -116,7 +131,8 @@ impl DatabaseBuilder {
     /// # Errors
     /// `corrupt` when the store holds something else, `newer-format` when a newer program or schema wrote it,
     /// `config` when settings contradict each other, `migration` when a document cannot be brought to the schema version
-    /// of the program, or a migration on the way there is missing, `bad-collection-name`, and what the store says.
+    /// of the program, or a migration on the way there is missing, `bad-collection-name`, `other-name` where the
+    /// [name must fit](Self::exact_name), and what the store says.
     pub async fn open(self, storage: impl Storage) -> Result<Database> {
         self.open_shared(Arc::new(storage)).await
     }
@@ -137,6 +153,11 @@ impl DatabaseBuilder {
         let (migrations, version) = Migrations::checked(self.migrations, self.schema_version)?;
         let migrations = Arc::new(migrations);
         let head = open_head(&*storage, &*env, &self.name, version).await?;
+        if self.takes == Takes::OfItsName && head.name != self.name {
+            let (stored, wanted) = (&head.name, &self.name);
+            let message = format!("the store holds the database {stored:?}, not {wanted:?}");
+            return Err(Error::new(codes::OTHER_NAME, message));
+        }
         let any = self.any_schema_version;
         if head.schema_version > version && !any {
             return Err(migrate::newer(head.schema_version, version));
@@ -296,6 +317,7 @@ impl Database {
     pub fn builder(name: impl Into<String>) -> DatabaseBuilder {
         DatabaseBuilder {
             name: name.into(),
+            takes: Takes::Any,
             collections: Vec::new(),
             durability: Durability::PowerLoss,
             limits: Limits::default(),

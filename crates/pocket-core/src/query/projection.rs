@@ -25,7 +25,12 @@ impl Projection {
     /// # Errors
     /// `bad-query` for a bad path, too many fields, both kinds at once, and an excluded `_id`.
     pub(crate) fn new(include: &[String], exclude: &[String]) -> Result<Self> {
-        let fault = |what: String| Err(Error::new(codes::BAD_QUERY, what));
+        let place = if exclude.is_empty() {
+            "include"
+        } else {
+            "exclude"
+        };
+        let fault = |what: String| Err(Error::new(codes::BAD_QUERY, what).at(place));
         if !include.is_empty() && !exclude.is_empty() {
             return fault(format!(
                 "a query includes fields or excludes fields, not both; `include` {:?} leaves out all others by itself",

@@ -72,8 +72,8 @@ impl QuerySpec {
                 }
                 "skip" => spec.skip = number(value, "skip")?,
                 "limit" => spec.limit = Some(number(value, "limit")?),
-                "after" => spec.after = Some(text(value, "after")?.parse()?),
-                "before" => spec.before = Some(text(value, "before")?.parse()?),
+                "after" => spec.after = Some(cursor(value, "after")?),
+                "before" => spec.before = Some(cursor(value, "before")?),
                 "include" => spec.include = texts(value, "include")?,
                 "exclude" => spec.exclude = texts(value, "exclude")?,
                 other => return Err(refused(&format_args!("a query has no {other:?}"))),
@@ -145,6 +145,11 @@ fn wrong(key: &str, expected: &str) -> Error {
 fn array<'a>(value: &'a Value, key: &str) -> Result<impl Iterator<Item = &'a Value>> {
     let values = value.as_array();
     Ok(values.ok_or_else(|| wrong(key, "an array"))?.iter())
+}
+
+fn cursor(value: &Value, key: &str) -> Result<Cursor> {
+    let read: Result<Cursor> = text(value, key)?.parse();
+    read.map_err(|error| error.at(key))
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> Result<&'a str> {

@@ -6,6 +6,10 @@ pub(super) mod websocket;
 use js_sys::Reflect;
 use wasm_bindgen::JsValue;
 
+/// What to look at where nothing answers: the platform says little about it.
+const TODO: &str = "check the URL, whether the server lets pages of this origin connect, and whether a \
+                    Content-Security-Policy of the page forbids it (`connect-src`)";
+
 /// What a thrown value says.
 fn told(thrown: &JsValue) -> String {
     Reflect::get(thrown, &JsValue::from("message"))

@@ -12,7 +12,7 @@ use web_sys::{
     RequestInit, RequestRedirect, Response,
 };
 
-use super::told;
+use super::{TODO, told};
 use crate::platform::timeout;
 use crate::transport::http::answer::{self, Answer, Failure};
 use crate::transport::http::{PATIENCE, Request, millis};
@@ -126,7 +126,7 @@ impl Pool {
         let told = told(thrown);
         if request.connection.is_none() {
             return Failure::Refused(SyncError::connect(format!(
-                "`{}` cannot be reached: {told}; check the URL, and whether the server lets pages of this origin connect",
+                "`{}` cannot be reached: {told}; {TODO}",
                 self.url
             )));
         }

@@ -20,7 +20,7 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 use web_sys::{BinaryType, CloseEvent, Event, MessageEvent};
 
-use super::told;
+use super::{TODO, told};
 use crate::platform::{Sleep, sleep, timeout};
 use crate::transport::{CLOSE_TIME, Connection, Incoming, shortened};
 use crate::{Endpoint, SyncError};
@@ -51,9 +51,9 @@ pub(in crate::transport) async fn connect(
     let opened = poll_fn(|context| socket.poll_open(context)).await;
     if let Err(reason) = opened {
         let why = if reason.is_empty() {
-            "the browser does not tell why; check the URL, and whether the server lets pages of this origin connect"
+            format!("the browser does not tell why; {TODO}")
         } else {
-            &reason
+            reason
         };
         return Err(SyncError::connect(format!(
             "`{url}` cannot be reached: {why}"

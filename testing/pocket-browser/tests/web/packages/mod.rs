@@ -11,6 +11,7 @@ use crate::server::{Server, TOKEN, by_id};
 use crate::site::{Files, Site};
 
 mod conflicts;
+mod engine;
 mod listeners;
 #[cfg(feature = "measure")]
 mod measured;

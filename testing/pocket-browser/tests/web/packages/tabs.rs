@@ -312,21 +312,29 @@ async fn databases_whose_prefixes_and_names_read_alike_lie_apart_and_keep_their_
         assert_eq!(found, seen, "{names}");
     }
     assert_eq!(tab.run(stored).await, json!(["a:b:\0c", "a:b:c", "x:y:z"]));
-    // Neither sees the other one when both are made in the same moment.
+    // Neither sees the other one when both are made in the same moment, and whoever comes second leaves nothing in the first.
     let both = "const made = await Promise.all([['m:', 'n:o'], ['m:n:', 'o']].map(async ([prefix, name]) => {
             const storage = createIndexedDBStorage({ prefix });
-            const database = await Database.create({ name, storage, collections: [{ name: 'notes' }] });
+            const collections = ['notes', `only${name.length}`].map((name) => ({ name }));
+            const database = await Database.create({ name, storage, collections });
             await database.collection('notes').insert({ _id: `of ${name}` });
             return database;
         }));
         const found = [];
         for (const database of made) {
-            found.push([database.name, ...(await database.collection('notes').getAll()).map((note) => note._id)]);
+            const names = database.listCollections().map(({ name }) => name);
+            found.push([database.name, ...names, ...(await database.collection('notes').getAll()).map((note) => note._id)]);
             await database.close();
         }
         const lie = (await indexedDB.databases()).filter(({ name }) => name.startsWith('m:'));
         return [found, lie.length]";
-    let apart = json!([[["n:o", "of n:o"], ["o", "of o"]], 2]);
+    let apart = json!([
+        [
+            ["n:o", "notes", "only3", "of n:o"],
+            ["o", "notes", "only1", "of o"]
+        ],
+        2
+    ]);
     assert_eq!(tab.run(both).await, apart);
     for tab in tabs {
         tab.close().await;
