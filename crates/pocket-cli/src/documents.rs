@@ -38,6 +38,17 @@ pub(crate) fn checked(
     Ok((id, document))
 }
 
+/// A failure of a line, with what lines are where this one looks like a part of something longer.
+pub(crate) fn of_a_line(failure: Failure, line: &str) -> Failure {
+    let line = line.trim();
+    if line.starts_with('[') || line.starts_with('{') && !line.ends_with('}') {
+        return failure.and(
+            "each line is one document (`jq -c . FILE` writes them so, `jq -c '.[]' FILE` those of an array)",
+        );
+    }
+    failure
+}
+
 /// The text of a line.
 pub(crate) fn utf8(line: &[u8]) -> Result<&str> {
     std::str::from_utf8(line).map_err(|error| {

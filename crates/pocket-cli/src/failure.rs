@@ -11,6 +11,10 @@ use pocket_sync_client::SyncError;
 use crate::codes;
 use crate::output::Ends;
 
+/// What is left where a store is damaged and there is no backup.
+pub(crate) const SALVAGE: &str =
+    ", or save what can still be read (`pocket dump FILE --skip-damaged`)";
+
 /// What a command answers.
 pub(crate) type Result<T = (), E = Failure> = std::result::Result<T, E>;
 
@@ -73,6 +77,12 @@ impl Failure {
         self
     }
 
+    /// The same without this part of its advice.
+    pub(crate) fn without(mut self, advice: &str) -> Self {
+        self.message = self.message.replace(advice, "");
+        self
+    }
+
     /// The stable code.
     pub(crate) fn code(&self) -> &str {
         &self.code
@@ -131,7 +141,8 @@ impl Failure {
 
     fn line(&self, json: bool) -> String {
         if !json {
-            return format!("error[{}]: {}", self.code, self.message);
+            let message = crate::output::for_people(&self.message);
+            return format!("error[{}]: {message}", self.code);
         }
         let object: Map = [
             ("code", Value::from(&*self.code)),
@@ -151,9 +162,7 @@ impl From<pocket_core::Error> for Failure {
         let is_of_a_document = error.is_of_a_document();
         let mut failure = Self::new(code, error);
         if is_of_the_file && !failure.message.contains("restore") {
-            return failure.and(
-                "restore a backup (`pocket restore`), or save what can still be read (`pocket dump FILE --skip-damaged`)",
-            );
+            return failure.and(&format!("restore a backup (`pocket restore`){SALVAGE}"));
         }
         if is_of_a_document {
             return failure.and(
@@ -196,6 +205,11 @@ mod tests {
         assert_eq!(
             failure.line(true),
             r#"{"code":"in-use","message":"there: it is \"held\"; end it"}"#
+        );
+        let of_a_server = Failure::new("forbidden", "go \u{1b}[2Jaway");
+        assert_eq!(
+            of_a_server.line(false),
+            r"error[forbidden]: go \u{1b}[2Jaway"
         );
         assert_eq!(failure.status(), 1);
         assert_eq!(Failure::usage("x").status(), 2);

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::args::{Global, StorageKind};
 use crate::codes;
 use crate::directory::{Directory, Role};
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, SALVAGE};
 use crate::gate::Gate;
 use crate::held::{Content, Holding};
 use crate::output::{Output, note};
@@ -95,7 +95,9 @@ pub(crate) async fn to_read_from(global: &Global, salvages: bool) -> Result<Open
         return existing(global).await;
     }
     let directory = existing_directory(global)?;
-    let gate = Gate::new(store_with(directory, global.json, false).await?);
+    let store = store_with(directory, global.json, false).await;
+    // Whoever salvages already is not told to.
+    let gate = Gate::new(store.map_err(|failure| failure.without(SALVAGE))?);
     Ok(Opened {
         database: builder()
             .build_indexes(false)

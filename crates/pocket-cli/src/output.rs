@@ -4,7 +4,7 @@ use std::fmt::{Debug, Display};
 use std::io::{self, BufWriter, ErrorKind, Stdout, Write};
 use std::sync::Arc;
 
-use pocket_core::{Map, Value};
+use pocket_core::{Map, Shown, Value};
 
 use crate::failure::{Failure, Result};
 use crate::progress::Unit;
@@ -138,8 +138,14 @@ fn noted(as_json: bool, text: impl Display) -> String {
     if as_json {
         json(&object([("note", Value::from(text.to_string()))]))
     } else {
-        text.to_string()
+        for_people(&text.to_string())
     }
+}
+
+/// A text of which servers and other devices may have written a part, without what a terminal would obey.
+pub(crate) fn for_people(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(|line| Shown(line).to_string()).collect();
+    lines.join("\n")
 }
 
 /// An object of these fields.

@@ -205,3 +205,46 @@ fn where_files_may_not_grow_it_is_told_as_a_full_disk_with_how_to_go_on() {
     place.ok(&["import", "notes", &file, "--upsert"]);
     assert_eq!(place.ok(&["count", "notes"]), "30001\n");
 }
+
+/// Nobody knew how many of them were gone.
+#[cfg(unix)]
+#[test]
+fn a_deletion_that_ends_early_says_how_much_is_deleted() {
+    let place = Place::new();
+    let file = place.file("many.jsonl", many(4_000, 4));
+    place.ok(&["import", "notes", &file]);
+    let store = std::fs::metadata(place.path("db/store.redb"));
+    let blocks = u32::try_from(store.unwrap().len() / 512).unwrap();
+    let delete = ["delete", "notes", "--filter", "{}"];
+    let outcome = bounded(&place, blocks, &delete).failed(1, "storage-full");
+    let left: u64 = place.ok(&["count", "notes"]).trim().parse().unwrap();
+    let deleted = 4_000 - left;
+    let said = match deleted {
+        0..1_000 => format!("{deleted} documents deleted before"),
+        _ => format!(
+            "{},{:03} documents deleted",
+            deleted / 1_000,
+            deleted % 1_000
+        ),
+    };
+    let says_so = outcome.err.contains(&said);
+    assert_eq!(says_so, deleted > 0, "{left} left: {outcome:?}");
+    place.ok(&delete);
+    assert_eq!(place.ok(&["count", "notes"]), "0\n");
+}
+
+/// It was told to do what it had just tried.
+#[test]
+fn a_dump_that_skips_what_is_damaged_does_not_recommend_itself() {
+    let place = Place::new();
+    place.ok(&["insert", "notes", "{}"]);
+    std::fs::write(place.path("db/store.redb"), b"this is no store at all").unwrap();
+    let name = place.path("saved");
+    let words = ["dump", name.to_str().unwrap(), "--skip-damaged"];
+    for (words, recommends) in [(&words[..2], true), (&words[..], false)] {
+        let outcome = place.run(words).failed(1, "corrupt");
+        assert!(outcome.err.contains("restore"), "{outcome:?}");
+        let says_so = outcome.err.contains("--skip-damaged");
+        assert_eq!(says_so, recommends, "{outcome:?}");
+    }
+}

@@ -365,3 +365,27 @@ fn keeping_going_leaves_out_what_a_unique_index_refuses_and_names_its_lines() {
         assert_eq!(ids, wanted);
     }
 }
+
+#[test]
+fn who_has_an_array_or_documents_of_several_lines_is_told_what_a_line_is() {
+    let place = Place::new();
+    for text in [
+        "[{\"a\":1},{\"a\":2}]\n",
+        "[\n{\"a\":1}\n]\n",
+        "{\n  \"a\": 1\n}\n",
+    ] {
+        let file = place.file("others", text);
+        let imported = place.run(&["import", "things", &file]);
+        let inserted = place.feed(&["insert", "things"], text.as_bytes());
+        for outcome in [imported, inserted] {
+            let outcome = outcome.failed(1, "validation");
+            assert!(
+                outcome.err.contains("each line is one document"),
+                "{outcome:?}"
+            );
+        }
+    }
+    let outcome = place.feed(&["insert", "things"], b"{\"a\":tru}\n");
+    let outcome = outcome.failed(1, "validation");
+    assert!(!outcome.err.contains("each line"), "{outcome:?}");
+}

@@ -88,6 +88,9 @@ fn a_conflict_is_explained_restored_and_dismissed() {
         restored.contains(r#""written":[{"_id":"a","v":3"#),
         "{restored}"
     );
+    let outcome = place.run_on("other", &["conflicts", "dismiss", "2", "9"]);
+    assert!(outcome.err.contains("nothing was dismissed"), "{outcome:?}");
+    assert_eq!(open().lines().count(), 1);
     place.ok_on("other", &["conflicts", "dismiss", "2"]);
     assert_eq!(open(), "");
     let outcome = place.run_on("other", &["conflicts", "dismiss", "1"]);
@@ -208,4 +211,41 @@ fn after_a_restored_server_a_base_is_told_as_not_kept_and_a_merge_as_without_it(
     assert!(!json.contains(r#""deleted":true"#), "{json}");
     let why = place.ok(&["conflicts", "show", "1"]);
     assert!(why.contains("is not known here"), "{why}");
+}
+
+/// Whoever may write a document chooses its id, and so did what others saw on their terminals.
+#[test]
+fn an_id_of_somebody_else_looks_like_nothing_but_an_id() {
+    let place = Place::new();
+    let (_server, url) = place.serve("server", &[]);
+    let mut watch = place.start("other", &["watch", "things", "--server", &url]);
+    watch.note_with("idle");
+    let id = "a\n2026-01-01T00:00:00.000Z  local   delete  everything\u{1b}[2J";
+    let shown = r"a\n2026-01-01T00:00:00.000Z  local   delete  everything\u{1b}[2J";
+    let inserted = place.ok(&[
+        "insert",
+        "things",
+        r#"{"_id":"a\n2026-01-01T00:00:00.000Z  local   delete  everything\u001b[2J","v":1}"#,
+    ]);
+    assert_eq!(inserted, format!("{id}\n"), "for programs it is as it is");
+    let sync = ["sync", "--server", &url, "--once"];
+    place.ok(&sync);
+    let line = watch.line();
+    assert!(line.contains(&format!("insert  {shown}  {{")), "{line}");
+    watch.signal("INT");
+    assert_eq!(watch.status(), 0);
+    place.ok(&["update", "things", id, r#"{"v":2}"#]);
+    place.ok_on("other", &["update", "things", id, r#"{"v":3}"#]);
+    place.ok(&sync);
+    place.ok_on("other", &sync);
+    let list = place.ok_on("other", &["conflicts"]);
+    let why = place.ok_on("other", &["conflicts", "show", "1"]);
+    place.ok(&["delete", "things", id]);
+    let gone = place.run(&["get", "things", id]);
+    let gone = gone.failed(1, "document-deleted").err;
+    for text in [list, why, gone] {
+        assert!(text.contains(&format!("things/{shown}")), "{text}");
+        let obeyed = |c: char| c.is_control() && c != '\n';
+        assert!(!text.contains(obeyed), "{text:?}");
+    }
 }

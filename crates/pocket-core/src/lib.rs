@@ -48,6 +48,7 @@ pub mod replica;
 mod revision;
 mod schema;
 mod scratch;
+mod shown;
 mod stored;
 mod subscribers;
 mod subscription;
@@ -101,6 +102,7 @@ pub use query::{
 };
 pub use revision::{Hlc, Revision};
 pub use schema::{InvalidArrival, InvalidDocument, Schema, Validate, Violation};
+pub use shown::Shown;
 pub use stored::Binding;
 pub use subscription::Subscription;
 pub use sums::Sums;

@@ -207,9 +207,14 @@ impl Tx {
         self.own_client = client;
     }
 
-    /// A server told its time: revisions follow it from now on, whatever this device's clock says.
-    pub(crate) fn set_server_time(&mut self, server_time: Timestamp) {
-        self.own_state.offset = server_time.millis().saturating_sub(self.now().millis());
+    /// A server told its time: revisions follow it from now on, whatever this device's clock says. The server read its
+    /// clock at some moment since it was `asked`, by this device's clock. What may be right stays as it is: else the writes
+    /// of a device on a slow line would look older than they are, and lose to earlier ones.
+    pub(crate) fn set_server_time(&mut self, server_time: Timestamp, asked: Timestamp) {
+        let ahead_of = |own: Timestamp| server_time.millis().saturating_sub(own.millis());
+        let (least, most) = (ahead_of(self.now()), ahead_of(asked));
+        // Not `clamp`: this device's clock may have been set back meanwhile.
+        self.own_state.offset = self.own_state.offset.min(most).max(least);
     }
 
     /// A server told a time that its own is not behind: this device is ahead of it at least by what it is ahead of that.

@@ -111,6 +111,7 @@ impl World {
             },
             token: SessionToken::from_bytes([2; 16]),
             server_time: Timestamp::from_millis(PAST),
+            since_asked: std::time::Duration::ZERO,
             rights: None,
             log: ServerLog {
                 epochs: vec![(Epoch::from_bytes([1; 16]), Seq::new(1))],

@@ -113,6 +113,7 @@ fn attachment(lineage: u8) -> Attachment {
         },
         token: SessionToken::from_bytes([lineage; 16]),
         server_time: Timestamp::from_millis(1_000),
+        since_asked: std::time::Duration::ZERO,
         rights: None,
         log: pocket_core::replica::ServerLog::default(),
     }

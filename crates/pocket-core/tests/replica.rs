@@ -299,6 +299,7 @@ async fn a_database_is_bound_to_the_first_server_namespace_and_user() {
         },
         token: SessionToken::from_bytes([1; 16]),
         server_time: Timestamp::from_millis(PAST),
+        since_asked: std::time::Duration::ZERO,
         rights: None,
         log: ServerLog::default(),
     };

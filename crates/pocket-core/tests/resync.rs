@@ -108,6 +108,7 @@ fn attachment(log: ServerLog) -> Attachment {
         },
         token: SessionToken::from_bytes([2; 16]),
         server_time: Timestamp::from_millis(PAST),
+        since_asked: std::time::Duration::ZERO,
         rights: None,
         log,
     }

@@ -66,6 +66,7 @@ impl Device {
             },
             token: SessionToken::from_bytes([1; 16]),
             server_time: Timestamp::from_millis(1_000),
+            since_asked: std::time::Duration::ZERO,
             log: pocket_core::replica::ServerLog::default(),
             rights: rights.map(Bytes::from_static),
         };

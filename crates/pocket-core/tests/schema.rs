@@ -267,6 +267,7 @@ async fn arrive(db: &Database, from: u64, bodies: &[(&str, &str)]) {
             },
             token: SessionToken::from_bytes([2; 16]),
             server_time: Timestamp::from_millis(1_700_000_000_000),
+            since_asked: std::time::Duration::ZERO,
             rights: None,
             log: ServerLog::default(),
         };

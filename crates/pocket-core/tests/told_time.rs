@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use pocket_core::replica::{Attachment, Conflict, Decision, Replica, Resolver, ServerLog};
@@ -39,6 +40,21 @@ impl Resolver for Local {
     }
 }
 
+fn welcome() -> Attachment {
+    Attachment {
+        binding: Binding {
+            lineage: Lineage::from_bytes([1; 16]),
+            namespace: "n".into(),
+            user: "u".into(),
+        },
+        token: SessionToken::from_bytes([2; 16]),
+        server_time: Timestamp::from_millis(NOW),
+        since_asked: Duration::ZERO,
+        rights: None,
+        log: ServerLog::default(),
+    }
+}
+
 /// A refusal for the clock tells the hybrid clock of the server, which may be hours ahead of its time of day since that was
 /// wrong once. Devices took it for the time, and hid what expires hours later.
 #[tokio::test]
@@ -51,17 +67,7 @@ async fn a_refusal_for_the_clock_makes_it_no_later_than_the_welcome_told() {
         .await
         .unwrap();
     let replica = Replica::new(&db, Target::DEFAULT);
-    let attachment = Attachment {
-        binding: Binding {
-            lineage: Lineage::from_bytes([1; 16]),
-            namespace: "n".into(),
-            user: "u".into(),
-        },
-        token: SessionToken::from_bytes([2; 16]),
-        server_time: Timestamp::from_millis(NOW),
-        rights: None,
-        log: ServerLog::default(),
-    };
+    let attachment = welcome();
     replica.attach(&attachment).await.unwrap();
     let docs = db.collection::<Value>("docs").unwrap();
     let refused = |time| Outcome::Rejected {
@@ -93,4 +99,59 @@ async fn a_refusal_for_the_clock_makes_it_no_later_than_the_welcome_told() {
     let settled = replica.settle(first, vec![refused(NOW)], Arc::new(Local));
     settled.await.unwrap();
     assert_eq!(docs.count().await.unwrap(), 2);
+}
+
+/// Time as a test sets it, in milliseconds.
+#[derive(Clone, Debug)]
+struct Clock(Arc<AtomicI64>);
+
+impl Env for Clock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
+    }
+
+    fn random(&self, bytes: &mut [u8]) {
+        bytes.fill(1);
+    }
+}
+
+/// The server read its clock somewhere on the way. On a slow line a device whose clock was right took the answer for the time
+/// of its arrival: what it wrote looked seconds older than it was, and lost to what others had written before.
+#[tokio::test]
+async fn a_slow_line_makes_no_clock_wrong() {
+    let clock = Clock(Arc::new(AtomicI64::new(NOW)));
+    let config = CollectionConfig::new("docs").sync(true);
+    let builder = Database::builder("test").collection(config);
+    let builder = builder.env(clock.clone());
+    let db = builder.open(MemoryStorage::new()).await.unwrap();
+    let replica = Replica::new(&db, Target::DEFAULT);
+    let docs = db.collection::<Value>("docs").unwrap();
+    // By how much this device's clock is ahead, how long the question and the answer took, and how wrong it is in the end.
+    for (round, (ahead, there, back, wrong)) in [
+        (0, 0, 3_000, 0),
+        (0, 3_000, 0, 0),
+        (60_000, 1_000, 2_000, 1_000),
+        (60_000, 10, 5, 10),
+        (60_000, 3_000, 3_000, 10),
+        (0, 2_000, 1_000, -1_000),
+        (0, 0, 0, 0),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let server_time = clock.0.load(Ordering::Relaxed) + 1_000_000;
+        let now = server_time + back;
+        clock.0.store(now + ahead, Ordering::Relaxed);
+        let told = Attachment {
+            server_time: Timestamp::from_millis(server_time),
+            since_asked: Duration::from_millis(there + back.unsigned_abs()),
+            ..welcome()
+        };
+        replica.attach(&told).await.unwrap();
+        let document = Value::from_json_str(&format!(r#"{{"_id":"{round}"}}"#)).unwrap();
+        let id = docs.insert(&document).await.unwrap();
+        let written = docs.get_document(id.as_str()).await.unwrap().unwrap();
+        let wrong_by = written.updated_at().millis() - now;
+        assert_eq!(wrong_by, wrong, "round {round}");
+    }
 }

@@ -115,6 +115,7 @@ impl World {
             },
             token: SessionToken::from_bytes([2; 16]),
             server_time: Timestamp::from_millis(1_000),
+            since_asked: std::time::Duration::ZERO,
             rights: None,
             log: ServerLog::default(),
         };

@@ -170,6 +170,7 @@ mod tests {
             },
             token: SessionToken::from_bytes([2; 16]),
             server_time: clock.now(),
+            since_asked: Duration::ZERO,
             rights: None,
             log: ServerLog::default(),
         };
@@ -224,6 +225,7 @@ mod tests {
                 },
                 token: SessionToken::from_bytes([2; 16]),
                 server_time: clock.now(),
+                since_asked: Duration::ZERO,
                 rights: None,
                 log: ServerLog::default(),
             };

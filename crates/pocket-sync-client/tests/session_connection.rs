@@ -4,10 +4,12 @@ mod common;
 #[path = "session_connection/histories.rs"]
 mod histories;
 
+use std::time::Duration;
+
 use common::*;
 use pocket_core::replica::Scope;
 use pocket_sync_client::{
-    Event, SessionConfig, Status, StoreAnswer, StoreRequestKind, SyncError, codes,
+    Event, SessionConfig, Status, StoreAnswer, StoreRequest, StoreRequestKind, SyncError, codes,
 };
 use pocket_sync_protocol::codes::{self as wire, close};
 use pocket_sync_protocol::{ClientMessage, EpochStart, Lineage, SessionToken, Welcome};
@@ -41,8 +43,13 @@ async fn a_fresh_client_says_hello_and_stores_the_welcome_before_anything_travel
     assert!(hello.session.is_none() && hello.checkpoint.is_none() && hello.collections.is_empty());
 
     bench.slow_store = true;
+    bench.now = bench.now.plus(250);
     bench.say(welcome()).await;
     assert_eq!(bench.stored.last(), Some(&StoreRequestKind::Attach));
+    let Some(StoreRequest::Attach(told)) = &bench.asked else {
+        panic!("{:?}", bench.asked);
+    };
+    assert_eq!(told.since_asked, Duration::from_millis(250));
     assert!(
         bench.sent.is_empty(),
         "nothing may travel before the session token is durable"

@@ -2,11 +2,11 @@
 
 use pocket_core::{
     CollectionName, Document, Journal, JournalDocument, JournalEntry, JournalFilter, JournalKind,
-    JournalState, JournalVersion, Map, Value, Winner, codes as core_codes,
+    JournalState, JournalVersion, Map, Shown, Value, Winner, codes as core_codes,
 };
 
 use crate::args::{ConflictsAction, ConflictsArgs, ConflictsListArgs, Global};
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::open;
 use crate::output::{Output, counted, json, object};
 
@@ -99,9 +99,10 @@ async fn restore(journal: &Journal, number: u64, out: &mut Output) -> Result {
 /// All, or none if one of them is not there or not open.
 async fn dismiss(journal: &Journal, numbers: &[u64], out: &mut Output) -> Result {
     for number in numbers {
-        let entry = journal.get(*number).await?;
+        let found = journal.get(*number).await;
+        let entry = found.map_err(|error| Failure::from(error).and("nothing was dismissed"))?;
         if entry.state != JournalState::Open {
-            return Err(crate::failure::Failure::new(
+            return Err(Failure::new(
                 core_codes::JOURNAL_ENTRY_CLOSED,
                 format!(
                     "entry {number} of the journal is {} already; nothing was dismissed",
@@ -179,17 +180,17 @@ fn whole(document: &JournalDocument, version: &JournalVersion) -> Result<Option<
 }
 
 fn lines(entry: &JournalEntry) -> Result<Vec<String>> {
-    let reason = entry.reason.as_deref();
+    let reason = entry.reason.as_deref().map(Shown);
     let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));
     let outcome = match (entry.kind, entry.winner) {
         (JournalKind::Refusal, _) => format!(
             "refused: {}, {}",
             entry.code.as_deref().unwrap_or("without a code"),
-            reason.unwrap_or("without a reason")
+            reason.unwrap_or(Shown("without a reason"))
         ),
         (JournalKind::UniqueViolation, _) => format!(
             "both documents stay: {}",
-            reason.unwrap_or("a unique index has them twice")
+            reason.unwrap_or(Shown("a unique index has them twice"))
         ),
         (_, Winner::Local) => format!("the local version won ({}{because})", entry.rule),
         (_, Winner::Remote) => format!("the server's version won ({}{because})", entry.rule),
@@ -203,7 +204,8 @@ fn lines(entry: &JournalEntry) -> Result<Vec<String>> {
         state(entry.state)
     )];
     for document in &entry.documents {
-        lines.push(format!("    {}/{}", document.collection, document.id));
+        let id = Shown(document.id.as_str());
+        lines.push(format!("    {}/{id}", document.collection));
         if entry.kind == JournalKind::UniqueViolation {
             continue;
         }

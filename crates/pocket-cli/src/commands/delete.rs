@@ -74,7 +74,7 @@ async fn matching(
         let mut ids = Vec::with_capacity(BATCH);
         let mut found = collection.query(spec.clone()).stream();
         while let Some(document) = found.next().await {
-            let document = document.map_err(|error| of_query(error.into()))?;
+            let document = document.map_err(|error| broken_off(of_query(error.into()), deleted))?;
             ids.push(document.id);
         }
         if ids.is_empty() {
@@ -89,8 +89,19 @@ async fn matching(
             Err(error) if error.code() == codes::TRANSACTION_CONFLICT && conflicts < CONFLICTS => {
                 conflicts += 1;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(broken_off(error.into(), deleted)),
         }
+    }
+}
+
+/// What is deleted of the documents that pass when the rest is not.
+fn broken_off(failure: Failure, deleted: u64) -> Failure {
+    match deleted {
+        0 => failure,
+        _ => failure.and(&format!(
+            "{} deleted before; the same command deletes the rest",
+            counted(deleted, "document")
+        )),
     }
 }
 

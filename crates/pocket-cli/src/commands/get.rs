@@ -1,6 +1,6 @@
 //! `pocket get`: one document.
 
-use pocket_core::codes;
+use pocket_core::{Shown, codes};
 
 use crate::args::{GetArgs, Global};
 use crate::failure::{Failure, Result};
@@ -18,7 +18,9 @@ pub(super) async fn run(global: &Global, args: GetArgs, out: &mut Output) -> Res
             code,
             format!(
                 "{}/{} {what}; `pocket find {}` lists what there is",
-                args.collection, args.id, args.collection
+                args.collection,
+                Shown(&args.id),
+                args.collection
             ),
         )
     };

@@ -142,6 +142,7 @@ impl Job {
             let parsed = content.and_then(|content| {
                 let text = documents::utf8(&content)?;
                 documents::checked(text, self.without_meta, &self.limits)
+                    .map_err(|failure| documents::of_a_line(failure, text))
             });
             let parsed = parsed.map_err(|failure| failure.of_one_line().at(format!("line {line}")));
             return Ok(Some(Item {

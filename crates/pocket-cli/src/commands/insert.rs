@@ -78,7 +78,10 @@ fn document(line: &[u8]) -> Result<Option<Value>> {
     if text.trim().is_empty() {
         return Ok(None);
     }
-    documents::parse(text).map(|map| Some(Value::Map(map)))
+    match documents::parse(text) {
+        Ok(map) => Ok(Some(Value::Map(map))),
+        Err(failure) => Err(documents::of_a_line(failure, text)),
+    }
 }
 
 /// The lines of the input, read by a thread of their own: waiting for one cannot be given up.

@@ -1,6 +1,8 @@
 //! `pocket watch`: each change of a collection, while it syncs.
 
-use pocket_core::{ChangeEvent, ChangeItem, CollectionName, Database, Map, Operation, Value};
+use pocket_core::{
+    ChangeEvent, ChangeItem, CollectionName, Database, Map, Operation, Shown, Value,
+};
 use pocket_sync_client::Snapshot;
 
 use super::sync::{self, Reports};
@@ -141,7 +143,8 @@ fn print(event: &ChangeEvent, out: &mut Output) -> Result {
             document.map_or_else(String::new, |document| format!("  {}", json(&document)));
         out.line(format_args!(
             "{}  {origin:<6}  {operation}  {}{document}",
-            event.timestamp, event.document_id
+            event.timestamp,
+            Shown(event.document_id.as_str())
         ))?;
     }
     out.flush()

@@ -196,31 +196,24 @@ impl<'a> Story<'a> {
         let (Some(mine), Some(other)) = (plan(&document.local), remote.and_then(plan)) else {
             return Err(broken("the conflict does not hold both plans"));
         };
-        let time = |time: Option<pocket_core::Timestamp>| {
-            time.map_or_else(|| "at an unknown time".to_owned(), |time| time.to_string())
+        let (winner, loser) = match entry.winner {
+            Winner::Remote => ("A", "B"),
+            Winner::Local => ("B", "A"),
+            _ => return Err(broken("the conflict was not decided for one of both")),
         };
-        let winner = match entry.winner {
-            Winner::Remote => "device A's stands",
-            Winner::Local => "device B's stands",
-            _ => "both were merged",
+        let (Some(by_b), Some(by_a)) = (written(&document.local), remote.and_then(written)) else {
+            return Err(broken("the conflict does not say when both were written"));
         };
-        let later = match (written(&document.local), remote.and_then(written)) {
-            (Some(mine), Some(other)) => other.millis() - mine.millis(),
-            _ => 0,
-        };
-        self.teller.more(format_args!(
-            "B wrote  {mine}  ({})",
-            time(written(&document.local))
-        ))?;
-        self.teller.more(format_args!(
-            "A wrote  {other}  ({})",
-            time(remote.and_then(written))
-        ))?;
+        let later = by_a.millis().abs_diff(by_b.millis());
+        self.teller
+            .more(format_args!("B wrote  {mine}  ({by_b})"))?;
+        self.teller
+            .more(format_args!("A wrote  {other}  ({by_a})"))?;
         self.teller.tell(
             "verdict",
             format!(
-                "{winner}: it was written {later} ms later ({}), though B was the last to arrive; B's stays in B's \
-                 journal",
+                "device {winner}'s stands: it was written {later} ms later ({}), whoever was the last to arrive; {loser}'s \
+                 stays in B's journal",
                 entry.rule
             ),
         )

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::journal::{
     Journal, JournalDocument, JournalEntry, JournalKind, JournalState, JournalVersion, Winner,
 };
-use crate::{Map, Result, Timestamp};
+use crate::{Map, Result, Shown, Timestamp};
 use pocket_storage::ordered::BTreeSet;
 
 /// Who decided which version stands.
@@ -88,7 +88,7 @@ impl fmt::Display for Explanation {
 
 fn happened(entry: &JournalEntry) -> String {
     let change = match entry.documents.as_slice() {
-        [document] => format!("a change of {}/{}", document.collection, document.id),
+        [document] => format!("a change of {}", name(document)),
         documents => format!("a transaction on {} documents", documents.len()),
     };
     match entry.kind {
@@ -100,8 +100,7 @@ fn happened(entry: &JournalEntry) -> String {
         }
         JournalKind::Refusal => format!("At {}, the server refused {change}.", entry.time),
         JournalKind::UniqueViolation => {
-            let names = entry.documents.iter();
-            let names = names.map(|document| format!("{}/{}", document.collection, document.id));
+            let names = entry.documents.iter().map(name);
             format!(
                 "At {}, {} were found to have the same values in a unique index.",
                 entry.time,
@@ -111,9 +110,14 @@ fn happened(entry: &JournalEntry) -> String {
     }
 }
 
+fn name(document: &JournalDocument) -> String {
+    let id = Shown(document.id.as_str());
+    format!("{}/{id}", document.collection)
+}
+
 fn rule(entry: &JournalEntry) -> (DecidedBy, String) {
     let code = entry.code.as_deref().unwrap_or("no code");
-    let reason = entry.reason.as_deref();
+    let reason = entry.reason.as_deref().map(Shown);
     let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));
     if entry.kind == JournalKind::Refusal {
         let text = format!("The server decided, with the code `{code}`{because}.");
@@ -167,7 +171,7 @@ fn rule(entry: &JournalEntry) -> (DecidedBy, String) {
             (DecidedBy::Application, text)
         }
         "custom" => {
-            let text = reason.unwrap_or("it gave no reason").to_owned();
+            let text = reason.unwrap_or(Shown("it gave no reason")).to_string();
             (DecidedBy::Application, text)
         }
         other => (DecidedBy::Strategy, format!("`{other}`{because}")),
@@ -271,12 +275,12 @@ fn advice(entry: &JournalEntry) -> String {
 fn document(document: &JournalDocument) -> Result<String> {
     if document.erased {
         return Ok(format!(
-            "  {}/{}\n    erased for good: no version of it is kept",
-            document.collection, document.id
+            "  {}\n    erased for good: no version of it is kept",
+            name(document)
         ));
     }
     let base = document.base.as_ref().map(fields).transpose()?.flatten();
-    let mut lines = vec![format!("  {}/{}", document.collection, document.id)];
+    let mut lines = vec![format!("  {}", name(document))];
     lines.push(match (&document.base, &base) {
         (None, _) => "    base: there was nothing, so this was a create".to_owned(),
         (Some(version), Some(fields)) => format!("    base: {}{}", json(fields)?, written(version)),
@@ -295,12 +299,7 @@ fn document(document: &JournalDocument) -> Result<String> {
 
 /// A document that is there as it is.
 fn stands(document: &JournalDocument) -> String {
-    format!(
-        "  {}/{}{}",
-        document.collection,
-        document.id,
-        written(&document.local)
-    )
+    format!("  {}{}", name(document), written(&document.local))
 }
 
 fn side(name: &str, version: Option<&JournalVersion>, base: Option<&Map>) -> Result<String> {

@@ -30,7 +30,9 @@ use crate::keys::{self, Target};
 use crate::numbering::{self, Pinned, PushLimit};
 use crate::stored::{self, TargetRow};
 use crate::tx::Tx;
-use crate::{ClientId, CollectionName, Database, DocumentId, MutationNumber, Outcome, Result};
+use crate::{
+    ClientId, CollectionName, Database, DocumentId, MutationNumber, Outcome, Result, Timestamp,
+};
 
 pub use apply::{Applied, IncomingPage, PageKind};
 pub use conflict::{Answer, Conflict, Decision, Resolver, Ruling, Version};
@@ -114,9 +116,12 @@ impl Replica {
     /// `other-lineage`, `other-namespace` or `other-user` when the database is bound to something else (then nothing
     /// is stored), and what the store says.
     pub async fn attach(&self, attachment: &Attachment) -> Result<ReplicaState> {
+        let since = i64::try_from(attachment.since_asked.as_millis()).unwrap_or(i64::MAX);
+        let now = self.database.core().env.now().millis();
         self.submit_durably(state::AttachJob {
             target: self.target,
             attachment: attachment.clone(),
+            asked: Timestamp::from_millis(now.saturating_sub(since)),
         })
         .await
     }

@@ -1,5 +1,7 @@
 //! What a sync client keeps between sessions.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use pocket_storage::ordered::BTreeSet;
 
@@ -93,6 +95,8 @@ pub struct Attachment {
     pub token: SessionToken,
     /// The server's time.
     pub server_time: Timestamp,
+    /// How long ago the server was asked. It read its clock at some moment since.
+    pub since_asked: Duration,
     /// A fingerprint of the user's rights to read; none where everybody reads everything.
     pub rights: Option<Bytes>,
     /// Where the server's log stands.
@@ -364,6 +368,8 @@ fn was_read_before(tx: &mut Tx, name: &CollectionName) -> bool {
 pub(super) struct AttachJob {
     pub(super) target: Target,
     pub(super) attachment: Attachment,
+    /// When the server was asked, by this device's clock.
+    pub(super) asked: Timestamp,
 }
 
 #[cfg_attr(not(target_arch = "wasm32"), async_trait::async_trait)]
@@ -381,7 +387,7 @@ impl Job for AttachJob {
             bound.check(&self.attachment.binding)?;
         }
         // The clock starts from the server's time: a device whose own clock is behind must not lose every conflict.
-        tx.set_server_time(self.attachment.server_time);
+        tx.set_server_time(self.attachment.server_time, self.asked);
         let clock = tx
             .state()
             .clock

@@ -44,6 +44,7 @@ pub(crate) async fn arrive(db: &Database, from: u64, id: &str, body: Body) {
             },
             token: SessionToken::from_bytes([2; 16]),
             server_time: Timestamp::from_millis(1_700_000_000_000),
+            since_asked: std::time::Duration::ZERO,
             rights: None,
             log: ServerLog::default(),
         };

@@ -101,6 +101,7 @@ async fn pin(db: &Database) -> Vec<Mutation> {
         },
         token: SessionToken::from_bytes([2; 16]),
         server_time: Timestamp::from_millis(1_700_000_000_500),
+        since_asked: std::time::Duration::ZERO,
         rights: None,
         log: ServerLog::default(),
     };

@@ -71,6 +71,7 @@ impl Device {
             },
             token: SessionToken::from_bytes([2; 16]),
             server_time,
+            since_asked: std::time::Duration::ZERO,
             rights: None,
             log,
         };

@@ -21,15 +21,21 @@ impl LockFile {
     /// # Errors
     /// [`InUse`](StorageError::InUse) with the path of the store and the process id found in the file if
     /// another handle holds it; [`Full`](StorageError::Full) or [`Backend`](StorageError::Backend) if the file
-    /// cannot be made or written.
+    /// cannot be made or written. A disk without room for the process id alone is no error.
     pub fn acquire(lock: &Path, store: &Path) -> Result<Self> {
+        let is_full = |error: &io::Error| {
+            let kind = error.kind();
+            matches!(
+                kind,
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            )
+        };
         let failed = |error: io::Error| {
             let what = format!("cannot lock {}: {error}", lock.display());
-            match error.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    StorageError::Full(what)
-                }
-                _ => StorageError::Backend(what),
+            if is_full(&error) {
+                StorageError::Full(what)
+            } else {
+                StorageError::Backend(what)
             }
         };
         let mut file = OpenOptions::new()
@@ -49,10 +55,11 @@ impl LockFile {
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        file.set_len(0).map_err(failed)?;
-        file.rewind().map_err(failed)?;
-        file.write_all(format!("{}\n", std::process::id()).as_bytes())
-            .map_err(failed)?;
+        match sign(&mut file) {
+            // It is locked all the same; the id only helps whoever is turned away. Reading what is stored needs no room.
+            Err(error) if is_full(&error) => {}
+            signed => signed.map_err(failed)?,
+        }
         Ok(Self { file })
     }
 
@@ -70,6 +77,15 @@ impl Drop for LockFile {
         // Closing the file releases the lock even if this fails.
         let _ = self.file.set_len(0);
     }
+}
+
+/// Writes the id of this process into its lock, in place of what one that was killed has left.
+fn sign(file: &mut File) -> io::Result<()> {
+    if file.metadata()?.len() > 0 {
+        file.set_len(0)?;
+    }
+    file.rewind()?;
+    file.write_all(format!("{}\n", std::process::id()).as_bytes())
 }
 
 fn holder(file: &mut File) -> Option<u32> {
@@ -92,4 +108,22 @@ pub fn sync_directory(directory: &Path) -> io::Result<()> {
         File::open(directory)?.sync_all()?;
     }
     Ok(())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// Who wanted to read what he has, so as to make room, was told that there is none.
+    #[test]
+    fn a_full_disk_keeps_nobody_out() {
+        // A device that is always full. Another run of this test may have it for a moment.
+        let lock = loop {
+            match LockFile::acquire(Path::new("/dev/full"), Path::new("store")) {
+                Err(StorageError::InUse { .. }) => std::thread::yield_now(),
+                lock => break lock,
+            }
+        };
+        assert!(lock.is_ok(), "{lock:?}");
+    }
 }

@@ -1,5 +1,7 @@
 //! Hello and welcome: whether this server is the one the database belongs to.
 
+use std::time::Duration;
+
 use pocket_core::Binding;
 use pocket_core::replica::{Attachment, ReplicaState, Scope, ServerLog};
 use pocket_sync_protocol::codes::{self as wire, close};
@@ -50,6 +52,7 @@ impl Session {
         };
         self.link = Link::Greeting {
             connection,
+            asked: self.now,
             deadline: self.now.plus(HANDSHAKE_MILLIS),
         };
         self.send(&hello.into());
@@ -59,7 +62,10 @@ impl Session {
     ///
     /// Nothing is sent and nothing stored before all of it fits.
     pub(super) fn welcome(&mut self, welcome: Welcome) {
-        let Link::Greeting { connection, .. } = self.link else {
+        let Link::Greeting {
+            connection, asked, ..
+        } = self.link
+        else {
             return self.broken(SyncError::retryable(
                 wire::UNEXPECTED_MESSAGE,
                 "the server sent a second welcome",
@@ -94,6 +100,7 @@ impl Session {
         self.link = Link::Up(Box::new(Live::new(
             connection,
             welcome,
+            asked,
             &self.config,
             self.now,
         )));
@@ -101,11 +108,13 @@ impl Session {
     }
 
     /// What the store shall keep of a welcome.
-    pub(super) fn attachment(&self, welcome: &Welcome) -> Attachment {
+    pub(super) fn attachment(&self, live: &Live) -> Attachment {
+        let welcome = &live.welcome;
         Attachment {
             binding: binding(welcome, &self.config.namespace),
             token: welcome.session,
             server_time: welcome.time,
+            since_asked: Duration::from_millis(self.now.since(live.greeted_at)),
             rights: welcome.rights.clone(),
             log: ServerLog {
                 epochs: welcome

@@ -32,6 +32,8 @@ pub(super) enum Link {
     /// The hello is on its way.
     Greeting {
         connection: u64,
+        /// When it was sent.
+        asked: Moment,
         deadline: Moment,
     },
     /// The server has welcomed us.
@@ -78,6 +80,8 @@ impl Link {
 pub(super) struct Live {
     pub(super) connection: u64,
     pub(super) welcome: Welcome,
+    /// When the hello was sent that it answers.
+    pub(super) greeted_at: Moment,
     pub(super) attached: bool,
     /// After how many quiet milliseconds a ping is sent.
     pub(super) heartbeat: u64,
@@ -103,6 +107,7 @@ impl Live {
     pub(super) fn new(
         connection: u64,
         welcome: Welcome,
+        greeted_at: Moment,
         config: &SessionConfig,
         now: Moment,
     ) -> Self {
@@ -116,6 +121,7 @@ impl Live {
         };
         Self {
             connection,
+            greeted_at,
             attached: false,
             heartbeat,
             patience,

@@ -192,7 +192,7 @@ impl Session {
             return Some(StoreRequest::Blame { first, last });
         }
         let attachment = match &self.link {
-            Link::Up(live) if !live.attached => Some(self.attachment(&live.welcome)),
+            Link::Up(live) if !live.attached => Some(self.attachment(live)),
             _ => None,
         };
         if let Some(attachment) = attachment {

@@ -8,13 +8,14 @@ use pocket_core::Value;
 use crate::args;
 
 /// The commands of the shell, besides `help` and `exit`.
-pub(super) const COMMANDS: [&str; 16] = [
+pub(super) const COMMANDS: [&str; 17] = [
     "find",
     "get",
     "insert",
     "update",
     "delete",
     "count",
+    "expire",
     "index",
     "import",
     "export",
