@@ -80,7 +80,7 @@ async fn delete_all(
                 id,
                 operation: Operation::Delete,
             };
-            let edit = apply(tx, row, slot, &write)?;
+            let edit = apply(tx, row, Box::new(slot), &write)?;
             finish(tx, name, row, edit).await?;
             shown += u64::from(is_shown);
         }

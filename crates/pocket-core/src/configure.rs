@@ -173,7 +173,7 @@ async fn offer(
     }
     slot.before = Some(before).filter(StoredDocument::is_live);
     let mut edit = Edit {
-        slot,
+        slot: Box::new(slot),
         kind,
         rev,
         migrated,

@@ -111,7 +111,7 @@ pub(crate) struct CommitEvents {
     pub(crate) missed: Option<CommitSequence>,
     /// About how many there are in memory for it.
     pub(crate) bytes: usize,
-    pub(crate) events: Arc<[ChangeEvent]>,
+    pub(crate) events: Arc<Vec<ChangeEvent>>,
 }
 
 impl CommitEvents {
@@ -128,7 +128,7 @@ impl CommitEvents {
             sequence,
             missed: None,
             bytes: events.iter().map(ChangeEvent::bytes).sum(),
-            events: events.into(),
+            events: Arc::new(events),
         }
     }
 }

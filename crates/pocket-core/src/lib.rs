@@ -58,6 +58,7 @@ mod turn;
 mod tx;
 mod value;
 mod write;
+mod written;
 
 pub use bodies::Unstored;
 pub use change::{

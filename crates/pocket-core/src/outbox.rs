@@ -332,18 +332,18 @@ async fn load_body(
 pub(crate) fn store(tx: &mut Tx, target: Target, entry: &Entry, stored: usize) {
     store_head(tx, target, entry);
     for (index, change) in (0..).zip(&entry.changes) {
-        put_or_delete(
-            tx,
-            keys::outbox_body(target, entry.place, index, BodyOf::Local),
-            change.kind.body(),
-            stored,
-        );
-        put_or_delete(
-            tx,
-            keys::outbox_body(target, entry.place, index, BodyOf::Base),
-            change.base_body.as_ref(),
-            stored,
-        );
+        for (which, body) in [
+            (BodyOf::Local, change.kind.body()),
+            (BodyOf::Base, change.base_body.as_ref()),
+        ] {
+            let key = || keys::outbox_body(target, entry.place, index, which);
+            match body {
+                Some(body) => tx.put(key(), &[body.as_bytes()]),
+                // A new mutation has nothing to remove.
+                None if stored > 0 => tx.delete(key()),
+                None => {}
+            }
+        }
     }
     delete_bodies(tx, target, entry.place, entry.changes.len(), stored);
 }
@@ -363,15 +363,6 @@ pub(crate) fn store_head(tx: &mut Tx, target: Target, entry: &Entry) {
         },
     };
     tx.put_row(keys::outbox(target, entry.place), &row);
-}
-
-fn put_or_delete(tx: &mut Tx, key: Vec<u8>, body: Option<&Body>, stored: usize) {
-    match body {
-        Some(body) => tx.put(key, &[body.as_bytes()]),
-        // A new mutation has nothing to remove.
-        None if stored > 0 => tx.delete(key),
-        None => {}
-    }
 }
 
 fn delete_bodies(tx: &mut Tx, target: Target, place: Place, from: usize, to: usize) {

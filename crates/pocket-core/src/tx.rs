@@ -17,12 +17,13 @@ use crate::index::Maintenance;
 use crate::keys::CollectionId;
 use crate::registry::Registry;
 use crate::stored::{self, ServerVersion, State, StoredDocument};
+use crate::written::Written;
 use crate::{Body, ClientId, Digest, DocumentId, Hlc, Result, Revision, Timestamp, envelope, keys};
 
 /// Writes that are not committed yet, over the store.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
-    pub(crate) values: BTreeMap<Vec<u8>, Option<Bytes>>,
+    pub(crate) values: Written,
     /// Of all values that were written, also of those that others took the place of.
     pub(crate) bytes: usize,
     pub(crate) state: State,
@@ -38,9 +39,11 @@ impl Kept {
     /// What was written of collections and indexes, as it will be stored.
     pub(crate) fn settings(&self) -> Vec<(Vec<u8>, Option<Bytes>)> {
         let settings = self.values.iter().filter(|(key, _)| keys::is_setting(key));
-        settings
+        let mut settings: Vec<_> = settings
             .map(|(key, value)| (key.clone(), value.clone()))
-            .collect()
+            .collect();
+        settings.sort();
+        settings
     }
 }
 
@@ -50,7 +53,7 @@ pub(crate) struct Tx {
     core: Arc<CommitCore>,
     pub(crate) kept: Kept,
     /// What the running job wrote, over what is kept.
-    own: BTreeMap<Vec<u8>, Option<Bytes>>,
+    own: Written,
     own_state: State,
     own_registry: Registry,
     own_client: ClientId,
@@ -76,7 +79,7 @@ impl Tx {
     ) -> Self {
         Self {
             core,
-            own: BTreeMap::new(),
+            own: Written::default(),
             own_state: state.clone(),
             own_registry: registry.clone(),
             own_client: client,
@@ -88,7 +91,7 @@ impl Tx {
             ahead: Ahead::default(),
             ahead_for_all: Ahead::default(),
             kept: Kept {
-                values: BTreeMap::new(),
+                values: Written::default(),
                 bytes: 0,
                 state,
                 registry,
@@ -112,10 +115,10 @@ impl Tx {
         self.kept.registry = self.own_registry.clone();
         self.kept.client = self.own_client;
         self.kept.outbox_grew |= std::mem::take(&mut self.own_outbox_grew);
-        let written = self.own.values().flatten();
+        let written = self.own.iter().filter_map(|(_, value)| value.as_ref());
         self.kept.bytes += written.map(Bytes::len).sum::<usize>();
         self.kept.lost |= self.own_lost.take().is_some();
-        self.kept.values.append(&mut self.own);
+        self.kept.values.append(std::mem::take(&mut self.own));
         if !self.own_events.is_empty() {
             let events = std::mem::take(&mut self.own_events);
             let (sequence, timestamp) = (self.kept.state.sequence, self.core.env.now());
@@ -128,7 +131,7 @@ impl Tx {
     /// The job failed: as if it had never run.
     pub(crate) fn discard(&mut self) {
         self.ahead.clear();
-        self.own.clear();
+        self.own = Written::default();
         self.own_events.clear();
         self.own_outbox_grew = false;
         self.own_lost = None;
@@ -148,7 +151,9 @@ impl Tx {
             Some(value) => batch.check_equals(keys::STATE, value),
             None => batch.check_absent(keys::STATE),
         };
-        for (key, value) in std::mem::take(&mut self.kept.values) {
+        let values = std::mem::take(&mut self.kept.values);
+        batch.reserve(values.len() + 1);
+        for (key, value) in values.into_sorted() {
             match value {
                 Some(value) => batch.put(key, value),
                 None => batch.delete(key),
@@ -355,8 +360,7 @@ impl Tx {
             return Ok((entries, rest));
         }
         for layer in [&self.kept.values, &self.own] {
-            let bounds = (as_slice(&range.start), as_slice(&range.end));
-            for (key, value) in layer.range::<[u8], _>(bounds) {
+            for (key, value) in layer.range(&range) {
                 if let Some(value) = value {
                     entries.insert(key.clone(), value.clone());
                 } else {
@@ -475,8 +479,4 @@ impl Tx {
     pub(crate) fn lost(&self) -> Option<Server> {
         self.own_lost
     }
-}
-
-fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
-    bound.as_ref().map(Vec::as_slice)
 }

@@ -130,14 +130,15 @@ async fn each(tx: &mut Tx, writes: &[Write]) -> Result<Vec<Document>> {
 }
 
 /// The document that a write is of. One that is damaged only keeps those from it that need what was there.
-async fn slot(tx: &mut Tx, collection: CollectionId, write: &Write) -> Result<Slot> {
-    match write.operation {
+async fn slot(tx: &mut Tx, collection: CollectionId, write: &Write) -> Result<Box<Slot>> {
+    let slot = match write.operation {
         Operation::Insert(_) | Operation::Update(_) => Slot::load(tx, collection, &write.id).await,
         Operation::Upsert(_) => Slot::load_over(tx, collection, &write.id, false).await,
         Operation::Delete | Operation::HardDelete => {
             Slot::load_over(tx, collection, &write.id, true).await
         }
-    }
+    };
+    slot.map(Box::new)
 }
 
 /// Writes as part of a job: several of them as one mutation.
@@ -253,7 +254,7 @@ fn version(edit: &Edit) -> Document {
 
 /// As [`apply`] for who does not see a document whose time is over, with defaults, and only if the schema of the
 /// collection allows it.
-fn checked(tx: &mut Tx, row: &CollectionRow, slot: Slot, write: &Write) -> Result<Edit> {
+fn checked(tx: &mut Tx, row: &CollectionRow, slot: Box<Slot>, write: &Write) -> Result<Edit> {
     let is_over = match &slot.after {
         Some(stored) => tx.sight(row.id()).is_over(&slot.id, stored)?,
         None => false,
@@ -288,7 +289,7 @@ fn checked(tx: &mut Tx, row: &CollectionRow, slot: Slot, write: &Write) -> Resul
 pub(crate) fn apply(
     tx: &mut Tx,
     row: &CollectionRow,
-    mut slot: Slot,
+    mut slot: Box<Slot>,
     write: &Write,
 ) -> Result<Edit> {
     let current = slot.after.as_ref();

@@ -71,6 +71,12 @@ impl Batch {
         self
     }
 
+    /// Makes room for so many further writes.
+    pub fn reserve(&mut self, writes: usize) -> &mut Self {
+        self.writes.reserve(writes);
+        self
+    }
+
     /// Stores `value` under `key`.
     pub fn put(&mut self, key: impl Into<Vec<u8>>, value: impl Into<Bytes>) -> &mut Self {
         self.writes.push(Write::Put {

@@ -350,7 +350,7 @@ impl Job for LoadJob {
                     operation: Operation::Upsert(body),
                 };
                 let slot = Slot::load_over(tx, row.id(), id, false).await?;
-                let edit = write::apply(tx, row, slot, &write)?;
+                let edit = write::apply(tx, row, Box::new(slot), &write)?;
                 write::finish(tx, &self.name, row, edit).await?;
             }
         }

@@ -99,7 +99,7 @@ pub(crate) async fn store_reshaped(
     });
     let is_edit = body_changes && crate::mutants::active("pocket-mutant:migration-counts-as-edit");
     let edit = Edit {
-        slot,
+        slot: Box::new(slot),
         kind,
         rev,
         migrated: !is_edit,

@@ -112,7 +112,8 @@ pub(crate) async fn load_document(
 /// A document and the change that is being made of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Edit {
-    pub(crate) slot: Slot,
+    /// Boxed: it is large, and handed from one to the next.
+    pub(crate) slot: Box<Slot>,
     pub(crate) kind: ChangeKind,
     pub(crate) rev: Revision,
     /// It is that of a migration.

@@ -8,9 +8,9 @@
 //!   [`BlockingOptions`]. The checks of each batch are evaluated on the state that includes the batches before
 //!   it in the group; a batch whose check fails is left out and answered `Conflict`, the others stand. The
 //!   group gets the strongest durability that one of its batches asks for.
-//! - `get` and a `scan` within [`ScanLimit::SHORT`] run where they are called; longer ones, `get_many`, `sift`, `visit` and those
-//!   of snapshots run on a few reader threads. So does a `get_many` of few keys: while it is under way, further writers join
-//!   the commit that it reads for, which saves more than the way there costs.
+//! - `get`, a `get_many` of one key and a `scan` within [`ScanLimit::SHORT`] run where they are called; longer ones, `sift`,
+//!   `visit` and those of snapshots run on a few reader threads. So does a `get_many` of few keys: while it is under way, further
+//!   writers join the commit that it reads for, which saves more than the way there costs.
 //! - When the engine fails, the batches under way are answered with its error, and those that already wait are
 //!   refused: they may build on what failed. The next call closes and reopens the engine before it does
 //!   anything else. To the data a failure is a crash: relaxed commits may be gone.

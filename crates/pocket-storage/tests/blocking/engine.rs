@@ -30,8 +30,8 @@ pub(crate) struct State {
     /// Snapshots that live, and how many did when an engine was opened or closed.
     pub(crate) snapshots: u32,
     pub(crate) snapshots_left: u32,
-    /// The threads on which scans ran.
-    pub(crate) scanned_on: Vec<ThreadId>,
+    /// The threads on which keys were looked up, and scans ran.
+    pub(crate) read_on: Vec<ThreadId>,
     /// Writes wait while this is set.
     held: bool,
     /// A write that waits.
@@ -129,6 +129,7 @@ impl BlockingStore for Engine {
 
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         let mut state = self.0.state();
+        state.read_on.push(std::thread::current().id());
         match state.next_reads.pop() {
             Some(error) => Err(error),
             None => Ok(state.map.get(key).cloned()),
@@ -137,6 +138,7 @@ impl BlockingStore for Engine {
 
     fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>> {
         let mut state = self.0.state();
+        state.read_on.push(std::thread::current().id());
         match state.next_reads.pop() {
             Some(error) => Err(error),
             None => Ok(keys
@@ -149,7 +151,7 @@ impl BlockingStore for Engine {
     fn scan(&self, range: &KeyRange, limit: ScanLimit, _: Direction) -> Result<Vec<Entry>> {
         let bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>) = (range.start.clone(), range.end.clone());
         let mut state = self.0.state();
-        state.scanned_on.push(std::thread::current().id());
+        state.read_on.push(std::thread::current().id());
         if let Some(error) = state.next_reads.pop() {
             return Err(error);
         }

@@ -275,9 +275,10 @@ async fn a_failed_read_reopens_the_engine_and_reads_again() {
     let found = store.get(b"a").await.expect("the third read");
     assert_eq!(found.as_deref(), Some(&b"1"[..]));
     assert_eq!(world.state().opened, 2);
+    // Several keys are read on the reader thread at once.
     world.state().next_reads = vec![failure("1")];
     let found = store
-        .get_many(&[b"a".to_vec()])
+        .get_many(&[b"a".to_vec(), b"b".to_vec()])
         .await
         .expect("the second read");
     assert_eq!(found[0].as_deref(), Some(&b"1"[..]));

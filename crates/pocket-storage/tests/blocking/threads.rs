@@ -23,18 +23,40 @@ async fn a_short_scan_runs_where_it_is_called_and_a_long_one_on_a_thread_that_wa
         assert_eq!(found.len(), 1);
     }
     let here = std::thread::current().id();
-    let on = std::mem::take(&mut world.state().scanned_on);
+    let on = std::mem::take(&mut world.state().read_on);
     let is_here = on.iter().map(|thread| *thread == here);
     assert_eq!(is_here.collect::<Vec<_>>(), [true, false, false, false]);
     // One that fails is tried again where opening the engine anew keeps nobody.
     world.state().next_reads = vec![StorageError::Backend("broken".to_owned())];
     assert_eq!(scan(short).await.expect("the second scan").len(), 1);
-    let on = std::mem::take(&mut world.state().scanned_on);
+    let on = std::mem::take(&mut world.state().read_on);
     assert_eq!(on.len(), 2);
     assert!(on[0] == here && on[1] != here);
     let none = scan(ScanLimit::entries(0).bytes(0)).await;
     assert_eq!(none.expect("a scan").len(), 0);
-    assert!(world.state().scanned_on.is_empty());
+    assert!(world.state().read_on.is_empty());
+}
+
+#[tokio::test]
+async fn one_key_is_looked_up_where_it_is_asked_for_and_several_on_a_thread() {
+    let world = World::default();
+    let store = world.open();
+    store
+        .commit(put("a", "1"), Durability::Relaxed)
+        .await
+        .expect("a commit");
+    let value = store.get(b"a").await.expect("a value");
+    assert!(value.is_some());
+    for keys in [&["a"][..], &["a", "b"]] {
+        let keys: Vec<_> = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
+        let found = store.get_many(&keys).await.expect("values");
+        assert_eq!(found.len(), keys.len());
+        assert_eq!(found[0], value);
+    }
+    let here = std::thread::current().id();
+    let on = std::mem::take(&mut world.state().read_on);
+    let is_here = on.iter().map(|thread| *thread == here);
+    assert_eq!(is_here.collect::<Vec<_>>(), [true, true, false]);
 }
 
 #[tokio::test]
@@ -48,7 +70,7 @@ async fn no_more_threads_read_at_once_than_are_allowed_and_those_that_are_idle_a
         found.expect("a scan");
     }
     scan().await.expect("a scan");
-    let on = std::mem::take(&mut world.state().scanned_on);
+    let on = std::mem::take(&mut world.state().read_on);
     assert_eq!(on.len(), 21);
     assert!(on.iter().all(|thread| *thread == on[0]));
 }
