@@ -101,7 +101,7 @@ impl Written {
         if !self.others.is_empty() {
             all.extend(self.others);
             // Both are sorted, so a stable sort joins them.
-            all.sort_by(|(one, _), (other, _)| one.cmp(other));
+            pocket_storage::sorting::sort_by(&mut all, |(one, _), (other, _)| one.cmp(other));
         }
         all
     }
