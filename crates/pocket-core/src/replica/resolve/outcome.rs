@@ -52,12 +52,6 @@ impl Resolution<'_> {
                 {
                     rebase::show(slot, change);
                 }
-            } else if slot.pending() == [entry.place]
-                && slot.after.as_ref().map(|document| document.head.rev) != Some(change.rev)
-                && !self.is_the_devices(slot, change.rev)
-            {
-                // A later change may have been settled first, as this one was refused for its clock: that is shown by now.
-                rebase::show(slot, change);
             }
             self.store_slot(slot)?;
         }
