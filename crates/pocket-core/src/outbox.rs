@@ -221,6 +221,26 @@ pub(crate) async fn page(
     range: &mut KeyRange,
     most: usize,
 ) -> Result<Option<Vec<pocket_storage::Entry>>> {
+    page_without(tx, target, range, most, |_| false).await
+}
+
+/// As [`page`], for a job that goes on without what nothing readable tells of. That stays as it is, with its bodies.
+pub(crate) async fn readable_page(
+    tx: &mut Tx,
+    target: Target,
+    range: &mut KeyRange,
+    most: usize,
+) -> Result<Option<Vec<pocket_storage::Entry>>> {
+    page_without(tx, target, range, most, damage::is_damage).await
+}
+
+async fn page_without(
+    tx: &mut Tx,
+    target: Target,
+    range: &mut KeyRange,
+    most: usize,
+    is_left_out: fn(&Error) -> bool,
+) -> Result<Option<Vec<pocket_storage::Entry>>> {
     let sealed = tx
         .scan_sealed(range.clone(), ScanLimit::entries(most))
         .await?;
@@ -234,8 +254,13 @@ pub(crate) async fn page(
             Err(error) if damage::is_damage(&error) => {
                 let place = keys::trailing_number(&key)
                     .ok_or_else(|| stored::damaged("a key of the outbox is too short"))?;
-                damage::row_or_remade(tx, target, Place::new(place), Lost::Refused).await?;
-                tx.get(&key).await?
+                match damage::row_or_remade(tx, target, Place::new(place), Lost::Refused).await {
+                    Err(error) if is_left_out(&error) => None,
+                    remade => {
+                        remade?;
+                        tx.get(&key).await?
+                    }
+                }
             }
             opened => Some(opened?),
         };

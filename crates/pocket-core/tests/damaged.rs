@@ -200,6 +200,16 @@ impl World {
             .await
             .unwrap();
     }
+
+    /// Whether there is an entry of this kind whose key ends so.
+    async fn holds(&self, kind: u8, end: &[u8]) -> bool {
+        let limit = ScanLimit::entries(10_000);
+        let entries = self
+            .storage
+            .scan(KeyRange::prefix([kind]), limit, Direction::Forward);
+        let mut entries = entries.await.unwrap().into_iter();
+        entries.any(|(key, _)| key.ends_with(end))
+    }
 }
 
 fn of_server() -> Vec<Record> {

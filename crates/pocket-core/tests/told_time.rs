@@ -155,3 +155,39 @@ async fn a_slow_line_makes_no_clock_wrong() {
         assert_eq!(wrong_by, wrong, "round {round}");
     }
 }
+
+/// Found by the simulator: a refusal set the clock back below what was pending, then a later change of before took effect, as
+/// the server's clock had moved on. From there the clock gave the next edit the revision that the change before it bore.
+#[tokio::test]
+async fn what_is_pending_keeps_its_revision_to_itself_when_the_clock_gets_there_again() {
+    let db = Database::builder("test")
+        .collection(CollectionConfig::new("docs").sync(true))
+        .env(Stands)
+        .open(MemoryStorage::new())
+        .await
+        .unwrap();
+    let replica = Replica::new(&db, Target::DEFAULT);
+    let docs = db.collection::<Value>("docs").unwrap();
+    for id in ["refused", "taken", "pending"] {
+        let document = Value::from_json_str(&format!(r#"{{"_id":"{id}"}}"#)).unwrap();
+        docs.insert(&document).await.unwrap();
+    }
+    let sent = replica.pin(PUSH).await.unwrap().mutations;
+    let first = sent[0].number;
+    let outcomes = vec![
+        Outcome::Rejected {
+            code: "clock".to_owned(),
+            reason: String::new(),
+            server_time: Some(Timestamp::from_millis(NOW - 600_000)),
+        },
+        Outcome::Applied { first: Seq::new(1) },
+    ];
+    let settled = replica.settle(first, outcomes, Arc::new(Local));
+    settled.await.unwrap();
+    docs.update("pending", &serde_json::json!({ "n": 1 }))
+        .await
+        .unwrap();
+    let edited = docs.get_document("pending").await.unwrap().unwrap().rev;
+    let pending = sent[2].changes()[0].rev;
+    assert!(edited > pending, "{edited} behind {pending}");
+}

@@ -342,13 +342,17 @@ fn admit_changes(
 }
 
 /// Whether a change was made on what stands now. An erase stands on everything.
+///
+/// A deletion is nothing to make a change on: what knows of it names no base. A base that bears its revision is that of an
+/// edit which a resolver's deletion went before, or names what another copy of the store wrote under it. Neither has seen
+/// the document end, so it meets a conflict; and so it does once the deletion is forgotten.
 fn stands(change: &Change, current: Option<Current>) -> bool {
-    let missing = current.is_none_or(|current| !current.live);
+    let live = current.filter(|current| current.live);
     match (&change.kind, change.base) {
         (ChangeKind::Erase, _) => true,
-        (_, None) => missing,
-        (_, Some(_)) if active("pocket-mutant:base-compared-by-existence-only") => !missing,
-        (_, Some(base)) => current.is_some_and(|current| current.rev == base),
+        (_, None) => live.is_none(),
+        (_, Some(_)) if active("pocket-mutant:base-compared-by-existence-only") => live.is_some(),
+        (_, Some(base)) => live.is_some_and(|live| live.rev == base),
     }
 }
 

@@ -441,7 +441,7 @@ pub trait Engine: Debug + MaybeSend + MaybeSync + 'static {
 
     /// The greatest time that is stored with a namespace, without opening it: about when it was last written to. None when
     /// there is no such namespace, or the engine cannot tell. A server that starts compares its clock with it
-    /// before it forgets by that.
+    /// before it forgets by that; where it can compare with none, it leaves out its first round.
     ///
     /// # Errors
     /// As [`changes`](Self::changes).

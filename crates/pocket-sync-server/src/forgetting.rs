@@ -137,21 +137,21 @@ fn ahead(time: Timestamp, of: Timestamp) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or_default())
 }
 
-/// Whether the time at which a server started is far ahead of all that were stored before: its clock may be wrong. If it was
-/// written everywhere meanwhile, nobody can tell.
+/// Whether the time at which a server started is far ahead of all that were stored before: its clock may be wrong. Where no
+/// time of before is left, or the engine keeps none, nobody can tell.
 async fn is_far_ahead(
     server: &Inner,
     started: Timestamp,
     stop: &mut watch::Receiver<bool>,
 ) -> bool {
     let told = async {
-        let (mut newest, mut is_written) = (None, false);
+        let (mut newest, mut is_empty) = (None, true);
         for namespace in server.engine.namespaces().await? {
             let time = server.engine.stored_time(&namespace).await?;
-            is_written |= time > Some(started);
             newest = newest.max(time.filter(|time| *time <= started));
+            is_empty = false;
         }
-        Ok::<_, EngineError>(newest.map_or(is_written, |newest| ahead(started, newest) > STOPPED))
+        Ok::<_, EngineError>(newest.map_or(!is_empty, |newest| ahead(started, newest) > STOPPED))
     };
     let told = tokio::select! {
         biased;
@@ -254,11 +254,18 @@ async fn forget(
 mod tests {
     use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 
-    use pocket_core::{Body, CollectionName, DocumentId, DocumentLimits, Env, Map};
+    use async_trait::async_trait;
+    use pocket_core::{Body, CollectionName, DocumentId, DocumentLimits, Env, Map, Seq};
     use pocket_storage_memory::MemoryStorage;
 
     use super::*;
-    use crate::{Config, SyncServer};
+    use crate::decide::{DocumentKey, PushRequest};
+    use crate::engine::{
+        AttachRequest, Attached, Committed, Compacted, EngineResult, FeedPage, Fetched,
+        ReadRequest, Retention,
+    };
+    use crate::rules::Authority;
+    use crate::{Config, EmbeddedEngine, Engine, Limits, SyncServer};
 
     const MINUTE: Duration = Duration::from_secs(60);
     const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -292,6 +299,62 @@ mod tests {
         let builder = SyncServer::builder(Arc::new(storage.clone()));
         let builder = builder.env(clock.clone()).config(config);
         builder.build().unwrap()
+    }
+
+    /// An engine of somebody's own, which keeps no times.
+    #[derive(Debug)]
+    struct Timeless(EmbeddedEngine);
+
+    #[async_trait]
+    impl Engine for Timeless {
+        async fn attach(
+            &self,
+            namespace: &Namespace,
+            request: &AttachRequest,
+        ) -> EngineResult<Attached> {
+            self.0.attach(namespace, request).await
+        }
+
+        async fn commit(
+            &self,
+            namespace: &Namespace,
+            pushes: &[PushRequest],
+        ) -> EngineResult<Committed> {
+            self.0.commit(namespace, pushes).await
+        }
+
+        async fn changes(
+            &self,
+            namespace: &Namespace,
+            request: &ReadRequest,
+        ) -> EngineResult<FeedPage> {
+            self.0.changes(namespace, request).await
+        }
+
+        async fn fetch(
+            &self,
+            namespace: &Namespace,
+            documents: &[DocumentKey],
+            authority: &Authority,
+        ) -> EngineResult<Fetched> {
+            self.0.fetch(namespace, documents, authority).await
+        }
+
+        async fn compact(
+            &self,
+            namespace: &Namespace,
+            retention: &Retention,
+        ) -> EngineResult<Compacted> {
+            self.0.compact(namespace, retention).await
+        }
+
+        async fn namespaces(&self) -> EngineResult<Vec<Namespace>> {
+            self.0.namespaces().await
+        }
+
+        async fn head(&self, namespace: &Namespace) -> EngineResult<Seq> {
+            self.0.head(namespace).await
+        }
     }
 
     async fn put(server: &SyncServer, namespace: &str) {
@@ -377,6 +440,27 @@ mod tests {
         let server = server(&storage, &clock);
         server.inner.forgetting.begin(&server.inner);
         tokio::time::sleep(2 * MINUTE).await;
+        assert_eq!(forgotten(&server), 1);
+    }
+
+    /// Such an engine had nothing to compare the clock with, and the first round took it as it was.
+    #[tokio::test(start_paused = true)]
+    async fn where_the_engine_keeps_no_times_the_first_round_is_left_out() {
+        let (clock, storage) = (Arc::new(Clock::default()), MemoryStorage::new());
+        leave_deletion(&server(&storage, &clock)).await;
+        clock.pass(3_650 * DAY);
+        let storage = Arc::new(storage);
+        let engine = EmbeddedEngine::new(storage, clock.clone(), Limits::default());
+        let config = Config {
+            forget_every: HOUR,
+            ..Config::default()
+        };
+        let builder = SyncServer::over(Arc::new(Timeless(engine)));
+        let server = builder.env(clock.clone()).config(config).build().unwrap();
+        server.inner.forgetting.begin(&server.inner);
+        tokio::time::sleep(15 * MINUTE).await;
+        assert_eq!(forgotten(&server), 0);
+        tokio::time::sleep(15 * MINUTE).await;
         assert_eq!(forgotten(&server), 1);
     }
 }

@@ -190,7 +190,7 @@ fn live_and_deleted_come_in_the_order_of_their_places_whichever_version_stored_t
             let push = if live && chance.below(2) == 0 {
                 writer.push_deletions(&[&name])
             } else {
-                let base = writer.rev_of(&name);
+                let base = writer.rev_of(&name).filter(|_| live);
                 writer.push(&[(&name, base)])
             };
             let deletes = live

@@ -7,7 +7,7 @@ use super::renew;
 use super::resolve::{self, Resolution};
 use super::resync::{self, Seen};
 use super::revoke;
-use super::settle::is_kept;
+use super::settle::{self, is_kept};
 use super::state::{ReplicaState, left_out, snapshot};
 use super::unerased::Unerased;
 use super::{load_target, store_target};
@@ -126,6 +126,10 @@ impl Job for ApplyJob {
         let mut changes = 0;
         let mut met: Vec<Place> = Vec::new();
         let mut erased = Erased::new();
+        // No clock gave what it is behind.
+        let (own, clock) = (tx.client(), tx.state().clock);
+        let mut records = self.page.records.iter();
+        let was_set_back = records.any(|it| it.rev.client == own && it.rev.hlc > clock);
         for (record, collection) in self.page.records.iter().zip(collections) {
             let Some(collection) = collection else {
                 continue;
@@ -141,6 +145,9 @@ impl Job for ApplyJob {
             if record.state == RecordState::Erased {
                 erased.insert((collection.id(), record.id.clone()));
             }
+        }
+        if was_set_back {
+            settle::catch_up(tx, self.target).await?;
         }
         erase::forget_content(tx, self.target, &erased, Forget::Everything).await?;
         let revoked = self.revoke(tx, row.checkpoint.later.resync).await?;
@@ -293,7 +300,9 @@ impl ApplyJob {
         // A lower place never replaces a higher one, but where the feed shows again what it did not for a while.
         let fetched = self.page.kind == PageKind::Fetched;
         let is_newer = |server: ServerVersion| {
-            server.seq < record.seq || (server.presence == Presence::Hidden && !fetched)
+            server.seq < record.seq
+                || (server.presence == Presence::Hidden && !fetched)
+                || crate::mutants::active("pocket-mutant:older-record-replaces-newer")
         };
         let brings_body = lacks_body(tx, self.target, &slot, record).await?;
         if seen == Seen::AsAlways && !server.is_none_or(is_newer) && !brings_body {

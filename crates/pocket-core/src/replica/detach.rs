@@ -68,13 +68,14 @@ impl Job for DetachJob {
 type Stamps = BTreeMap<(CollectionId, DocumentId, Revision), Revision>;
 
 impl DetachJob {
-    /// Every pending mutation becomes unsent, and stands on pending changes or on nothing.
+    /// Every pending mutation becomes unsent, and stands on pending changes or on nothing. One that is damaged, as is all that
+    /// it may be about, keeps nobody from leaving: it waits as it is until somebody says what the document is to be.
     async fn release_outbox(&self, tx: &mut Tx) -> Result<Stamps> {
         let (target, client) = (self.target, tx.client());
         let mut stamps = Stamps::new();
         let mut range = keys::outbox_from(target, Place::ZERO);
         loop {
-            let Some(rows) = outbox::page(tx, target, &mut range, CHUNK).await? else {
+            let Some(rows) = outbox::readable_page(tx, target, &mut range, CHUNK).await? else {
                 return Ok(stamps);
             };
             for (key, payload) in rows {

@@ -4,6 +4,7 @@ mod refusal;
 
 use std::sync::Arc;
 
+pub(super) use self::refusal::catch_up;
 use self::refusal::{rejected, restamp, withdrawn};
 use super::conflict::Resolver;
 use super::resolve::Resolution;
@@ -131,9 +132,15 @@ impl Job for SettleJob {
                     // Of what comes behind the head that its first page saw, deletions are told.
                     let is_blind = checkpoint.epoch.is_none() || *first <= checkpoint.later.blind;
                     checkpoint.later.unsure |= reads && is_blind;
+                    let clock = resolution.tx.state().clock;
+                    let mut changes = place_row.changes.iter();
+                    let was_set_back = changes.any(|change| change.rev.hlc > clock);
                     free.extend(
                         applied(&mut resolution, place, &place_row, (*first, checkpoint)).await?,
                     );
+                    if was_set_back {
+                        catch_up(resolution.tx, self.target).await?;
+                    }
                 }
                 Outcome::Conflict { .. } if is_an_erase(&place_row) => {
                     settled.rejected += 1;

@@ -171,3 +171,35 @@ async fn a_device_leaves_its_server_over_damage_in_the_outbox() {
         }
     }
 }
+
+/// It failed, and so a device could leave its server only with `wipe`, or after somebody had given the document up.
+#[tokio::test]
+async fn a_device_leaves_its_server_where_a_mutation_and_all_that_it_may_be_about_are_damaged() {
+    let world = World::synced().await;
+    world.put("a", 10).await;
+    world.pin().await;
+    world.put("b", 20).await;
+    world.damage(OUTBOX, &place(1)).await;
+    world.damage(b'd', b"a").await;
+    let state = world.replica.detach().await.unwrap();
+    assert_eq!(state.pending, 4, "of `a`, `b`, `c` and `d`");
+    // The body that the mutation brought can be read still, for whoever looks into the store.
+    let kept = world.holds(BODY, &body(1, 0)).await;
+    assert!(kept);
+    // Nothing is sent to the next server before somebody has said what `a` is; then all is.
+    let message = world.replica.pin(ALL).await.unwrap_err().to_string();
+    assert!(message.contains("document \"a\" of `docs`"), "{message}");
+    assert!(message.contains("put another in its place"), "{message}");
+    world.put("a", 11).await;
+    let mut sent: Vec<_> = world.pin().await;
+    sent.sort_by_key(|it| told(it)[0].0.to_owned());
+    let sent: Vec<_> = sent.iter().flat_map(told).collect();
+    let all = [
+        ("a", Some(11), None),
+        ("b", Some(20), None),
+        ("c", Some(3), None),
+        ("d", Some(4), None),
+    ];
+    assert_eq!(sent, all);
+    assert!(!world.holds(BODY, &body(1, 0)).await);
+}

@@ -71,3 +71,54 @@ async fn a_transaction_on_creations_that_were_refused_while_it_was_on_its_way_cr
     let entries = world.db.journal().list(None, 10).await.unwrap();
     assert_eq!(entries.len(), 1, "the refusal");
 }
+
+/// The application's rule says that nothing stands.
+struct Nothing;
+
+impl Resolver for Nothing {
+    fn resolve(&self, _: &Conflict, _: Option<ConflictStrategy>) -> (Decision, &'static str) {
+        (Decision::Write(None), "custom")
+    }
+}
+
+/// What waits behind a change that a rule turned into a deletion names that deletion as its base. It has never met it, so the
+/// server refuses it, and a strategy decides: sent as an edit of nothing, it would bring the document back without a word.
+#[tokio::test]
+async fn an_edit_behind_a_deletion_that_a_rule_made_meets_it_as_a_conflict() {
+    let world = World::new().await;
+    world.insert("a", 1).await;
+    world.pin().await;
+    let mut tx = world.db.transaction();
+    tx.update(&world.docs, "a", &json!({"n": 2})).unwrap();
+    tx.insert(&world.docs, &value(r#"{"_id":"x","n":1}"#))
+        .unwrap();
+    tx.commit().await.unwrap();
+    world
+        .page(0, 1, vec![record("a", 1, FUTURE, Some(r#"{"n":7}"#))])
+        .await
+        .unwrap();
+    let first = MutationNumber::new(1);
+    let settled = world
+        .replica
+        .settle(first, vec![conflict(1)], Arc::new(Nothing));
+    assert_eq!(settled.await.unwrap().journaled.len(), 1);
+
+    let sent = world.pin().await;
+    let deletion = &sent[0].changes()[0];
+    let edit = sent[1].changes().iter().find(|it| it.id.as_str() == "a");
+    assert_eq!(deletion.kind, ChangeKind::Delete);
+    assert_eq!(edit.unwrap().base, Some(deletion.rev));
+    world.settle(2, vec![applied(2), conflict(2)]).await;
+    let deleted = Record {
+        rev: deletion.rev,
+        ..record("a", 2, FUTURE, None)
+    };
+    world.page(1, 2, vec![deleted]).await.unwrap();
+    assert_eq!((world.json("a").await, world.json("x").await), (None, None));
+    assert_eq!(world.pending().await, 0);
+    let entries = world.db.journal().list(None, 10).await.unwrap();
+    let last = entries.iter().max_by_key(|entry| entry.number).unwrap();
+    assert_eq!((entries.len(), last.winner), (2, Winner::Remote));
+    let ids = last.documents.iter().map(|document| document.id.as_str());
+    assert_eq!(ids.collect::<Vec<_>>(), ["a", "x"]);
+}

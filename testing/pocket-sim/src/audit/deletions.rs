@@ -2,7 +2,7 @@
 
 use pocket_core::{Change, ChangeKind, Outcome, Revision};
 
-use super::{Audit, DocKey, Pushed, Version, WriteId};
+use super::{Audit, DocKey, Pushed, Version, Write, WriteId};
 
 impl Audit {
     /// What was sent under a number, as far as it is about a document.
@@ -41,6 +41,19 @@ impl Audit {
             on_nothing
                 .filter_map(move |(before, _)| Some((key, self.untold_deletion(key, before)?)))
         })
+    }
+
+    /// Whether a deletion stood behind what a delete was made on. One that came before that deleted something else.
+    pub(crate) fn was_deleted(&self, id: WriteId, write: &Write) -> bool {
+        let Some(versions) = self.history.get(&write.document) else {
+            return false;
+        };
+        let made_of = self.made_of(id);
+        let holds = |version: &Version| version.ids.iter().any(|id| made_of.contains(id));
+        let first = versions.iter().find(|(_, version)| holds(version));
+        let first = first.map_or(0, |(seq, _)| *seq);
+        let mut behind = versions.range(first..);
+        behind.any(|(_, version)| !version.live)
     }
 
     /// The place of the deletion by somebody else that was in the way of a delete: both wanted the same, so nothing was left

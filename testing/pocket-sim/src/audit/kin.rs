@@ -27,14 +27,22 @@ impl Audit {
     }
 
     /// Whether a delete took back what was never sent from there: a copy of that device sends it all the same, or the
-    /// device had done so before it was restored, as somebody who had not heard of it.
+    /// device had done so before it was restored, as somebody who had not heard of it. What somebody else had a part in came
+    /// from the server, and its delete is everybody's affair.
     pub(crate) fn is_local_affair(&self, id: WriteId, write: &Write) -> bool {
         let is_copied = || {
             let origin = self.origin(write.client);
             self.origins.values().any(|other| *other == origin)
         };
         let is_restored = self.restored.contains(&write.client);
-        !write.kind.puts() && !self.sent.contains(&id) && (is_restored || is_copied())
+        let is_own = |made: &WriteId| {
+            let made = self.writes.get(made);
+            made.is_some_and(|made| self.are_kin(made.client, write.client))
+        };
+        !write.kind.puts()
+            && !self.sent.contains(&id)
+            && (is_restored || is_copied())
+            && self.made_of(id).iter().all(is_own)
     }
 
     fn origin(&self, client: usize) -> usize {

@@ -86,8 +86,12 @@ impl World {
                 .writes_in(key, version.live, &version.ids, version.rev)
                 .contains(&id)
         };
-        // What came behind it was lost by the server, and is here still.
-        let shows_lost = seen.is_some_and(|seen| self.audit.forks.has(key, seen.rev));
+        // What came behind it was lost by the server, and is here still. What it was made on came before.
+        let made_of = self.audit.made_of(id);
+        let came_before =
+            |seen: &Seen| seen.live && seen.ids.iter().all(|shown| made_of.contains(shown));
+        let shows_lost =
+            seen.is_some_and(|seen| self.audit.forks.has(key, seen.rev) && !came_before(seen));
         if shows_lost || self.audit.forks.superseded(key, holds) {
             return true;
         }

@@ -95,15 +95,9 @@ impl World {
         });
         roots.extend(hidden.map(|(id, _)| *id));
         // Two who delete the same want the same: the deletion of one stands for that of the other.
-        let deletes = self.audit.writes.iter().filter(|(_, write)| {
-            let mut versions = self
-                .audit
-                .history
-                .get(&write.document)
-                .into_iter()
-                .flatten();
+        let deletes = self.audit.writes.iter().filter(|(id, write)| {
             let lost = self.audit.forks.has_deleted(&write.document);
-            !write.kind.puts() && (lost || versions.any(|(_, version)| !version.live))
+            !write.kind.puts() && (lost || self.audit.was_deleted(**id, write))
         });
         roots.extend(deletes.map(|(id, _)| *id));
         roots.extend(self.untold_deletions());

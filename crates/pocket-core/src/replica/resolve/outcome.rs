@@ -4,6 +4,7 @@ use super::super::{rebase, resync};
 use super::{Decision, Loss, NOT_READABLE, Resolution, Verdict, server_document};
 use crate::journal::{self, JournalKind, Note, RemoteVersion, Winner};
 use crate::keys;
+use crate::mutants::active;
 use crate::outbox::{self, Entry, PendingChange, Slot};
 use crate::stored::{Doubt, Presence, Progress, Shadow, StoredDocument};
 use crate::tx::Tx;
@@ -28,7 +29,7 @@ impl Resolution<'_> {
             .zip(verdicts)
         {
             let Some(remote) = remote.filter(|_| verdict != Verdict::Current) else {
-                if crate::mutants::active("pocket-mutant:half-transaction-repushed") {
+                if active("pocket-mutant:half-transaction-repushed") {
                     halved.push(change.document());
                     slot.forget_place(entry.place);
                     self.store_slot(slot)?;
@@ -153,7 +154,7 @@ impl Resolution<'_> {
     ) -> Result<Vec<Place>> {
         let only_shape =
             !entry.changes.is_empty() && entry.changes.iter().all(|change| change.migrated);
-        if !only_shape && !crate::mutants::active("pocket-mutant:loser-not-journaled") {
+        if !only_shape && !active("pocket-mutant:loser-not-journaled") {
             self.note(&entry, &remotes, Winner::Remote, &loss);
         }
         let stays = self.keep_erases(&entry);
@@ -305,6 +306,9 @@ impl Resolution<'_> {
         winner: Winner,
         loss: &Loss<'_>,
     ) {
+        if self.is_hushed(entry, remotes, winner, loss) {
+            return;
+        }
         let note = Note {
             kind: loss.kind,
             target: self.target,
@@ -317,6 +321,42 @@ impl Resolution<'_> {
         };
         let number = journal::write(self.tx, note);
         self.journaled.push(number);
+    }
+
+    /// Whether a planted bug keeps an entry out of the journal; in a product none does.
+    fn is_hushed(
+        &self,
+        entry: &Entry,
+        remotes: &[Option<RemoteVersion>],
+        winner: Winner,
+        loss: &Loss<'_>,
+    ) -> bool {
+        let met =
+            |is_meant: &dyn Fn(&RemoteVersion) -> bool| remotes.iter().flatten().any(is_meant);
+        let is_dead = |remote: &RemoteVersion| remote.version.presence.is_deletion();
+        let is_own = |remote: &RemoteVersion| remote.version.rev.client == self.tx.client();
+        let deletes = || {
+            let mut changes = entry.changes.iter();
+            changes.all(|change| matches!(change.kind, ChangeKind::Delete))
+        };
+        let ends = || {
+            let rows = entry
+                .changes
+                .iter()
+                .map(|it| self.tx.registry().row(it.collection));
+            rows.flatten().any(|(_, row)| row.later.ttl.is_some())
+        };
+        if winner != Winner::Remote {
+            return active("pocket-mutant:tombstone-loses-in-silence") && met(&is_dead);
+        }
+        active("pocket-mutant:lost-delete-not-journaled") && deletes()
+            || active("pocket-mutant:unseen-loss-not-journaled")
+                && met(&|remote| is_dead(remote) && is_own(remote))
+            || active("pocket-mutant:expired-loss-not-journaled") && ends() && met(&is_dead)
+            || active("pocket-mutant:refusal-not-journaled") && loss.kind == JournalKind::Refusal
+            || active("pocket-mutant:revoked-loss-not-journaled") && loss.rule == "access-revoked"
+            || active("pocket-mutant:doubt-lost-in-silence") && loss.rule == "outcome-unknown"
+            || active("pocket-mutant:erased-loss-not-journaled") && loss.rule == "erased"
     }
 
     /// Removes a mutation and all that points to it, but the places in its documents.

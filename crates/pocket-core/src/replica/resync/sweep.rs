@@ -10,6 +10,7 @@ use crate::commit::Job;
 use crate::configure;
 use crate::damage::{self, Server};
 use crate::keys::{self, CollectionId, Target};
+use crate::mutants::active;
 use crate::outbox::{self, Slot};
 use crate::parting::{self, Parting};
 use crate::replica::apply::Applied;
@@ -177,7 +178,8 @@ impl SweepJob {
         if let Some(lost) = lost {
             // It came after the place where the histories part: the server has lost it.
             let live = document.is_live();
-            match (first, kept_change(tx, &slot, lost).filter(|_| live)) {
+            let returns = live && !active("pocket-mutant:lost-by-server-dropped");
+            match (first, kept_change(tx, &slot, lost).filter(|_| returns)) {
                 (Some(first), _) => {
                     keep_as_edit(tx, self.target, &slot, first).await?;
                     stand_on(tx, self.target, &slot, first, None, None).await?;
@@ -204,6 +206,13 @@ impl SweepJob {
         if first.is_none() {
             slot.after = None;
             resolve::store_slot(tx, &slot)?;
+            return Ok(None);
+        }
+        if let Some(first) = first.filter(|_| active("pocket-mutant:unseen-edit-comes-back")) {
+            stand_on(tx, self.target, &slot, first, None, None).await?;
+            tx.delete(shadow);
+            forget_server(&mut slot);
+            slot.store(tx);
             return Ok(None);
         }
         let checkpoint = &row.checkpoint;

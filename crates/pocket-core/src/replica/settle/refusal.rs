@@ -113,6 +113,16 @@ pub(super) async fn restamp(
     Ok(())
 }
 
+/// The clock was set back, and a revision of before took effect all the same, as the server's clock had moved on: what is
+/// pending from that time may do so, too, and its revisions are not given again.
+pub(in crate::replica) async fn catch_up(tx: &mut Tx, target: Target) -> Result<()> {
+    let time = tx.state().clock.time();
+    let given = latest_given(tx, target, time).await?;
+    let clock = tx.state().clock.max(given);
+    tx.state().clock = clock;
+    Ok(())
+}
+
 /// The latest revision up to a time that something pending bears. A clock that was set back before has given it, and it
 /// may take effect still: none of its documents may get that revision twice.
 async fn latest_given(tx: &mut Tx, target: Target, limit: Timestamp) -> Result<Hlc> {
