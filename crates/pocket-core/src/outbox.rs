@@ -119,18 +119,20 @@ impl Entry {
                 content: MutationContent::Withdrawn,
             });
         }
-        let changes = self.changes.iter().map(|change| {
-            Ok(Change {
+        // Most have one, for which collecting results would take memory for four.
+        let mut changes = Vec::with_capacity(self.changes.len());
+        for change in &self.changes {
+            changes.push(Change {
                 collection: tx.registry().name(change.collection)?,
                 id: change.id.clone(),
                 rev: change.rev,
                 base: change.base,
                 kind: change.kind.clone(),
-            })
-        });
+            });
+        }
         Ok(Mutation {
             number,
-            content: MutationContent::Changes(changes.collect::<Result<_>>()?),
+            content: MutationContent::Changes(changes),
         })
     }
 }

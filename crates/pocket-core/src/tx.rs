@@ -1,11 +1,12 @@
 //! What a write reads and writes through, before it is committed.
 
-use std::ops::Bound;
+mod reads;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pocket_storage::ordered::{BTreeMap, BTreeSet};
-use pocket_storage::{Batch, Direction, Entry, KeyRange, ScanLimit};
+use pocket_storage::Batch;
+use pocket_storage::ordered::BTreeMap;
 use serde::Serialize;
 
 use crate::ahead::Ahead;
@@ -241,134 +242,6 @@ impl Tx {
         }
         let value = self.core.storage.get(key).await?;
         value.map(|value| self.core.open(key, &value)).transpose()
-    }
-
-    /// Reads values into memory, in one call to the store, for the gets that follow.
-    pub(crate) async fn read_ahead(&mut self, mut keys: Vec<Vec<u8>>) -> Result<()> {
-        // Neighbours are cheaper to find one behind the other.
-        keys.sort_unstable();
-        keys.dedup();
-        let values = self.core.storage.get_many(&keys).await?;
-        self.ahead.extend(keys.into_iter().zip(values));
-        Ok(())
-    }
-
-    /// As [`read_ahead`](Self::read_ahead) for jobs that run one behind the other, instead of what was read for those
-    /// before them. If it fails, each of them meets the error when it reads. Tells how many bytes were read.
-    pub(crate) async fn read_ahead_for_all(&mut self, mut keys: Vec<Vec<u8>>) -> usize {
-        self.ahead_for_all.clear();
-        if keys.len() < 2 {
-            return 0;
-        }
-        keys.sort_unstable();
-        keys.dedup();
-        let Ok(values) = self.core.storage.get_many(&keys).await else {
-            return 0;
-        };
-        let bytes = values.iter().flatten().map(Bytes::len).sum();
-        self.ahead_for_all.extend(keys.into_iter().zip(values));
-        bytes
-    }
-
-    /// As [`read_ahead`](Self::read_ahead) for the entries of a range.
-    pub(crate) async fn scan_ahead(&mut self, range: KeyRange, limit: ScanLimit) -> Result<()> {
-        let storage = self.core.storage.clone();
-        let entries = storage.scan(range, limit, Direction::Forward).await?;
-        self.ahead
-            .extend(entries.into_iter().map(|(key, value)| (key, Some(value))));
-        Ok(())
-    }
-
-    /// Scans the store. Only for jobs that run alone, before they write into the range.
-    pub(crate) async fn scan(&mut self, range: KeyRange, limit: ScanLimit) -> Result<Vec<Entry>> {
-        let entries = self.scan_each(range, limit).await?.into_iter();
-        entries
-            .map(|(key, payload)| payload.map(|payload| (key, payload)))
-            .collect()
-    }
-
-    /// As [`scan`](Self::scan), for jobs that step over what is damaged.
-    pub(crate) async fn scan_each(
-        &mut self,
-        range: KeyRange,
-        limit: ScanLimit,
-    ) -> Result<Vec<(Vec<u8>, Result<Bytes>)>> {
-        let entries = self.scan_sealed(range, limit).await?.into_iter();
-        let opened = entries.map(|(key, value)| {
-            let payload = self.core.open(&key, &value);
-            (key, payload)
-        });
-        Ok(opened.collect())
-    }
-
-    /// As [`scan`](Self::scan) with the values as they are sealed: some may be damaged.
-    pub(crate) async fn scan_sealed(
-        &mut self,
-        range: KeyRange,
-        limit: ScanLimit,
-    ) -> Result<Vec<Entry>> {
-        let storage = self.core.storage.clone();
-        Ok(storage.scan(range, limit, Direction::Forward).await?)
-    }
-
-    /// How many keys a range of few keys holds, with what was written and is not committed yet.
-    pub(crate) async fn count(&mut self, range: KeyRange) -> Result<usize> {
-        Ok(self.keys(range).await?.len())
-    }
-
-    /// The keys of a range of few keys, with what was written and is not committed yet.
-    pub(crate) async fn keys(&mut self, range: KeyRange) -> Result<BTreeSet<Vec<u8>>> {
-        let (mut all, mut next) = (BTreeSet::new(), Some(range));
-        while let Some(range) = next {
-            let (keys, rest) = self.keys_page(range, usize::MAX).await?;
-            all.extend(keys);
-            next = rest;
-        }
-        Ok(all)
-    }
-
-    /// The first keys of a range, with what was written and is not committed yet, and the rest of the range if there may
-    /// be more. Reads `most` entries of the store, or fewer where they are large.
-    pub(crate) async fn keys_page(
-        &mut self,
-        range: KeyRange,
-        most: usize,
-    ) -> Result<(BTreeSet<Vec<u8>>, Option<KeyRange>)> {
-        let (entries, rest) = self.sealed_page(range, most).await?;
-        for (key, sealed) in &entries {
-            self.core.open(key, sealed)?;
-        }
-        Ok((entries.into_keys().collect(), rest))
-    }
-
-    /// As [`keys_page`](Self::keys_page) with the values as they are sealed: some may be damaged.
-    pub(crate) async fn sealed_page(
-        &mut self,
-        mut range: KeyRange,
-        most: usize,
-    ) -> Result<(BTreeMap<Vec<u8>, Bytes>, Option<KeyRange>)> {
-        let limit = ScanLimit::entries(most);
-        let stored = self.scan_sealed(range.clone(), limit).await?;
-        let last = stored.last().map(|(key, _)| key.clone());
-        let rest = last.filter(|_| limit.is_reached_by(&stored)).map(|last| {
-            let rest = range.clone().after(last.clone());
-            range.end = Bound::Included(last);
-            rest
-        });
-        let mut entries: BTreeMap<Vec<u8>, Bytes> = stored.into_iter().collect();
-        if range.is_empty() {
-            return Ok((entries, rest));
-        }
-        for layer in [&self.kept.values, &self.own] {
-            for (key, value) in layer.range(&range) {
-                if let Some(value) = value {
-                    entries.insert(key.clone(), value.clone());
-                } else {
-                    entries.remove(key);
-                }
-            }
-        }
-        Ok((entries, rest))
     }
 
     /// The server's version of a document that is known here becomes another one.

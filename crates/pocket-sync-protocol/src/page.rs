@@ -176,16 +176,13 @@ impl RecordSet {
                 self.data.len()
             )));
         }
-        let records = self
-            .heads
-            .iter()
-            .zip(&self.data)
-            .map(|((collection, client), bytes)| {
-                let collection = at(&self.collections, *collection, "collection")?;
-                let client = at(&self.clients, *client, "client")?;
-                Ok(codec::decode_record(bytes)?.with(collection, *client))
-            });
-        records.collect()
+        let mut records = Vec::with_capacity(self.data.len());
+        for ((collection, client), bytes) in self.heads.iter().zip(&self.data) {
+            let collection = at(&self.collections, *collection, "collection")?;
+            let client = at(&self.clients, *client, "client")?;
+            records.push(codec::decode_record(bytes)?.with(collection, *client));
+        }
+        Ok(records)
     }
 }
 

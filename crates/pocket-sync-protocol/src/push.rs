@@ -51,12 +51,13 @@ impl Push {
             expected = expected.next();
             contents.push(match &mutation.content {
                 MutationContent::Withdrawn => PushContent::Withdrawn,
-                MutationContent::Changes(changes) => PushContent::Changes(
-                    changes
-                        .iter()
-                        .map(|change| pack(change, client, &mut collections, &mut clients))
-                        .collect::<Result<_, _>>()?,
-                ),
+                MutationContent::Changes(changes) => {
+                    let mut packed = Vec::with_capacity(changes.len());
+                    for change in changes {
+                        packed.push(pack(change, client, &mut collections, &mut clients)?);
+                    }
+                    PushContent::Changes(packed)
+                }
             });
         }
         let push = Self {

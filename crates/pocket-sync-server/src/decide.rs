@@ -163,6 +163,7 @@ pub fn decide(
     overlay.clock = overlay.clock.max(Hlc::from_time(now));
     let mut answer = PushAnswer {
         first: push.first,
+        outcomes: Vec::with_capacity(push.mutations.len()),
         ..PushAnswer::default()
     };
     let Some(mut client) = overlay.clients.remove(&push.client) else {

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use pocket_core::envelope::decode_prefix;
 pub(crate) use pocket_core::envelope::{Later, damaged};
-use pocket_core::envelope::{decode_prefix, encode};
 use pocket_core::{
     Body, CollectionName, Digest, DocumentId, Epoch, Hlc, Lineage, MutationNumber, Outcome, Record,
     RecordState, Result, Revision, Seq, SessionToken, Timestamp, envelope,
@@ -180,7 +180,7 @@ pub(crate) fn seal_record(key: &[u8], record: &Record, marks: &Marks) -> Bytes {
         },
     };
     let body = record.state.body().map_or(&[][..], Body::as_bytes);
-    envelope::seal(key, &[&encode(&row), body])
+    envelope::seal_row(key, &row, body)
 }
 
 /// The head of a stored record, and its body if it is live.
@@ -375,7 +375,7 @@ pub(crate) fn seal_feed(at: &[u8], key: &DocumentKey, deleted: Option<Timestamp>
 
 /// A row as it is stored under `key`.
 pub(crate) fn seal<T: Serialize>(key: &[u8], row: &T) -> Bytes {
-    envelope::seal(key, &[&encode(row)])
+    envelope::seal_row(key, row, &[])
 }
 
 /// A row stored under `key`, nothing behind it.

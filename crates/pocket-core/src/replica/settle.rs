@@ -201,32 +201,38 @@ impl SettleJob {
         tx: &mut Tx,
         numbers: &[MutationNumber],
     ) -> Result<Vec<Option<(Place, MutationRow)>>> {
-        tx.read_ahead(
-            numbers
-                .iter()
-                .map(|number| keys::number(self.target, *number))
-                .collect(),
-        )
-        .await?;
-        let mut places = Vec::with_capacity(numbers.len());
-        for number in numbers {
-            let payload = tx.get(&keys::number(self.target, *number)).await?;
+        let keys: Vec<_> = numbers
+            .iter()
+            .map(|number| keys::number(self.target, *number))
+            .collect();
+        let mut places = Vec::with_capacity(keys.len());
+        for payload in tx.get_many(&keys).await? {
             places.push(
-                payload
+                payload?
                     .map(|payload| stored::decode::<Place>(&payload))
                     .transpose()?,
             );
         }
-        let rows = places
-            .iter()
-            .flatten()
+        let pending = places.iter().flatten();
+        let keys: Vec<_> = pending
             .map(|place| keys::outbox(self.target, *place))
             .collect();
-        tx.read_ahead(rows).await?;
+        let mut rows = tx.get_many(&keys).await?.into_iter();
         let mut pinned = Vec::with_capacity(places.len());
         for place in places {
             pinned.push(match place {
-                Some(place) => Some((place, outbox::load_row(tx, self.target, place).await?)),
+                Some(place) => {
+                    let payload = rows.next().and_then(|read| read.ok().flatten());
+                    let row = payload.and_then(|payload| stored::decode(&payload).ok());
+                    Some((
+                        place,
+                        match row {
+                            Some(row) => row,
+                            // What is damaged is made anew.
+                            None => outbox::load_row(tx, self.target, place).await?,
+                        },
+                    ))
+                }
                 None => None,
             });
         }
@@ -238,10 +244,13 @@ impl SettleJob {
 
     /// The mark moves to just before the first number whose outcome is unknown.
     async fn confirm(&self, tx: &mut Tx, row: &mut TargetRow) -> Result<()> {
-        // The scan shows the store before this commit; what was just answered is passed over.
+        // None of those that were just answered is pending any more.
+        let answered = self.first..self.first.plus(self.outcomes.len() as u64);
         let mut next = row.confirmed.next();
         while next <= row.last_number {
-            if tx.get(&keys::number(self.target, next)).await?.is_some() {
+            let is_pending = !answered.contains(&next)
+                && tx.get(&keys::number(self.target, next)).await?.is_some();
+            if is_pending {
                 break;
             }
             row.confirmed = next;

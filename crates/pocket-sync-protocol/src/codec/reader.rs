@@ -8,6 +8,9 @@ use crate::ProtocolError;
 
 type Result<T> = std::result::Result<T, ProtocolError>;
 
+/// Elements for which memory is set aside at once, before they are known to be there.
+const SET_ASIDE: usize = 1_024;
+
 /// Reads values one after the other. Text and bytes are slices of the frame.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
@@ -93,7 +96,11 @@ impl<'a> Reader<'a> {
         mut element: impl FnMut(&mut Self) -> Result<T>,
     ) -> Result<Vec<T>> {
         let len = self.array(what)?;
-        (0..len).map(|_| element(self)).collect()
+        let mut list = Vec::with_capacity(len.min(SET_ASIDE));
+        for _ in 0..len {
+            list.push(element(self)?);
+        }
+        Ok(list)
     }
 
     /// A value, or nil.

@@ -131,12 +131,13 @@ impl EmbeddedEngine {
     /// Loads what `pushes` name: from memory what is there, from the store the rest, in one read.
     async fn load(&self, log: &Log, pushes: &[PushRequest]) -> EngineResult<Overlay> {
         let needs_documents = pushes.iter().any(|push| push.authority.needs_documents());
-        let mut missing_documents = Vec::new();
+        let changes = pushes.iter().map(PushRequest::changes).sum();
+        let mut missing_documents = Vec::with_capacity(changes);
         let mut missing_clients = Vec::new();
         let mut overlay = log.with_open(|open| {
             let mut overlay = Overlay::new(open.row.head, open.row.clock);
             overlay.set_horizon(open.row.horizon);
-            overlay.reserve(pushes.iter().map(PushRequest::changes).sum());
+            overlay.reserve(changes);
             if let Some(usage) = open.row.later.usage {
                 overlay.set_usage(usage);
             }
