@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 use pocket_storage::ordered::{BTreeMap, BTreeSet};
-use pocket_storage::{Direction, Entry, KeyRange, ScanLimit};
+use pocket_storage::{Direction, Entry, KeyRange, ScanLimit, sorting};
 
 use super::Tx;
 use crate::Result;
@@ -29,7 +29,7 @@ impl Tx {
     /// Reads values into memory, in one call to the store, for the gets that follow.
     pub(crate) async fn read_ahead(&mut self, mut keys: Vec<Vec<u8>>) -> Result<()> {
         // Neighbours are cheaper to find one behind the other.
-        keys.sort_unstable();
+        sorting::sort_unstable(&mut keys);
         keys.dedup();
         if keys.len() < 2 {
             // Its get is one call as well, and needs no way to another thread.
@@ -47,7 +47,7 @@ impl Tx {
         if keys.len() < 2 {
             return 0;
         }
-        keys.sort_unstable();
+        sorting::sort_unstable(&mut keys);
         keys.dedup();
         let Ok(values) = self.core.storage.get_many(&keys).await else {
             return 0;
