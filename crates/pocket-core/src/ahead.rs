@@ -1,6 +1,7 @@
 //! What a job has read ahead of its gets.
 
 use bytes::Bytes;
+use pocket_storage::sorting;
 
 /// Sealed values by key, as they were when they were read.
 ///
@@ -16,9 +17,13 @@ impl Ahead {
     /// Takes in values that were read. Of what is there already, the newer stands.
     pub(crate) fn extend(&mut self, read: impl IntoIterator<Item = (Vec<u8>, Option<Bytes>)>) {
         self.entries.extend(read);
+        self.sort();
+    }
+
+    fn sort(&mut self) {
         self.next = 0;
         // A stable sort joins sorted pieces without looking into them.
-        self.entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+        sorting::sort_by(&mut self.entries, |(one, _), (other, _)| one.cmp(other));
         self.entries.dedup_by(|newer, kept| {
             let is_same = newer.0 == kept.0;
             if is_same {

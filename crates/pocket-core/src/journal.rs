@@ -3,7 +3,7 @@
 mod act;
 mod explain;
 
-use pocket_storage::{Direction, ScanLimit};
+use pocket_storage::{BoxFuture, Direction, ScanLimit};
 use serde::{Deserialize, Serialize};
 
 use crate::index::Index;
@@ -274,7 +274,13 @@ impl Journal {
         self.entry(number, row).await
     }
 
-    async fn entry(&self, number: u64, row: JournalRow) -> Result<JournalEntry> {
+    /// Boxed, so that whoever lists entries has no copy of it.
+    #[inline(never)]
+    fn entry(&self, number: u64, row: JournalRow) -> BoxFuture<'_, Result<JournalEntry>> {
+        Box::pin(self.entry_unboxed(number, row))
+    }
+
+    async fn entry_unboxed(&self, number: u64, row: JournalRow) -> Result<JournalEntry> {
         let registry = self.database.core().registry();
         let kind = JournalKind::of_number(row.kind);
         let mut documents = Vec::with_capacity(row.changes.len());

@@ -5,8 +5,8 @@ mod reads;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pocket_storage::Batch;
 use pocket_storage::ordered::BTreeMap;
+use pocket_storage::{Batch, sorting};
 use serde::Serialize;
 
 use crate::ahead::Ahead;
@@ -43,7 +43,7 @@ impl Kept {
         let mut settings: Vec<_> = settings
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
-        settings.sort();
+        sorting::sort_unstable(&mut settings);
         settings
     }
 }

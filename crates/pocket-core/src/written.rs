@@ -97,7 +97,9 @@ impl Written {
     /// All entries, by key.
     pub(crate) fn into_sorted(self) -> Vec<Entry> {
         let mut all = Vec::with_capacity(self.len());
-        all.extend(self.lists.into_iter().flat_map(|(_, list)| list));
+        for (_, mut list) in self.lists {
+            all.append(&mut list);
+        }
         if !self.others.is_empty() {
             all.extend(self.others);
             // Both are sorted, so a stable sort joins them.

@@ -6,8 +6,8 @@
 
 use std::rc::Rc;
 
-use pocket_storage::Result;
 use pocket_storage::ordered::BTreeMap;
+use pocket_storage::{Result, sorting};
 
 use crate::directory::Directory;
 use crate::idb::{Mode, Transaction};
@@ -121,7 +121,7 @@ impl Reading {
         }
         let wanted = |directory: &Directory| {
             let mut pages: Vec<usize> = keys.iter().map(|key| directory.page_of(key)).collect();
-            pages.sort_unstable();
+            sorting::sort_unstable(&mut pages);
             pages.dedup();
             pages
         };

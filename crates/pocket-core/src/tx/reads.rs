@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 use pocket_storage::ordered::{BTreeMap, BTreeSet};
-use pocket_storage::{Direction, Entry, KeyRange, ScanLimit};
+use pocket_storage::{Direction, Entry, KeyRange, ScanLimit, sorting};
 
 use super::Tx;
 use crate::Result;
@@ -29,7 +29,7 @@ impl Tx {
     /// Reads values into memory, in one call to the store, for the gets that follow.
     pub(crate) async fn read_ahead(&mut self, mut keys: Vec<Vec<u8>>) -> Result<()> {
         // Neighbours are cheaper to find one behind the other.
-        keys.sort_unstable();
+        sorting::sort_unstable(&mut keys);
         keys.dedup();
         if keys.len() < 2 {
             // Its get is one call as well, and needs no way to another thread.
@@ -47,7 +47,7 @@ impl Tx {
         if keys.len() < 2 {
             return 0;
         }
-        keys.sort_unstable();
+        sorting::sort_unstable(&mut keys);
         keys.dedup();
         let Ok(values) = self.core.storage.get_many(&keys).await else {
             return 0;
@@ -94,26 +94,33 @@ impl Tx {
         limit: ScanLimit,
     ) -> Result<Vec<Entry>> {
         let storage = self.core.storage.clone();
-        // Most ranges hold next to nothing, and no more than that costs no way to another thread.
-        let short = ScanLimit {
-            entries: limit.entries.min(ScanLimit::SHORT.entries),
-            bytes: limit.bytes.min(ScanLimit::SHORT.bytes),
-        };
         let forward = Direction::Forward;
-        let mut entries = storage.scan(range.clone(), short, forward).await?;
-        let bytes = entries.iter().map(|(key, value)| key.len() + value.len());
-        let rest = ScanLimit {
-            entries: limit.entries - entries.len(),
-            bytes: limit.bytes.saturating_sub(bytes.sum()),
+        // A page has no other thread, and two calls cost it more than one.
+        #[cfg(target_arch = "wasm32")]
+        let entries = storage.scan(range, limit, forward).await?;
+        // Most ranges hold next to nothing, and no more than that costs no way to another thread.
+        #[cfg(not(target_arch = "wasm32"))]
+        let entries = {
+            let short = ScanLimit {
+                entries: limit.entries.min(ScanLimit::SHORT.entries),
+                bytes: limit.bytes.min(ScanLimit::SHORT.bytes),
+            };
+            let mut entries = storage.scan(range.clone(), short, forward).await?;
+            let bytes = entries.iter().map(|(key, value)| key.len() + value.len());
+            let rest = ScanLimit {
+                entries: limit.entries - entries.len(),
+                bytes: limit.bytes.saturating_sub(bytes.sum()),
+            };
+            if let Some((last, _)) = entries.last()
+                && short.is_reached_by(&entries)
+                && rest.entries > 0
+                && rest.bytes > 0
+            {
+                let range = range.after(last.clone());
+                entries.extend(storage.scan(range, rest, forward).await?);
+            }
+            entries
         };
-        if let Some((last, _)) = entries.last()
-            && short.is_reached_by(&entries)
-            && rest.entries > 0
-            && rest.bytes > 0
-        {
-            let range = range.after(last.clone());
-            entries.extend(storage.scan(range, rest, forward).await?);
-        }
         Ok(entries)
     }
 
