@@ -1,11 +1,10 @@
 //! Builds for later steps, beside steps that leave a core idle: compilers wait for the crate everything else needs, and
 //! tests for each other.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use crate::workspace::Workspace;
 use crate::{process, sim, steps, web_module};
@@ -20,10 +19,9 @@ pub(crate) const UNTIL: &str = "sim";
 /// for it, and on a machine with other work it would wait for very long.
 const NICENESS: &str = "5";
 
-/// How often it is looked whether a build has ended.
-const LOOK: Duration = Duration::from_millis(100);
-
-/// Builds under way. They end when this goes out of scope; what they have built by then is there.
+/// Builds under way. When this goes out of scope, the one that runs comes to its end, and no further one begins.
+///
+/// It is not killed: compilers outlive their cargo, and the next cargo would have the same crate compiled into the same files.
 pub(crate) struct Builds {
     enough: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -62,8 +60,7 @@ impl Builds {
         let work = move || {
             for mut command in commands {
                 // Without `nice` the steps build for themselves.
-                let child = command.spawn();
-                if !child.is_ok_and(|child| ends(child, &told)) {
+                if told.load(Ordering::Relaxed) || command.status().is_err() {
                     return;
                 }
             }
@@ -79,29 +76,16 @@ impl Drop for Builds {
     fn drop(&mut self) {
         self.enough.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
             // A panic in there is nothing that a step depends on.
             let _ = thread.join();
         }
     }
 }
 
-/// Waits for the end of a program, or ends it when it is told that it is enough; whether it ended by itself.
-fn ends(mut child: Child, enough: &AtomicBool) -> bool {
-    while !enough.load(Ordering::Relaxed) {
-        match child.try_wait() {
-            Ok(None) => std::thread::park_timeout(LOOK),
-            Ok(Some(_)) => return true,
-            Err(_) => return false,
-        }
-    }
-    let _ = child.kill();
-    let _ = child.wait();
-    false
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn shell(script: &str) -> Command {
@@ -110,10 +94,16 @@ mod tests {
         command
     }
 
+    /// A directory that is new.
+    fn directory(name: &str) -> PathBuf {
+        let directory = std::env::temp_dir().join(format!("pocket-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        directory
+    }
+
     #[test]
     fn one_comes_after_the_other_and_one_that_fails_stops_none() {
-        let directory = std::env::temp_dir().join(format!("pocket-beside-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
+        let directory = directory("beside");
         let [first, last] = ["first", "last"].map(|name| directory.join(name));
         let made = format!("echo > {}; exit 1", first.display());
         let moved = format!("mv {} {}", first.display(), last.display());
@@ -123,11 +113,36 @@ mod tests {
         std::fs::remove_dir_all(&directory).unwrap();
     }
 
+    /// Its cargo was killed; the compiler that it had started went on, beside the same one of the next step.
     #[test]
-    fn what_is_under_way_ends_with_them() {
-        // They would never end by themselves.
-        let forever = || shell("exec tail -f /dev/null");
-        drop(Builds::run(vec![forever(), forever()]));
+    fn what_runs_ends_with_all_that_it_started_and_nothing_begins_behind_it() {
+        let directory = directory("enough");
+        let [began, go, ended, next] =
+            ["began", "go", "ended", "next"].map(|name| directory.join(name));
+        // Two processes, as cargo and its compiler are.
+        let compiles = format!(
+            "(echo > {}; until test -e {}; do sleep 0.01; done; echo > {}) & wait",
+            began.display(),
+            go.display(),
+            ended.display()
+        );
+        let builds = Builds::run(vec![
+            shell(&compiles),
+            shell(&format!("echo > {}", next.display())),
+        ]);
+        while !began.exists() {
+            std::thread::yield_now();
+        }
+        let enough = builds.enough.clone();
+        let dropped = std::thread::spawn(move || drop(builds));
+        while !enough.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
+        std::fs::write(&go, "").unwrap();
+        dropped.join().unwrap();
+        assert!(ended.exists(), "what it had started was left alone");
+        assert!(!next.exists());
+        std::fs::remove_dir_all(&directory).unwrap();
     }
 
     #[test]

@@ -50,8 +50,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Outcome {
         steps::is_strict(),
         options.keep_going,
     );
-    drop(builds);
     println!("\n{}", report::table(&rows));
+    // What a failure has left under way takes its time.
+    drop(builds);
     verdict(&rows)
 }
 

@@ -5,11 +5,11 @@ use std::fmt::Display;
 use std::io;
 
 use pocket_core::storage::StorageError;
-use pocket_core::{Map, Value};
+use pocket_core::{Map, Shown, Value};
 use pocket_sync_client::SyncError;
 
 use crate::codes;
-use crate::output::Ends;
+use crate::output::{Ends, for_people};
 
 /// What is left where a store is damaged and there is no backup.
 pub(crate) const SALVAGE: &str =
@@ -141,8 +141,9 @@ impl Failure {
 
     fn line(&self, json: bool) -> String {
         if !json {
-            let message = crate::output::for_people(&self.message);
-            return format!("error[{}]: {message}", self.code);
+            // A server may have said the code, too.
+            let (code, message) = (Shown(&self.code), for_people(&self.message));
+            return format!("error[{code}]: {message}");
         }
         let object: Map = [
             ("code", Value::from(&*self.code)),
@@ -211,6 +212,8 @@ mod tests {
             of_a_server.line(false),
             r"error[forbidden]: go \u{1b}[2Jaway"
         );
+        let with_a_code = Failure::new("no\u{1b}[2J".to_owned(), "go away");
+        assert_eq!(with_a_code.line(false), r"error[no\u{1b}[2J]: go away");
         assert_eq!(failure.status(), 1);
         assert_eq!(Failure::usage("x").status(), 2);
     }

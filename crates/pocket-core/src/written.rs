@@ -137,6 +137,7 @@ fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use proptest::array::uniform2;
     use proptest::prelude::*;
 
     use super::*;
@@ -165,9 +166,24 @@ mod tests {
         written
     }
 
+    fn bound(kind: u8, (first, second): (u8, u8)) -> Bound<Vec<u8>> {
+        let key = vec![first, second];
+        match kind {
+            0 => Bound::Included(key),
+            1 => Bound::Excluded(key),
+            _ => Bound::Unbounded,
+        }
+    }
+
     proptest! {
         #[test]
-        fn it_holds_what_a_map_holds(earlier in writes(), later in writes(), ends: [[u8; 2]; 2]) {
+        fn it_holds_what_a_map_holds(
+            earlier in writes(),
+            later in writes(),
+            ends in uniform2((0..5_u8, any::<u8>())),
+            starts in 0..3_u8,
+            stops in 0..3_u8,
+        ) {
             let model: BTreeMap<_, _> = earlier.iter().chain(&later).cloned().collect();
             let mut all = written(&earlier);
             all.append(written(&later));
@@ -178,8 +194,8 @@ mod tests {
                 prop_assert_eq!(all.get(&key), model.get(key.as_slice()));
             }
             let range = KeyRange {
-                start: Bound::Included(ends[0].min(ends[1]).to_vec()),
-                end: Bound::Excluded(ends[0].max(ends[1]).to_vec()),
+                start: bound(starts, ends[0].min(ends[1])),
+                end: bound(stops, ends[0].max(ends[1])),
             };
             let mut found: Vec<_> = all.range(&range).collect();
             found.sort();

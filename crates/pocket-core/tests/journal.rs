@@ -98,10 +98,14 @@ impl World {
 
     /// Sends what is there, and the server refuses it.
     async fn refused(&self) {
+        self.refused_for("forbidden", "not yours").await;
+    }
+
+    async fn refused_for(&self, code: &str, reason: &str) {
         let sent = self.replica.pin(ALL).await.unwrap().mutations;
         let no = Outcome::Rejected {
-            code: "forbidden".into(),
-            reason: "not yours".into(),
+            code: code.into(),
+            reason: reason.into(),
             server_time: None,
         };
         let (first, outcomes) = (sent[0].number, vec![no; sent.len()]);
@@ -322,6 +326,18 @@ async fn an_explanation_names_the_versions_the_rule_and_the_way_back() {
     ] {
         assert!(text.contains(part), "{part} is not in:\n{text}");
     }
+}
+
+/// The code of a refusal is any text that a server likes, and was shown as it is.
+#[tokio::test]
+async fn what_a_server_says_of_a_refusal_does_not_command_a_terminal() {
+    let world = World::new(server_wins()).await;
+    world.write(r#"{"_id":"a\u001b[2J"}"#).await;
+    world.refused_for("no\u{1b}[2J", "not\nyours").await;
+    let text = world.db.journal().explain(1).await.unwrap().to_string();
+    let said = r"The server decided, with the code `no\u{1b}[2J`: not\nyours.";
+    assert!(text.contains(said), "{text}");
+    assert!(!text.contains('\u{1b}'), "{text:?}");
 }
 
 /// A page of the journal ended early where its rows were large together, and who took fewer entries than the limit for the

@@ -4,6 +4,7 @@ import { encodeDocument, kindOf, optionObject } from './check.js';
 import type { Collection } from './collection.js';
 import type { Database } from './database.js';
 import { internals } from './database.js';
+import { decode } from './decode.js';
 import { PocketError, isPocketError, toPocketError } from './error.js';
 import type { MigrationConfig } from './settings.js';
 import type { Shapes } from './shape.js';
@@ -107,12 +108,18 @@ function lineOf(text: string): Line | undefined {
   }
 }
 
-/** A text, or a number. */
-const TOKEN = /"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/g;
+/** Where a text begins or ends, what stands in one behind a backslash, and a number. */
+const TOKEN = /"|\\.|-?\d[\d.eE+-]*/g;
 
 /** JSON as `docs/values.md` has it. `JSON.parse` alone would round integers beyond 2^53. */
 function read(json: string): unknown {
-  const marked = json.replace(TOKEN, (token) => (/^-?\d{16,}$/.test(token) && !Number.isSafeInteger(Number(token)) ? `{"$integer":"${token}"}` : token));
+  // Not a pattern for whole texts: that takes memory for each letter, and of long ones more than there is.
+  let isText = false;
+  const marked = json.replace(TOKEN, (token) => {
+    if (token === '"') isText = !isText;
+    const rounds = !isText && /^-?\d{16,}$/.test(token) && !Number.isSafeInteger(Number(token));
+    return rounds ? `{"$integer":"${token}"}` : token;
+  });
   return valueOf(JSON.parse(marked));
 }
 
@@ -200,22 +207,27 @@ class Loading {
   #document(given: unknown): void {
     const { _id, ...fields } = typeof given === 'object' && given !== null ? (given as AnyDocument) : {};
     if (this.#collection === undefined || typeof _id !== 'string') throw damaged('this is no document of a collection');
-    let document: Document = { _id, ...fields };
+    const document = this.#migrated(this.#collection.name, { _id, ...fields });
+    if (document === null) this.#loaded.migratedAway += 1;
+    else this.#batch.push(document);
+  }
+
+  /** A document as the migrations of its collection leave it. */
+  #migrated(name: string, document: Document): Document | null {
+    const { _id } = document;
+    let migrated = document;
     for (const { version, collection, migrate } of this.#steps) {
-      if (collection !== this.#collection.name) continue;
-      let answer: object | null | undefined;
+      if (collection !== name) continue;
       try {
-        answer = migrate(document);
+        // As `Database.create` asks: what is done to its argument is nothing, and what is no document is refused.
+        const answer = migrate({ ...(decode(encodeDocument(migrated)) as object), _id });
+        if (answer === null) return null;
+        if (answer !== undefined) migrated = { ...(decode(encodeDocument(answer)) as object), _id };
       } catch (error) {
         throw new PocketError('migration', `the migration to ${version} fails at \`${_id}\`: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
       }
-      if (answer === null) {
-        this.#loaded.migratedAway += 1;
-        return;
-      }
-      if (answer !== undefined) document = { ...answer, _id };
     }
-    this.#batch.push(document);
+    return migrated;
   }
 
   /** Stores the documents that wait. */

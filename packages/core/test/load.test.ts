@@ -136,3 +136,39 @@ test('documents of an older schema version go through the migrations', async () 
   const fails = await open({ migrations: [{ version: 2, collection: 'todos', migrate: () => { throw new Error('not today'); } }] });
   await rejects(load(fails, text), 'migration', /line 3.*not today/);
 });
+
+/** Of a promise nothing but the ids was stored, and what was done to the argument was kept, which `Database.create` does not. */
+test('a migration does to what is loaded what it does to what is stored', async () => {
+  const text = ended(['{"collection":"todos","sync":false}', '{"document":{"_id":"a","in":{"n":1}}}']);
+  const loaded = async (migrate: (todo: any) => any): Promise<unknown> => {
+    const db = await open({ collections: [{ name: 'todos' }], migrations: [{ version: 2, collection: 'todos', migrate }] });
+    await load(db, text);
+    return db.collection('todos').getAll();
+  };
+  const wrong: [(todo: object) => unknown, RegExp][] = [
+    [async (todo) => todo, /line 3.*migration to 2 fails at `a`.*an instance of Promise/],
+    [() => [1], /an array/],
+    [() => 'text', /a string/],
+    [() => new Map(), /an instance of Map/],
+    [() => ({ n: () => 1 }), /migration to 2 fails at `a`/],
+  ];
+  for (const [migrate, message] of wrong) await rejects(loaded(migrate), 'migration', message);
+  const changed = (todo: { in: { n: number } }): void => {
+    todo.in.n = 2;
+  };
+  assert.deepEqual(await loaded(changed), [{ _id: 'a', in: { n: 1 } }]);
+  assert.deepEqual(await loaded((todo) => ({ ...todo, _id: 'b', n: new Date(5) })), [{ _id: 'a', in: { n: 1 }, n: new Date(5) }]);
+});
+
+/** A pattern that took memory for each letter of a text had none left, and the dump counted as damaged. */
+test('texts as long as documents may be', async () => {
+  const limits = { documentBytes: 2 ** 24, messageBytes: 2 ** 26 };
+  const db = await open({ limits, collections: [{ name: 'notes' }] });
+  const long = 2 ** 24 - 1_000;
+  const notes = [{ _id: 'a', text: 'x'.repeat(long) }, { _id: 'b', text: '"'.repeat(long) }, { _id: 'c', bytes: new Uint8Array(long) }];
+  for (const note of notes) await db.collection('notes').insert(note);
+  const other = await open({ limits });
+  assert.equal((await load(other, await dump(db))).stored, 3);
+  for (const note of notes) assert.ok((await other.collection('notes').get(note._id)) !== null);
+  assert.equal(((await other.collection('notes').get('b')) as { text?: string }).text, notes[1]?.text);
+});

@@ -185,7 +185,7 @@ fn lines(entry: &JournalEntry) -> Result<Vec<String>> {
     let outcome = match (entry.kind, entry.winner) {
         (JournalKind::Refusal, _) => format!(
             "refused: {}, {}",
-            entry.code.as_deref().unwrap_or("without a code"),
+            Shown(entry.code.as_deref().unwrap_or("without a code")),
             reason.unwrap_or(Shown("without a reason"))
         ),
         (JournalKind::UniqueViolation, _) => format!(

@@ -116,7 +116,7 @@ fn name(document: &JournalDocument) -> String {
 }
 
 fn rule(entry: &JournalEntry) -> (DecidedBy, String) {
-    let code = entry.code.as_deref().unwrap_or("no code");
+    let code = Shown(entry.code.as_deref().unwrap_or("no code"));
     let reason = entry.reason.as_deref().map(Shown);
     let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));
     if entry.kind == JournalKind::Refusal {
