@@ -108,7 +108,7 @@ impl Tx {
             let mut entries = storage.scan(range.clone(), short, forward).await?;
             let bytes = entries.iter().map(|(key, value)| key.len() + value.len());
             let rest = ScanLimit {
-                entries: limit.entries - entries.len(),
+                entries: limit.entries.saturating_sub(entries.len()),
                 bytes: limit.bytes.saturating_sub(bytes.sum()),
             };
             if let Some((last, _)) = entries.last()
