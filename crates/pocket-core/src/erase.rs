@@ -5,13 +5,13 @@
 //! own body until it is answered.
 
 use pocket_storage::ScanLimit;
-use pocket_storage::ordered::{BTreeMap, BTreeSet};
+use pocket_storage::ordered::BTreeSet;
 
 use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::outbox;
 use crate::stored::{self, JournalRow, Presence};
 use crate::tx::Tx;
-use crate::{DocumentId, Result, Revision, Seq};
+use crate::{DocumentId, Result, Revision};
 
 /// The documents an erase is about.
 pub(crate) type Erased = BTreeSet<(CollectionId, DocumentId)>;
@@ -29,7 +29,7 @@ pub(crate) enum Forget {
 const CHUNK: usize = 256;
 
 /// Forgets the content of erased documents, but for entries of the journal that the running job wrote: an erase is sent
-/// when nothing is pending before it, so they are of changes behind it. For those see [`forget_earlier`].
+/// when nothing is pending before it, so they are of changes behind it.
 ///
 /// It scans the journal for bodies, which only jobs that run alone write there, so any job may call it: what others write
 /// into the journal, such as entries about unique indexes, has none.
@@ -94,35 +94,6 @@ pub(crate) async fn forget_in_journal(tx: &mut Tx, erased: &Erased, forget: Forg
             forget_entry(tx, number, &stored::decode(payload)?, erased, forget);
         }
     }
-}
-
-/// Forgets what the server had of erased documents before, in entries of the journal that the running job wrote: a
-/// change that was made behind the erase may be answered before it, since an erase that the server refused for its clock
-/// is sent again. `erased` says where the erase of each took effect.
-pub(crate) async fn forget_earlier(
-    tx: &mut Tx,
-    entries: &[u64],
-    erased: &BTreeMap<(CollectionId, DocumentId), Seq>,
-) -> Result<()> {
-    if erased.is_empty() || crate::mutants::active("pocket-mutant:erase-keeps-content") {
-        return Ok(());
-    }
-    for number in entries {
-        let Some(payload) = tx.get(&keys::journal(*number)).await? else {
-            continue;
-        };
-        let row: JournalRow = stored::decode(&payload)?;
-        for ((index, change), remote) in (0..).zip(&row.changes).zip(&row.remote) {
-            let erased = erased.get(&(change.collection(), change.id.clone()));
-            if erased
-                .zip(*remote)
-                .is_some_and(|(erased, remote)| remote.seq < *erased)
-            {
-                tx.delete(keys::journal_body(*number, index, BodyOf::Remote));
-            }
-        }
-    }
-    Ok(())
 }
 
 async fn forget_base(

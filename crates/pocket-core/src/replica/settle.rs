@@ -13,7 +13,7 @@ use super::unerased::Unerased;
 use super::{load_target, store_target};
 use crate::commit::Job;
 use crate::damage::Server;
-use crate::erase::{self, Forget};
+use crate::erase::{self, Erased, Forget};
 use crate::journal::RemoteVersion;
 use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::outbox::{self, Entry, Slot};
@@ -23,7 +23,6 @@ use crate::stored::{
 };
 use crate::tx::Tx;
 use crate::{Body, DocumentId, MutationNumber, Outcome, Place, Result, Revision, Seq};
-use pocket_storage::ordered::BTreeMap;
 
 /// The code of a refusal that a corrected clock mends.
 const CLOCK: &str = "clock";
@@ -89,7 +88,7 @@ impl Job for SettleJob {
             violations: Vec::new(),
         };
         let mut free: Vec<Place> = Vec::new();
-        let mut erased = BTreeMap::new();
+        let mut erased = Erased::new();
         let left_out = left_out(tx, &row);
         let mut told = row.later.told;
         let mut resolution = Resolution {
@@ -123,7 +122,7 @@ impl Job for SettleJob {
                 // The usual outcome, and the only one that needs no bodies.
                 Outcome::Applied { first } => {
                     settled.applied += 1;
-                    erased.extend(erased_at(*first, &place_row.changes));
+                    erased.extend(erases(&place_row.changes));
                     let changes = place_row.changes.len() as u64;
                     let last = first.plus(changes.saturating_sub(1));
                     told = told.max(last);
@@ -181,8 +180,6 @@ impl Job for SettleJob {
         }
         settled.journaled = std::mem::take(&mut resolution.journaled);
         let unerased = resolution.unerased;
-        erase::forget_earlier(tx, &settled.journaled, &erased).await?;
-        let erased = erased.into_keys().collect();
         erase::forget_content(tx, self.target, &erased, Forget::Everything).await?;
         row.later.told = told;
         unerased.read_again(tx, self.target, &mut row).await?;
@@ -265,19 +262,10 @@ fn is_an_erase(row: &MutationRow) -> bool {
     !row.changes.is_empty() && erases(&row.changes).count() == row.changes.len()
 }
 
+/// The documents that a mutation erases.
 fn erases(changes: &[ChangeRow]) -> impl Iterator<Item = (CollectionId, DocumentId)> {
     let erases = changes.iter().filter(|row| row.kind == StoredKind::Erase);
     erases.map(|row| (row.collection(), row.id.clone()))
-}
-
-/// The documents that a mutation erased, each with its place; the mutation begins at `first`.
-fn erased_at(
-    first: Seq,
-    changes: &[ChangeRow],
-) -> impl Iterator<Item = ((CollectionId, DocumentId), Seq)> {
-    let erases = (0..).zip(changes);
-    let erases = erases.filter(|(_, row)| row.kind == StoredKind::Erase);
-    erases.map(move |(index, row)| ((row.collection(), row.id.clone()), first.plus(index)))
 }
 
 /// All changes took effect, the first at `first`.
@@ -339,7 +327,7 @@ async fn applied(
                 let body = keys::outbox_body(target, place, index, BodyOf::Local);
                 let body = resolution.tx.get(&body).await?.map(Body::from_trusted);
                 if follows {
-                    // A later change was settled first: an erase was refused for its clock, and sent again behind it.
+                    // What was made anew behind an erase on its way was taken back before it was sent.
                     resolution.adopt(&mut slot, change.rev, Some(RemoteVersion { version, body }));
                 } else {
                     resolution.tx.put(shadow, &[&Shadow { body }.encode()]);

@@ -122,3 +122,90 @@ async fn an_edit_behind_a_deletion_that_a_rule_made_meets_it_as_a_conflict() {
     let ids = last.documents.iter().map(|document| document.id.as_str());
     assert_eq!(ids.collect::<Vec<_>>(), ["a", "x"]);
 }
+
+fn clock_refusal() -> Outcome {
+    Outcome::Rejected {
+        code: "clock".into(),
+        reason: "ahead".into(),
+        server_time: Some(Timestamp::from_millis(PAST)),
+    }
+}
+
+/// A creation and its deletion that the server never took, refused for their clock; the deletion is on its way again, and
+/// behind it the document, made anew.
+async fn with_a_deletion_behind_which_all_is_made_anew() -> World {
+    let world = World::new().await;
+    world.insert("a", 1).await;
+    world.pin().await;
+    world.docs.delete("a").await.unwrap();
+    world.settle(1, vec![clock_refusal()]).await;
+    let sent = world.pin().await;
+    assert_eq!(sent[0].changes()[0].kind, ChangeKind::Delete);
+    world.insert("a", 2).await;
+    assert_eq!(world.pin().await.len(), 1);
+    world.settle(2, vec![clock_refusal()]).await;
+    assert!(world.pin().await.is_empty(), "what stands on it is sent");
+    world
+}
+
+/// Found by the simulator: the deletion was sent again behind what was made anew, met that as a conflict, and beat it by its
+/// newer revision.
+#[tokio::test]
+async fn what_was_refused_for_its_clock_is_not_sent_behind_a_later_change_that_is_on_its_way() {
+    let made_anew = Some(r#"{"_id":"a","n":2}"#.to_owned());
+    let world = with_a_deletion_behind_which_all_is_made_anew().await;
+    world.settle(3, vec![applied(1)]).await;
+    assert!(world.pin().await.is_empty());
+    assert_eq!(
+        (world.json("a").await, world.pending().await),
+        (made_anew.clone(), 0)
+    );
+
+    // Refused as well, both are sent again as one.
+    let world = with_a_deletion_behind_which_all_is_made_anew().await;
+    world.settle(3, vec![clock_refusal()]).await;
+    let again = world.pin().await;
+    assert_eq!((again.len(), world.pending().await), (1, 1));
+    assert!(matches!(again[0].changes()[0].kind, ChangeKind::Put(_)));
+    world.settle(4, vec![applied(1)]).await;
+    assert_eq!(
+        (world.json("a").await, world.pending().await),
+        (made_anew, 0)
+    );
+    assert!(world.db.journal().list(None, 10).await.unwrap().is_empty());
+
+    // Refused for good, it leaves the deletion behind.
+    let world = with_a_deletion_behind_which_all_is_made_anew().await;
+    world.settle(3, vec![rejected("validation")]).await;
+    let again = world.pin().await;
+    assert_eq!(again[0].changes()[0].kind, ChangeKind::Delete);
+    world.settle(4, vec![applied(1)]).await;
+    assert_eq!((world.json("a").await, world.pending().await), (None, 0));
+}
+
+/// The erase of a transaction that was refused stays, and what the device wrote since stands behind it.
+#[tokio::test]
+async fn an_erase_that_a_refusal_leaves_is_not_sent_behind_what_was_made_anew_since() {
+    let world = World::new().await;
+    world.insert("a", 1).await;
+    world.pin().await;
+    world.settle(1, vec![applied(1)]).await;
+    let mut tx = world.db.transaction();
+    tx.hard_delete(&world.docs, "a").unwrap();
+    tx.insert(&world.docs, &value(r#"{"_id":"b","n":1}"#))
+        .unwrap();
+    tx.commit().await.unwrap();
+    world.pin().await;
+    world.insert("a", 2).await;
+    assert_eq!(world.pin().await.len(), 1);
+    world.settle(2, vec![rejected("validation")]).await;
+    assert!(world.pin().await.is_empty(), "what stands on it is sent");
+    world.settle(3, vec![conflict(1)]).await;
+    let again = world.pin().await;
+    let kinds = again.iter().flat_map(Mutation::changes);
+    let puts = kinds.map(|change| matches!(change.kind, ChangeKind::Put(_)));
+    assert_eq!(puts.collect::<Vec<_>>(), [false, true]);
+    world.settle(4, vec![applied(2), applied(3)]).await;
+    let there = Some(r#"{"_id":"a","n":2}"#.to_owned());
+    assert_eq!((world.json("a").await, world.pending().await), (there, 0));
+}

@@ -6,7 +6,7 @@ use crate::journal::{self, JournalKind, Note, RemoteVersion, Winner};
 use crate::keys;
 use crate::mutants::active;
 use crate::outbox::{self, Entry, PendingChange, Slot};
-use crate::stored::{Doubt, Presence, Progress, Shadow, StoredDocument};
+use crate::stored::{self, Doubt, Presence, Progress, Shadow, StoredDocument};
 use crate::tx::Tx;
 use crate::{Body, ChangeEvent, ChangeKind, Document, Place, Result, Revision, Seq};
 use pocket_storage::ordered::BTreeSet;
@@ -85,10 +85,15 @@ impl Resolution<'_> {
         Ok(())
     }
 
-    /// A mutation that waited is unsent again, unless a later one of its documents is still on its way: that must not
-    /// be overtaken, and its outcome brings us here again.
+    /// A mutation that waited, or was answered, is unsent again, unless a later one of its documents is still on its way:
+    /// that must not be overtaken, and its outcome brings us here again.
     pub(in crate::replica) async fn requeue(&mut self, mut entry: Entry) -> Result<()> {
         if resync::is_before_pinned(self.tx, self.target, &entry).await? {
+            if !matches!(entry.progress, Progress::Conflicted(_)) {
+                entry.progress = Progress::Conflicted(Seq::ZERO);
+                let waiting = keys::waiting(self.target, entry.place);
+                self.tx.put(waiting, &[&stored::encode(&Seq::ZERO)]);
+            }
             entry.freed = true;
             outbox::store_head(self.tx, self.target, &entry);
             return Ok(());
@@ -157,7 +162,7 @@ impl Resolution<'_> {
         if !only_shape && !active("pocket-mutant:loser-not-journaled") {
             self.note(&entry, &remotes, Winner::Remote, &loss);
         }
-        let stays = self.keep_erases(&entry);
+        let stays = self.keep_erases(&entry).await?;
         if !stays {
             self.drop_entry(&entry);
         }
@@ -236,14 +241,14 @@ impl Resolution<'_> {
 
     /// Erases in a mutation that loses stay in the outbox by themselves: nothing is left here to go back to, and an
     /// erase beats every strategy. Says whether there are any beside what loses.
-    fn keep_erases(&mut self, entry: &Entry) -> bool {
+    async fn keep_erases(&mut self, entry: &Entry) -> Result<bool> {
         let (erases, others): (Vec<_>, Vec<_>) = entry
             .changes
             .iter()
             .cloned()
             .partition(|change| matches!(change.kind, ChangeKind::Erase));
         if erases.is_empty() || others.is_empty() {
-            return false;
+            return Ok(false);
         }
         let own = |change: PendingChange| PendingChange {
             rev: own(self.tx, change.rev),
@@ -262,8 +267,8 @@ impl Resolution<'_> {
         };
         outbox::stop_waiting(self.tx, self.target, entry.place);
         outbox::store(self.tx, self.target, &rest, entry.changes.len());
-        self.tx.outbox_grew();
-        true
+        self.requeue(rest).await?;
+        Ok(true)
     }
 
     /// The document, of which `settled` was the last pending version, becomes what the server is known to have.

@@ -56,7 +56,7 @@ async fn refused(
     Ok(next)
 }
 
-/// The clock was ahead: it is set back, and the mutation gets new revisions and becomes unsent again.
+/// The clock was ahead: it is set back, and the mutation gets new revisions and is sent again.
 ///
 /// `server_time` is that of the server's hybrid clock, which may be ahead of its time of day.
 pub(super) async fn restamp(
@@ -106,11 +106,8 @@ pub(super) async fn restamp(
         }
         slot.store(tx);
     }
-    entry.progress = Progress::Unsent;
     entry.acquit();
-    outbox::store_head(tx, resolution.target, &entry);
-    tx.outbox_grew();
-    Ok(())
+    resolution.requeue(entry).await
 }
 
 /// The clock was set back, and a revision of before took effect all the same, as the server's clock had moved on: what is
