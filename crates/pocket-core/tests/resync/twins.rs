@@ -277,7 +277,7 @@ async fn changes_that_a_server_refuses_for_their_time_never_share_a_revision() {
         .await;
     world.insert("one", 1).await;
     world.pin().await;
-    world.update("one", 2).await;
+    world.insert("two", 2).await;
     world.pin().await;
     world.settle_as(1, vec![clock_refusal(PAST)]).await;
     let first = world.pin().await[0].changes()[0].rev;
@@ -298,7 +298,7 @@ async fn a_clock_that_is_set_back_twice_does_not_give_what_is_on_its_way_away() 
     world.replica.attach(&told).await.unwrap();
     world.insert("one", 1).await;
     world.pin().await;
-    world.update("one", 2).await;
+    world.insert("two", 2).await;
     world.pin().await;
     world.settle_as(1, vec![clock_refusal(PAST)]).await;
     let first = world.pin().await[0].changes()[0].rev;
@@ -323,8 +323,8 @@ async fn a_refusal_that_was_told_late_does_not_give_away_what_the_server_accepts
     world.insert("other", 1).await;
     let accepted = with_rev(doc("other", 2, FUTURE, 1), world.rev("other").await);
     assert_eq!(world.pin().await.len(), 2);
-    world.update("one", 2).await;
-    let later = world.rev("one").await;
+    world.insert("later", 1).await;
+    let later = world.rev("later").await;
     world.pin().await;
     let told = Attachment {
         server_time: Timestamp::from_millis(FUTURE + 1),
