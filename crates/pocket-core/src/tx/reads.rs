@@ -95,32 +95,26 @@ impl Tx {
     ) -> Result<Vec<Entry>> {
         let storage = self.core.storage.clone();
         let forward = Direction::Forward;
-        // A page has no other thread, and two calls cost it more than one.
-        #[cfg(target_arch = "wasm32")]
-        let entries = storage.scan(range, limit, forward).await?;
-        // Most ranges hold next to nothing, and no more than that costs no way to another thread.
-        #[cfg(not(target_arch = "wasm32"))]
-        let entries = {
-            let short = ScanLimit {
-                entries: limit.entries.min(ScanLimit::SHORT.entries),
-                bytes: limit.bytes.min(ScanLimit::SHORT.bytes),
-            };
-            let mut entries = storage.scan(range.clone(), short, forward).await?;
-            let bytes = entries.iter().map(|(key, value)| key.len() + value.len());
-            let rest = ScanLimit {
-                entries: limit.entries.saturating_sub(entries.len()),
-                bytes: limit.bytes.saturating_sub(bytes.sum()),
-            };
-            if let Some((last, _)) = entries.last()
-                && short.is_reached_by(&entries)
-                && rest.entries > 0
-                && rest.bytes > 0
-            {
-                let range = range.after(last.clone());
-                entries.extend(storage.scan(range, rest, forward).await?);
-            }
-            entries
+        // Most ranges hold next to nothing, and no more than that costs no way to another thread. The same in a page, which has
+        // none: a history of the simulator is to be the same there.
+        let short = ScanLimit {
+            entries: limit.entries.min(ScanLimit::SHORT.entries),
+            bytes: limit.bytes.min(ScanLimit::SHORT.bytes),
         };
+        let mut entries = storage.scan(range.clone(), short, forward).await?;
+        let bytes = entries.iter().map(|(key, value)| key.len() + value.len());
+        let rest = ScanLimit {
+            entries: limit.entries.saturating_sub(entries.len()),
+            bytes: limit.bytes.saturating_sub(bytes.sum()),
+        };
+        if let Some((last, _)) = entries.last()
+            && short.is_reached_by(&entries)
+            && rest.entries > 0
+            && rest.bytes > 0
+        {
+            let range = range.after(last.clone());
+            entries.extend(storage.scan(range, rest, forward).await?);
+        }
         Ok(entries)
     }
 
