@@ -431,6 +431,14 @@ pub(crate) fn remove(tx: &mut Tx, target: Target, entry: &Entry, stored: usize) 
     tx.state().pending = tx.state().pending.saturating_sub(1);
 }
 
+/// A mutation waits until the feed was read up to there. Neither it nor what stands on it is sent meanwhile.
+pub(crate) fn wait(tx: &mut Tx, target: Target, entry: &mut Entry, until: Seq) {
+    entry.progress = Progress::Conflicted(until);
+    store_head(tx, target, entry);
+    let waiting = keys::waiting(target, entry.place);
+    tx.put(waiting, &[&stored::encode(&until)]);
+}
+
 /// A mutation waits for nothing any more: no record and no answer of the application.
 pub(crate) fn stop_waiting(tx: &mut Tx, target: Target, place: Place) {
     tx.delete(keys::waiting(target, place));

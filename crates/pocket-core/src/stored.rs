@@ -327,7 +327,8 @@ pub(crate) enum Progress {
     /// It has its number and may be on its way; it never changes again.
     #[serde(rename = "p")]
     Pinned(MutationNumber),
-    /// The server answered a conflict; it waits until the feed was read up to there.
+    /// The server answered a conflict, or refused it for its clock while a later change of its documents was on its way. It
+    /// waits until the feed was read up to there, and until that later change is answered.
     #[serde(rename = "c")]
     Conflicted(Seq),
 }

@@ -423,17 +423,9 @@ impl Resolution<'_> {
         let seqs = remotes.iter().flatten().map(|remote| remote.version.seq);
         let until = seqs.max().unwrap_or(Seq::ZERO);
         self.questions.extend(questions);
-        entry.progress = Progress::Conflicted(until);
-        outbox::store_head(self.tx, self.target, &entry);
-        let place = entry.place;
-        self.tx.put(
-            keys::waiting(self.target, place),
-            &[&stored::encode(&until)],
-        );
-        self.tx.put(
-            keys::question(self.target, place),
-            &[&stored::encode(&(Later,))],
-        );
+        outbox::wait(self.tx, self.target, &mut entry, until);
+        let question = keys::question(self.target, entry.place);
+        self.tx.put(question, &[&stored::encode(&(Later,))]);
     }
 }
 

@@ -18,8 +18,7 @@ use crate::journal::RemoteVersion;
 use crate::keys::{self, BodyOf, CollectionId, Target};
 use crate::outbox::{self, Entry, Slot};
 use crate::stored::{
-    self, ChangeRow, CheckpointRow, MutationRow, Progress, ServerVersion, Shadow, StoredKind,
-    TargetRow,
+    self, ChangeRow, CheckpointRow, MutationRow, ServerVersion, Shadow, StoredKind, TargetRow,
 };
 use crate::tx::Tx;
 use crate::{Body, DocumentId, MutationNumber, Outcome, Place, Result, Revision, Seq};
@@ -429,12 +428,7 @@ async fn made_on(tx: &mut Tx, entry: &Entry) -> Result<Vec<Place>> {
 /// Some bases are not current: the mutation waits until the feed was read up to the records in its way.
 fn wait(resolution: &mut Resolution<'_>, mut entry: Entry, seqs: &[Seq]) {
     let until = seqs.iter().max().copied().unwrap_or(Seq::ZERO);
-    entry.progress = Progress::Conflicted(until);
     entry.freed = false;
     entry.acquit();
-    outbox::store_head(resolution.tx, resolution.target, &entry);
-    resolution.tx.put(
-        keys::waiting(resolution.target, entry.place),
-        &[&stored::encode(&until)],
-    );
+    outbox::wait(resolution.tx, resolution.target, &mut entry, until);
 }

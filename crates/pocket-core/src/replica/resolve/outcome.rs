@@ -6,7 +6,7 @@ use crate::journal::{self, JournalKind, Note, RemoteVersion, Winner};
 use crate::keys;
 use crate::mutants::active;
 use crate::outbox::{self, Entry, PendingChange, Slot};
-use crate::stored::{self, Doubt, Presence, Progress, Shadow, StoredDocument};
+use crate::stored::{Doubt, Presence, Progress, Shadow, StoredDocument};
 use crate::tx::Tx;
 use crate::{Body, ChangeEvent, ChangeKind, Document, Place, Result, Revision, Seq};
 use pocket_storage::ordered::BTreeSet;
@@ -89,13 +89,13 @@ impl Resolution<'_> {
     /// that must not be overtaken, and its outcome brings us here again.
     pub(in crate::replica) async fn requeue(&mut self, mut entry: Entry) -> Result<()> {
         if resync::is_before_pinned(self.tx, self.target, &entry).await? {
-            if !matches!(entry.progress, Progress::Conflicted(_)) {
-                entry.progress = Progress::Conflicted(Seq::ZERO);
-                let waiting = keys::waiting(self.target, entry.place);
-                self.tx.put(waiting, &[&stored::encode(&Seq::ZERO)]);
-            }
             entry.freed = true;
-            outbox::store_head(self.tx, self.target, &entry);
+            let until = match entry.progress {
+                Progress::Conflicted(until) => until,
+                // For no record.
+                Progress::Unsent | Progress::Pinned(_) => Seq::ZERO,
+            };
+            outbox::wait(self.tx, self.target, &mut entry, until);
             return Ok(());
         }
         if entry.doubt != Doubt::None {

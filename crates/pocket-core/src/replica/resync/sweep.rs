@@ -240,9 +240,7 @@ impl SweepJob {
             places.push(place);
             let mut entry = outbox::load(tx, self.target, place).await?;
             if matches!(entry.progress, Progress::Conflicted(until) if until > read_to) {
-                entry.progress = Progress::Conflicted(read_to);
-                outbox::store_head(tx, self.target, &entry);
-                tx.put(key, &[&stored::encode(&read_to)]);
+                outbox::wait(tx, self.target, &mut entry, read_to);
             }
         }
         Ok(places)
